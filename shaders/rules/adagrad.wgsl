@@ -1,0 +1,19 @@
+// Adagrad. Duchi et al. 2011, jmlr.org/papers/v12/duchi11a.html. Twin: src/rules/adagrad.rs
+
+struct Hyper {
+    weight_decay: f32,
+    eps_inside: f32,
+    eps: f32,
+}
+
+struct State {
+    sum: vec4<f32>,
+}
+
+fn update(p: vec4<f32>, grad: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
+    let g = grad + h.weight_decay * p;
+    let sum = (*s).sum + g * g;
+    (*s).sum = sum;
+    let lr = now.lr * now.at.x;
+    return p - lr * g / (sqrt(sum + h.eps_inside) + h.eps);
+}

@@ -1,0 +1,31 @@
+// Adam. Kingma & Ba 2015, arXiv:1412.6980; AMSGrad: Reddi et al. 2018, arXiv:1904.09237;
+// Nesterov: Dozat 2016. Twin: src/rules/adam.rs
+
+struct Hyper {
+    weight_decay: f32,
+    one_minus_beta1: f32,
+    one_minus_beta2: f32,
+    eps_inside: f32,
+    eps: f32,
+}
+
+struct State {
+    exp_avg: vec4<f32>,
+    exp_avg_sq: vec4<f32>,
+    max_exp_avg_sq: vec4<f32>,
+}
+
+fn update(p: vec4<f32>, grad: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
+    let g = grad + h.weight_decay * p;
+    (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
+    (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);
+    // at: the weights of m and of g in m̂, the correction of v before and after the maximum.
+    let m_hat = now.at.x * (*s).exp_avg + now.at.y * g;
+    var v_hat = now.at.z * (*s).exp_avg_sq;
+    if AMSGRAD {
+        v_hat = max((*s).max_exp_avg_sq, v_hat);
+        (*s).max_exp_avg_sq = v_hat;
+    }
+    v_hat = now.at.w * v_hat;
+    return p - now.lr * m_hat / (sqrt(v_hat + h.eps_inside) + h.eps);
+}

@@ -1,0 +1,22 @@
+// SGD with momentum. Sutskever et al. 2013 as in torch.optim.SGD; the textbook's exponential
+// average too. Twin: src/rules/sgd.rs
+
+struct Hyper {
+    weight_decay: f32,
+    momentum: f32,
+}
+
+struct State {
+    momentum_buffer: vec4<f32>,
+}
+
+fn update(p: vec4<f32>, grad: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
+    let g = grad + h.weight_decay * p;
+    // classic: b ← μb + (1 - d)g, first b ← g; average: b ← b + (1 - μ)(g - b)
+    let b = (*s).momentum_buffer + (now.at.y * g - now.at.x * (*s).momentum_buffer);
+    (*s).momentum_buffer = b;
+    if NESTEROV {
+        return p - now.lr * (g + h.momentum * b);
+    }
+    return p - now.lr * b;
+}

@@ -1,0 +1,290 @@
+//! Which tensors there are, which parameter group each belongs to, and where each lies.
+
+use std::{collections::HashMap, ops::Range, sync::Arc};
+
+use crate::{Error, Rule};
+
+/// Each tensor starts on a multiple of this many elements (256 bytes), so that it can be bound by
+/// itself on every device.
+pub const TENSOR_ALIGNMENT: usize = 64;
+
+/// Each group starts and ends on a multiple of this many elements, the work of one workgroup, so
+/// that a step needs no bounds check.
+pub const GROUP_ALIGNMENT: usize = 1024;
+
+/// Handle of a parameter group of a [`Layout`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Group(pub(crate) usize);
+
+/// Handle of a tensor of a [`Layout`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tensor(pub(crate) usize);
+
+#[derive(Debug, Clone)]
+pub(crate) struct TensorEntry {
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub group: Group,
+    pub element_count: usize,
+}
+
+/// Tensors by name and shape, in parameter groups that each have a rule: plain data that the GPU
+/// [`Optimizer`](crate::Optimizer) and its [CPU twin](crate::cpu::Optimizer) are both made from.
+///
+/// ```
+/// use wgpu_optim::{Layout, rules::AdamW};
+///
+/// let mut layout = Layout::new();
+/// let body = layout.group(AdamW { weight_decay: 0.1, ..Default::default() })?;
+/// let norms = layout.group(AdamW { weight_decay: 0.0, ..Default::default() })?;
+/// let weight = layout.tensor(body, "fc1.weight", &[128, 784])?;
+/// let scale = layout.tensor(norms, "norm1.scale", &[128])?;
+/// assert_eq!(layout.find("fc1.weight"), Some(weight));
+/// assert_eq!(layout.element_count(scale)?, 128);
+/// # Ok::<(), wgpu_optim::Error>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Layout {
+    pub(crate) groups: Vec<Arc<dyn Rule>>,
+    pub(crate) tensors: Vec<TensorEntry>,
+    names: HashMap<String, Tensor>,
+}
+
+impl Layout {
+    /// A layout without groups or tensors.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a parameter group that `rule` updates.
+    ///
+    /// # Errors
+    /// [`Error::Hyperparameter`] names the field that is out of range, its value and the range.
+    pub fn group(&mut self, rule: impl Into<Box<dyn Rule>>) -> Result<Group, Error> {
+        let mut rule = rule.into();
+        rule.validate()?;
+        self.groups.push(Arc::from(rule));
+        Ok(Group(self.groups.len() - 1))
+    }
+
+    /// Adds a tensor of f32 to `group`. `&[]` is the shape of a scalar.
+    ///
+    /// # Errors
+    /// [`Error::DuplicateName`], [`Error::Shape`] for a dimension of zero,
+    /// [`Error::UnknownHandle`] for another layout's group.
+    pub fn tensor(&mut self, group: Group, name: &str, shape: &[usize]) -> Result<Tensor, Error> {
+        self.check_group(group)?;
+        let shape_error = |reason| Error::Shape {
+            name: name.to_owned(),
+            shape: shape.to_vec(),
+            reason,
+        };
+        if shape.contains(&0) {
+            return Err(shape_error("a dimension is zero, so there is no element"));
+        }
+        // Room for padding and byte counts, also where usize has 32 bits.
+        let element_count = shape
+            .iter()
+            .try_fold(1usize, |count, &dimension| count.checked_mul(dimension))
+            .filter(|&count| count <= isize::MAX as usize / 16)
+            .ok_or_else(|| shape_error("more elements than this machine can address"))?;
+        if self.names.contains_key(name) {
+            return Err(Error::DuplicateName {
+                name: name.to_owned(),
+            });
+        }
+        let tensor = Tensor(self.tensors.len());
+        self.names.insert(name.to_owned(), tensor);
+        self.tensors.push(TensorEntry {
+            name: name.to_owned(),
+            shape: shape.to_vec(),
+            group,
+            element_count,
+        });
+        Ok(tensor)
+    }
+
+    /// The tensor of that name.
+    pub fn find(&self, name: &str) -> Option<Tensor> {
+        self.names.get(name).copied()
+    }
+
+    /// All groups in the order of their making.
+    pub fn groups(&self) -> impl ExactSizeIterator<Item = Group> + use<> {
+        (0..self.groups.len()).map(Group)
+    }
+
+    /// All tensors in the order of their making.
+    pub fn tensors(&self) -> impl ExactSizeIterator<Item = Tensor> + use<> {
+        (0..self.tensors.len()).map(Tensor)
+    }
+
+    /// The rule of `group`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownHandle`] for another layout's group or tensor, here and in the other
+    /// look-ups by handle.
+    pub fn rule(&self, group: Group) -> Result<&dyn Rule, Error> {
+        self.check_group(group)?;
+        Ok(&*self.groups[group.0])
+    }
+
+    /// The name that `tensor` was registered under.
+    pub fn name(&self, tensor: Tensor) -> Result<&str, Error> {
+        Ok(&self.entry(tensor)?.name)
+    }
+
+    /// The shape that `tensor` was registered with.
+    pub fn shape(&self, tensor: Tensor) -> Result<&[usize], Error> {
+        Ok(&self.entry(tensor)?.shape)
+    }
+
+    /// The parameter group of `tensor`.
+    pub fn group_of(&self, tensor: Tensor) -> Result<Group, Error> {
+        Ok(self.entry(tensor)?.group)
+    }
+
+    /// Number of elements of `tensor`.
+    pub fn element_count(&self, tensor: Tensor) -> Result<usize, Error> {
+        Ok(self.entry(tensor)?.element_count)
+    }
+
+    /// Number of elements of all tensors, padding not counted.
+    pub fn parameter_count(&self) -> usize {
+        self.tensors.iter().map(|t| t.element_count).sum()
+    }
+
+    pub(crate) fn check_group(&self, group: Group) -> Result<(), Error> {
+        if group.0 < self.groups.len() {
+            return Ok(());
+        }
+        Err(Error::UnknownHandle {
+            handle: format!("{group:?}"),
+            count: self.groups.len(),
+        })
+    }
+
+    pub(crate) fn entry(&self, tensor: Tensor) -> Result<&TensorEntry, Error> {
+        self.tensors
+            .get(tensor.0)
+            .ok_or_else(|| Error::UnknownHandle {
+                handle: format!("{tensor:?}"),
+                count: self.tensors.len(),
+            })
+    }
+
+    /// The position of a slot in use among the slots of `group`'s rule.
+    pub(crate) fn slot_position(&self, group: Group, slot: &str) -> Result<usize, Error> {
+        let rule = self.rule(group)?;
+        let slots = rule.slots();
+        let position = slots.iter().position(|s| s.used && s.name == slot);
+        position.ok_or_else(|| Error::UnknownState {
+            rule: rule.name().to_owned(),
+            slot: slot.to_owned(),
+            known: match slots.iter().filter(|s| s.used).map(|s| s.name) {
+                names if names.clone().count() == 0 => "nothing".to_owned(),
+                names => names.collect::<Vec<_>>().join(", "),
+            },
+        })
+    }
+
+    /// Where everything lies once all tensors are known.
+    pub(crate) fn arena(&self) -> Arena {
+        let mut groups = Vec::with_capacity(self.groups.len());
+        let mut tensors = vec![0; self.tensors.len()];
+        let mut end = 0usize;
+        // Tensors by group in one pass, whatever the order of their making.
+        let mut members = vec![Vec::new(); self.groups.len()];
+        for (index, tensor) in self.tensors.iter().enumerate() {
+            members[tensor.group.0].push(index);
+        }
+        for members in members {
+            let start = end;
+            for index in members {
+                tensors[index] = end;
+                end += self.tensors[index]
+                    .element_count
+                    .next_multiple_of(TENSOR_ALIGNMENT);
+            }
+            end = end.next_multiple_of(GROUP_ALIGNMENT);
+            groups.push(start..end);
+        }
+        Arena { groups, tensors }
+    }
+}
+
+/// Element positions of a layout's groups and tensors in one contiguous arena.
+#[derive(Debug, Clone)]
+pub(crate) struct Arena {
+    /// Elements of each group, padding included.
+    pub groups: Vec<Range<usize>>,
+    /// First element of each tensor.
+    pub tensors: Vec<usize>,
+}
+
+impl Arena {
+    /// Elements of the whole arena, padding included.
+    pub fn element_count(&self) -> usize {
+        self.groups.last().map_or(0, |group| group.end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::AdamW;
+
+    #[test]
+    fn groups_are_contiguous_and_everything_is_aligned() {
+        let mut layout = Layout::new();
+        let a = layout.group(AdamW::default()).unwrap();
+        let b = layout.group(AdamW::default()).unwrap();
+        let sizes = [1, 3, 64, 65, 1023, 1024, 1025];
+        for (index, &size) in sizes.iter().enumerate() {
+            let group = if index % 2 == 0 { a } else { b };
+            layout.tensor(group, &format!("t{index}"), &[size]).unwrap();
+        }
+        let arena = layout.arena();
+        let mut taken: Vec<(usize, usize)> = Vec::new();
+        for tensor in layout.tensors() {
+            let start = arena.tensors[tensor.0];
+            let end = start + layout.element_count(tensor).unwrap();
+            let group = &arena.groups[layout.group_of(tensor).unwrap().0];
+            assert!(group.start <= start && end <= group.end);
+            assert_eq!(start % TENSOR_ALIGNMENT, 0);
+            taken.push((start, end));
+        }
+        taken.sort_unstable();
+        assert!(taken.windows(2).all(|pair| pair[0].1 <= pair[1].0));
+        for group in &arena.groups {
+            assert_eq!(group.start % GROUP_ALIGNMENT, 0);
+            assert_eq!(group.end % GROUP_ALIGNMENT, 0);
+        }
+        assert_eq!(arena.element_count(), arena.groups[1].end);
+    }
+
+    #[test]
+    fn bad_tensors_are_refused_by_name() {
+        let mut layout = Layout::new();
+        let group = layout.group(AdamW::default()).unwrap();
+        layout.tensor(group, "w", &[2]).unwrap();
+        let duplicate = layout.tensor(group, "w", &[3]).unwrap_err();
+        assert_eq!(duplicate, Error::DuplicateName { name: "w".into() });
+        let empty = layout.tensor(group, "empty", &[3, 0]).unwrap_err();
+        assert!(
+            empty.to_string().contains("\"empty\" of shape [3, 0]"),
+            "{empty}"
+        );
+        let huge = layout.tensor(group, "huge", &[usize::MAX, 2]).unwrap_err();
+        assert!(matches!(huge, Error::Shape { .. }));
+        let stranger = layout.tensor(Group(7), "x", &[1]).unwrap_err();
+        assert!(matches!(stranger, Error::UnknownHandle { .. }));
+        assert_eq!(
+            layout.tensors().len(),
+            1,
+            "a refused tensor leaves no trace"
+        );
+        let scalar = layout.tensor(group, "scalar", &[]).unwrap();
+        assert_eq!(layout.element_count(scalar), Ok(1));
+    }
+}

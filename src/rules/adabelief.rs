@@ -1,0 +1,135 @@
+use crate::{
+    Rule, Slot,
+    cpu::{Block, Real, Step, Twin},
+    hyperparameter::Hyperparameter,
+    rules::{bias_correction, eps_terms},
+};
+
+/// AdaBelief: Adam that divides by how much the gradient differs from its running mean.
+///
+/// `m ← m + (1−β1)(g − m)`, `s ← s + (1−β2)((g−m)² − s) + eps`, `p ← p − lr·m̂/(√ŝ + eps)`.
+///
+/// Source: Zhuang et al. 2020, arXiv:2010.07468, as in `optax.adabelief` with `eps_root = eps`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AdaBelief {
+    /// Learning rate; a group starts with it.
+    pub lr: f64,
+    /// β1 in `[0, 1)`.
+    pub beta1: f64,
+    /// β2 in `[0, 1)`.
+    pub beta2: f64,
+    /// Keeps the division from blowing up; at least 1.18e-38.
+    pub eps: f64,
+    /// `√(ŝ + eps)` in place of `√ŝ + eps`.
+    pub eps_inside_root: bool,
+    /// Whether eps is added to s at every step too; the textbook form (`false`) does not.
+    pub eps_in_state: bool,
+    /// Decoupled.
+    pub weight_decay: f64,
+    /// Climb in place of descending.
+    pub maximize: bool,
+}
+
+impl Default for AdaBelief {
+    fn default() -> Self {
+        Self {
+            lr: 1e-3,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-16,
+            eps_inside_root: false,
+            eps_in_state: true,
+            weight_decay: 0.0,
+            maximize: false,
+        }
+    }
+}
+
+impl AdaBelief {
+    /// `Hyper` in shaders/rules/adabelief.wgsl.
+    fn hyper(&self) -> [f64; 5] {
+        let (eps_inside, eps) = eps_terms(self.eps, self.eps_inside_root);
+        let eps_in_state = if self.eps_in_state { self.eps } else { 0.0 };
+        [
+            1.0 - self.beta1,
+            1.0 - self.beta2,
+            eps_in_state,
+            eps_inside,
+            eps,
+        ]
+    }
+}
+
+impl Rule for AdaBelief {
+    fn name(&self) -> &str {
+        "adabelief"
+    }
+
+    fn hyperparameters(&mut self) -> Vec<Hyperparameter<'_>> {
+        vec![
+            Hyperparameter::non_negative("lr", &mut self.lr),
+            Hyperparameter::below_one("beta1", &mut self.beta1),
+            Hyperparameter::below_one("beta2", &mut self.beta2),
+            Hyperparameter::eps("eps", &mut self.eps),
+            Hyperparameter::flag("eps_inside_root", &mut self.eps_inside_root),
+            Hyperparameter::flag("eps_in_state", &mut self.eps_in_state),
+            Hyperparameter::non_negative("weight_decay", &mut self.weight_decay),
+            Hyperparameter::flag("maximize", &mut self.maximize),
+        ]
+    }
+
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+
+    fn decoupled_weight_decay(&self) -> f64 {
+        self.weight_decay
+    }
+
+    fn maximize(&self) -> bool {
+        self.maximize
+    }
+
+    fn slots(&self) -> Vec<Slot> {
+        vec![Slot::element("exp_avg"), Slot::element("exp_avg_var")]
+    }
+
+    fn constants(&self) -> Vec<f64> {
+        self.hyper().to_vec()
+    }
+
+    /// The corrections of m and of s.
+    fn at(&self, t: u64) -> [f64; 4] {
+        [
+            1.0 / bias_correction(self.beta1, t),
+            1.0 / bias_correction(self.beta2, t),
+            0.0,
+            0.0,
+        ]
+    }
+
+    fn wgsl(&self) -> &str {
+        include_str!("../../shaders/rules/adabelief.wgsl")
+    }
+}
+
+impl<T: Real> Twin<T> for AdaBelief {
+    fn update(&self, block: Block<'_, T>, now: &Step<T>) {
+        let [
+            one_minus_beta1,
+            one_minus_beta2,
+            eps_in_state,
+            eps_inside,
+            eps,
+        ] = self.hyper().map(T::from_f64);
+        block.each(|p, g, [exp_avg, exp_avg_var]| {
+            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
+            let surprise = g - *exp_avg;
+            *exp_avg_var = *exp_avg_var
+                + (one_minus_beta2 * (surprise * surprise - *exp_avg_var) + eps_in_state);
+            let m_hat = now.at[0] * *exp_avg;
+            let s_hat = now.at[1] * *exp_avg_var;
+            p - (now.decay * p + now.lr * m_hat / ((s_hat + eps_inside).sqrt() + eps))
+        });
+    }
+}

@@ -1,0 +1,199 @@
+use crate::{
+    Rule, Slot,
+    cpu::{Block, Real, Step, Twin},
+    hyperparameter::{Choice, Hyperparameter},
+    rules::{bias_correction, eps_terms},
+};
+
+/// Adam: the running mean of the gradient over the root of its running square.
+///
+/// `m ← m + (1−β1)(g − m)`, `v ← v + (1−β2)(g² − v)`, `p ← p − lr·m̂/(√v̂ + eps)` with
+/// `m̂ = m/(1−β1ᵗ)`, `v̂ = v/(1−β2ᵗ)`.
+///
+/// Source: Kingma & Ba 2015, arXiv:1412.6980, as in `torch.optim.Adam`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Adam {
+    /// Learning rate; a group starts with it.
+    pub lr: f64,
+    /// β1 in `[0, 1)`.
+    pub beta1: f64,
+    /// β2 in `[0, 1)`.
+    pub beta2: f64,
+    /// Keeps the division from blowing up; at least 1.18e-38.
+    pub eps: f64,
+    /// `√(v̂ + eps)` in place of `√v̂ + eps`.
+    pub eps_inside_root: bool,
+    /// Whether the second moment may fall.
+    pub amsgrad: Amsgrad,
+    /// Dozat's simple form (`optax.nadam`): `m̂ = β1·m/(1−β1ᵗ⁺¹) + (1−β1)·g/(1−β1ᵗ)`.
+    pub nesterov: bool,
+    /// L2: added to the gradient. See [`AdamW`](crate::rules::AdamW) for the decoupled kind.
+    pub weight_decay: f64,
+    /// Climb in place of descending.
+    pub maximize: bool,
+}
+
+/// Whether the second moment may fall, and where the maximum is taken (Reddi et al. 2018,
+/// arXiv:1904.09237; implementations differ).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Amsgrad {
+    /// Plain Adam.
+    Off,
+    /// PyTorch: the maximum of v, then corrected by `1−β2ᵗ`.
+    MaxRaw,
+    /// optax: the maximum of v̂.
+    MaxCorrected,
+    /// Textbooks: the maximum of v, never corrected (`optax.amsgrad(bias_correction_nu=False)`).
+    MaxUncorrected,
+}
+
+impl Choice for Amsgrad {
+    fn names(&self) -> &'static [&'static str] {
+        &["off", "max_raw", "max_corrected", "max_uncorrected"]
+    }
+    fn position(&self) -> usize {
+        *self as usize
+    }
+    fn choose(&mut self, position: usize) {
+        *self = [
+            Self::Off,
+            Self::MaxRaw,
+            Self::MaxCorrected,
+            Self::MaxUncorrected,
+        ][position];
+    }
+}
+
+impl Amsgrad {
+    /// What v is multiplied by before and after the maximum.
+    pub(super) fn corrections(self, beta2: f64, t: u64) -> (f64, f64) {
+        let correction = 1.0 / bias_correction(beta2, t);
+        match self {
+            Self::Off | Self::MaxCorrected => (correction, 1.0),
+            Self::MaxRaw => (1.0, correction),
+            Self::MaxUncorrected => (1.0, 1.0),
+        }
+    }
+}
+
+/// What m and g are multiplied by in m̂.
+pub(super) fn look_ahead(nesterov: bool, beta1: f64, t: u64) -> (f64, f64) {
+    if nesterov {
+        (
+            beta1 / bias_correction(beta1, t + 1),
+            (1.0 - beta1) / bias_correction(beta1, t),
+        )
+    } else {
+        (1.0 / bias_correction(beta1, t), 0.0)
+    }
+}
+
+impl Default for Adam {
+    fn default() -> Self {
+        Self {
+            lr: 1e-3,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            eps_inside_root: false,
+            amsgrad: Amsgrad::Off,
+            nesterov: false,
+            weight_decay: 0.0,
+            maximize: false,
+        }
+    }
+}
+
+impl Adam {
+    /// `Hyper` in shaders/rules/adam.wgsl.
+    fn hyper(&self) -> [f64; 5] {
+        let (eps_inside, eps) = eps_terms(self.eps, self.eps_inside_root);
+        [
+            self.weight_decay,
+            1.0 - self.beta1,
+            1.0 - self.beta2,
+            eps_inside,
+            eps,
+        ]
+    }
+}
+
+impl Rule for Adam {
+    fn name(&self) -> &str {
+        "adam"
+    }
+
+    fn hyperparameters(&mut self) -> Vec<Hyperparameter<'_>> {
+        vec![
+            Hyperparameter::non_negative("lr", &mut self.lr),
+            Hyperparameter::below_one("beta1", &mut self.beta1),
+            Hyperparameter::below_one("beta2", &mut self.beta2),
+            Hyperparameter::eps("eps", &mut self.eps),
+            Hyperparameter::flag("eps_inside_root", &mut self.eps_inside_root),
+            Hyperparameter::choice("amsgrad", &mut self.amsgrad),
+            Hyperparameter::flag("nesterov", &mut self.nesterov),
+            Hyperparameter::non_negative("weight_decay", &mut self.weight_decay),
+            Hyperparameter::flag("maximize", &mut self.maximize),
+        ]
+    }
+
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+
+    fn maximize(&self) -> bool {
+        self.maximize
+    }
+
+    fn slots(&self) -> Vec<Slot> {
+        vec![
+            Slot::element("exp_avg"),
+            Slot::element("exp_avg_sq"),
+            Slot::element("max_exp_avg_sq").used_if(self.amsgrad != Amsgrad::Off),
+        ]
+    }
+
+    fn constants(&self) -> Vec<f64> {
+        self.hyper().to_vec()
+    }
+
+    fn flags(&self) -> Vec<(&'static str, bool)> {
+        vec![("AMSGRAD", self.amsgrad != Amsgrad::Off)]
+    }
+
+    /// The weights of m and of g in m̂, the correction of v before and after the maximum.
+    fn at(&self, t: u64) -> [f64; 4] {
+        let (of_m, of_g) = look_ahead(self.nesterov, self.beta1, t);
+        let (before, after) = self.amsgrad.corrections(self.beta2, t);
+        [of_m, of_g, before, after]
+    }
+
+    fn wgsl(&self) -> &str {
+        include_str!("../../shaders/rules/adam.wgsl")
+    }
+}
+
+impl<T: Real> Twin<T> for Adam {
+    fn update(&self, block: Block<'_, T>, now: &Step<T>) {
+        let [
+            weight_decay,
+            one_minus_beta1,
+            one_minus_beta2,
+            eps_inside,
+            eps,
+        ] = self.hyper().map(T::from_f64);
+        block.each(|p, grad, [exp_avg, exp_avg_sq, max_exp_avg_sq]| {
+            let g = grad + weight_decay * p;
+            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
+            *exp_avg_sq = *exp_avg_sq + one_minus_beta2 * (g * g - *exp_avg_sq);
+            let m_hat = now.at[0] * *exp_avg + now.at[1] * g;
+            let mut v_hat = now.at[2] * *exp_avg_sq;
+            if self.amsgrad != Amsgrad::Off {
+                v_hat = max_exp_avg_sq.max(v_hat);
+                *max_exp_avg_sq = v_hat;
+            }
+            v_hat = now.at[3] * v_hat;
+            p - now.lr * m_hat / ((v_hat + eps_inside).sqrt() + eps)
+        });
+    }
+}

@@ -1,0 +1,138 @@
+use crate::{
+    Rule, Slot,
+    cpu::{Block, Real, Step, Twin},
+    hyperparameter::Hyperparameter,
+    rules::{
+        adam::{Amsgrad, look_ahead},
+        eps_terms,
+    },
+};
+
+/// AdamW: [`Adam`](crate::rules::Adam) with weight decay that acts beside the update, not through
+/// the gradient.
+///
+/// `p ← p − (lr·weight_decay·p + lr·m̂/(√v̂ + eps))`.
+///
+/// Source: Loshchilov & Hutter 2019, arXiv:1711.05101, as in `torch.optim.AdamW`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AdamW {
+    /// Learning rate; a group starts with it.
+    pub lr: f64,
+    /// β1 in `[0, 1)`.
+    pub beta1: f64,
+    /// β2 in `[0, 1)`.
+    pub beta2: f64,
+    /// Keeps the division from blowing up; at least 1.18e-38.
+    pub eps: f64,
+    /// `√(v̂ + eps)` in place of `√v̂ + eps`.
+    pub eps_inside_root: bool,
+    /// Whether the second moment may fall.
+    pub amsgrad: Amsgrad,
+    /// Dozat's simple form (`optax.nadamw`), as in [`Adam`](crate::rules::Adam).
+    pub nesterov: bool,
+    /// Decoupled.
+    pub weight_decay: f64,
+    /// Climb in place of descending.
+    pub maximize: bool,
+}
+
+impl Default for AdamW {
+    fn default() -> Self {
+        Self {
+            lr: 1e-3,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            eps_inside_root: false,
+            amsgrad: Amsgrad::Off,
+            nesterov: false,
+            weight_decay: 1e-2,
+            maximize: false,
+        }
+    }
+}
+
+impl AdamW {
+    /// `Hyper` in shaders/rules/adamw.wgsl.
+    fn hyper(&self) -> [f64; 4] {
+        let (eps_inside, eps) = eps_terms(self.eps, self.eps_inside_root);
+        [1.0 - self.beta1, 1.0 - self.beta2, eps_inside, eps]
+    }
+}
+
+impl Rule for AdamW {
+    fn name(&self) -> &str {
+        "adamw"
+    }
+
+    fn hyperparameters(&mut self) -> Vec<Hyperparameter<'_>> {
+        vec![
+            Hyperparameter::non_negative("lr", &mut self.lr),
+            Hyperparameter::below_one("beta1", &mut self.beta1),
+            Hyperparameter::below_one("beta2", &mut self.beta2),
+            Hyperparameter::eps("eps", &mut self.eps),
+            Hyperparameter::flag("eps_inside_root", &mut self.eps_inside_root),
+            Hyperparameter::choice("amsgrad", &mut self.amsgrad),
+            Hyperparameter::flag("nesterov", &mut self.nesterov),
+            Hyperparameter::non_negative("weight_decay", &mut self.weight_decay),
+            Hyperparameter::flag("maximize", &mut self.maximize),
+        ]
+    }
+
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+
+    fn decoupled_weight_decay(&self) -> f64 {
+        self.weight_decay
+    }
+
+    fn maximize(&self) -> bool {
+        self.maximize
+    }
+
+    fn slots(&self) -> Vec<Slot> {
+        vec![
+            Slot::element("exp_avg"),
+            Slot::element("exp_avg_sq"),
+            Slot::element("max_exp_avg_sq").used_if(self.amsgrad != Amsgrad::Off),
+        ]
+    }
+
+    fn constants(&self) -> Vec<f64> {
+        self.hyper().to_vec()
+    }
+
+    fn flags(&self) -> Vec<(&'static str, bool)> {
+        vec![("AMSGRAD", self.amsgrad != Amsgrad::Off)]
+    }
+
+    /// The weights of m and of g in m̂, the correction of v before and after the maximum.
+    fn at(&self, t: u64) -> [f64; 4] {
+        let (of_m, of_g) = look_ahead(self.nesterov, self.beta1, t);
+        let (before, after) = self.amsgrad.corrections(self.beta2, t);
+        [of_m, of_g, before, after]
+    }
+
+    fn wgsl(&self) -> &str {
+        include_str!("../../shaders/rules/adamw.wgsl")
+    }
+}
+
+impl<T: Real> Twin<T> for AdamW {
+    fn update(&self, block: Block<'_, T>, now: &Step<T>) {
+        let [one_minus_beta1, one_minus_beta2, eps_inside, eps] = self.hyper().map(T::from_f64);
+        block.each(|p, g, [exp_avg, exp_avg_sq, max_exp_avg_sq]| {
+            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
+            *exp_avg_sq = *exp_avg_sq + one_minus_beta2 * (g * g - *exp_avg_sq);
+            let m_hat = now.at[0] * *exp_avg + now.at[1] * g;
+            let mut v_hat = now.at[2] * *exp_avg_sq;
+            if self.amsgrad != Amsgrad::Off {
+                v_hat = max_exp_avg_sq.max(v_hat);
+                *max_exp_avg_sq = v_hat;
+            }
+            v_hat = now.at[3] * v_hat;
+            p - (now.decay * p + now.lr * m_hat / ((v_hat + eps_inside).sqrt() + eps))
+        });
+    }
+}

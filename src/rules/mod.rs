@@ -1,0 +1,144 @@
+//! The optimizers: one file each here, and one of the same name in `shaders/rules/`.
+//!
+//! Defaults are PyTorch's where PyTorch has the rule. Every rule has a `maximize` flag. Where
+//! sources disagree about a formula, the variant is a field.
+
+pub use adam::Amsgrad;
+pub use sgd::MomentumForm;
+
+use crate::{Error, Rule};
+
+/// Makes a rule with its default hyperparameters.
+type Make = fn() -> Box<dyn Rule>;
+
+/// Declares each rule's module, which bears the name that users type, and exports its type.
+macro_rules! registry {
+    ($($name:ident::$Rule:ident,)*) => {
+        $(
+            mod $name;
+            pub use $name::$Rule;
+        )*
+
+        const REGISTRY: &[(&str, Make)] =
+            &[$((stringify!($name), || $Rule::default().into())),*];
+    };
+}
+
+// One line per rule; its maths is in shaders/rules/<name>.wgsl, its fields and its twin in <name>.rs.
+registry! {
+    sgd::Sgd,
+    adagrad::Adagrad,
+    rmsprop::RmsProp,
+    adam::Adam,
+    adamw::AdamW,
+    nadam::NAdam,
+    radam::RAdam,
+    adabelief::AdaBelief,
+}
+
+/// The names that [`by_name`] knows.
+pub fn names() -> impl ExactSizeIterator<Item = &'static str> {
+    REGISTRY.iter().map(|(name, _)| *name)
+}
+
+/// A rule with its default hyperparameters, for command lines and files.
+///
+/// ```
+/// use wgpu_optim::{Rule, rules};
+///
+/// let mut rule = rules::by_name("rmsprop")?;
+/// rule.set("alpha", "0.9")?;
+/// assert!(rules::by_name("addam").unwrap_err().to_string().contains("adamw"));
+/// # Ok::<(), wgpu_optim::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::UnknownRule`] lists the names there are.
+pub fn by_name(name: &str) -> Result<Box<dyn Rule>, Error> {
+    let found = REGISTRY.iter().find(|(known, _)| *known == name);
+    let (_, make) = found.ok_or_else(|| Error::UnknownRule {
+        name: name.to_owned(),
+        known: names().collect::<Vec<_>>().join(", "),
+    })?;
+    Ok(make())
+}
+
+/// `1 - βᵗ`.
+fn bias_correction(beta: f64, t: u64) -> f64 {
+    // t beyond i32 is far beyond where βᵗ has vanished.
+    1.0 - beta.powf(t as f64)
+}
+
+/// What is added to a second moment before and after its root is taken. One of the two is zero,
+/// so that the maths needs no branch.
+fn eps_terms(eps: f64, inside_root: bool) -> (f64, f64) {
+    if inside_root { (eps, 0.0) } else { (0.0, eps) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rule_calls_itself_what_the_registry_calls_it() {
+        for name in names() {
+            assert_eq!(by_name(name).unwrap().name(), name);
+        }
+    }
+
+    #[test]
+    fn every_hyperparameter_can_be_set_to_the_value_it_shows() {
+        for name in names() {
+            let mut rule = by_name(name).unwrap();
+            let shown: Vec<_> = rule
+                .hyperparameters()
+                .iter()
+                .map(|field| (field.name, field.value()))
+                .collect();
+            for (field, value) in shown {
+                rule.set(field, &value).unwrap();
+            }
+            rule.validate().unwrap();
+        }
+    }
+
+    #[test]
+    fn every_number_has_a_range_that_refuses_nan_and_infinity() {
+        for name in names() {
+            let mut rule = by_name(name).unwrap();
+            let fields: Vec<_> = rule.hyperparameters().iter().map(|f| f.name).collect();
+            for field in fields {
+                for bad in ["NaN", "inf", "-inf", "-1", "1e39", "word", ""] {
+                    let error = rule.set(field, bad).unwrap_err().to_string();
+                    assert!(error.contains(name) && error.contains(field), "{error}");
+                    assert!(error.contains("expected"), "{error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_rule_has_lr_and_maximize() {
+        for name in names() {
+            let mut rule = by_name(name).unwrap();
+            rule.set("lr", "0.125").unwrap();
+            assert_eq!(rule.lr(), 0.125);
+            assert!(!rule.maximize());
+            rule.set("maximize", "true").unwrap();
+            assert!(rule.maximize());
+        }
+    }
+
+    #[test]
+    fn bias_corrections_hold_one_ulp_of_f32_from_the_first_step_to_the_millionth() {
+        // Exact values by big-number arithmetic.
+        for (t, exact) in [(1, 1.0e-4), (1_000_000, 1.0)] {
+            let error = (bias_correction(0.9999, t) - exact).abs();
+            assert!(
+                error <= f64::from(f32::EPSILON) / 2.0 * exact,
+                "t = {t}: {error}"
+            );
+        }
+        assert!((bias_correction(0.9999, 10_000) - 0.632_138_953_567_076).abs() < 1e-11);
+    }
+}

@@ -1,0 +1,157 @@
+use crate::{
+    Error, Rule, Slot,
+    cpu::{Block, Real, Step, Twin},
+    hyperparameter::{Choice, Hyperparameter},
+};
+
+/// Stochastic gradient descent with momentum.
+///
+/// `b ← μb + (1−d)g` with `b = g` at the first step, `p ← p − lr·b`; Nesterov: `p ← p − lr·(g + μb)`.
+/// With [`MomentumForm::Ema`]: `b ← b + (1−μ)(g − b)` from zero.
+///
+/// Source: Sutskever et al. 2013, as in `torch.optim.SGD`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sgd {
+    /// Learning rate; a group starts with it.
+    pub lr: f64,
+    /// μ in `[0, 1)`; 0 keeps no state.
+    pub momentum: f64,
+    /// d in `[0, 1]`; of the classic form only.
+    pub dampening: f64,
+    /// Needs `momentum > 0`, `dampening = 0` and the classic form.
+    pub nesterov: bool,
+    /// What kind of average gathers the momentum.
+    pub momentum_form: MomentumForm,
+    /// L2: added to the gradient.
+    pub weight_decay: f64,
+    /// Climb in place of descending.
+    pub maximize: bool,
+}
+
+/// How [`Sgd`] gathers momentum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MomentumForm {
+    /// A decaying sum, as in PyTorch.
+    Classic,
+    /// An exponential moving average, as in textbooks.
+    Ema,
+}
+
+impl Choice for MomentumForm {
+    fn names(&self) -> &'static [&'static str] {
+        &["classic", "ema"]
+    }
+    fn position(&self) -> usize {
+        *self as usize
+    }
+    fn choose(&mut self, position: usize) {
+        *self = [Self::Classic, Self::Ema][position];
+    }
+}
+
+impl Default for Sgd {
+    fn default() -> Self {
+        Self {
+            lr: 1e-3,
+            momentum: 0.0,
+            dampening: 0.0,
+            nesterov: false,
+            momentum_form: MomentumForm::Classic,
+            weight_decay: 0.0,
+            maximize: false,
+        }
+    }
+}
+
+impl Sgd {
+    /// `Hyper` in shaders/rules/sgd.wgsl.
+    fn hyper(&self) -> [f64; 2] {
+        [self.weight_decay, self.momentum]
+    }
+}
+
+impl Rule for Sgd {
+    fn name(&self) -> &str {
+        "sgd"
+    }
+
+    fn hyperparameters(&mut self) -> Vec<Hyperparameter<'_>> {
+        vec![
+            Hyperparameter::non_negative("lr", &mut self.lr),
+            Hyperparameter::below_one("momentum", &mut self.momentum),
+            Hyperparameter::up_to_one("dampening", &mut self.dampening),
+            Hyperparameter::flag("nesterov", &mut self.nesterov),
+            Hyperparameter::choice("momentum_form", &mut self.momentum_form),
+            Hyperparameter::non_negative("weight_decay", &mut self.weight_decay),
+            Hyperparameter::flag("maximize", &mut self.maximize),
+        ]
+    }
+
+    fn check_combination(&self) -> Result<(), Error> {
+        let classic = self.momentum_form == MomentumForm::Classic;
+        if self.nesterov && !(self.momentum > 0.0 && self.dampening == 0.0 && classic) {
+            return Err(Error::Hyperparameter {
+                rule: self.name().to_owned(),
+                name: "nesterov".to_owned(),
+                value: "true".to_owned(),
+                allowed: format!(
+                    "momentum > 0, dampening = 0 and momentum_form = classic with it, not {}, {} and {}",
+                    self.momentum,
+                    self.dampening,
+                    self.momentum_form.names()[self.momentum_form.position()],
+                ),
+            });
+        }
+        Ok(())
+    }
+
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+
+    fn maximize(&self) -> bool {
+        self.maximize
+    }
+
+    fn slots(&self) -> Vec<Slot> {
+        vec![Slot::element("momentum_buffer").used_if(self.momentum > 0.0)]
+    }
+
+    fn constants(&self) -> Vec<f64> {
+        self.hyper().to_vec()
+    }
+
+    fn flags(&self) -> Vec<(&'static str, bool)> {
+        vec![("NESTEROV", self.nesterov)]
+    }
+
+    /// How much of b goes, how much of g comes.
+    fn at(&self, t: u64) -> [f64; 4] {
+        let forget = 1.0 - self.momentum;
+        match self.momentum_form {
+            MomentumForm::Ema => [forget, forget, 0.0, 0.0],
+            MomentumForm::Classic if t == 1 || self.momentum == 0.0 => [1.0, 1.0, 0.0, 0.0],
+            MomentumForm::Classic => [forget, 1.0 - self.dampening, 0.0, 0.0],
+        }
+    }
+
+    fn wgsl(&self) -> &str {
+        include_str!("../../shaders/rules/sgd.wgsl")
+    }
+}
+
+impl<T: Real> Twin<T> for Sgd {
+    fn update(&self, block: Block<'_, T>, now: &Step<T>) {
+        let [weight_decay, momentum] = self.hyper().map(T::from_f64);
+        let [forget, take, ..] = now.at;
+        block.each(|p, grad, [momentum_buffer]| {
+            let g = grad + weight_decay * p;
+            let b = *momentum_buffer + (take * g - forget * *momentum_buffer);
+            *momentum_buffer = b;
+            if self.nesterov {
+                return p - now.lr * (g + momentum * b);
+            }
+            p - now.lr * b
+        });
+    }
+}

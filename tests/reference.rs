@@ -1,0 +1,80 @@
+//! The f64 twin against PyTorch 2.15 and optax 0.2.8: `tests/reference/record.py` printed the table.
+
+use wgpu_optim::{Layout, cpu, rules};
+
+const STEPS: u64 = 12;
+const START: [f64; 3] = [0.5, -1.25, 2.0];
+
+fn grad(t: u64, i: usize) -> f64 {
+    if (t + i as u64).is_multiple_of(5) {
+        return 0.0;
+    }
+    (t as f64 * (i as f64 + 1.0)).sin() * 10f64.powi(i as i32 - 1)
+}
+
+/// Rule, hyperparameters, parameters after the last step.
+#[rustfmt::skip]
+const EXPECTED: &[(&str, &str, [f64; 3])] = &[
+    ("sgd", "lr=0.05", [0.49311214683890303, -1.2246852511444717, 1.9812174326211023]),
+    ("sgd", "lr=0.05 momentum=0.9", [0.4339316475552248, -1.181421725857053, 1.483125490065129]),
+    ("sgd", "lr=0.05 momentum=0.8 dampening=0.3 weight_decay=0.1 maximize=true", [0.4619768062208086, -1.038428466079362, 2.201331071948738]),
+    ("sgd", "lr=0.05 momentum=0.9 nesterov=true", [0.43365062963860546, -1.1629648044158192, 1.5160303736797176]),
+    ("sgd", "lr=0.05 momentum=0.9 momentum_form=ema", [0.4933931647555225, -1.2431421725857053, 1.9483125490065123]),
+    ("adagrad", "lr=0.1", [0.3418541018016026, -1.2293405271055098, 1.9993944303482483]),
+    ("adagrad", "lr=0.1 lr_decay=0.2 weight_decay=0.1 initial_accumulator_value=0.3 eps=0.01 maximize=true", [0.4705417376338202, -1.2011649056426152, 1.9925071514300636]),
+    ("adagrad", "lr=0.1 eps=0.03 eps_inside_root=true initial_accumulator_value=0.1", [0.461735101786254, -1.2275488808363164, 2.0018266055303213]),
+    ("rmsprop", "lr=0.01", [0.3420633316674252, -1.2281764121310146, 1.999391630350284]),
+    ("rmsprop", "lr=0.01 alpha=0.9 centered=true momentum=0.9 eps=0.01 weight_decay=0.1 maximize=true", [0.3318299749256028, -1.1258855898756404, 1.9682093790206612]),
+    ("rmsprop", "lr=0.01 alpha=0.9 eps=0.03 eps_inside_root=true", [0.49209936820366584, -1.2393874176489434, 2.001398580962737]),
+    ("adam", "lr=0.01", [0.4461254177085713, -1.2507431196326362, 1.9987105459885022]),
+    ("adam", "lr=0.01 beta1=0.8 beta2=0.95 eps=0.02 weight_decay=0.1 amsgrad=max_raw maximize=true", [0.4778843246588623, -1.2297047951179436, 1.9978652887479853]),
+    ("adam", "lr=0.01 beta2=0.9 amsgrad=max_corrected", [0.4542307159426985, -1.2539206857859935, 1.9982113051854913]),
+    ("adam", "lr=0.01 beta2=0.9 amsgrad=max_uncorrected eps=0.02", [0.4320143336078482, -1.2654958935670875, 1.9887375514683479]),
+    ("adam", "lr=0.01 nesterov=true", [0.44743565777367394, -1.2492988623930315, 1.9984211966391128]),
+    ("adam", "lr=0.01 eps=0.03 eps_inside_root=true", [0.4789311125407075, -1.2509321961371929, 1.9987527932652331]),
+    ("adamw", "lr=0.01", [0.4455649419285051, -1.2492394284498038, 1.9963119508617657]),
+    ("adamw", "lr=0.01 beta1=0.8 beta2=0.95 eps=0.02 weight_decay=0.3 amsgrad=max_raw maximize=true", [0.5188646401903394, -1.2057524844888559, 1.9317953313921303]),
+    ("adamw", "lr=0.01 weight_decay=0.2 nesterov=true", [0.43639553364066686, -1.2195513882844824, 1.950959427220078]),
+    ("nadam", "lr=0.01", [0.4766179187873723, -1.2457537844553868, 1.9986680234637442]),
+    ("nadam", "lr=0.01 beta1=0.8 beta2=0.95 eps=0.02 momentum_decay=0.1 weight_decay=0.3 maximize=true", [0.4046260898718396, -1.2042238858530487, 1.990667773920018]),
+    ("nadam", "lr=0.01 weight_decay=0.3 decoupled_weight_decay=true", [0.45963097109487033, -1.20148745925309, 1.9278703282209946]),
+    ("radam", "lr=0.01", [0.4964593733443458, -1.2561279896783408, 2.016568195829459]),
+    ("radam", "lr=0.01 beta1=0.8 beta2=0.9 eps=0.02 weight_decay=0.3 maximize=true", [0.4711816775932939, -1.211787990172846, 1.9520829783245282]),
+    ("radam", "lr=0.01 beta2=0.9 weight_decay=0.3 decoupled_weight_decay=true", [0.4710274586400209, -1.210677669056449, 1.9435861711451203]),
+    ("radam", "lr=0.01 beta2=0.9 rho_threshold=4 eps=1e-30", [0.48833851899449854, -1.2564355481438658, 2.0160668044012495]),
+    ("adabelief", "lr=0.01 eps=0.001", [0.4960314516571566, -1.252196214109734, 1.9997335819597408]),
+    ("adabelief", "lr=0.01 eps=0.02 eps_in_state=false", [0.4534745228804563, -1.2511949366625015, 1.9985787473376406]),
+];
+
+#[test]
+fn the_f64_twin_is_what_pytorch_and_optax_compute() {
+    for name in rules::names() {
+        let recorded = EXPECTED.iter().any(|(rule, ..)| *rule == name);
+        assert!(recorded, "nothing recorded for {name}");
+    }
+    for (name, settings, expected) in EXPECTED {
+        let mut rule = rules::by_name(name).unwrap();
+        for setting in settings.split(' ') {
+            let (field, value) = setting.split_once('=').unwrap();
+            rule.set(field, value).unwrap();
+        }
+        let mut layout = Layout::new();
+        let group = layout.group(rule).unwrap();
+        let p = layout.tensor(group, "p", &[3]).unwrap();
+        let mut optimizer = cpu::Optimizer::<f64>::new(&layout);
+        optimizer.param_mut(p).unwrap().copy_from_slice(&START);
+        for t in 1..=STEPS {
+            for (i, g) in optimizer.grad_mut(p).unwrap().iter_mut().enumerate() {
+                *g = grad(t, i);
+            }
+            optimizer.step();
+        }
+        for (found, expected) in optimizer.param(p).unwrap().iter().zip(expected) {
+            let error = (found - expected).abs();
+            assert!(
+                error < 1e-13,
+                "{name} {settings}: {found} instead of {expected}"
+            );
+        }
+    }
+}

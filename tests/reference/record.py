@@ -1,0 +1,109 @@
+"""Prints the table of tests/reference.rs: what the reference implementations make of a small problem.
+
+    pip install torch==2.15.0 optax==0.2.8
+    python tests/reference/record.py
+
+Everything runs in f64. Three elements, twelve steps; inputs are closed forms of step and element.
+"""
+
+import math
+
+import jax
+import numpy as np
+import optax
+import torch
+
+jax.config.update("jax_enable_x64", True)
+torch.set_default_dtype(torch.float64)
+
+STEPS = 12
+START = [0.5, -1.25, 2.0]
+
+
+def grad(t, i):
+    return 0.0 if (t + i) % 5 == 0 else math.sin(t * (i + 1.0)) * 10.0 ** (i - 1)
+
+
+def run_torch(make):
+    p = torch.tensor(START, requires_grad=True)
+    optimizer = make([p])
+    for t in range(1, STEPS + 1):
+        p.grad = torch.tensor([grad(t, i) for i in range(3)])
+        optimizer.step()
+    return p.detach().tolist()
+
+
+def run_optax(transform):
+    p = np.array(START)
+    state = transform.init(p)
+    for t in range(1, STEPS + 1):
+        updates, state = transform.update(np.array([grad(t, i) for i in range(3)]), state, p)
+        p = np.asarray(optax.apply_updates(p, updates))
+    return p.tolist()
+
+
+def lr(value):
+    # A callable keeps optax from rounding the rate to f32.
+    return lambda _: np.float64(value)
+
+
+o = torch.optim
+CASES = [
+    ("sgd", "lr=0.05", lambda p: o.SGD(p, lr=0.05)),
+    ("sgd", "lr=0.05 momentum=0.9", lambda p: o.SGD(p, lr=0.05, momentum=0.9)),
+    ("sgd", "lr=0.05 momentum=0.8 dampening=0.3 weight_decay=0.1 maximize=true",
+     lambda p: o.SGD(p, lr=0.05, momentum=0.8, dampening=0.3, weight_decay=0.1, maximize=True)),
+    ("sgd", "lr=0.05 momentum=0.9 nesterov=true",
+     lambda p: o.SGD(p, lr=0.05, momentum=0.9, nesterov=True)),
+    ("sgd", "lr=0.05 momentum=0.9 momentum_form=ema",
+     optax.chain(optax.ema(0.9, debias=False), optax.scale_by_learning_rate(lr(0.05)))),
+    ("adagrad", "lr=0.1", lambda p: o.Adagrad(p, lr=0.1)),
+    ("adagrad", "lr=0.1 lr_decay=0.2 weight_decay=0.1 initial_accumulator_value=0.3 eps=0.01 maximize=true",
+     lambda p: o.Adagrad(p, lr=0.1, lr_decay=0.2, weight_decay=0.1,
+                         initial_accumulator_value=0.3, eps=0.01, maximize=True)),
+    ("adagrad", "lr=0.1 eps=0.03 eps_inside_root=true initial_accumulator_value=0.1",
+     optax.adagrad(lr(0.1), initial_accumulator_value=0.1, eps=0.03)),
+    ("rmsprop", "lr=0.01", lambda p: o.RMSprop(p, lr=0.01)),
+    ("rmsprop", "lr=0.01 alpha=0.9 centered=true momentum=0.9 eps=0.01 weight_decay=0.1 maximize=true",
+     lambda p: o.RMSprop(p, lr=0.01, alpha=0.9, centered=True, momentum=0.9, eps=0.01,
+                         weight_decay=0.1, maximize=True)),
+    ("rmsprop", "lr=0.01 alpha=0.9 eps=0.03 eps_inside_root=true",
+     optax.rmsprop(lr(0.01), decay=0.9, eps=0.03, eps_in_sqrt=True)),
+    ("adam", "lr=0.01", lambda p: o.Adam(p, lr=0.01)),
+    ("adam", "lr=0.01 beta1=0.8 beta2=0.95 eps=0.02 weight_decay=0.1 amsgrad=max_raw maximize=true",
+     lambda p: o.Adam(p, lr=0.01, betas=(0.8, 0.95), eps=0.02, weight_decay=0.1, amsgrad=True,
+                      maximize=True)),
+    ("adam", "lr=0.01 beta2=0.9 amsgrad=max_corrected", optax.amsgrad(lr(0.01), b2=0.9)),
+    ("adam", "lr=0.01 beta2=0.9 amsgrad=max_uncorrected eps=0.02",
+     optax.amsgrad(lr(0.01), b2=0.9, eps=0.02, bias_correction_nu=False)),
+    ("adam", "lr=0.01 nesterov=true", optax.nadam(lr(0.01))),
+    ("adam", "lr=0.01 eps=0.03 eps_inside_root=true", optax.adam(lr(0.01), eps=0.0, eps_root=0.03)),
+    ("adamw", "lr=0.01", lambda p: o.AdamW(p, lr=0.01)),
+    ("adamw", "lr=0.01 beta1=0.8 beta2=0.95 eps=0.02 weight_decay=0.3 amsgrad=max_raw maximize=true",
+     lambda p: o.AdamW(p, lr=0.01, betas=(0.8, 0.95), eps=0.02, weight_decay=0.3, amsgrad=True,
+                       maximize=True)),
+    ("adamw", "lr=0.01 weight_decay=0.2 nesterov=true", optax.nadamw(lr(0.01), weight_decay=0.2)),
+    ("nadam", "lr=0.01", lambda p: o.NAdam(p, lr=0.01)),
+    ("nadam", "lr=0.01 beta1=0.8 beta2=0.95 eps=0.02 momentum_decay=0.1 weight_decay=0.3 maximize=true",
+     lambda p: o.NAdam(p, lr=0.01, betas=(0.8, 0.95), eps=0.02, momentum_decay=0.1,
+                       weight_decay=0.3, maximize=True)),
+    ("nadam", "lr=0.01 weight_decay=0.3 decoupled_weight_decay=true",
+     lambda p: o.NAdam(p, lr=0.01, weight_decay=0.3, decoupled_weight_decay=True)),
+    ("radam", "lr=0.01", lambda p: o.RAdam(p, lr=0.01)),
+    ("radam", "lr=0.01 beta1=0.8 beta2=0.9 eps=0.02 weight_decay=0.3 maximize=true",
+     lambda p: o.RAdam(p, lr=0.01, betas=(0.8, 0.9), eps=0.02, weight_decay=0.3, maximize=True)),
+    ("radam", "lr=0.01 beta2=0.9 weight_decay=0.3 decoupled_weight_decay=true",
+     lambda p: o.RAdam(p, lr=0.01, betas=(0.9, 0.9), weight_decay=0.3, decoupled_weight_decay=True)),
+    ("radam", "lr=0.01 beta2=0.9 rho_threshold=4 eps=1e-30",
+     optax.radam(lr(0.01), b2=0.9, eps=1e-30, threshold=4.0)),
+    ("adabelief", "lr=0.01 eps=0.001", optax.adabelief(lr(0.01), eps=1e-3, eps_root=1e-3)),
+    ("adabelief", "lr=0.01 eps=0.02 eps_in_state=false",
+     optax.adabelief(lr(0.01), eps=0.02, eps_root=0.0)),
+    ("lion", "lr=0.01 weight_decay=0.2", optax.lion(lr(0.01), weight_decay=0.2)),
+    ("lion", "lr=0.01 beta1=0.7 beta2=0.8", optax.lion(lr(0.01), b1=0.7, b2=0.8)),
+]
+
+for rule, hyper, case in CASES:
+    result = run_torch(case) if callable(case) else run_optax(case)
+    values = ", ".join(repr(value) for value in result)
+    print(f'    ("{rule}", "{hyper}", [{values}]),')

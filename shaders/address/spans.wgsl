@@ -1,0 +1,13 @@
+// A caller's ranges: a table says for each workgroup where its up to 1024 elements lie.
+
+// First element in params, in grads and in the state, number of elements (0 fills the grid).
+@group(0) @binding(4) var<storage, read> spans: array<vec4<u32>>;
+
+fn locate(block: u32, lane: u32) -> Place {
+    let span = spans[block];
+    let first = lane * 4u;
+    if first >= span.w {
+        return Place(0u, 0u, 0u, 0u);
+    }
+    return Place(span.x + first, span.y + first, span.z + first, min(span.w - first, 4u));
+}

@@ -1,0 +1,7 @@
+// Gradients in a buffer of their own.
+
+@group(0) @binding(3) var<storage, read> grads: array<StoredGrad>;
+
+fn stored_grad(index: u32) -> StoredGrad {
+    return grads[index];
+}

@@ -1,0 +1,17 @@
+// Gradients as f32 at any element, one at a time: never past the last, which may be a neighbour's.
+
+alias StoredGrad = f32;
+
+fn load_grad(place: Place) -> vec4<f32> {
+    var g = vec4<f32>(stored_grad(place.grad), 0.0, 0.0, 0.0);
+    if place.count > 1u {
+        g.y = stored_grad(place.grad + 1u);
+    }
+    if place.count > 2u {
+        g.z = stored_grad(place.grad + 2u);
+    }
+    if place.count > 3u {
+        g.w = stored_grad(place.grad + 3u);
+    }
+    return g;
+}

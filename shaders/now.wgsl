@@ -1,0 +1,9 @@
+// This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
+// Twins: Step in src/cpu/twin.rs; the layout in src/optimizer/begin_step.rs.
+struct Step {
+    lr: f32,
+    decay: f32,         // lr times the decoupled weight decay, the product taken in f64
+    grad_scale: f32,    // what gradients are multiplied by; negative to maximize
+    skip: u32,          // 1: leave everything as it is
+    at: vec4<f32>,      // the rule's coefficients at this step count, from f64
+}

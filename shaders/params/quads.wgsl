@@ -1,0 +1,11 @@
+// Parameters as f32, four at a time.
+
+@group(0) @binding(2) var<storage, read_write> params: array<vec4<f32>>;
+
+fn load_param(place: Place) -> vec4<f32> {
+    return params[place.param / 4u];
+}
+
+fn store_param(place: Place, p: vec4<f32>) {
+    params[place.param / 4u] = p;
+}

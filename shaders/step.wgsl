@@ -1,0 +1,31 @@
+// The one entry point of every update: load four elements of everything, update, store.
+// All loads come before the first store, so that they are in flight together.
+
+@group(0) @binding(0) var<uniform> hyper: Hyper;
+@group(0) @binding(1) var<uniform> now: Step;
+
+// Four neighbouring elements: where they begin in each binding, and how many of them exist.
+struct Place {
+    param: u32,
+    grad: u32,
+    state: u32,
+    count: u32,
+}
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let place = locate(workgroup.y * grid.x + workgroup.x, lane);
+    if now.skip != 0u || place.count == 0u {
+        return;
+    }
+    let p = load_param(place);
+    let g = now.grad_scale * load_grad(place);
+    var state = load_state(place);
+    let updated = update(p, g, &state, hyper, now);
+    store_param(place, updated);
+    store_state(place, state);
+}

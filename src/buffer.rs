@@ -1,0 +1,297 @@
+//! Ranges of GPU buffers, and moving numbers into and out of them.
+
+use std::{
+    panic::AssertUnwindSafe,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
+
+use crate::Error;
+
+/// Bytes of a buffer: one tensor of f32, wherever it lies.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct BufferRange {
+    /// Where the bytes are.
+    pub buffer: wgpu::Buffer,
+    /// In bytes, a multiple of 4.
+    pub offset: u64,
+    /// In bytes, a multiple of 4.
+    pub size: u64,
+}
+
+impl BufferRange {
+    /// The whole of `buffer`.
+    pub fn whole(buffer: &wgpu::Buffer) -> Self {
+        Self {
+            buffer: buffer.clone(),
+            offset: 0,
+            size: buffer.size(),
+        }
+    }
+
+    /// For the caller's own bind groups. The device's `min_storage_buffer_offset_alignment`
+    /// applies; tensors of this crate's arenas are aligned for every device.
+    pub fn binding(&self) -> wgpu::BindingResource<'_> {
+        wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer: &self.buffer,
+            offset: self.offset,
+            size: wgpu::BufferSize::new(self.size),
+        })
+    }
+
+    /// Number of f32 in the range.
+    pub fn element_count(&self) -> usize {
+        (self.size / 4) as usize
+    }
+
+    /// Refuses a range outside its buffer, off the 4-byte grid, or in a buffer without `usage`.
+    pub(crate) fn check(&self, what: &str, usage: wgpu::BufferUsages) -> Result<(), Error> {
+        let Self {
+            buffer,
+            offset,
+            size,
+        } = self;
+        if offset % 4 != 0 || size % 4 != 0 {
+            let problem = format!("offset {offset} and size {size} must be multiples of 4 bytes");
+            return Err(Error::range(what, problem));
+        }
+        if offset
+            .checked_add(*size)
+            .is_none_or(|end| end > buffer.size())
+        {
+            let problem = format!(
+                "{size} bytes at offset {offset} are not within the buffer of {} bytes",
+                buffer.size()
+            );
+            return Err(Error::range(what, problem));
+        }
+        if !buffer.usage().contains(usage) {
+            let problem = format!(
+                "the buffer's usage is {:?}; it must contain {usage:?}",
+                buffer.usage()
+            );
+            return Err(Error::range(what, problem));
+        }
+        Ok(())
+    }
+}
+
+/// Reads the f32 of `range`. Natively something must poll the device meanwhile; see
+/// [`read_blocking`].
+///
+/// # Errors
+/// [`Error::BufferRange`] if the range is not within its buffer or that lacks `COPY_SRC`;
+/// [`Error::OutOfMemory`], [`Error::DeviceLost`].
+pub async fn read(
+    device: &wgpu::Device,
+    queue: &wgpu::Queue,
+    range: &BufferRange,
+) -> Result<Vec<f32>, Error> {
+    range.check("read", wgpu::BufferUsages::COPY_SRC)?;
+    if range.size == 0 {
+        return Ok(Vec::new());
+    }
+    let download = Download::start(device, queue, range).await?;
+    let mapped = download.mapped.receive().await;
+    download.finish(mapped)
+}
+
+/// [`read`], blocking until the queue has done all that was submitted before.
+#[cfg(not(target_family = "wasm"))]
+pub fn read_blocking(
+    device: &wgpu::Device,
+    queue: &wgpu::Queue,
+    range: &BufferRange,
+) -> Result<Vec<f32>, Error> {
+    range.check("read", wgpu::BufferUsages::COPY_SRC)?;
+    if range.size == 0 {
+        return Ok(Vec::new());
+    }
+    let download = pollster::block_on(Download::start(device, queue, range))?;
+    let mapped = wait(device, &download.mapped, "reading a buffer")?;
+    download.finish(mapped)
+}
+
+/// Writes `values` to `range` before whatever `queue` is given next.
+///
+/// # Errors
+/// [`Error::BufferRange`] as for [`read`], with `COPY_DST`; [`Error::Length`] unless there is one
+/// value per f32 of the range.
+pub fn write(queue: &wgpu::Queue, range: &BufferRange, values: &[f32]) -> Result<(), Error> {
+    range.check("write", wgpu::BufferUsages::COPY_DST)?;
+    if values.len() != range.element_count() {
+        return Err(Error::Length {
+            what: "values to write".to_owned(),
+            expected: range.element_count(),
+            actual: values.len(),
+        });
+    }
+    queue.write_buffer(&range.buffer, range.offset, bytemuck::cast_slice(values));
+    Ok(())
+}
+
+type MapResult = Result<(), wgpu::BufferAsyncError>;
+
+/// A read on its way.
+struct Download {
+    staging: wgpu::Buffer,
+    mapped: OneshotReceiver<MapResult>,
+}
+
+impl Download {
+    async fn start(
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        range: &BufferRange,
+    ) -> Result<Self, Error> {
+        let (sender, mapped) = oneshot_channel();
+        let staging = guarded(device, "a staging buffer to read into", || {
+            let staging = device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("wgpu-optim read"),
+                size: range.size,
+                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            });
+            let mut encoder = device.create_command_encoder(&Default::default());
+            encoder.copy_buffer_to_buffer(&range.buffer, range.offset, &staging, 0, range.size);
+            queue.submit([encoder.finish()]);
+            staging.map_async(wgpu::MapMode::Read, .., move |result| {
+                // The receiver may have been dropped: nobody waits any more.
+                let _ = sender.send(result);
+            });
+            staging
+        })
+        .await?;
+        Ok(Self { staging, mapped })
+    }
+
+    fn finish(self, mapped: Option<MapResult>) -> Result<Vec<f32>, Error> {
+        let lost = || Error::DeviceLost {
+            during: "reading a buffer".to_owned(),
+        };
+        mapped.ok_or_else(lost)?.map_err(|_| lost())?;
+        let view = self.staging.get_mapped_range(..).map_err(|_| lost())?;
+        // A copy, since nothing says that the view is aligned for f32.
+        Ok(bytemuck::pod_collect_to_vec(&view))
+    }
+}
+
+/// How long a blocking read waits for the device.
+#[cfg(not(target_family = "wasm"))]
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
+
+/// Polls the device until `receiver` has its answer. `None` if there will be none.
+#[cfg(not(target_family = "wasm"))]
+fn wait<T>(
+    device: &wgpu::Device,
+    receiver: &OneshotReceiver<T>,
+    during: &str,
+) -> Result<Option<T>, Error> {
+    use std::time::Instant;
+
+    let deadline = Instant::now() + PATIENCE;
+    let mut answer = pin!(receiver.receive());
+    loop {
+        if let Poll::Ready(answer) = answer
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+        {
+            return Ok(answer);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Error::Timeout {
+                during: during.to_owned(),
+                seconds: PATIENCE.as_secs(),
+            });
+        }
+        let poll = wgpu::PollType::Wait {
+            submission_index: None,
+            timeout: Some(left),
+        };
+        // wgpu panics where it finds the device lost; a timeout shows in `left` next time round.
+        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| device.poll(poll)));
+        if polled.is_err() {
+            return Ok(None);
+        }
+    }
+}
+
+/// Runs `make` and turns what wgpu objects to into an error, in place of the panic that wgpu
+/// makes of it by default. Natively the answer is there at once.
+pub(crate) async fn guarded<T>(
+    device: &wgpu::Device,
+    what: &str,
+    make: impl FnOnce() -> T,
+) -> Result<T, Error> {
+    let (made, objection) = watched(device, make);
+    match objection.await {
+        None => Ok(made),
+        Some(objection) => Err(describe(device, objection, what)),
+    }
+}
+
+/// [`guarded`] where nothing may wait: in a browser, whose objections come later, it passes and
+/// the page's own error handling hears of them.
+pub(crate) fn guarded_now<T>(
+    device: &wgpu::Device,
+    what: &str,
+    make: impl FnOnce() -> T,
+) -> Result<T, Error> {
+    let (made, objection) = watched(device, make);
+    let mut objection = pin!(objection);
+    match objection
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
+    {
+        Poll::Ready(Some(objection)) => Err(describe(device, objection, what)),
+        Poll::Ready(None) | Poll::Pending => Ok(made),
+    }
+}
+
+fn watched<T>(
+    device: &wgpu::Device,
+    make: impl FnOnce() -> T,
+) -> (T, impl Future<Output = Option<wgpu::Error>>) {
+    let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+    let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
+    let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
+    let made = make();
+    // The last one pushed goes first.
+    let validation = validation.pop();
+    let internal = internal.pop();
+    let memory = memory.pop();
+    // What ran out of memory is invalid too: that is the consequence, not the cause.
+    let objection = async { memory.await.or(internal.await).or(validation.await) };
+    (made, objection)
+}
+
+fn describe(device: &wgpu::Device, objection: wgpu::Error, what: &str) -> Error {
+    let what = what.to_owned();
+    match objection {
+        wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { what },
+        _ if is_lost(device) => Error::DeviceLost {
+            during: format!("making {what}"),
+        },
+        other => Error::Wgpu {
+            what,
+            message: other.to_string(),
+        },
+    }
+}
+
+/// Whether the device is gone. wgpu tells only a callback, of which there is one and it is the
+/// caller's; but nothing that is made on a lost device can be mapped.
+fn is_lost(device: &wgpu::Device) -> bool {
+    let (probe, _objection) = watched(device, || {
+        device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("wgpu-optim probe"),
+            size: 4,
+            usage: wgpu::BufferUsages::COPY_SRC,
+            mapped_at_creation: true,
+        })
+    });
+    probe.get_mapped_range(..).is_err()
+}

@@ -1,0 +1,188 @@
+//! Opening a device, for those who have none of their own.
+
+use crate::Error;
+
+/// A device with its adapter's full limits, and its queue.
+///
+/// ```
+/// use wgpu_optim::{Gpu, GpuOptions};
+///
+/// let gpu = Gpu::open_blocking(&GpuOptions::default())?;
+/// println!("{} on {}", gpu.info.name, gpu.info.backend);
+/// # Ok::<(), wgpu_optim::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Gpu {
+    /// What was picked.
+    pub adapter: wgpu::Adapter,
+    /// Opened with all that the adapter allows.
+    pub device: wgpu::Device,
+    /// The device's queue.
+    pub queue: wgpu::Queue,
+    /// Name, backend and kind of the adapter.
+    pub info: wgpu::AdapterInfo,
+}
+
+/// Which adapter to open.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct GpuOptions {
+    /// Backends to look at. `None`: what the environment variable `WGPU_BACKEND` names, else the
+    /// first-class ones (Vulkan, Metal, DX12, WebGPU), else GL.
+    pub backends: Option<wgpu::Backends>,
+    /// Whether a discrete or an integrated GPU comes first.
+    pub power_preference: wgpu::PowerPreference,
+    /// Part of the adapter's name, upper or lower case.
+    pub name: Option<String>,
+    /// Only software drivers.
+    pub fallback: bool,
+}
+
+impl Gpu {
+    /// Opens the best adapter that fits `options`.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] says what was looked for and what there is.
+    pub async fn open(options: &GpuOptions) -> Result<Self, Error> {
+        let mut found = Vec::new();
+        for backends in options.backends_in_turn() {
+            let mut adapters = adapters(backends).await;
+            adapters.sort_by_key(|adapter| options.rank(&adapter.get_info()));
+            for adapter in adapters {
+                let info = adapter.get_info();
+                if options.admits(&info) {
+                    return Self::open_adapter(adapter).await;
+                }
+                found.push(format!("{:?} ({})", info.name, info.backend));
+            }
+        }
+        Err(Error::NoAdapter {
+            wanted: options.describe(),
+            found: if found.is_empty() {
+                "none at all".to_owned()
+            } else {
+                found.join(", ")
+            },
+        })
+    }
+
+    /// [`Gpu::open`], blocking.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn open_blocking(options: &GpuOptions) -> Result<Self, Error> {
+        pollster::block_on(Self::open(options))
+    }
+
+    /// Opens a device on `adapter` with all that [`required_limits`] asks for.
+    pub async fn open_adapter(adapter: wgpu::Adapter) -> Result<Self, Error> {
+        let info = adapter.get_info();
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("wgpu-optim"),
+            required_limits: required_limits(&adapter),
+            ..Default::default()
+        };
+        let (device, queue) =
+            adapter
+                .request_device(&descriptor)
+                .await
+                .map_err(|error| Error::DeviceRequest {
+                    adapter: info.name.clone(),
+                    message: error.to_string(),
+                })?;
+        Ok(Self {
+            adapter,
+            device,
+            queue,
+            info,
+        })
+    }
+
+    /// All adapters of `backends`.
+    pub async fn adapters(backends: wgpu::Backends) -> Vec<wgpu::AdapterInfo> {
+        let adapters = adapters(backends).await;
+        adapters.iter().map(wgpu::Adapter::get_info).collect()
+    }
+
+    /// [`Gpu::adapters`], blocking.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn adapters_blocking(backends: wgpu::Backends) -> Vec<wgpu::AdapterInfo> {
+        pollster::block_on(Self::adapters(backends))
+    }
+}
+
+/// The limits to ask `adapter`'s device for, so that tensors may be as large as the adapter allows:
+/// wgpu's defaults end at 67 million parameters per arena.
+///
+/// ```no_run
+/// # async fn open(adapter: wgpu::Adapter) -> Result<(), wgpu::RequestDeviceError> {
+/// let descriptor = wgpu::DeviceDescriptor {
+///     required_limits: wgpu_optim::required_limits(&adapter),
+///     ..Default::default()
+/// };
+/// let (device, queue) = adapter.request_device(&descriptor).await?;
+/// # Ok(()) }
+/// ```
+pub fn required_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
+    adapter.limits()
+}
+
+async fn adapters(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = backends;
+    let instance = wgpu::Instance::new(descriptor);
+    #[cfg(not(target_family = "wasm"))]
+    return instance.enumerate_adapters(backends).await;
+    // Browsers do not list adapters.
+    #[cfg(target_family = "wasm")]
+    instance
+        .request_adapter(&wgpu::RequestAdapterOptions::default())
+        .await
+        .into_iter()
+        .collect()
+}
+
+impl GpuOptions {
+    fn backends_in_turn(&self) -> Vec<wgpu::Backends> {
+        match self.backends.or_else(wgpu::Backends::from_env) {
+            Some(backends) => vec![backends],
+            None => vec![wgpu::Backends::PRIMARY, wgpu::Backends::SECONDARY],
+        }
+    }
+
+    fn admits(&self, info: &wgpu::AdapterInfo) -> bool {
+        let named = self.name.as_ref().is_none_or(|part| {
+            let name = info.name.to_lowercase();
+            name.contains(&part.to_lowercase())
+        });
+        named && (!self.fallback || info.device_type == wgpu::DeviceType::Cpu)
+    }
+
+    /// The lower the better.
+    fn rank(&self, info: &wgpu::AdapterInfo) -> u8 {
+        use wgpu::DeviceType::{Cpu, DiscreteGpu, IntegratedGpu, Other, VirtualGpu};
+        let saving = self.power_preference == wgpu::PowerPreference::LowPower;
+        match info.device_type {
+            IntegratedGpu if saving => 0,
+            DiscreteGpu => 1,
+            IntegratedGpu => 2,
+            VirtualGpu => 3,
+            Other => 4,
+            Cpu => 5,
+        }
+    }
+
+    fn describe(&self) -> String {
+        let mut words = Vec::new();
+        if let Some(name) = &self.name {
+            words.push(format!("with {name:?} in its name"));
+        }
+        if self.fallback {
+            words.push("that is a software driver".to_owned());
+        }
+        if let Some(backends) = self.backends.or_else(wgpu::Backends::from_env) {
+            words.push(format!("of {backends:?}"));
+        }
+        if words.is_empty() {
+            words.push("of any kind".to_owned());
+        }
+        words.join(" ")
+    }
+}

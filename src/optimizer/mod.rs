@@ -1,0 +1,534 @@
+//! The host side of a step on the GPU.
+
+mod begin_step;
+mod dispatch;
+mod ranges;
+mod transfer;
+
+use std::fmt;
+
+use begin_step::{BeginStep, Recorded};
+use dispatch::{
+    Dispatch, GroupBindings, Pipelines, filled_buffer, over_arena, over_ranges, repeated_buffer,
+};
+
+use crate::{
+    BufferRange, DispatchLimits, Error, Extent, Group, Layout, Rule,
+    buffer::guarded,
+    layout::{Arena, GROUP_ALIGNMENT},
+    rule::check_lr,
+};
+
+/// How an [`Optimizer`] works; the defaults are right for training.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Options {
+    /// Limits below the device's own. `None`: the device's.
+    pub limits: Option<DispatchLimits>,
+}
+
+/// A caller's own parameter and gradient buffers, one range per tensor in the order of the
+/// layout's making.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Buffers {
+    /// Must have the usage `STORAGE` and not overlap.
+    pub params: Vec<BufferRange>,
+    /// Must have the usage `STORAGE` and not overlap parameters; they may share their buffers.
+    /// `None`: passed per step, see [`Optimizer::step_with`].
+    pub grads: Option<Vec<BufferRange>>,
+}
+
+/// Keeps the state of a [`Layout`] on the GPU and records its steps.
+///
+/// It records into the caller's encoder, submits nothing and holds no queue. A step that was
+/// recorded counts, even if its encoder is dropped.
+///
+/// ```
+/// use wgpu_optim::{Gpu, GpuOptions, Layout, Optimizer, Options, rules::AdamW};
+///
+/// let Gpu { device, queue, .. } = Gpu::open_blocking(&GpuOptions::default())?; // or your own
+///
+/// let mut layout = Layout::new();
+/// let group = layout.group(AdamW::default())?;
+/// let weight = layout.tensor(group, "weight", &[2, 2])?;
+/// let mut optimizer = Optimizer::new(&device, &layout, Options::default())?;
+/// optimizer.write_param(&queue, weight, &[1.0, 2.0, 3.0, 4.0])?;
+///
+/// let mut encoder = device.create_command_encoder(&Default::default());
+/// optimizer.write_grad(&queue, weight, &[1.0, -1.0, 0.5, 0.0])?; // or your backward pass
+/// optimizer.step(&mut encoder)?;
+/// queue.submit([encoder.finish()]);
+///
+/// let updated = optimizer.read_param_blocking(&queue, weight)?;
+/// assert!(updated[0] < 1.0 && updated[1] > 2.0 - 1e-3);
+/// # Ok::<(), wgpu_optim::Error>(())
+/// ```
+pub struct Optimizer {
+    device: wgpu::Device,
+    layout: Layout,
+    arena: Arena,
+    limits: DispatchLimits,
+    pipelines: Pipelines,
+    begin_step: BeginStep,
+    groups: Vec<GroupState>,
+    params: Vec<BufferRange>,
+    grads: Option<Vec<BufferRange>>,
+    /// The dispatches over `params` and `grads`, by group.
+    dispatches: Vec<Vec<Dispatch>>,
+    /// Those over gradients that were passed per step, the latest last.
+    passed: Vec<(Vec<BufferRange>, Vec<Vec<Dispatch>>)>,
+}
+
+impl fmt::Debug for Optimizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Optimizer")
+            .field("layout", &self.layout)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Sets of per-step gradient buffers whose bind groups are kept: enough for an allocator that
+/// takes turns among a few.
+const PASSED_KEPT: usize = 8;
+
+#[derive(Debug)]
+struct GroupState {
+    lr: f64,
+    frozen: bool,
+    /// Steps recorded.
+    n: u64,
+    hyper: wgpu::Buffer,
+    /// The slots in use, in the rule's order.
+    state: Vec<wgpu::Buffer>,
+}
+
+const ARENA_USAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE
+    .union(wgpu::BufferUsages::COPY_SRC)
+    .union(wgpu::BufferUsages::COPY_DST);
+
+#[cfg(not(target_family = "wasm"))]
+impl Optimizer {
+    /// An optimizer that owns its parameters and gradients, each in one buffer, zero at the start.
+    ///
+    /// # Errors
+    /// [`Error::EmptyLayout`]; [`Error::Limit`] if the device's limits are too low;
+    /// [`Error::Shader`] for a user's rule that does not compile; [`Error::OutOfMemory`],
+    /// [`Error::DeviceLost`].
+    pub fn new(device: &wgpu::Device, layout: &Layout, options: Options) -> Result<Self, Error> {
+        pollster::block_on(Self::new_async(device, layout, options))
+    }
+
+    /// An optimizer over the caller's buffers. Only the state is its own.
+    ///
+    /// Parameters may lie at any 4-byte offset, but 16-byte offsets are several times faster.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and [`Error::BufferRange`] or [`Error::Length`] for ranges that do
+    /// not fit their tensors, overlap or lack a usage.
+    pub fn over(
+        device: &wgpu::Device,
+        layout: &Layout,
+        buffers: Buffers,
+        options: Options,
+    ) -> Result<Self, Error> {
+        pollster::block_on(Self::over_async(device, layout, buffers, options))
+    }
+
+    /// Continues over other buffers with the same state, as after the caller reallocated.
+    ///
+    /// # Errors
+    /// As [`over`](Self::over); the optimizer is then as it was.
+    pub fn rebind(&mut self, buffers: Buffers) -> Result<(), Error> {
+        pollster::block_on(self.rebind_async(buffers))
+    }
+}
+
+impl Optimizer {
+    /// [`new`](Optimizer::new), for the web.
+    pub async fn new_async(
+        device: &wgpu::Device,
+        layout: &Layout,
+        options: Options,
+    ) -> Result<Self, Error> {
+        let mut optimizer = Self::without_buffers(device, layout, options).await?;
+        let bytes = 4 * optimizer.arena.element_count() as u64;
+        check_buffer_size(device, "the arena of parameters", bytes)?;
+        let arena = |label| wgpu::BufferDescriptor {
+            label: Some(label),
+            size: bytes,
+            usage: ARENA_USAGE,
+            mapped_at_creation: false,
+        };
+        let [params, grads] = guarded(device, "the arenas of parameters and gradients", || {
+            [arena("params"), arena("grads")].map(|arena| device.create_buffer(&arena))
+        })
+        .await?;
+        for group in layout.groups() {
+            let elements = &optimizer.arena.groups[group.0];
+            let dispatches = over_arena(
+                device,
+                &mut optimizer.pipelines,
+                &optimizer.limits,
+                optimizer.groups[group.0].bindings(layout, group, &optimizer.begin_step),
+                [&params, &grads],
+                elements.start as u64..elements.end as u64,
+            );
+            optimizer.dispatches.push(dispatches.await?);
+        }
+        optimizer.params = optimizer.arena_ranges(&params);
+        optimizer.grads = Some(optimizer.arena_ranges(&grads));
+        Ok(optimizer)
+    }
+
+    /// [`over`](Optimizer::over), for the web.
+    pub async fn over_async(
+        device: &wgpu::Device,
+        layout: &Layout,
+        buffers: Buffers,
+        options: Options,
+    ) -> Result<Self, Error> {
+        let mut optimizer = Self::without_buffers(device, layout, options).await?;
+        optimizer.rebind_async(buffers).await?;
+        Ok(optimizer)
+    }
+
+    /// [`rebind`](Optimizer::rebind), for the web.
+    pub async fn rebind_async(&mut self, buffers: Buffers) -> Result<(), Error> {
+        let Buffers { params, grads } = buffers;
+        ranges::check_params(&self.layout, &params)?;
+        let mut dispatches = Vec::new();
+        if let Some(grads) = &grads {
+            ranges::check_grads(&self.layout, &params, grads)?;
+            dispatches = self.plan_ranges(&params, grads).await?;
+        }
+        self.params = params;
+        self.grads = grads;
+        self.dispatches = dispatches;
+        self.passed.clear();
+        Ok(())
+    }
+
+    /// Records one update of all groups that are not frozen, from the gradients that the encoder's
+    /// commands leave. Call it once per step; several steps may go into one encoder.
+    ///
+    /// # Errors
+    /// [`Error::NoGradients`] if they were to be passed per step; [`Error::OutOfMemory`],
+    /// [`Error::DeviceLost`]. Nothing is recorded then.
+    pub fn step(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
+        if self.grads.is_none() {
+            return Err(Error::NoGradients);
+        }
+        self.begin_step(encoder)?;
+        record(encoder, &self.begin_step, &self.groups, &self.dispatches);
+        Ok(())
+    }
+
+    /// [`step`](Self::step) from gradients in other buffers, as frameworks allocate them anew on
+    /// every backward pass: one range per tensor in the order of the layout's making. The bind
+    /// groups of the last few sets of ranges are kept, and with them the buffers.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step), and [`Error::BufferRange`] or [`Error::Length`] for ranges that do
+    /// not fit. In a browser [`Error::NotPrepared`] unless [`prepare`](Self::prepare) was awaited
+    /// for the same ranges just before.
+    pub fn step_with(
+        &mut self,
+        encoder: &mut wgpu::CommandEncoder,
+        grads: &[BufferRange],
+    ) -> Result<(), Error> {
+        #[cfg(not(target_family = "wasm"))]
+        pollster::block_on(self.prepare(grads))?;
+        if self.passed.last().is_none_or(|(latest, _)| latest != grads) {
+            return Err(Error::NotPrepared);
+        }
+        self.begin_step(encoder)?;
+        if let Some((_, dispatches)) = self.passed.last() {
+            record(encoder, &self.begin_step, &self.groups, dispatches);
+        }
+        Ok(())
+    }
+
+    /// Makes ready what [`step_with`](Self::step_with) needs for `grads`, if it is not yet.
+    /// Natively `step_with` does so itself; in a browser, which compiles in its own time, await
+    /// this first.
+    ///
+    /// # Errors
+    /// [`Error::BufferRange`] or [`Error::Length`] for ranges that do not fit.
+    pub async fn prepare(&mut self, grads: &[BufferRange]) -> Result<(), Error> {
+        let known = self.passed.iter().position(|(known, _)| known == grads);
+        let entry = match known {
+            Some(position) => self.passed.remove(position),
+            None => {
+                ranges::check_grads(&self.layout, &self.params, grads)?;
+                let params = self.params.clone();
+                (grads.to_vec(), self.plan_ranges(&params, grads).await?)
+            }
+        };
+        if self.passed.len() == PASSED_KEPT {
+            self.passed.remove(0);
+        }
+        self.passed.push(entry);
+        Ok(())
+    }
+
+    /// Records zeros into all gradients, for a backward pass that adds to them.
+    ///
+    /// # Errors
+    /// [`Error::NoGradients`]; [`Error::BufferRange`] if a caller's buffer lacks `COPY_DST`.
+    pub fn zero_grad(&self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
+        let grads = self.grads.as_ref().ok_or(Error::NoGradients)?;
+        for (grad, tensor) in grads.iter().zip(&self.layout.tensors) {
+            grad.check(
+                &format!("gradient of {:?}", tensor.name),
+                wgpu::BufferUsages::COPY_DST,
+            )?;
+        }
+        for grad in grads {
+            encoder.clear_buffer(&grad.buffer, grad.offset, Some(grad.size));
+        }
+        Ok(())
+    }
+
+    /// The learning rate of `group`'s next step.
+    pub fn lr(&self, group: Group) -> Result<f64, Error> {
+        self.layout.check_group(group)?;
+        Ok(self.groups[group.0].lr)
+    }
+
+    /// Sets the learning rate of `group` from the next recorded step on.
+    ///
+    /// # Errors
+    /// [`Error::Hyperparameter`] unless `lr` is finite and not negative.
+    pub fn set_lr(&mut self, group: Group, lr: f64) -> Result<(), Error> {
+        check_lr(self.layout.rule(group)?, lr)?;
+        self.groups[group.0].lr = lr;
+        Ok(())
+    }
+
+    /// Leaves `group` out of the steps to come, or takes it in again. A frozen group's parameters,
+    /// state and step count stay as they are.
+    pub fn set_frozen(&mut self, group: Group, frozen: bool) -> Result<(), Error> {
+        self.layout.check_group(group)?;
+        self.groups[group.0].frozen = frozen;
+        Ok(())
+    }
+
+    /// Steps recorded for `group`.
+    pub fn step_count(&self, group: Group) -> Result<u64, Error> {
+        self.layout.check_group(group)?;
+        Ok(self.groups[group.0].n)
+    }
+
+    /// Continues at another step count, as after loading a checkpoint.
+    pub fn set_step_count(&mut self, group: Group, count: u64) -> Result<(), Error> {
+        self.layout.check_group(group)?;
+        self.groups[group.0].n = count;
+        Ok(())
+    }
+
+    /// All but parameters, gradients and the dispatches over them.
+    async fn without_buffers(
+        device: &wgpu::Device,
+        layout: &Layout,
+        options: Options,
+    ) -> Result<Self, Error> {
+        if layout.tensors.is_empty() {
+            return Err(Error::EmptyLayout);
+        }
+        let of_device = DispatchLimits::of(&device.limits());
+        let limits = options.limits.unwrap_or(of_device);
+        limits.check(&of_device)?;
+        let arena = layout.arena();
+        let mut groups = Vec::new();
+        for (rule, elements) in layout.groups.iter().zip(&arena.groups) {
+            groups.push(GroupState::new(device, &**rule, elements.len()).await?);
+        }
+        Ok(Self {
+            device: device.clone(),
+            layout: layout.clone(),
+            arena,
+            limits,
+            pipelines: Pipelines::default(),
+            begin_step: BeginStep::new(device, layout.groups.len()).await?,
+            groups,
+            params: Vec::new(),
+            grads: None,
+            dispatches: Vec::new(),
+            passed: Vec::new(),
+        })
+    }
+
+    fn arena_ranges(&self, buffer: &wgpu::Buffer) -> Vec<BufferRange> {
+        let tensors = self.layout.tensors.iter().zip(&self.arena.tensors);
+        tensors
+            .map(|(tensor, &start)| BufferRange {
+                buffer: buffer.clone(),
+                offset: 4 * start as u64,
+                size: 4 * tensor.element_count as u64,
+            })
+            .collect()
+    }
+
+    /// The dispatches over a caller's ranges, by group.
+    async fn plan_ranges(
+        &mut self,
+        params: &[BufferRange],
+        grads: &[BufferRange],
+    ) -> Result<Vec<Vec<Dispatch>>, Error> {
+        let mut dispatches = Vec::new();
+        for group in self.layout.groups() {
+            let start = self.arena.groups[group.0].start;
+            let members = self.layout.tensors.iter().zip(&self.arena.tensors);
+            let tensors: Vec<_> = members
+                .zip(params.iter().zip(grads))
+                .filter(|((tensor, _), _)| tensor.group == group)
+                .map(|((_, &position), (param, grad))| (param, grad, (position - start) as u64))
+                .collect();
+            let of_group = over_ranges(
+                &self.device,
+                &mut self.pipelines,
+                &self.limits,
+                self.groups[group.0].bindings(&self.layout, group, &self.begin_step),
+                tensors,
+            );
+            dispatches.push(of_group.await?);
+        }
+        Ok(dispatches)
+    }
+
+    /// Counts a step of every group that takes part and brings its numbers to the device.
+    fn begin_step(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
+        let rules = self.layout.groups.iter();
+        let rows: Vec<_> = rules
+            .zip(&self.groups)
+            .map(|(rule, group)| {
+                if group.frozen {
+                    Recorded::RESTING
+                } else {
+                    Recorded::new(&**rule, group.lr, group.n + 1)
+                }
+            })
+            .collect();
+        self.begin_step.upload(&self.device, encoder, &rows)?;
+        for group in self.groups.iter_mut().filter(|group| !group.frozen) {
+            group.n += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Records the dispatches of a step whose numbers are on their way.
+fn record(
+    encoder: &mut wgpu::CommandEncoder,
+    begin_step: &BeginStep,
+    groups: &[GroupState],
+    dispatches: &[Vec<Dispatch>],
+) {
+    let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+        label: Some("optimizer step"),
+        timestamp_writes: None,
+    });
+    begin_step.dispatch(&mut pass);
+    for (group, dispatches) in groups.iter().zip(dispatches) {
+        if !group.frozen {
+            for dispatch in dispatches {
+                dispatch.record(&mut pass);
+            }
+        }
+    }
+}
+
+impl GroupState {
+    async fn new(
+        device: &wgpu::Device,
+        rule: &dyn Rule,
+        element_count: usize,
+    ) -> Result<Self, Error> {
+        let slots = rule.slots();
+        let used: Vec<_> = slots.iter().filter(|slot| slot.used).collect();
+        check_binding_count(device, rule.name(), used.len())?;
+        let bytes = 4 * element_count as u64;
+        for slot in &used {
+            let what = format!("the state {} of rule {}", slot.name, rule.name());
+            check_buffer_size(device, &what, bytes)?;
+        }
+        let constants: Vec<f32> = rule.constants().iter().map(|&value| value as f32).collect();
+        let what = format!("the state of rule {}", rule.name());
+        let made = guarded(device, &what, || {
+            let hyper = filled_buffer(
+                device,
+                "hyper",
+                wgpu::BufferUsages::UNIFORM,
+                bytemuck::cast_slice(&constants),
+            )?;
+            let state = used.iter().map(|slot| {
+                let Extent::Element = slot.extent;
+                if slot.start == 0.0 || element_count == 0 {
+                    // New buffers are zero.
+                    return Ok(device.create_buffer(&wgpu::BufferDescriptor {
+                        label: Some(slot.name),
+                        size: bytes,
+                        usage: ARENA_USAGE,
+                        mapped_at_creation: false,
+                    }));
+                }
+                let start = [slot.start as f32; GROUP_ALIGNMENT];
+                let count = element_count / GROUP_ALIGNMENT;
+                let start = bytemuck::cast_slice(&start);
+                repeated_buffer(device, slot.name, ARENA_USAGE, start, count)
+            });
+            Ok((hyper, state.collect::<Result<Vec<_>, Error>>()?))
+        });
+        let (hyper, state) = made.await??;
+        Ok(Self {
+            lr: rule.lr(),
+            frozen: false,
+            n: 0,
+            hyper,
+            state,
+        })
+    }
+
+    fn bindings<'a>(
+        &'a self,
+        layout: &'a Layout,
+        group: Group,
+        begin_step: &'a BeginStep,
+    ) -> GroupBindings<'a> {
+        GroupBindings {
+            index: group.0,
+            rule: &*layout.groups[group.0],
+            hyper: &self.hyper,
+            steps: &begin_step.steps,
+            state: &self.state,
+        }
+    }
+}
+
+fn check_buffer_size(device: &wgpu::Device, what: &str, bytes: u64) -> Result<(), Error> {
+    let allowed = device.limits().max_buffer_size;
+    if bytes <= allowed {
+        return Ok(());
+    }
+    Err(Error::Limit {
+        what: what.to_owned(),
+        needed: bytes,
+        limit: "max_buffer_size",
+        allowed,
+    })
+}
+
+/// Parameters, gradients, spans and every slot in use are storage bindings of one shader.
+fn check_binding_count(device: &wgpu::Device, rule: &str, slots: usize) -> Result<(), Error> {
+    let needed = 3 + slots as u64;
+    let allowed = u64::from(device.limits().max_storage_buffers_per_shader_stage);
+    if needed <= allowed {
+        return Ok(());
+    }
+    Err(Error::Limit {
+        what: format!("rule {rule} with {slots} state slots in use"),
+        needed,
+        limit: "max_storage_buffers_per_shader_stage",
+        allowed,
+    })
+}

@@ -1,0 +1,142 @@
+//! Where tensors lie, and reading and writing them.
+
+use super::Optimizer;
+use crate::{BufferRange, Error, Group, Layout, Tensor, layout::TensorEntry, read, write};
+
+impl Optimizer {
+    /// The layout that the optimizer was made from.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Where the parameters of `tensor` are.
+    ///
+    /// # Errors
+    /// [`Error::UnknownHandle`] for another layout's tensor, here and below.
+    pub fn param(&self, tensor: Tensor) -> Result<BufferRange, Error> {
+        self.layout.entry(tensor)?;
+        Ok(self.params[tensor.0].clone())
+    }
+
+    /// Where the gradient of `tensor` is to be.
+    ///
+    /// # Errors
+    /// [`Error::NoGradients`] if gradients are passed per step.
+    pub fn grad(&self, tensor: Tensor) -> Result<BufferRange, Error> {
+        self.layout.entry(tensor)?;
+        let grads = self.grads.as_ref().ok_or(Error::NoGradients)?;
+        Ok(grads[tensor.0].clone())
+    }
+
+    /// Where the state `slot` (such as `"exp_avg"`) of `tensor` is.
+    ///
+    /// # Errors
+    /// [`Error::UnknownState`] names the slots there are.
+    pub fn state(&self, tensor: Tensor, slot: &str) -> Result<BufferRange, Error> {
+        let &TensorEntry {
+            group: Group(group),
+            element_count,
+            ..
+        } = self.layout.entry(tensor)?;
+        let position = self.layout.slot_position(Group(group), slot)?;
+        // Slots that are not in use have no buffer.
+        let before = self.layout.groups[group].slots();
+        let used = before[..position].iter().filter(|slot| slot.used).count();
+        let start = self.arena.tensors[tensor.0] - self.arena.groups[group].start;
+        Ok(BufferRange {
+            buffer: self.groups[group].state[used].clone(),
+            offset: 4 * start as u64,
+            size: 4 * element_count as u64,
+        })
+    }
+
+    /// Writes the parameters of `tensor`, row-major, before whatever `queue` is given next.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for a wrong number of values; [`Error::BufferRange`] if a caller's buffer
+    /// lacks `COPY_DST`. So with the other two.
+    pub fn write_param(
+        &self,
+        queue: &wgpu::Queue,
+        tensor: Tensor,
+        values: &[f32],
+    ) -> Result<(), Error> {
+        write(queue, &self.param(tensor)?, values)
+    }
+
+    /// Writes the gradient of `tensor`.
+    pub fn write_grad(
+        &self,
+        queue: &wgpu::Queue,
+        tensor: Tensor,
+        values: &[f32],
+    ) -> Result<(), Error> {
+        write(queue, &self.grad(tensor)?, values)
+    }
+
+    /// Writes the state `slot` of `tensor`.
+    pub fn write_state(
+        &self,
+        queue: &wgpu::Queue,
+        tensor: Tensor,
+        slot: &str,
+        values: &[f32],
+    ) -> Result<(), Error> {
+        write(queue, &self.state(tensor, slot)?, values)
+    }
+
+    /// Reads the parameters of `tensor`. Natively something must poll the device meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::BufferRange`] if a caller's buffer lacks `COPY_SRC`, [`Error::DeviceLost`],
+    /// [`Error::OutOfMemory`]. So with the others.
+    pub async fn read_param(&self, queue: &wgpu::Queue, tensor: Tensor) -> Result<Vec<f32>, Error> {
+        read(&self.device, queue, &self.param(tensor)?).await
+    }
+
+    /// Reads the gradient of `tensor`.
+    pub async fn read_grad(&self, queue: &wgpu::Queue, tensor: Tensor) -> Result<Vec<f32>, Error> {
+        read(&self.device, queue, &self.grad(tensor)?).await
+    }
+
+    /// Reads the state `slot` of `tensor`.
+    pub async fn read_state(
+        &self,
+        queue: &wgpu::Queue,
+        tensor: Tensor,
+        slot: &str,
+    ) -> Result<Vec<f32>, Error> {
+        read(&self.device, queue, &self.state(tensor, slot)?).await
+    }
+}
+
+#[cfg(not(target_family = "wasm"))]
+impl Optimizer {
+    /// [`read_param`](Self::read_param), blocking.
+    pub fn read_param_blocking(
+        &self,
+        queue: &wgpu::Queue,
+        tensor: Tensor,
+    ) -> Result<Vec<f32>, Error> {
+        crate::read_blocking(&self.device, queue, &self.param(tensor)?)
+    }
+
+    /// [`read_grad`](Self::read_grad), blocking.
+    pub fn read_grad_blocking(
+        &self,
+        queue: &wgpu::Queue,
+        tensor: Tensor,
+    ) -> Result<Vec<f32>, Error> {
+        crate::read_blocking(&self.device, queue, &self.grad(tensor)?)
+    }
+
+    /// [`read_state`](Self::read_state), blocking.
+    pub fn read_state_blocking(
+        &self,
+        queue: &wgpu::Queue,
+        tensor: Tensor,
+        slot: &str,
+    ) -> Result<Vec<f32>, Error> {
+        crate::read_blocking(&self.device, queue, &self.state(tensor, slot)?)
+    }
+}

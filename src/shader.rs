@@ -1,0 +1,302 @@
+//! Complete shaders: plain concatenations of the files in `shaders/`.
+
+use std::fmt::Write;
+
+use crate::{
+    Rule,
+    plan::{GradPlace, Width},
+};
+
+/// Binding of the first state slot; `shaders/` has those before it.
+pub(crate) const FIRST_STATE_BINDING: u32 = 5;
+
+/// How an update finds its elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Access {
+    /// In this crate's own arenas.
+    Arena,
+    /// In a caller's ranges.
+    Ranges(Width, GradPlace),
+}
+
+impl Access {
+    /// Every one there is.
+    #[cfg(test)]
+    pub const ALL: [Self; 7] = [
+        Self::Arena,
+        Self::Ranges(Width::Quads, GradPlace::OwnBuffer),
+        Self::Ranges(Width::Quads, GradPlace::SameBuffer),
+        Self::Ranges(Width::Quads, GradPlace::InParams),
+        Self::Ranges(Width::Scalars, GradPlace::OwnBuffer),
+        Self::Ranges(Width::Scalars, GradPlace::SameBuffer),
+        Self::Ranges(Width::Scalars, GradPlace::InParams),
+    ];
+
+    fn width(self) -> Width {
+        match self {
+            Self::Arena => Width::Quads,
+            Self::Ranges(width, _) => width,
+        }
+    }
+
+    pub fn grad_place(self) -> GradPlace {
+        match self {
+            Self::Arena => GradPlace::OwnBuffer,
+            Self::Ranges(_, place) => place,
+        }
+    }
+}
+
+/// The shader that turns what the host recorded into this step's numbers.
+pub(crate) fn begin_step() -> String {
+    [
+        include_str!("../shaders/begin_step.wgsl"),
+        include_str!("../shaders/now.wgsl"),
+    ]
+    .join("\n")
+}
+
+/// The complete, standalone update shader of `rule` over arenas, to read or to compile elsewhere.
+///
+/// ```
+/// let text = wgpu_optim::update_shader(&wgpu_optim::rules::AdamW::default());
+/// assert!(text.contains("fn update(") && text.contains("@compute"));
+/// ```
+pub fn update_shader(rule: &dyn Rule) -> String {
+    update(rule, Access::Arena)
+}
+
+/// The complete update shader of `rule`.
+pub(crate) fn update(rule: &dyn Rule, access: Access) -> String {
+    let address = match access {
+        Access::Arena => include_str!("../shaders/address/arena.wgsl"),
+        Access::Ranges(..) => include_str!("../shaders/address/spans.wgsl"),
+    };
+    let (params, grads) = match access.width() {
+        Width::Quads => (
+            include_str!("../shaders/params/quads.wgsl"),
+            include_str!("../shaders/grads/quads.wgsl"),
+        ),
+        Width::Scalars => (
+            include_str!("../shaders/params/scalars.wgsl"),
+            include_str!("../shaders/grads/scalars.wgsl"),
+        ),
+    };
+    let grad_place = match access.grad_place() {
+        GradPlace::OwnBuffer => include_str!("../shaders/grads/in_own_buffer.wgsl"),
+        GradPlace::SameBuffer => include_str!("../shaders/grads/in_same_buffer.wgsl"),
+        GradPlace::InParams => include_str!("../shaders/grads/in_params.wgsl"),
+    };
+    [
+        // The rule comes first, so that a compiler's line numbers are those of its own file.
+        rule.wgsl(),
+        &flags(rule),
+        include_str!("../shaders/step.wgsl"),
+        include_str!("../shaders/now.wgsl"),
+        address,
+        params,
+        grads,
+        grad_place,
+        include_str!("../shaders/state/f32.wgsl"),
+        &slots(rule),
+    ]
+    .join("\n")
+}
+
+/// The variant that the rule's fields choose.
+fn flags(rule: &dyn Rule) -> String {
+    let mut text = String::from("// The variant.\n\n");
+    for (name, value) in rule.flags() {
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "const {name}: bool = {value};");
+    }
+    text
+}
+
+/// The lines that name a rule's slots: their bindings, and how `State` is loaded and stored.
+fn slots(rule: &dyn Rule) -> String {
+    let slots = rule.slots();
+    let used = || {
+        slots
+            .iter()
+            .filter(|slot| slot.used)
+            .zip(FIRST_STATE_BINDING..)
+    };
+    let mut text =
+        String::from("// The rule's slots; those that the variant leaves unused read as zero.\n\n");
+    for (slot, binding) in used() {
+        let _ = writeln!(
+            text,
+            "@group(0) @binding({binding}) var<storage, read_write> slot_{}: array<StateQuad>;",
+            slot.name
+        );
+    }
+    text += "\nfn load_state(place: Place) -> State {\n    var state = State();\n";
+    for (slot, _) in used() {
+        let name = slot.name;
+        let _ = writeln!(
+            text,
+            "    state.{name} = decode_state(slot_{name}[place.state / 4u]);"
+        );
+    }
+    text += "    return state;\n}\n\nfn store_state(place: Place, state: State) {\n";
+    for (slot, _) in used() {
+        let name = slot.name;
+        let _ = writeln!(
+            text,
+            "    slot_{name}[place.state / 4u] = encode_state(state.{name});"
+        );
+    }
+    text += "}\n";
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{cpu::Step, rules};
+
+    fn validated(text: &str) -> naga::Module {
+        let module = naga::front::wgsl::parse_str(text)
+            .unwrap_or_else(|error| panic!("{}\n{text}", error.emit_to_string(text)));
+        // No capabilities: nothing beyond WebGPU's core.
+        let capabilities = naga::valid::Capabilities::empty();
+        let mut validator =
+            naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities);
+        validator
+            .validate(&module)
+            .unwrap_or_else(|error| panic!("{}\n{text}", error.emit_to_string(text)));
+        module
+    }
+
+    fn members<'m>(module: &'m naga::Module, name: &str) -> Vec<(&'m str, u32, u32)> {
+        let named = |ty: &&naga::Type| ty.name.as_deref() == Some(name);
+        let (_, ty) = module.types.iter().find(|(_, ty)| named(ty)).unwrap();
+        let naga::TypeInner::Struct { members, .. } = &ty.inner else {
+            panic!("{name} is no struct");
+        };
+        let size =
+            |member: &naga::StructMember| module.types[member.ty].inner.size(module.to_ctx());
+        members
+            .iter()
+            .map(|member| (member.name.as_deref().unwrap(), member.offset, size(member)))
+            .collect()
+    }
+
+    /// Every rule with its flags as they come, and with every flag turned and every choice made.
+    fn variants() -> Vec<Box<dyn Rule>> {
+        let mut variants = Vec::new();
+        for name in rules::names() {
+            variants.push(rules::by_name(name).unwrap());
+            let all: Vec<_> = rules::by_name(name)
+                .unwrap()
+                .hyperparameters()
+                .iter()
+                .map(|field| (field.name, field.value(), field.allowed()))
+                .collect();
+            for (field, value, allowed) in all {
+                let others: Vec<String> = match value.as_str() {
+                    "true" => vec!["false".into()],
+                    "false" => vec!["true".into()],
+                    _ if allowed.starts_with("one of: ") => allowed["one of: ".len()..]
+                        .split(", ")
+                        .map(str::to_owned)
+                        .collect(),
+                    _ => vec!["0.5".into()],
+                };
+                for other in others {
+                    let mut rule = rules::by_name(name).unwrap();
+                    // Some numbers may not be one half.
+                    if rule.set(field, &other).is_ok() {
+                        variants.push(rule);
+                    }
+                }
+            }
+        }
+        assert!(variants.len() > 60, "{}", variants.len());
+        variants
+    }
+
+    #[test]
+    fn every_rule_compiles_in_every_variant_and_form_of_access() {
+        let mut seen = std::collections::HashSet::new();
+        for rule in variants() {
+            for access in Access::ALL {
+                let text = update(&*rule, access);
+                if seen.insert(text.clone()) {
+                    validated(&text);
+                }
+            }
+        }
+        validated(&begin_step());
+    }
+
+    #[test]
+    fn hyper_has_one_f32_per_constant_in_order() {
+        for rule in variants() {
+            let module = validated(&update_shader(&*rule));
+            let members = members(&module, "Hyper");
+            assert_eq!(members.len(), rule.constants().len(), "{}", rule.name());
+            for (index, (_, offset, size)) in members.iter().enumerate() {
+                assert_eq!((*offset, *size), (4 * index as u32, 4), "{}", rule.name());
+            }
+        }
+    }
+
+    #[test]
+    fn state_has_one_vector_per_slot_by_its_name() {
+        for rule in variants() {
+            let module = validated(&update_shader(&*rule));
+            let members = members(&module, "State");
+            let names: Vec<_> = members.iter().map(|(name, ..)| *name).collect();
+            let slots: Vec<_> = rule.slots().iter().map(|slot| slot.name).collect();
+            assert_eq!(names, slots, "{}", rule.name());
+            assert!(members.iter().all(|(_, _, size)| *size == 16));
+        }
+    }
+
+    #[test]
+    fn step_lies_alike_in_both_shaders_and_has_the_members_of_its_twin() {
+        let begin = validated(&begin_step());
+        let update = validated(&update_shader(&rules::AdamW::default()));
+        let step = members(&update, "Step");
+        assert_eq!(step, members(&begin, "Step"));
+        assert_eq!(
+            step,
+            [
+                ("lr", 0, 4),
+                ("decay", 4, 4),
+                ("grad_scale", 8, 4),
+                ("skip", 12, 4),
+                ("at", 16, 16),
+            ]
+        );
+        let Step::<f32> {
+            lr: _,
+            decay: _,
+            grad_scale: _,
+            at: _,
+        } = Step::new(&rules::AdamW::default(), 0.1, 1);
+    }
+
+    #[test]
+    fn no_variant_needs_more_than_webgpus_eight_storage_bindings() {
+        for rule in variants() {
+            for access in Access::ALL {
+                let module = validated(&update(&*rule, access));
+                let storage = |(_, variable): &(_, &naga::GlobalVariable)| {
+                    matches!(variable.space, naga::AddressSpace::Storage { .. })
+                };
+                let count = module.global_variables.iter().filter(storage).count();
+                let used = rule.slots().iter().filter(|slot| slot.used).count();
+                let around = match access {
+                    Access::Arena => 2,
+                    Access::Ranges(_, GradPlace::InParams) => 2,
+                    Access::Ranges(..) => 3,
+                };
+                assert_eq!(count, around + used, "{} {access:?}", rule.name());
+                assert!(count <= 8);
+            }
+        }
+    }
+}

@@ -1,0 +1,417 @@
+//! What comes back when something is wrong: an error that says so, never a panic.
+
+mod support;
+
+use support::*;
+use wgpu_optim::{
+    BufferRange, Error, Gpu, GpuOptions, Layout, Optimizer, Options, Rule, Slot, Tensor, cpu,
+    hyperparameter::Hyperparameter, read_blocking, required_limits, rules, wgpu,
+};
+
+fn layout_of(rule: impl Into<Box<dyn Rule>>, count: usize) -> (Layout, Tensor) {
+    let mut layout = Layout::new();
+    let group = layout.group(rule).unwrap();
+    let tensor = layout.tensor(group, "x", &[count]).unwrap();
+    (layout, tensor)
+}
+
+/// A device with its own limits, to be broken.
+fn own_device(change: impl FnOnce(&mut wgpu::Limits)) -> (wgpu::Device, wgpu::Queue) {
+    let mut limits = required_limits(&gpu().adapter);
+    change(&mut limits);
+    let descriptor = wgpu::DeviceDescriptor {
+        required_limits: limits,
+        ..Default::default()
+    };
+    pollster::block_on(gpu().adapter.request_device(&descriptor)).unwrap()
+}
+
+#[test]
+fn hyperparameters_out_of_range_name_field_value_and_range() {
+    let mut layout = Layout::new();
+    let mut refusal = |rule: Box<dyn Rule>| layout.group(rule).unwrap_err().to_string();
+    let adam = rules::Adam {
+        beta2: 1.0,
+        ..Default::default()
+    };
+    assert_eq!(
+        refusal(adam.into()),
+        "adam: beta2 = 1 is not allowed; expected a number in [0, 1)"
+    );
+    let adam = rules::Adam {
+        eps: 0.0,
+        ..Default::default()
+    };
+    let message = refusal(adam.into());
+    assert!(
+        message.starts_with("adam: eps = 0 is not allowed; expected"),
+        "{message}"
+    );
+    assert!(message.contains("1.1754943508222875e-38"), "{message}");
+    let sgd = rules::Sgd {
+        lr: f64::NAN,
+        ..Default::default()
+    };
+    assert!(refusal(sgd.into()).contains("lr = NaN"));
+    for (momentum, dampening, form) in [
+        (0.0, 0.0, rules::MomentumForm::Classic),
+        (0.9, 0.1, rules::MomentumForm::Classic),
+        (0.9, 0.0, rules::MomentumForm::Ema),
+    ] {
+        let sgd = rules::Sgd {
+            nesterov: true,
+            momentum,
+            dampening,
+            momentum_form: form,
+            ..Default::default()
+        };
+        assert!(refusal(sgd.into()).contains("nesterov = true"));
+    }
+    let radam = rules::RAdam {
+        rho_threshold: 3.0,
+        ..Default::default()
+    };
+    assert!(refusal(radam.into()).contains("rho_threshold = 3"));
+    assert_eq!(layout.groups().len(), 0);
+}
+
+#[test]
+fn a_learning_rate_that_is_no_rate_changes_nothing() {
+    let (layout, _) = layout_of(rules::Adam::default(), 3);
+    let group = only_group(&layout);
+    let mut optimizer = Optimizer::new(&gpu().device, &layout, Options::default()).unwrap();
+    let mut twin = cpu::Optimizer::<f32>::new(&layout);
+    for lr in [f64::NAN, f64::INFINITY, -1.0, 1e300] {
+        assert!(matches!(
+            optimizer.set_lr(group, lr),
+            Err(Error::Hyperparameter { .. })
+        ));
+        assert!(matches!(
+            twin.set_lr(group, lr),
+            Err(Error::Hyperparameter { .. })
+        ));
+    }
+    assert_eq!(optimizer.lr(group), Ok(1e-3));
+    assert_eq!(twin.lr(group), Ok(1e-3));
+}
+
+#[test]
+fn handles_of_another_layout_are_refused() {
+    let mut other = Layout::new();
+    let mut far = other.group(rules::Adam::default()).unwrap();
+    for _ in 0..5 {
+        far = other.group(rules::Adam::default()).unwrap();
+    }
+    for index in 0..5 {
+        other.tensor(far, &index.to_string(), &[1]).unwrap();
+    }
+    let stranger = other.find("4").unwrap();
+    let (layout, _) = layout_of(rules::Adam::default(), 3);
+    let optimizer = Optimizer::new(&gpu().device, &layout, Options::default()).unwrap();
+    let twin = cpu::Optimizer::<f64>::new(&layout);
+    let refused = |error: Error| assert!(matches!(error, Error::UnknownHandle { .. }), "{error}");
+    refused(optimizer.param(stranger).unwrap_err());
+    refused(optimizer.grad(stranger).unwrap_err());
+    refused(optimizer.state(stranger, "exp_avg").unwrap_err());
+    refused(optimizer.lr(far).unwrap_err());
+    refused(twin.param(stranger).unwrap_err());
+    refused(twin.step_count(far).unwrap_err());
+    refused(layout.name(stranger).unwrap_err());
+    refused(layout.rule(far).map(|_| ()).unwrap_err());
+}
+
+#[test]
+fn unknown_state_and_wrong_lengths_are_refused() {
+    let (layout, x) = layout_of(rules::Adam::default(), 3);
+    let Gpu { device, queue, .. } = gpu();
+    let optimizer = Optimizer::new(device, &layout, Options::default()).unwrap();
+    let error = optimizer
+        .state(x, "max_exp_avg_sq")
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        error,
+        "rule adam keeps no state \"max_exp_avg_sq\" here; it keeps: exp_avg, exp_avg_sq"
+    );
+    let twin = cpu::Optimizer::<f32>::new(&layout);
+    assert_eq!(
+        twin.state(x, "max_exp_avg_sq").unwrap_err().to_string(),
+        error
+    );
+    let error = optimizer.write_param(queue, x, &[0.0; 4]).unwrap_err();
+    assert!(matches!(
+        error,
+        Error::Length {
+            expected: 3,
+            actual: 4,
+            ..
+        }
+    ));
+    let (layout, x) = layout_of(rules::Sgd::default(), 3);
+    let optimizer = Optimizer::new(device, &layout, Options::default()).unwrap();
+    let error = optimizer
+        .state(x, "momentum_buffer")
+        .unwrap_err()
+        .to_string();
+    assert!(error.ends_with("it keeps: nothing"), "{error}");
+}
+
+#[test]
+fn a_layout_without_tensors_is_refused() {
+    let mut layout = Layout::new();
+    layout.group(rules::Adam::default()).unwrap();
+    let error = Optimizer::new(&gpu().device, &layout, Options::default()).unwrap_err();
+    assert_eq!(error, Error::EmptyLayout);
+}
+
+#[test]
+fn a_group_without_tensors_is_no_obstacle() {
+    let mut layout = Layout::new();
+    layout
+        .group(rules::Adagrad {
+            initial_accumulator_value: 1.0,
+            ..Default::default()
+        })
+        .unwrap();
+    let group = layout
+        .group(rules::Sgd {
+            lr: 1.0,
+            ..Default::default()
+        })
+        .unwrap();
+    let x = layout.tensor(group, "x", &[]).unwrap();
+    let Gpu { device, queue, .. } = gpu();
+    let mut optimizer = Optimizer::new(device, &layout, Options::default()).unwrap();
+    optimizer.write_grad(queue, x, &[2.0]).unwrap();
+    let mut encoder = device.create_command_encoder(&Default::default());
+    optimizer.step(&mut encoder).unwrap();
+    queue.submit([encoder.finish()]);
+    assert_eq!(optimizer.read_param_blocking(queue, x).unwrap(), [-2.0]);
+}
+
+#[test]
+fn tensors_beyond_the_device_name_the_limit_and_its_value() {
+    let (device, _queue) = own_device(|limits| limits.max_buffer_size = 1 << 20);
+    let (layout, _) = layout_of(rules::Adam::default(), 300_000);
+    let error = Optimizer::new(&device, &layout, Options::default()).unwrap_err();
+    let message = error.to_string();
+    assert!(matches!(
+        error,
+        Error::Limit {
+            limit: "max_buffer_size",
+            allowed: 1_048_576,
+            ..
+        }
+    ));
+    assert!(message.contains("1048576"), "{message}");
+
+    let (device, _queue) = own_device(|limits| limits.max_storage_buffers_per_shader_stage = 4);
+    let error = Optimizer::new(&device, &layout, Options::default()).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("max_storage_buffers_per_shader_stage"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_device_with_webgpus_default_limits_will_do() {
+    let (device, queue) = own_device(|limits| *limits = wgpu::Limits::default());
+    let (layout, x) = layout_of(rules::Adam::default(), 70_001);
+    let mut optimizer = Optimizer::new(&device, &layout, Options::default()).unwrap();
+    optimizer.write_grad(&queue, x, &vec![1.0; 70_001]).unwrap();
+    let mut encoder = device.create_command_encoder(&Default::default());
+    optimizer.step(&mut encoder).unwrap();
+    queue.submit([encoder.finish()]);
+    let found = optimizer.read_param_blocking(&queue, x).unwrap();
+    assert!(found.iter().all(|value| (value + 1e-3).abs() < 1e-8));
+}
+
+/// Runs `memory_is_short` in a process that may have 6 GB of addresses, which a software driver
+/// takes its memory from. On a GPU with memory of its own there is no such bound to set.
+#[test]
+#[cfg(target_os = "linux")]
+fn memory_that_runs_out_is_an_error() {
+    let info = &gpu().info;
+    if info.device_type != wgpu::DeviceType::Cpu || info.backend != wgpu::Backend::Vulkan {
+        // GL does not report a buffer that it could not back.
+        println!(
+            "not run: {} ({}) cannot be made short of memory",
+            info.name, info.backend
+        );
+        return;
+    }
+    let child = std::process::Command::new("sh")
+        .args(["-c", "ulimit -v 6000000 && exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "memory_is_short", "--ignored", "--nocapture"])
+        .output()
+        .unwrap();
+    let output = String::from_utf8_lossy(&child.stdout) + String::from_utf8_lossy(&child.stderr);
+    assert!(child.status.success(), "{output}");
+    assert!(output.contains("1 passed"), "{output}");
+}
+
+#[test]
+#[ignore = "part of memory_that_runs_out_is_an_error"]
+fn memory_is_short() {
+    // Each takes four arenas of 200 MB.
+    let (layout, _) = layout_of(rules::Adam::default(), 50 << 20);
+    let mut kept = Vec::new();
+    let error = loop {
+        match Optimizer::new(&gpu().device, &layout, Options::default()) {
+            Ok(optimizer) => kept.push(optimizer),
+            Err(error) => break error,
+        }
+        assert!(kept.len() < 8, "6.4 GB fit into 6 GB");
+    };
+    assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
+    drop(kept);
+    // The device works on.
+    let (layout, x) = layout_of(rules::Adam::default(), 5);
+    let optimizer = Optimizer::new(&gpu().device, &layout, Options::default()).unwrap();
+    optimizer.read_param_blocking(&gpu().queue, x).unwrap();
+}
+
+#[test]
+fn a_lost_device_is_an_error_wherever_it_is_met() {
+    let (device, queue) = own_device(|_| {});
+    let (layout, x) = layout_of(rules::Adam::default(), 5);
+    let mut optimizer = Optimizer::new(&device, &layout, Options::default()).unwrap();
+    optimizer.write_grad(&queue, x, &[1.0; 5]).unwrap();
+    let mut encoder = device.create_command_encoder(&Default::default());
+    optimizer.step(&mut encoder).unwrap();
+    queue.submit([encoder.finish()]);
+    let range = optimizer.param(x).unwrap();
+    device.destroy();
+    let lost = |error: Error| assert!(matches!(error, Error::DeviceLost { .. }), "{error}");
+    lost(optimizer.read_param_blocking(&queue, x).unwrap_err());
+    lost(read_blocking(&device, &queue, &range).unwrap_err());
+    let mut encoder = device.create_command_encoder(&Default::default());
+    lost(optimizer.step(&mut encoder).unwrap_err());
+    assert_eq!(optimizer.step_count(only_group(&layout)), Ok(1));
+    lost(Optimizer::new(&device, &layout, Options::default()).unwrap_err());
+    // Writing to a lost device goes nowhere, quietly, as in wgpu.
+    optimizer.write_param(&queue, x, &[0.0; 5]).unwrap();
+}
+
+#[test]
+fn reads_need_copy_src_and_a_range_within_the_buffer() {
+    let Gpu { device, queue, .. } = gpu();
+    let mute = device.create_buffer(&wgpu::BufferDescriptor {
+        label: None,
+        size: 16,
+        usage: wgpu::BufferUsages::STORAGE,
+        mapped_at_creation: false,
+    });
+    let error = read_blocking(device, queue, &BufferRange::whole(&mute)).unwrap_err();
+    assert!(error.to_string().contains("COPY_SRC"), "{error}");
+    let buffer = buffer(16);
+    let outside = BufferRange {
+        buffer: buffer.clone(),
+        offset: 8,
+        size: 12,
+    };
+    assert!(read_blocking(device, queue, &outside).is_err());
+    let empty = BufferRange {
+        buffer,
+        offset: 16,
+        size: 0,
+    };
+    assert_eq!(read_blocking(device, queue, &empty), Ok(vec![]));
+}
+
+#[test]
+fn no_adapter_says_what_was_sought_and_what_there_is() {
+    let options = GpuOptions {
+        name: Some("Voodoo 2".into()),
+        ..Default::default()
+    };
+    let message = Gpu::open_blocking(&options).unwrap_err().to_string();
+    assert!(message.contains("\"Voodoo 2\""), "{message}");
+    assert!(message.contains(&gpu().info.name), "{message}");
+}
+
+#[test]
+fn adapters_are_found_by_part_of_their_name() {
+    let name = gpu().info.name.to_uppercase();
+    let options = GpuOptions {
+        name: Some(name[..name.len() / 2].to_owned()),
+        backends: Some(gpu().info.backend.into()),
+        ..Default::default()
+    };
+    assert_eq!(
+        Gpu::open_blocking(&options).unwrap().info.name,
+        gpu().info.name
+    );
+    let listed = Gpu::adapters_blocking(gpu().info.backend.into());
+    assert!(listed.iter().any(|info| info.name == gpu().info.name));
+}
+
+/// Plain descent whose shader is the user's business.
+#[derive(Debug)]
+struct Own(&'static str);
+
+impl Rule for Own {
+    fn name(&self) -> &str {
+        "own"
+    }
+    fn hyperparameters(&mut self) -> Vec<Hyperparameter<'_>> {
+        vec![]
+    }
+    fn lr(&self) -> f64 {
+        0.5
+    }
+    fn slots(&self) -> Vec<Slot> {
+        vec![Slot::element("last").starting_at(2.0)]
+    }
+    fn constants(&self) -> Vec<f64> {
+        vec![3.0]
+    }
+    fn wgsl(&self) -> &str {
+        self.0
+    }
+}
+
+impl<T: cpu::Real> cpu::Twin<T> for Own {
+    fn update(&self, block: cpu::Block<'_, T>, now: &cpu::Step<T>) {
+        block.each(|p, g, [last]| {
+            let before = *last;
+            *last = g;
+            p - now.lr * (g + T::from_f64(3.0) * before)
+        });
+    }
+}
+
+const OWN: &str = "
+struct Hyper { three: f32 }
+struct State { last: vec4<f32> }
+fn update(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
+    let before = (*s).last;
+    (*s).last = g;
+    return p - now.lr * (g + h.three * before);
+}";
+
+#[test]
+fn a_rule_from_outside_the_crate_gets_all_that_ours_get() {
+    let problem = Problem::of_sizes(Own(OWN), &[5, 1030], 4);
+    let in_arena = problem.run(&mut problem.in_arena(Options::default()));
+    assert_within_budget(&problem, &in_arena, "own");
+}
+
+#[test]
+fn a_shader_that_does_not_compile_is_an_error_with_the_line() {
+    for (from, to, line) in [
+        ("let before", "let let", ":5:"),
+        ("h.three", "h.four", ":7:"),
+    ] {
+        let text: &'static str = OWN.replace(from, to).leak();
+        let (layout, _) = layout_of(Own(text), 3);
+        let error = Optimizer::new(&gpu().device, &layout, Options::default()).unwrap_err();
+        let message = error.to_string();
+        assert!(matches!(error, Error::Shader { .. }), "{message}");
+        assert!(message.contains("rule own"), "{message}");
+        assert!(message.contains(line), "{message}");
+    }
+}

@@ -34,6 +34,7 @@ registry! {
     nadam::NAdam,
     radam::RAdam,
     adabelief::AdaBelief,
+    lion::Lion,
 }
 
 /// The names that [`by_name`] knows.

@@ -100,7 +100,7 @@ CASES = [
     ("adabelief", "lr=0.01 eps=0.02 eps_in_state=false",
      optax.adabelief(lr(0.01), eps=0.02, eps_root=0.0)),
     ("lion", "lr=0.01 weight_decay=0.2", optax.lion(lr(0.01), weight_decay=0.2)),
-    ("lion", "lr=0.01 beta1=0.7 beta2=0.8", optax.lion(lr(0.01), b1=0.7, b2=0.8)),
+    ("lion", "lr=0.01 beta1=0.7 beta2=0.8", optax.lion(lr(0.01), b1=0.7, b2=0.8, weight_decay=0.0)),
 ]
 
 for rule, hyper, case in CASES:

@@ -1,7 +1,6 @@
 //! Ranges of GPU buffers, and moving numbers into and out of them.
 
 use std::{
-    panic::AssertUnwindSafe,
     pin::pin,
     task::{Context, Poll, Waker},
 };
@@ -32,7 +31,8 @@ impl BufferRange {
     }
 
     /// For the caller's own bind groups. The device's `min_storage_buffer_offset_alignment`
-    /// applies; tensors of this crate's arenas are aligned for every device.
+    /// applies; tensors of this crate's arenas are aligned for every device. An empty range cannot
+    /// be bound: wgpu takes a size of 0 for the rest of the buffer.
     pub fn binding(&self) -> wgpu::BindingResource<'_> {
         wgpu::BindingResource::Buffer(wgpu::BufferBinding {
             buffer: &self.buffer,
@@ -99,6 +99,9 @@ pub async fn read(
 }
 
 /// [`read`], blocking until the queue has done all that was submitted before.
+///
+/// # Errors
+/// As [`read`], and [`Error::Timeout`] after two minutes.
 #[cfg(not(target_family = "wasm"))]
 pub fn read_blocking(
     device: &wgpu::Device,
@@ -118,8 +121,13 @@ pub fn read_blocking(
 ///
 /// # Errors
 /// [`Error::BufferRange`] as for [`read`], with `COPY_DST`; [`Error::Length`] unless there is one
-/// value per f32 of the range.
-pub fn write(queue: &wgpu::Queue, range: &BufferRange, values: &[f32]) -> Result<(), Error> {
+/// value per f32 of the range; [`Error::OutOfMemory`].
+pub fn write(
+    device: &wgpu::Device,
+    queue: &wgpu::Queue,
+    range: &BufferRange,
+    values: &[f32],
+) -> Result<(), Error> {
     range.check("write", wgpu::BufferUsages::COPY_DST)?;
     if values.len() != range.element_count() {
         return Err(Error::Length {
@@ -128,8 +136,9 @@ pub fn write(queue: &wgpu::Queue, range: &BufferRange, values: &[f32]) -> Result
             actual: values.len(),
         });
     }
-    queue.write_buffer(&range.buffer, range.offset, bytemuck::cast_slice(values));
-    Ok(())
+    guarded_now(device, "values to write", || {
+        queue.write_buffer(&range.buffer, range.offset, bytemuck::cast_slice(values));
+    })
 }
 
 type MapResult = Result<(), wgpu::BufferAsyncError>;
@@ -189,7 +198,10 @@ fn wait<T>(
     receiver: &OneshotReceiver<T>,
     during: &str,
 ) -> Result<Option<T>, Error> {
-    use std::time::Instant;
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+        time::Instant,
+    };
 
     let deadline = Instant::now() + PATIENCE;
     let mut answer = pin!(receiver.receive());
@@ -212,9 +224,12 @@ fn wait<T>(
             timeout: Some(left),
         };
         // wgpu panics where it finds the device lost; a timeout shows in `left` next time round.
-        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| device.poll(poll)));
-        if polled.is_err() {
-            return Ok(None);
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| device.poll(poll))) {
+            if is_lost(device) {
+                return Ok(None);
+            }
+            // It came from a callback of the caller's, which polling runs too.
+            resume_unwind(panic);
         }
     }
 }

@@ -13,6 +13,13 @@ pub enum Error {
     )]
     NoAdapter { wanted: String, found: String },
 
+    /// wgpu was built without a backend.
+    #[error(
+        "wgpu has no backend; turn one on in your Cargo.toml, such as \
+         wgpu = {{ version = \"30\", features = [\"vulkan\", \"metal\", \"dx12\"] }}"
+    )]
+    NoBackend,
+
     /// The adapter refused to open a device.
     #[error("adapter {adapter:?} did not open a device: {message}")]
     DeviceRequest { adapter: String, message: String },
@@ -51,7 +58,9 @@ pub enum Error {
     },
 
     /// A `Group` or `Tensor` handle that this layout did not hand out.
-    #[error("{handle} does not belong to this layout, which has {count} of them")]
+    #[error(
+        "{handle} is not one of this layout's {count}; handles go with the layout that gave them"
+    )]
     UnknownHandle { handle: String, count: usize },
 
     /// The tensor's rule keeps no state of that name, or its flags leave it unused.
@@ -90,6 +99,10 @@ pub enum Error {
     #[error("{what}: {problem}")]
     BufferRange { what: String, problem: String },
 
+    /// A step count that arithmetic on it would not survive.
+    #[error("step count {count} is too large; at most {most}")]
+    StepCount { count: u64, most: u64 },
+
     /// `step` was called although the gradients are given per step.
     #[error("this optimizer was made without gradient buffers; pass them with step_with")]
     NoGradients,
@@ -102,8 +115,8 @@ pub enum Error {
     #[error("the shader of rule {rule} does not compile: {message}")]
     Shader { rule: String, message: String },
 
-    /// The device has no memory left for this.
-    #[error("out of device memory: {what}")]
+    /// The device, or the machine for the CPU twin, has no memory left for this.
+    #[error("out of memory for {what}")]
     OutOfMemory { what: String },
 
     /// The device is gone (unplugged, reset, destroyed); open a new one.
@@ -114,7 +127,7 @@ pub enum Error {
     #[error("the device did not finish {during} within {seconds} s")]
     Timeout { during: String, seconds: u64 },
 
-    /// wgpu refused something that should have passed: a bug in this crate, please report it.
+    /// wgpu refused something that this crate did not foresee, such as a buffer of another device.
     #[error("wgpu refused {what}: {message}")]
     Wgpu { what: String, message: String },
 }

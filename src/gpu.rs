@@ -41,11 +41,15 @@ impl Gpu {
     /// Opens the best adapter that fits `options`.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] says what was looked for and what there is.
+    /// [`Error::NoAdapter`] says what was looked for and what there is; [`Error::NoBackend`] if the
+    /// application turned on no backend of wgpu.
     pub async fn open(options: &GpuOptions) -> Result<Self, Error> {
+        if wgpu::Instance::enabled_backend_features().is_empty() {
+            return Err(Error::NoBackend);
+        }
         let mut found = Vec::new();
         for backends in options.backends_in_turn() {
-            let mut adapters = adapters(backends).await;
+            let mut adapters = adapters(backends, options).await;
             adapters.sort_by_key(|adapter| options.rank(&adapter.get_info()));
             for adapter in adapters {
                 let info = adapter.get_info();
@@ -97,7 +101,7 @@ impl Gpu {
 
     /// All adapters of `backends`.
     pub async fn adapters(backends: wgpu::Backends) -> Vec<wgpu::AdapterInfo> {
-        let adapters = adapters(backends).await;
+        let adapters = adapters(backends, &GpuOptions::default()).await;
         adapters.iter().map(wgpu::Adapter::get_info).collect()
     }
 
@@ -124,19 +128,31 @@ pub fn required_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
     adapter.limits()
 }
 
-async fn adapters(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
+#[cfg(not(target_family = "wasm"))]
+async fn adapters(backends: wgpu::Backends, _: &GpuOptions) -> Vec<wgpu::Adapter> {
+    // Without a backend compiled in, wgpu panics.
+    if wgpu::Instance::enabled_backend_features().is_empty() {
+        return Vec::new();
+    }
+    instance(backends).enumerate_adapters(backends).await
+}
+
+/// Browsers do not list adapters: they pick one themselves.
+#[cfg(target_family = "wasm")]
+async fn adapters(backends: wgpu::Backends, options: &GpuOptions) -> Vec<wgpu::Adapter> {
+    let request = wgpu::RequestAdapterOptions {
+        power_preference: options.power_preference,
+        force_fallback_adapter: options.fallback,
+        ..Default::default()
+    };
+    let adapter = instance(backends).request_adapter(&request).await;
+    adapter.into_iter().collect()
+}
+
+fn instance(backends: wgpu::Backends) -> wgpu::Instance {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = backends;
-    let instance = wgpu::Instance::new(descriptor);
-    #[cfg(not(target_family = "wasm"))]
-    return instance.enumerate_adapters(backends).await;
-    // Browsers do not list adapters.
-    #[cfg(target_family = "wasm")]
-    instance
-        .request_adapter(&wgpu::RequestAdapterOptions::default())
-        .await
-        .into_iter()
-        .collect()
+    wgpu::Instance::new(descriptor)
 }
 
 impl GpuOptions {
@@ -178,7 +194,8 @@ impl GpuOptions {
             words.push("that is a software driver".to_owned());
         }
         if let Some(backends) = self.backends.or_else(wgpu::Backends::from_env) {
-            words.push(format!("of {backends:?}"));
+            let names = backends.iter_names().map(|(name, _)| name);
+            words.push(format!("of {}", names.collect::<Vec<_>>().join(", ")));
         }
         if words.is_empty() {
             words.push("of any kind".to_owned());

@@ -1,8 +1,15 @@
 //! Which tensors there are, which parameter group each belongs to, and where each lies.
 
-use std::{collections::HashMap, ops::Range, sync::Arc};
+use std::{
+    collections::HashMap,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
-use crate::{Error, Rule};
+use crate::{Error, Rule, rule::check_lr};
 
 /// Each tensor starts on a multiple of this many elements (256 bytes), so that it can be bound by
 /// itself on every device.
@@ -14,11 +21,22 @@ pub const GROUP_ALIGNMENT: usize = 1024;
 
 /// Handle of a parameter group of a [`Layout`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Group(pub(crate) usize);
+pub struct Group(pub(crate) usize, LayoutId);
 
 /// Handle of a tensor of a [`Layout`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Tensor(pub(crate) usize);
+pub struct Tensor(pub(crate) usize, LayoutId);
+
+/// Tells the handles of one layout (and its clones) from those of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct LayoutId(u64);
+
+impl LayoutId {
+    fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
 
 #[derive(Debug, Clone)]
 pub(crate) struct TensorEntry {
@@ -43,12 +61,32 @@ pub(crate) struct TensorEntry {
 /// assert_eq!(layout.element_count(scale)?, 128);
 /// # Ok::<(), wgpu_optim::Error>(())
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Layout {
+    id: LayoutId,
     pub(crate) groups: Vec<Arc<dyn Rule>>,
+    hyperparameters: Vec<Vec<(&'static str, String)>>,
     pub(crate) tensors: Vec<TensorEntry>,
     names: HashMap<String, Tensor>,
+    /// Elements with all padding that the tensors and groups so far can need.
+    padded_count: usize,
 }
+
+impl Default for Layout {
+    fn default() -> Self {
+        Self {
+            id: LayoutId::new(),
+            groups: Vec::new(),
+            hyperparameters: Vec::new(),
+            tensors: Vec::new(),
+            names: HashMap::new(),
+            padded_count: 0,
+        }
+    }
+}
+
+/// Most elements of a layout, padding included: the bytes of a few arenas can still be counted.
+const MOST_ELEMENTS: usize = isize::MAX as usize / 64;
 
 impl Layout {
     /// A layout without groups or tensors.
@@ -63,8 +101,13 @@ impl Layout {
     pub fn group(&mut self, rule: impl Into<Box<dyn Rule>>) -> Result<Group, Error> {
         let mut rule = rule.into();
         rule.validate()?;
+        check_lr(&*rule, rule.lr())?;
+        let fields = rule.hyperparameters();
+        let values = fields.iter().map(|field| (field.name, field.value()));
+        self.hyperparameters.push(values.collect());
         self.groups.push(Arc::from(rule));
-        Ok(Group(self.groups.len() - 1))
+        self.padded_count = self.padded_count.saturating_add(GROUP_ALIGNMENT);
+        Ok(Group(self.groups.len() - 1, self.id))
     }
 
     /// Adds a tensor of f32 to `group`. `&[]` is the shape of a scalar.
@@ -82,18 +125,25 @@ impl Layout {
         if shape.contains(&0) {
             return Err(shape_error("a dimension is zero, so there is no element"));
         }
-        // Room for padding and byte counts, also where usize has 32 bits.
-        let element_count = shape
+        let (element_count, padded_count) = shape
             .iter()
             .try_fold(1usize, |count, &dimension| count.checked_mul(dimension))
-            .filter(|&count| count <= isize::MAX as usize / 16)
-            .ok_or_else(|| shape_error("more elements than this machine can address"))?;
+            .filter(|&count| count <= MOST_ELEMENTS)
+            .map(|count| {
+                let padded = count.next_multiple_of(TENSOR_ALIGNMENT);
+                (count, self.padded_count.saturating_add(padded))
+            })
+            .filter(|&(_, padded_count)| padded_count <= MOST_ELEMENTS)
+            .ok_or_else(|| {
+                shape_error("with it, the layout has more elements than this machine can address")
+            })?;
         if self.names.contains_key(name) {
             return Err(Error::DuplicateName {
                 name: name.to_owned(),
             });
         }
-        let tensor = Tensor(self.tensors.len());
+        let tensor = Tensor(self.tensors.len(), self.id);
+        self.padded_count = padded_count;
         self.names.insert(name.to_owned(), tensor);
         self.tensors.push(TensorEntry {
             name: name.to_owned(),
@@ -111,12 +161,14 @@ impl Layout {
 
     /// All groups in the order of their making.
     pub fn groups(&self) -> impl ExactSizeIterator<Item = Group> + use<> {
-        (0..self.groups.len()).map(Group)
+        let id = self.id;
+        (0..self.groups.len()).map(move |index| Group(index, id))
     }
 
     /// All tensors in the order of their making.
     pub fn tensors(&self) -> impl ExactSizeIterator<Item = Tensor> + use<> {
-        (0..self.tensors.len()).map(Tensor)
+        let id = self.id;
+        (0..self.tensors.len()).map(move |index| Tensor(index, id))
     }
 
     /// The rule of `group`.
@@ -127,6 +179,12 @@ impl Layout {
     pub fn rule(&self, group: Group) -> Result<&dyn Rule, Error> {
         self.check_group(group)?;
         Ok(&*self.groups[group.0])
+    }
+
+    /// The hyperparameters of `group`'s rule by name, each as [`Rule::set`] reads it.
+    pub fn hyperparameters(&self, group: Group) -> Result<&[(&'static str, String)], Error> {
+        self.check_group(group)?;
+        Ok(&self.hyperparameters[group.0])
     }
 
     /// The name that `tensor` was registered under.
@@ -155,20 +213,20 @@ impl Layout {
     }
 
     pub(crate) fn check_group(&self, group: Group) -> Result<(), Error> {
-        if group.0 < self.groups.len() {
+        if group.1 == self.id && group.0 < self.groups.len() {
             return Ok(());
         }
         Err(Error::UnknownHandle {
-            handle: format!("{group:?}"),
+            handle: format!("group {}", group.0),
             count: self.groups.len(),
         })
     }
 
     pub(crate) fn entry(&self, tensor: Tensor) -> Result<&TensorEntry, Error> {
-        self.tensors
-            .get(tensor.0)
+        let own = self.tensors.get(tensor.0);
+        own.filter(|_| tensor.1 == self.id)
             .ok_or_else(|| Error::UnknownHandle {
-                handle: format!("{tensor:?}"),
+                handle: format!("tensor {}", tensor.0),
                 count: self.tensors.len(),
             })
     }
@@ -277,11 +335,16 @@ mod tests {
         );
         let huge = layout.tensor(group, "huge", &[usize::MAX, 2]).unwrap_err();
         assert!(matches!(huge, Error::Shape { .. }));
-        let stranger = layout.tensor(Group(7), "x", &[1]).unwrap_err();
+        let filling = layout.tensor(group, "filling", &[MOST_ELEMENTS - 2048]);
+        filling.unwrap();
+        let last = layout.tensor(group, "last", &[4096]).unwrap_err();
+        assert!(matches!(last, Error::Shape { .. }));
+        assert!(layout.arena().element_count() <= MOST_ELEMENTS);
+        let stranger = layout.tensor(Group(7, layout.id), "x", &[1]).unwrap_err();
         assert!(matches!(stranger, Error::UnknownHandle { .. }));
         assert_eq!(
             layout.tensors().len(),
-            1,
+            2,
             "a refused tensor leaves no trace"
         );
         let scalar = layout.tensor(group, "scalar", &[]).unwrap();

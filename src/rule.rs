@@ -164,15 +164,33 @@ pub enum Extent {
     Element,
 }
 
-/// The learning rate of `group`, checked as at the group's making.
+/// Checks a learning rate, and that its product with the decay is one too.
 pub(crate) fn check_lr(rule: &dyn Rule, lr: f64) -> Result<(), Error> {
-    if Interval::NON_NEGATIVE.contains(lr) {
+    let refused = |value: String, allowed: String| {
+        Err(Error::Hyperparameter {
+            rule: rule.name().to_owned(),
+            name: "lr".to_owned(),
+            value,
+            allowed,
+        })
+    };
+    if !Interval::NON_NEGATIVE.contains(lr) {
+        return refused(lr.to_string(), Interval::NON_NEGATIVE.to_string());
+    }
+    let weight_decay = rule.decoupled_weight_decay();
+    if !Interval::NON_NEGATIVE.contains(lr * weight_decay) {
+        let allowed = format!("lr times weight_decay = {weight_decay} to be a finite f32");
+        return refused(lr.to_string(), allowed);
+    }
+    Ok(())
+}
+
+/// Checks a step count to continue from.
+pub(crate) fn check_step_count(count: u64) -> Result<(), Error> {
+    // Exact as an f64, with room for more steps than anyone will take.
+    let most = 1 << 52;
+    if count <= most {
         return Ok(());
     }
-    Err(Error::Hyperparameter {
-        rule: rule.name().to_owned(),
-        name: "lr".to_owned(),
-        value: lr.to_string(),
-        allowed: Interval::NON_NEGATIVE.to_string(),
-    })
+    Err(Error::StepCount { count, most })
 }

@@ -231,8 +231,46 @@ mod tests {
         validated(&begin_step());
     }
 
+    /// Every complete shader of the default variants that is kept: all rules over arenas, one rule
+    /// in all forms of access, and what begins a step.
+    fn golden() -> Vec<(String, String)> {
+        let mut files = vec![("begin_step".to_owned(), begin_step())];
+        for name in rules::names() {
+            let rule = rules::by_name(name).unwrap();
+            files.push((name.to_owned(), update_shader(&*rule)));
+        }
+        for access in Access::ALL {
+            if let Access::Ranges(width, place) = access {
+                let name = format!("adamw-{width:?}-{place:?}").to_lowercase();
+                files.push((name, update(&rules::AdamW::default(), access)));
+            }
+        }
+        files
+    }
+
+    /// `UPDATE_GOLDEN=1 cargo test --lib golden` writes the files anew.
     #[test]
-    fn hyper_has_one_f32_per_constant_in_order() {
+    fn every_shader_is_its_golden_file() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+        let files = golden();
+        for (name, text) in &files {
+            let path = folder.join(format!("{name}.wgsl"));
+            if std::env::var_os("UPDATE_GOLDEN").is_some() {
+                std::fs::write(&path, text).unwrap();
+            }
+            let kept = std::fs::read_to_string(&path)
+                .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            assert!(
+                kept == *text,
+                "{} differs; if that is meant: UPDATE_GOLDEN=1 cargo test --lib golden",
+                path.display()
+            );
+        }
+        assert_eq!(folder.read_dir().unwrap().count(), files.len());
+    }
+
+    #[test]
+    fn hyper_is_packed_f32_one_per_constant() {
         for rule in variants() {
             let module = validated(&update_shader(&*rule));
             let members = members(&module, "Hyper");

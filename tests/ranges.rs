@@ -114,12 +114,12 @@ fn gradients_may_come_in_other_buffers_at_every_step() {
     };
     let mut optimizer = problem.over(buffers, Options::default());
     for (param, values) in params.iter().zip(&problem.params) {
-        write(queue, param, values).unwrap();
+        write(device, queue, param, values).unwrap();
     }
     for (step, grads) in problem.grads.iter().enumerate() {
         let set = &sets[[step % 3, step % 11][step % 2]];
         for (range, values) in set.iter().zip(grads) {
-            write(queue, range, values).unwrap();
+            write(device, queue, range, values).unwrap();
         }
         let mut encoder = device.create_command_encoder(&Default::default());
         assert_eq!(optimizer.step(&mut encoder), Err(Error::NoGradients));
@@ -147,7 +147,7 @@ fn arenas_take_gradients_per_step_too() {
         .zip(grads.iter().zip(&problem.grads[0]))
     {
         optimizer.write_param(queue, tensor, param).unwrap();
-        write(queue, range, grad).unwrap();
+        write(device, queue, range, grad).unwrap();
     }
     let mut encoder = device.create_command_encoder(&Default::default());
     optimizer.step_with(&mut encoder, &grads).unwrap();

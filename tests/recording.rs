@@ -47,7 +47,7 @@ fn steps_in_one_encoder_are_those_of_as_many_submissions_each_with_its_own_rate(
         assert!(one_by_one == run(STEPS), "{name}: all in one encoder");
         assert!(one_by_one == run(4), "{name}: four at a time");
         // And they are the right ones.
-        let mut twin = wgpu_optim::cpu::Optimizer::<f64>::new(&problem.layout);
+        let mut twin = wgpu_optim::cpu::Optimizer::<f64>::new(&problem.layout).unwrap();
         for (index, tensor) in problem.layout.tensors().enumerate() {
             let widen = |values: &[f32]| values.iter().map(|v| f64::from(*v)).collect::<Vec<_>>();
             let param = widen(&problem.params[index]);
@@ -126,6 +126,26 @@ fn a_frozen_group_rests_and_goes_on_at_its_own_step_count() {
     let read = |tensor| optimizer.read_param_blocking(queue, tensor).unwrap();
     let (a, b) = (read(of_a), read(of_b));
     assert!(a == b && a.iter().any(|value| *value != 0.0));
+}
+
+#[test]
+fn the_twin_freezes_groups_too() {
+    let mut layout = Layout::new();
+    let a = layout.group(rule("adam")).unwrap();
+    let b = layout.group(rule("adam")).unwrap();
+    let of_a = layout.tensor(a, "a", &[1]).unwrap();
+    let of_b = layout.tensor(b, "b", &[1]).unwrap();
+    let mut twin = wgpu_optim::cpu::Optimizer::<f64>::new(&layout).unwrap();
+    twin.grad_mut(of_a).unwrap().fill(1.0);
+    twin.grad_mut(of_b).unwrap().fill(1.0);
+    twin.set_frozen(b, true).unwrap();
+    twin.step();
+    assert_eq!((twin.step_count(a), twin.step_count(b)), (Ok(1), Ok(0)));
+    assert_eq!(twin.param(of_b).unwrap(), [0.0]);
+    twin.set_frozen(b, false).unwrap();
+    twin.set_frozen(a, true).unwrap();
+    twin.step();
+    assert_eq!(twin.param(of_a).unwrap(), twin.param(of_b).unwrap());
 }
 
 #[test]

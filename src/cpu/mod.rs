@@ -14,7 +14,7 @@ pub use twin::{Block, Real, Step, Twin};
 use crate::{
     Error, Group, Layout, Rule, Tensor,
     layout::{Arena, TensorEntry},
-    rule::check_lr,
+    rule::{check_lr, check_step_count},
 };
 
 /// Elements that one thread takes at a time.
@@ -29,7 +29,7 @@ const CHUNK: usize = 16 * 1024;
 /// let group = layout.group(Sgd { lr: 0.5, ..Default::default() })?;
 /// let x = layout.tensor(group, "x", &[2])?;
 ///
-/// let mut optimizer = cpu::Optimizer::<f64>::new(&layout);
+/// let mut optimizer = cpu::Optimizer::<f64>::new(&layout)?;
 /// optimizer.param_mut(x)?.copy_from_slice(&[1.0, 2.0]);
 /// optimizer.grad_mut(x)?.copy_from_slice(&[4.0, -4.0]);
 /// optimizer.step();
@@ -49,6 +49,7 @@ pub struct Optimizer<T> {
 struct GroupState<T> {
     rule: Arc<dyn Rule>,
     lr: f64,
+    frozen: bool,
     /// Steps performed.
     t: u64,
     /// One arena per slot of the rule, indexed from the group's start; empty if not in use.
@@ -57,31 +58,32 @@ struct GroupState<T> {
 
 impl<T: Real> Optimizer<T> {
     /// Parameters and gradients start at zero, state as each rule says.
-    pub fn new(layout: &Layout) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn new(layout: &Layout) -> Result<Self, Error> {
         let arena = layout.arena();
-        let groups = layout.groups.iter().zip(&arena.groups);
-        let groups = groups
-            .map(|(rule, range)| GroupState {
+        let mut groups = Vec::new();
+        for (rule, elements) in layout.groups.iter().zip(&arena.groups) {
+            let slots = rule.slots().into_iter().map(|slot| {
+                let count = if slot.used { elements.len() } else { 0 };
+                filled(count, T::from_f64(slot.start), slot.name)
+            });
+            groups.push(GroupState {
                 lr: rule.lr(),
+                frozen: false,
                 t: 0,
-                state: rule
-                    .slots()
-                    .iter()
-                    .map(|slot| {
-                        let count = if slot.used { range.len() } else { 0 };
-                        vec![T::from_f64(slot.start); count]
-                    })
-                    .collect(),
+                state: slots.collect::<Result<_, _>>()?,
                 rule: rule.clone(),
-            })
-            .collect();
-        Self {
-            params: vec![T::zero(); arena.element_count()],
-            grads: vec![T::zero(); arena.element_count()],
+            });
+        }
+        Ok(Self {
+            params: filled(arena.element_count(), T::zero(), "parameters")?,
+            grads: filled(arena.element_count(), T::zero(), "gradients")?,
             layout: layout.clone(),
             arena,
             groups,
-        }
+        })
     }
 
     /// The parameters of `tensor`, row-major.
@@ -151,28 +153,32 @@ impl<T: Real> Optimizer<T> {
     }
 
     /// Continues at another step count, as after loading a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::StepCount`] beyond 2⁵².
     pub fn set_step_count(&mut self, group: Group, t: u64) -> Result<(), Error> {
         self.layout.check_group(group)?;
+        check_step_count(t)?;
         self.groups[group.0].t = t;
         Ok(())
     }
 
-    /// Updates all parameters from their gradients, on all of rayon's threads where it pays.
-    pub fn step(&mut self) {
-        for group in self.layout.groups() {
-            self.step_group(group);
-        }
+    /// Leaves `group` out of the steps to come, or takes it in again. A frozen group's parameters,
+    /// state and step count stay as they are.
+    pub fn set_frozen(&mut self, group: Group, frozen: bool) -> Result<(), Error> {
+        self.layout.check_group(group)?;
+        self.groups[group.0].frozen = frozen;
+        Ok(())
     }
 
-    /// Steps only `groups`; the others are frozen and their step count stays.
-    pub fn step_groups(&mut self, groups: &[Group]) -> Result<(), Error> {
-        for &group in groups {
-            self.layout.check_group(group)?;
+    /// Updates the parameters of all groups that are not frozen from their gradients, on all of
+    /// rayon's threads where it pays.
+    pub fn step(&mut self) {
+        for group in self.layout.groups() {
+            if !self.groups[group.0].frozen {
+                self.step_group(group);
+            }
         }
-        for &group in groups {
-            self.step_group(group);
-        }
-        Ok(())
     }
 
     fn step_group(&mut self, group: Group) {
@@ -202,12 +208,12 @@ impl<T: Real> Optimizer<T> {
         if blocks.len() > 1 {
             blocks
                 .into_par_iter()
-                .for_each(|block| T::update(rule, block, &now));
+                .for_each(|block| T::update(rule, block, now));
         } else {
             // Waking threads costs more than one block of work.
             blocks
                 .into_iter()
-                .for_each(|block| T::update(rule, block, &now));
+                .for_each(|block| T::update(rule, block, now));
         }
     }
 
@@ -228,4 +234,14 @@ impl<T: Real> Optimizer<T> {
         let start = self.arena.groups[group.0].start;
         Ok((group, slot, range.start - start..range.end - start))
     }
+}
+
+fn filled<T: Real>(count: usize, value: T, what: &str) -> Result<Vec<T>, Error> {
+    let mut values = Vec::new();
+    let reserved = values.try_reserve_exact(count);
+    reserved.map_err(|_| Error::OutOfMemory {
+        what: format!("{count} {what}"),
+    })?;
+    values.resize(count, value);
+    Ok(values)
 }

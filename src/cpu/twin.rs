@@ -11,7 +11,7 @@ use crate::Rule;
 pub trait Real: Float + Pod + Send + Sync + fmt::Debug + fmt::Display + private::Sealed {
     /// Calls the twin of `rule` for this type.
     #[doc(hidden)]
-    fn update(rule: &dyn Rule, block: Block<'_, Self>, now: &Step<Self>);
+    fn update(rule: &dyn Rule, block: Block<'_, Self>, now: Step<Self>);
 
     /// The nearest value.
     fn from_f64(value: f64) -> Self {
@@ -32,13 +32,13 @@ pub trait Real: Float + Pod + Send + Sync + fmt::Debug + fmt::Display + private:
 }
 
 impl Real for f32 {
-    fn update(rule: &dyn Rule, block: Block<'_, Self>, now: &Step<Self>) {
+    fn update(rule: &dyn Rule, block: Block<'_, Self>, now: Step<Self>) {
         Twin::<f32>::update(rule, block, now);
     }
 }
 
 impl Real for f64 {
-    fn update(rule: &dyn Rule, block: Block<'_, Self>, now: &Step<Self>) {
+    fn update(rule: &dyn Rule, block: Block<'_, Self>, now: Step<Self>) {
         Twin::<f64>::update(rule, block, now);
     }
 }
@@ -77,7 +77,7 @@ impl<T: Real> Step<T> {
 /// The CPU half of a [`Rule`]: the update of one block in precision `T`.
 pub trait Twin<T: Real> {
     /// Updates every element of `block`, normally by [`Block::each`].
-    fn update(&self, block: Block<'_, T>, now: &Step<T>);
+    fn update(&self, block: Block<'_, T>, now: Step<T>);
 }
 
 /// The same range of elements of the parameters, the gradients and every slot of state.
@@ -89,51 +89,54 @@ pub struct Block<'a, T> {
     pub(crate) grad_scale: T,
 }
 
-/// Elements that are loaded, updated and stored together: enough for any vector unit, and few
-/// enough that all slots of a rule stay in registers or the nearest cache.
-const LANES: usize = 16;
+/// Elements that are updated between two looks at which slots are in use.
+const CHUNK: usize = 1024;
 
 impl<T: Real> Block<'_, T> {
     /// Calls `update(parameter, gradient, state) -> new parameter` for each element. `N` is the
     /// rule's number of slots; a slot that is not in use reads as zero and is not kept.
     ///
-    /// As on the GPU, everything is loaded, then updated, then stored.
+    /// The loop is vectorised if `update` is a `move` closure over plain numbers, with no branch
+    /// but on flags: a reference might alias what the loop stores.
+    #[inline(always)]
     pub fn each<const N: usize>(self, update: impl Fn(T, T, &mut [T; N]) -> T) {
-        let Self {
-            params,
-            grads,
-            mut state,
-            grad_scale,
-        } = self;
-        let slots = state.len().min(N);
-        let mut start = 0;
-        while start < params.len() {
-            let end = (start + LANES).min(params.len());
-            let count = end - start;
-            let mut p = [T::zero(); LANES];
-            let mut g = [T::zero(); LANES];
-            let mut s = [[T::zero(); LANES]; N];
-            p[..count].copy_from_slice(&params[start..end]);
-            g[..count].copy_from_slice(&grads[start..end]);
-            for (lanes, slot) in s.iter_mut().zip(&state[..slots]) {
-                if !slot.is_empty() {
-                    lanes[..count].copy_from_slice(&slot[start..end]);
+        let grad_scale = self.grad_scale;
+        let mut state = self.state;
+        state.resize_with(N, Default::default);
+        let mut unused = [[T::zero(); CHUNK]; N];
+        let chunks = self.params.chunks_mut(CHUNK).zip(self.grads.chunks(CHUNK));
+        for (index, (params, grads)) in chunks.enumerate() {
+            let start = index * CHUNK;
+            let mut slots = state.iter_mut().zip(&mut unused).map(|(slot, unused)| {
+                if slot.is_empty() {
+                    unused.fill(T::zero());
+                    &mut unused[..params.len()]
+                } else {
+                    &mut slot[start..start + params.len()]
                 }
-            }
-            for lane in 0..LANES {
-                let mut of_lane = std::array::from_fn(|slot| s[slot][lane]);
-                p[lane] = update(p[lane], grad_scale * g[lane], &mut of_lane);
-                for slot in 0..N {
-                    s[slot][lane] = of_lane[slot];
-                }
-            }
-            params[start..end].copy_from_slice(&p[..count]);
-            for (lanes, slot) in s.iter().zip(&mut state[..slots]) {
-                if !slot.is_empty() {
-                    slot[start..end].copy_from_slice(&lanes[..count]);
-                }
-            }
-            start = end;
+            });
+            let slots = std::array::from_fn(|_| slots.next().unwrap_or_default());
+            each_of_chunk(params, grads, slots, |p, g, s| update(p, grad_scale * g, s));
+        }
+    }
+}
+
+/// The innermost loop. All slices have the length of `params`, which the compiler sees here.
+#[inline(always)]
+fn each_of_chunk<T: Real, const N: usize>(
+    params: &mut [T],
+    grads: &[T],
+    state: [&mut [T]; N],
+    update: impl Fn(T, T, &mut [T; N]) -> T,
+) {
+    let count = params.len();
+    let grads = &grads[..count];
+    let state = state.map(|slot| &mut slot[..count]);
+    for i in 0..count {
+        let mut s = std::array::from_fn(|slot| state[slot][i]);
+        params[i] = update(params[i], grads[i], &mut s);
+        for (slot, value) in s.into_iter().enumerate() {
+            state[slot][i] = value;
         }
     }
 }

@@ -18,7 +18,7 @@ pub(super) const STEP_BYTES: u64 = 32;
 /// Rows that the device keeps per group, as in the shader.
 const RING: u64 = 256;
 
-/// WGSL's `Recorded`: what the host knows of one group's step.
+/// WGSL's `Recorded`: what the host knows of one group's step. The default is a group that rests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct Recorded {
@@ -30,15 +30,6 @@ pub(super) struct Recorded {
 }
 
 impl Recorded {
-    /// A group that rests in this step.
-    pub const RESTING: Self = Self {
-        at: [0.0; 4],
-        lr: 0.0,
-        decay: 0.0,
-        grad_scale: 0.0,
-        n: 0,
-    };
-
     /// Step `n` (from 1) of `rule` at learning rate `lr`.
     pub fn new(rule: &dyn Rule, lr: f64, n: u64) -> Self {
         let step = Step::<f32>::new(rule, lr, n);
@@ -69,8 +60,18 @@ pub(super) struct BeginStep {
 
 impl BeginStep {
     pub async fn new(device: &wgpu::Device, group_count: usize) -> Result<Self, Error> {
+        let groups = group_count as u64;
+        let ring_bytes = groups * RING * 16;
+        let allowed = device.limits().max_storage_buffer_binding_size;
+        if ring_bytes > allowed {
+            return Err(Error::Limit {
+                what: format!("{group_count} parameter groups"),
+                needed: ring_bytes,
+                limit: "max_storage_buffer_binding_size",
+                allowed,
+            });
+        }
         guarded(device, "the shader that begins a step", || {
-            let groups = group_count as u64;
             let buffer = |label, size, usage| {
                 device.create_buffer(&wgpu::BufferDescriptor {
                     label: Some(label),
@@ -81,7 +82,7 @@ impl BeginStep {
             };
             let row = size_of::<Recorded>() as u64;
             let recorded = buffer("recorded", groups * row, wgpu::BufferUsages::COPY_DST);
-            let ring = buffer("ring", groups * RING * 16, wgpu::BufferUsages::empty());
+            let ring = buffer("ring", ring_bytes, wgpu::BufferUsages::empty());
             let skipped = buffer("skipped", groups * 4, wgpu::BufferUsages::COPY_DST);
             let steps = buffer(
                 "steps",
@@ -245,7 +246,7 @@ mod tests {
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
         let rows = [
             [Recorded::new(&rule, 0.5, 1), Recorded::new(&rule, 0.5, 1)],
-            [Recorded::new(&rule, 0.25, 2), Recorded::RESTING],
+            [Recorded::new(&rule, 0.25, 2), Recorded::default()],
         ];
         for rows in rows {
             begin.upload(&gpu.device, &mut encoder, &rows).unwrap();

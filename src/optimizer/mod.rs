@@ -16,7 +16,7 @@ use crate::{
     BufferRange, DispatchLimits, Error, Extent, Group, Layout, Rule,
     buffer::guarded,
     layout::{Arena, GROUP_ALIGNMENT},
-    rule::check_lr,
+    rule::{check_lr, check_step_count},
 };
 
 /// How an [`Optimizer`] works; the defaults are right for training.
@@ -72,6 +72,8 @@ pub struct Optimizer {
     groups: Vec<GroupState>,
     params: Vec<BufferRange>,
     grads: Option<Vec<BufferRange>>,
+    /// What `grads` are ranges of, if it is ours.
+    grad_arena: Option<wgpu::Buffer>,
     /// The dispatches over `params` and `grads`, by group.
     dispatches: Vec<Vec<Dispatch>>,
     /// Those over gradients that were passed per step, the latest last.
@@ -87,9 +89,9 @@ impl fmt::Debug for Optimizer {
     }
 }
 
-/// Sets of per-step gradient buffers whose bind groups are kept: enough for an allocator that
-/// takes turns among a few.
-const PASSED_KEPT: usize = 8;
+/// Sets of per-step gradient buffers whose bind groups are kept: enough for buffers that take
+/// turns. More would keep that many gradients alive where each pass allocates its own.
+const PASSED_KEPT: usize = 2;
 
 #[derive(Debug)]
 struct GroupState {
@@ -150,7 +152,8 @@ impl Optimizer {
         layout: &Layout,
         options: Options,
     ) -> Result<Self, Error> {
-        let mut optimizer = Self::without_buffers(device, layout, options).await?;
+        // Parameters and gradients are bound beside the state.
+        let mut optimizer = Self::without_buffers(device, layout, options, 2).await?;
         let bytes = 4 * optimizer.arena.element_count() as u64;
         check_buffer_size(device, "the arena of parameters", bytes)?;
         let arena = |label| wgpu::BufferDescriptor {
@@ -177,6 +180,7 @@ impl Optimizer {
         }
         optimizer.params = optimizer.arena_ranges(&params);
         optimizer.grads = Some(optimizer.arena_ranges(&grads));
+        optimizer.grad_arena = Some(grads);
         Ok(optimizer)
     }
 
@@ -187,7 +191,8 @@ impl Optimizer {
         buffers: Buffers,
         options: Options,
     ) -> Result<Self, Error> {
-        let mut optimizer = Self::without_buffers(device, layout, options).await?;
+        // Parameters, gradients and spans are bound beside the state.
+        let mut optimizer = Self::without_buffers(device, layout, options, 3).await?;
         optimizer.rebind_async(buffers).await?;
         Ok(optimizer)
     }
@@ -203,6 +208,7 @@ impl Optimizer {
         }
         self.params = params;
         self.grads = grads;
+        self.grad_arena = None;
         self.dispatches = dispatches;
         self.passed.clear();
         Ok(())
@@ -225,7 +231,7 @@ impl Optimizer {
 
     /// [`step`](Self::step) from gradients in other buffers, as frameworks allocate them anew on
     /// every backward pass: one range per tensor in the order of the layout's making. The bind
-    /// groups of the last few sets of ranges are kept, and with them the buffers.
+    /// groups of the last two sets of ranges are kept, and with them the buffers.
     ///
     /// # Errors
     /// As [`step`](Self::step), and [`Error::BufferRange`] or [`Error::Length`] for ranges that do
@@ -283,6 +289,10 @@ impl Optimizer {
                 wgpu::BufferUsages::COPY_DST,
             )?;
         }
+        if let Some(arena) = &self.grad_arena {
+            encoder.clear_buffer(arena, 0, None);
+            return Ok(());
+        }
         for grad in grads {
             encoder.clear_buffer(&grad.buffer, grad.offset, Some(grad.size));
         }
@@ -320,8 +330,12 @@ impl Optimizer {
     }
 
     /// Continues at another step count, as after loading a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::StepCount`] beyond 2⁵².
     pub fn set_step_count(&mut self, group: Group, count: u64) -> Result<(), Error> {
         self.layout.check_group(group)?;
+        check_step_count(count)?;
         self.groups[group.0].n = count;
         Ok(())
     }
@@ -331,6 +345,7 @@ impl Optimizer {
         device: &wgpu::Device,
         layout: &Layout,
         options: Options,
+        bindings_beside_state: u64,
     ) -> Result<Self, Error> {
         if layout.tensors.is_empty() {
             return Err(Error::EmptyLayout);
@@ -341,7 +356,9 @@ impl Optimizer {
         let arena = layout.arena();
         let mut groups = Vec::new();
         for (rule, elements) in layout.groups.iter().zip(&arena.groups) {
-            groups.push(GroupState::new(device, &**rule, elements.len()).await?);
+            groups.push(
+                GroupState::new(device, &**rule, elements.len(), bindings_beside_state).await?,
+            );
         }
         Ok(Self {
             device: device.clone(),
@@ -353,6 +370,7 @@ impl Optimizer {
             groups,
             params: Vec::new(),
             grads: None,
+            grad_arena: None,
             dispatches: Vec::new(),
             passed: Vec::new(),
         })
@@ -403,7 +421,7 @@ impl Optimizer {
             .zip(&self.groups)
             .map(|(rule, group)| {
                 if group.frozen {
-                    Recorded::RESTING
+                    Recorded::default()
                 } else {
                     Recorded::new(&**rule, group.lr, group.n + 1)
                 }
@@ -443,10 +461,11 @@ impl GroupState {
         device: &wgpu::Device,
         rule: &dyn Rule,
         element_count: usize,
+        bindings_beside_state: u64,
     ) -> Result<Self, Error> {
         let slots = rule.slots();
         let used: Vec<_> = slots.iter().filter(|slot| slot.used).collect();
-        check_binding_count(device, rule.name(), used.len())?;
+        check_binding_count(device, rule.name(), used.len(), bindings_beside_state)?;
         let bytes = 4 * element_count as u64;
         for slot in &used {
             let what = format!("the state {} of rule {}", slot.name, rule.name());
@@ -472,6 +491,8 @@ impl GroupState {
                         mapped_at_creation: false,
                     }));
                 }
+                // Filled through a mapping, of which the driver may keep a copy until the next
+                // submission: the optimizer has no queue to fill it with.
                 let start = [slot.start as f32; GROUP_ALIGNMENT];
                 let count = element_count / GROUP_ALIGNMENT;
                 let start = bytemuck::cast_slice(&start);
@@ -518,9 +539,14 @@ fn check_buffer_size(device: &wgpu::Device, what: &str, bytes: u64) -> Result<()
     })
 }
 
-/// Parameters, gradients, spans and every slot in use are storage bindings of one shader.
-fn check_binding_count(device: &wgpu::Device, rule: &str, slots: usize) -> Result<(), Error> {
-    let needed = 3 + slots as u64;
+/// All that an update touches are storage bindings of one shader.
+fn check_binding_count(
+    device: &wgpu::Device,
+    rule: &str,
+    slots: usize,
+    beside: u64,
+) -> Result<(), Error> {
+    let needed = beside + slots as u64;
     let allowed = u64::from(device.limits().max_storage_buffers_per_shader_stage);
     if needed <= allowed {
         return Ok(());

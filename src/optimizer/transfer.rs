@@ -1,7 +1,7 @@
 //! Where tensors lie, and reading and writing them.
 
 use super::Optimizer;
-use crate::{BufferRange, Error, Group, Layout, Tensor, layout::TensorEntry, read, write};
+use crate::{BufferRange, Error, Layout, Tensor, layout::TensorEntry, read, write};
 
 impl Optimizer {
     /// The layout that the optimizer was made from.
@@ -34,17 +34,17 @@ impl Optimizer {
     /// [`Error::UnknownState`] names the slots there are.
     pub fn state(&self, tensor: Tensor, slot: &str) -> Result<BufferRange, Error> {
         let &TensorEntry {
-            group: Group(group),
+            group,
             element_count,
             ..
         } = self.layout.entry(tensor)?;
-        let position = self.layout.slot_position(Group(group), slot)?;
+        let position = self.layout.slot_position(group, slot)?;
         // Slots that are not in use have no buffer.
-        let before = self.layout.groups[group].slots();
+        let before = self.layout.groups[group.0].slots();
         let used = before[..position].iter().filter(|slot| slot.used).count();
-        let start = self.arena.tensors[tensor.0] - self.arena.groups[group].start;
+        let start = self.arena.tensors[tensor.0] - self.arena.groups[group.0].start;
         Ok(BufferRange {
-            buffer: self.groups[group].state[used].clone(),
+            buffer: self.groups[group.0].state[used].clone(),
             offset: 4 * start as u64,
             size: 4 * element_count as u64,
         })
@@ -61,7 +61,7 @@ impl Optimizer {
         tensor: Tensor,
         values: &[f32],
     ) -> Result<(), Error> {
-        write(queue, &self.param(tensor)?, values)
+        write(&self.device, queue, &self.param(tensor)?, values)
     }
 
     /// Writes the gradient of `tensor`.
@@ -71,7 +71,7 @@ impl Optimizer {
         tensor: Tensor,
         values: &[f32],
     ) -> Result<(), Error> {
-        write(queue, &self.grad(tensor)?, values)
+        write(&self.device, queue, &self.grad(tensor)?, values)
     }
 
     /// Writes the state `slot` of `tensor`.
@@ -82,7 +82,7 @@ impl Optimizer {
         slot: &str,
         values: &[f32],
     ) -> Result<(), Error> {
-        write(queue, &self.state(tensor, slot)?, values)
+        write(&self.device, queue, &self.state(tensor, slot)?, values)
     }
 
     /// Reads the parameters of `tensor`. Natively something must poll the device meanwhile.

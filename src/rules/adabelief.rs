@@ -114,7 +114,7 @@ impl Rule for AdaBelief {
 }
 
 impl<T: Real> Twin<T> for AdaBelief {
-    fn update(&self, block: Block<'_, T>, now: &Step<T>) {
+    fn update(&self, block: Block<'_, T>, now: Step<T>) {
         let [
             one_minus_beta1,
             one_minus_beta2,
@@ -122,7 +122,7 @@ impl<T: Real> Twin<T> for AdaBelief {
             eps_inside,
             eps,
         ] = self.hyper().map(T::from_f64);
-        block.each(|p, g, [exp_avg, exp_avg_var]| {
+        block.each(move |p, g, [exp_avg, exp_avg_var]| {
             *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
             let surprise = g - *exp_avg;
             *exp_avg_var = *exp_avg_var

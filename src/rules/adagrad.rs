@@ -88,7 +88,7 @@ impl Rule for Adagrad {
 
     /// The decay of the learning rate.
     fn at(&self, t: u64) -> [f64; 4] {
-        let decay = 1.0 / (1.0 + (t - 1) as f64 * self.lr_decay);
+        let decay = 1.0 / (1.0 + t.saturating_sub(1) as f64 * self.lr_decay);
         [decay, 0.0, 0.0, 0.0]
     }
 
@@ -98,9 +98,9 @@ impl Rule for Adagrad {
 }
 
 impl<T: Real> Twin<T> for Adagrad {
-    fn update(&self, block: Block<'_, T>, now: &Step<T>) {
+    fn update(&self, block: Block<'_, T>, now: Step<T>) {
         let [weight_decay, eps_inside, eps] = self.hyper().map(T::from_f64);
-        block.each(|p, grad, [sum]| {
+        block.each(move |p, grad, [sum]| {
             let g = grad + weight_decay * p;
             *sum = *sum + g * g;
             let lr = now.lr * now.at[0];

@@ -80,7 +80,7 @@ impl Amsgrad {
 pub(super) fn look_ahead(nesterov: bool, beta1: f64, t: u64) -> (f64, f64) {
     if nesterov {
         (
-            beta1 / bias_correction(beta1, t + 1),
+            beta1 / bias_correction(beta1, t.saturating_add(1)),
             (1.0 - beta1) / bias_correction(beta1, t),
         )
     } else {
@@ -174,7 +174,7 @@ impl Rule for Adam {
 }
 
 impl<T: Real> Twin<T> for Adam {
-    fn update(&self, block: Block<'_, T>, now: &Step<T>) {
+    fn update(&self, block: Block<'_, T>, now: Step<T>) {
         let [
             weight_decay,
             one_minus_beta1,
@@ -182,13 +182,14 @@ impl<T: Real> Twin<T> for Adam {
             eps_inside,
             eps,
         ] = self.hyper().map(T::from_f64);
-        block.each(|p, grad, [exp_avg, exp_avg_sq, max_exp_avg_sq]| {
+        let amsgrad = self.amsgrad != Amsgrad::Off;
+        block.each(move |p, grad, [exp_avg, exp_avg_sq, max_exp_avg_sq]| {
             let g = grad + weight_decay * p;
             *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
             *exp_avg_sq = *exp_avg_sq + one_minus_beta2 * (g * g - *exp_avg_sq);
             let m_hat = now.at[0] * *exp_avg + now.at[1] * g;
             let mut v_hat = now.at[2] * *exp_avg_sq;
-            if self.amsgrad != Amsgrad::Off {
+            if amsgrad {
                 v_hat = max_exp_avg_sq.max(v_hat);
                 *max_exp_avg_sq = v_hat;
             }

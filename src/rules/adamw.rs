@@ -120,14 +120,15 @@ impl Rule for AdamW {
 }
 
 impl<T: Real> Twin<T> for AdamW {
-    fn update(&self, block: Block<'_, T>, now: &Step<T>) {
+    fn update(&self, block: Block<'_, T>, now: Step<T>) {
         let [one_minus_beta1, one_minus_beta2, eps_inside, eps] = self.hyper().map(T::from_f64);
-        block.each(|p, g, [exp_avg, exp_avg_sq, max_exp_avg_sq]| {
+        let amsgrad = self.amsgrad != Amsgrad::Off;
+        block.each(move |p, g, [exp_avg, exp_avg_sq, max_exp_avg_sq]| {
             *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
             *exp_avg_sq = *exp_avg_sq + one_minus_beta2 * (g * g - *exp_avg_sq);
             let m_hat = now.at[0] * *exp_avg + now.at[1] * g;
             let mut v_hat = now.at[2] * *exp_avg_sq;
-            if self.amsgrad != Amsgrad::Off {
+            if amsgrad {
                 v_hat = max_exp_avg_sq.max(v_hat);
                 *max_exp_avg_sq = v_hat;
             }

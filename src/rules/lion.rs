@@ -83,9 +83,9 @@ impl Rule for Lion {
 }
 
 impl<T: Real> Twin<T> for Lion {
-    fn update(&self, block: Block<'_, T>, now: &Step<T>) {
+    fn update(&self, block: Block<'_, T>, now: Step<T>) {
         let [one_minus_beta1, one_minus_beta2] = self.hyper().map(T::from_f64);
-        block.each(|p, g, [exp_avg]| {
+        block.each(move |p, g, [exp_avg]| {
             let u = (*exp_avg + one_minus_beta1 * (g - *exp_avg)).sign();
             *exp_avg = *exp_avg + one_minus_beta2 * (g - *exp_avg);
             p - (now.decay * p + now.lr * u)

@@ -66,7 +66,6 @@ pub fn by_name(name: &str) -> Result<Box<dyn Rule>, Error> {
 
 /// `1 - βᵗ`.
 fn bias_correction(beta: f64, t: u64) -> f64 {
-    // t beyond i32 is far beyond where βᵗ has vanished.
     1.0 - beta.powf(t as f64)
 }
 

@@ -123,12 +123,12 @@ impl Rule for RAdam {
         self.hyper().to_vec()
     }
 
-    /// The corrections of m and of v, and the rectification; 0 where there is none.
+    /// The corrections of m and of v, the rectification, and 1 where there is none.
     fn at(&self, t: u64) -> [f64; 4] {
         let of_m = 1.0 / bias_correction(self.beta1, t);
         let correction = bias_correction(self.beta2, t);
         match self.rectification(t) {
-            None => [of_m, 1.0, 0.0, 0.0],
+            None => [of_m, 1.0, 0.0, 1.0],
             Some(r) if self.eps_inside_root => [of_m, 1.0 / correction, r, 0.0],
             Some(r) => [of_m, 1.0, r * correction.sqrt(), 0.0],
         }
@@ -140,7 +140,7 @@ impl Rule for RAdam {
 }
 
 impl<T: Real> Twin<T> for RAdam {
-    fn update(&self, block: Block<'_, T>, now: &Step<T>) {
+    fn update(&self, block: Block<'_, T>, now: Step<T>) {
         let [
             weight_decay,
             one_minus_beta1,
@@ -148,15 +148,13 @@ impl<T: Real> Twin<T> for RAdam {
             eps_inside,
             eps,
         ] = self.hyper().map(T::from_f64);
-        block.each(|p, grad, [exp_avg, exp_avg_sq]| {
+        block.each(move |p, grad, [exp_avg, exp_avg_sq]| {
             let g = grad + weight_decay * p;
             *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
             *exp_avg_sq = *exp_avg_sq + one_minus_beta2 * (g * g - *exp_avg_sq);
             let m_hat = now.at[0] * *exp_avg;
-            let mut u = m_hat;
-            if now.at[2] > T::zero() {
-                u = m_hat * now.at[2] / ((now.at[1] * *exp_avg_sq + eps_inside).sqrt() + eps);
-            }
+            let root = (now.at[1] * *exp_avg_sq + eps_inside).sqrt() + eps;
+            let u = m_hat * (now.at[2] / root + now.at[3]);
             p - (now.decay * p + now.lr * u)
         });
     }

@@ -110,14 +110,15 @@ impl Rule for RmsProp {
 }
 
 impl<T: Real> Twin<T> for RmsProp {
-    fn update(&self, block: Block<'_, T>, now: &Step<T>) {
+    fn update(&self, block: Block<'_, T>, now: Step<T>) {
         let [weight_decay, one_minus_alpha, eps_inside, eps, momentum] =
             self.hyper().map(T::from_f64);
-        block.each(|p, grad, [square_avg, grad_avg, momentum_buffer]| {
+        let centered = self.centered;
+        block.each(move |p, grad, [square_avg, grad_avg, momentum_buffer]| {
             let g = grad + weight_decay * p;
             *square_avg = *square_avg + one_minus_alpha * (g * g - *square_avg);
             let mut variance = *square_avg;
-            if self.centered {
+            if centered {
                 *grad_avg = *grad_avg + one_minus_alpha * (g - *grad_avg);
                 variance = (variance - *grad_avg * *grad_avg).max(T::zero());
             }

@@ -141,14 +141,15 @@ impl Rule for Sgd {
 }
 
 impl<T: Real> Twin<T> for Sgd {
-    fn update(&self, block: Block<'_, T>, now: &Step<T>) {
+    fn update(&self, block: Block<'_, T>, now: Step<T>) {
         let [weight_decay, momentum] = self.hyper().map(T::from_f64);
         let [forget, take, ..] = now.at;
-        block.each(|p, grad, [momentum_buffer]| {
+        let nesterov = self.nesterov;
+        block.each(move |p, grad, [momentum_buffer]| {
             let g = grad + weight_decay * p;
             let b = *momentum_buffer + (take * g - forget * *momentum_buffer);
             *momentum_buffer = b;
-            if self.nesterov {
+            if nesterov {
                 return p - now.lr * (g + momentum * b);
             }
             p - now.lr * b

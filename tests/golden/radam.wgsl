@@ -18,12 +18,10 @@ fn update(p: vec4<f32>, grad: vec4<f32>, s: ptr<function, State>, h: Hyper, now:
     let g = grad + h.weight_decay * p;
     (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
     (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);
-    // at: 1/c1, the correction of v, the rectification; 0 as long as the variance is intractable.
+    // at: 1/c1, the correction of v, the rectification, and 1 while the variance is intractable.
     let m_hat = now.at.x * (*s).exp_avg;
-    var u = m_hat;
-    if now.at.z > 0.0 {
-        u = m_hat * now.at.z / (sqrt(now.at.y * (*s).exp_avg_sq + h.eps_inside) + h.eps);
-    }
+    let root = sqrt(now.at.y * (*s).exp_avg_sq + h.eps_inside) + h.eps;
+    let u = m_hat * (now.at.z / root + now.at.w);
     return p - (now.decay * p + now.lr * u);
 }
 

@@ -42,6 +42,45 @@ def run_optax(transform):
     return p.tolist()
 
 
+def run_formula(update):
+    """`update(t, g, p, m, v)` returns new p, m, v; for variants that no library has."""
+    result = []
+    for i in range(3):
+        p, m, v = START[i], 0.0, 0.0
+        for t in range(1, STEPS + 1):
+            p, m, v = update(t, grad(t, i), p, m, v)
+        result.append(p)
+    return result
+
+
+def nadam_inside(t, g, p, m, v):
+    mu = [0.9 * (1 - 0.5 * 0.96 ** (k * 0.004)) for k in range(t + 2)]
+    product = math.prod(mu[1 : t + 1])
+    m = 0.9 * m + 0.1 * g
+    v = 0.999 * v + 0.001 * g * g
+    look = (1 - mu[t]) / (1 - product) * g + mu[t + 1] / (1 - product * mu[t + 1]) * m
+    return p - 0.01 * look / math.sqrt(v / (1 - 0.999**t) + 0.03), m, v
+
+
+def radam_inside(t, g, p, m, v):
+    m = 0.9 * m + 0.1 * g
+    v = 0.9 * v + 0.1 * g * g
+    m_hat, v_hat = m / (1 - 0.9**t), v / (1 - 0.9**t)
+    limit = 2 / (1 - 0.9) - 1
+    rho = limit - 2 * t * 0.9**t / (1 - 0.9**t)
+    if rho <= 5:
+        return p - 0.01 * m_hat, m, v
+    r = math.sqrt((rho - 4) * (rho - 2) * limit / ((limit - 4) * (limit - 2) * rho))
+    return p - 0.01 * r * m_hat / math.sqrt(v_hat + 0.03), m, v
+
+
+def adabelief_inside(t, g, p, m, s):
+    g = -g  # maximize
+    m = 0.9 * m + 0.1 * g
+    s = 0.999 * s + 0.001 * (g - m) ** 2 + 0.03
+    return p - 0.01 * m / (1 - 0.9**t) / math.sqrt(s / (1 - 0.999**t) + 0.03), m, s
+
+
 def lr(value):
     # A callable keeps optax from rounding the rate to f32.
     return lambda _: np.float64(value)
@@ -83,6 +122,14 @@ CASES = [
      lambda p: o.AdamW(p, lr=0.01, betas=(0.8, 0.95), eps=0.02, weight_decay=0.3, amsgrad=True,
                        maximize=True)),
     ("adamw", "lr=0.01 weight_decay=0.2 nesterov=true", optax.nadamw(lr(0.01), weight_decay=0.2)),
+    ("adamw", "lr=0.01 weight_decay=0.2 beta2=0.9 amsgrad=max_corrected",
+     optax.chain(optax.scale_by_amsgrad(b2=0.9), optax.add_decayed_weights(0.2),
+                 optax.scale_by_learning_rate(lr(0.01)))),
+    ("adamw", "lr=0.01 weight_decay=0.2 beta2=0.9 amsgrad=max_uncorrected",
+     optax.chain(optax.scale_by_amsgrad(b2=0.9, bias_correction_nu=False),
+                 optax.add_decayed_weights(0.2), optax.scale_by_learning_rate(lr(0.01)))),
+    ("adamw", "lr=0.01 weight_decay=0.2 eps=0.03 eps_inside_root=true",
+     optax.adamw(lr(0.01), eps=0.0, eps_root=0.03, weight_decay=0.2)),
     ("nadam", "lr=0.01", lambda p: o.NAdam(p, lr=0.01)),
     ("nadam", "lr=0.01 beta1=0.8 beta2=0.95 eps=0.02 momentum_decay=0.1 weight_decay=0.3 maximize=true",
      lambda p: o.NAdam(p, lr=0.01, betas=(0.8, 0.95), eps=0.02, momentum_decay=0.1,
@@ -99,11 +146,25 @@ CASES = [
     ("adabelief", "lr=0.01 eps=0.001", optax.adabelief(lr(0.01), eps=1e-3, eps_root=1e-3)),
     ("adabelief", "lr=0.01 eps=0.02 eps_in_state=false",
      optax.adabelief(lr(0.01), eps=0.02, eps_root=0.0)),
+    ("adabelief", "lr=0.01 eps=0.001 weight_decay=0.2",
+     optax.chain(optax.scale_by_belief(eps=1e-3, eps_root=1e-3), optax.add_decayed_weights(0.2),
+                 optax.scale_by_learning_rate(lr(0.01)))),
+    ("lion", "lr=0.01 maximize=true",
+     optax.chain(optax.scale(-1.0), optax.lion(lr(0.01), weight_decay=0.0))),
     ("lion", "lr=0.01 weight_decay=0.2", optax.lion(lr(0.01), weight_decay=0.2)),
     ("lion", "lr=0.01 beta1=0.7 beta2=0.8", optax.lion(lr(0.01), b1=0.7, b2=0.8, weight_decay=0.0)),
 ]
 
-for rule, hyper, case in CASES:
-    result = run_torch(case) if callable(case) else run_optax(case)
+FORMULAS = [
+    ("nadam", "lr=0.01 eps=0.03 eps_inside_root=true", nadam_inside),
+    ("radam", "lr=0.01 beta2=0.9 eps=0.03 eps_inside_root=true", radam_inside),
+    ("adabelief", "lr=0.01 eps=0.03 eps_inside_root=true maximize=true", adabelief_inside),
+]
+
+for rule, hyper, case in CASES + FORMULAS:
+    if (rule, hyper, case) in FORMULAS:
+        result = run_formula(case)
+    else:
+        result = run_torch(case) if callable(case) else run_optax(case)
     values = ", ".join(repr(value) for value in result)
     print(f'    ("{rule}", "{hyper}", [{values}]),')

@@ -63,7 +63,15 @@ const COMBINATIONS: &[(&str, &[(&str, &str)])] = &[
         "adamw",
         &[("nesterov", "true"), ("amsgrad", "max_corrected")],
     ),
-    ("radam", &[("beta2", "0.95")]),
+    ("radam", &[("beta2", "0.9")]),
+    (
+        "radam",
+        &[
+            ("beta2", "0.9"),
+            ("eps", "0.03"),
+            ("eps_inside_root", "true"),
+        ],
+    ),
 ];
 
 impl Variant {
@@ -194,7 +202,7 @@ impl Problem {
 
     /// The CPU twin after all steps.
     pub fn twin<T: cpu::Real>(&self) -> cpu::Optimizer<T> {
-        let mut optimizer = cpu::Optimizer::<T>::new(&self.layout);
+        let mut optimizer = cpu::Optimizer::<T>::new(&self.layout).unwrap();
         let widen = |from: &[f32], to: &mut [T]| {
             for (from, to) in from.iter().zip(to) {
                 *to = T::from_f64(f64::from(*from));

@@ -1,0 +1,50 @@
+// Turns what the host recorded into this step's numbers, one Step per parameter group.
+//
+// Learning rates belong to the recorded step n, coefficients to the performed step t = n - skipped,
+// which the host does not know. So the coefficients of the last RING recorded steps are kept here.
+// It knows no rule. Host side: src/optimizer/begin_step.rs.
+
+struct Recorded {
+    at: vec4<f32>,      // the rule's coefficients if no step was skipped
+    lr: f32,
+    decay: f32,
+    grad_scale: f32,
+    n: u32,             // steps recorded so far, this one included; 0: the group rests
+}
+
+// One uniform binding each, at the 256-byte offsets that every device allows.
+struct StepSlot {
+    step: Step,
+    padding: array<vec4<f32>, 14>,
+}
+
+const RING: u32 = 256u;
+
+@group(0) @binding(0) var<storage, read> recorded: array<Recorded>;
+@group(0) @binding(1) var<storage, read_write> ring: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> skipped: array<u32>;
+@group(0) @binding(3) var<storage, read_write> steps: array<StepSlot>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(local_invocation_index) lane: u32) {
+    for (var group = lane; group < arrayLength(&recorded); group += 64u) {
+        let row = recorded[group];
+        if row.n == 0u {
+            continue;
+        }
+        let t = row.n - skipped[group];
+        ring[group * RING + row.n % RING] = row.at;
+        let at = ring[group * RING + t % RING];
+        steps[group].step = Step(row.lr, row.decay, row.grad_scale, 0u, at);
+    }
+}
+
+// This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
+// Twins: Step in src/cpu/twin.rs; the layout in src/optimizer/begin_step.rs.
+struct Step {
+    lr: f32,
+    decay: f32,         // lr times the decoupled weight decay, the product taken in f64
+    grad_scale: f32,    // what gradients are multiplied by; negative to maximize
+    skip: u32,          // 1: leave everything as it is
+    at: vec4<f32>,      // the rule's coefficients at this step count, from f64
+}

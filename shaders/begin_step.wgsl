@@ -35,6 +35,6 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         let t = row.n - skipped[group];
         ring[group * RING + row.n % RING] = row.at;
         let at = ring[group * RING + t % RING];
-        steps[group].step = Step(row.lr, row.decay, row.grad_scale, 0u, at);
+        steps[group].step = Step(row.lr, row.decay, row.grad_scale, t, at);
     }
 }

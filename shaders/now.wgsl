@@ -4,6 +4,6 @@ struct Step {
     lr: f32,
     decay: f32,         // lr times the decoupled weight decay, the product taken in f64
     grad_scale: f32,    // what gradients are multiplied by; negative to maximize
-    skip: u32,          // 1: leave everything as it is
+    t: u32,             // steps performed, this one included
     at: vec4<f32>,      // the rule's coefficients at this step count, from f64
 }

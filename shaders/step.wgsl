@@ -18,8 +18,8 @@ fn main(
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let place = locate(workgroup.y * grid.x + workgroup.x, lane);
-    if now.skip != 0u || place.count == 0u {
+    let place = locate(workgroup, grid, lane);
+    if place.count == 0u {
         return;
     }
     let p = load_param(place);

@@ -15,6 +15,8 @@ pub(crate) const FIRST_STATE_BINDING: u32 = 5;
 pub(crate) enum Access {
     /// In this crate's own arenas.
     Arena,
+    /// In arenas, by a grid of several rows.
+    FoldedArena,
     /// In a caller's ranges.
     Ranges(Width, GradPlace),
 }
@@ -22,8 +24,9 @@ pub(crate) enum Access {
 impl Access {
     /// Every one there is.
     #[cfg(test)]
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Arena,
+        Self::FoldedArena,
         Self::Ranges(Width::Quads, GradPlace::OwnBuffer),
         Self::Ranges(Width::Quads, GradPlace::SameBuffer),
         Self::Ranges(Width::Quads, GradPlace::InParams),
@@ -34,14 +37,14 @@ impl Access {
 
     fn width(self) -> Width {
         match self {
-            Self::Arena => Width::Quads,
+            Self::Arena | Self::FoldedArena => Width::Quads,
             Self::Ranges(width, _) => width,
         }
     }
 
     pub fn grad_place(self) -> GradPlace {
         match self {
-            Self::Arena => GradPlace::OwnBuffer,
+            Self::Arena | Self::FoldedArena => GradPlace::OwnBuffer,
             Self::Ranges(_, place) => place,
         }
     }
@@ -70,6 +73,7 @@ pub fn update_shader(rule: &dyn Rule) -> String {
 pub(crate) fn update(rule: &dyn Rule, access: Access) -> String {
     let address = match access {
         Access::Arena => include_str!("../shaders/address/arena.wgsl"),
+        Access::FoldedArena => include_str!("../shaders/address/folded_arena.wgsl"),
         Access::Ranges(..) => include_str!("../shaders/address/spans.wgsl"),
     };
     let (params, grads) = match access.width() {
@@ -240,10 +244,12 @@ mod tests {
             files.push((name.to_owned(), update_shader(&*rule)));
         }
         for access in Access::ALL {
-            if let Access::Ranges(width, place) = access {
-                let name = format!("adamw-{width:?}-{place:?}").to_lowercase();
-                files.push((name, update(&rules::AdamW::default(), access)));
-            }
+            let name = match access {
+                Access::Arena => continue,
+                Access::FoldedArena => "adamw-folded".to_owned(),
+                Access::Ranges(width, place) => format!("adamw-{width:?}-{place:?}").to_lowercase(),
+            };
+            files.push((name, update(&rules::AdamW::default(), access)));
         }
         files
     }
@@ -305,7 +311,7 @@ mod tests {
                 ("lr", 0, 4),
                 ("decay", 4, 4),
                 ("grad_scale", 8, 4),
-                ("skip", 12, 4),
+                ("t", 12, 4),
                 ("at", 16, 16),
             ]
         );
@@ -313,6 +319,7 @@ mod tests {
             lr: _,
             decay: _,
             grad_scale: _,
+            t: _,
             at: _,
         } = Step::new(&rules::AdamW::default(), 0.1, 1);
     }
@@ -328,7 +335,7 @@ mod tests {
                 let count = module.global_variables.iter().filter(storage).count();
                 let used = rule.slots().iter().filter(|slot| slot.used).count();
                 let around = match access {
-                    Access::Arena => 2,
+                    Access::Arena | Access::FoldedArena => 2,
                     Access::Ranges(_, GradPlace::InParams) => 2,
                     Access::Ranges(..) => 3,
                 };

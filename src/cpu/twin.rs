@@ -58,6 +58,8 @@ pub struct Step<T> {
     pub decay: T,
     /// What the gradient is multiplied by before the rule sees it; negative to maximize.
     pub grad_scale: T,
+    /// Steps performed, this one included.
+    pub t: u64,
     /// [`Rule::at`] of this step.
     pub at: [T; 4],
 }
@@ -69,6 +71,7 @@ impl<T: Real> Step<T> {
             lr: T::from_f64(lr),
             decay: T::from_f64(lr * rule.decoupled_weight_decay()),
             grad_scale: if rule.maximize() { -T::one() } else { T::one() },
+            t,
             at: rule.at(t).map(T::from_f64),
         }
     }

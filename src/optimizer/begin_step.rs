@@ -166,13 +166,14 @@ mod tests {
     use super::*;
     use crate::{BufferRange, Gpu, GpuOptions, read_blocking, rules::Adam};
 
-    fn f32_of(step: &[f32]) -> (f32, f32, f32, [f32; 4]) {
-        (
-            step[0],
-            step[1],
-            step[2],
-            [step[4], step[5], step[6], step[7]],
-        )
+    fn step_of(words: &[f32]) -> Step<f32> {
+        Step {
+            lr: words[0],
+            decay: words[1],
+            grad_scale: words[2],
+            t: u64::from(words[3].to_bits()),
+            at: [words[4], words[5], words[6], words[7]],
+        }
     }
 
     #[test]
@@ -198,9 +199,16 @@ mod tests {
         let range = BufferRange::whole(&begin.steps);
         let steps = read_blocking(&gpu.device, &gpu.queue, &range).unwrap();
         for (group, t) in [(0, last - 3), (1, last)] {
-            let (lr, decay, grad_scale, at) = f32_of(&steps[group * 64..]);
-            assert_eq!((lr, decay, grad_scale), (1.0 / last as f32, 0.0, 1.0));
-            assert_eq!(at, rule.at(t).map(|value| value as f32), "group {group}");
+            let step: Step<f32> = step_of(&steps[group * 64..]);
+            let (lr, at) = (1.0 / last as f32, rule.at(t).map(|value| value as f32));
+            let expected = Step {
+                lr,
+                decay: 0.0,
+                grad_scale: 1.0,
+                t,
+                at,
+            };
+            assert_eq!(step, expected, "group {group}");
         }
     }
 

@@ -93,30 +93,30 @@ pub(super) async fn over_arena(
     elements: Range<u64>,
 ) -> Result<Vec<Dispatch>, Error> {
     let windows = arena_windows(elements.clone(), limits);
-    if windows.is_empty() {
-        return Ok(Vec::new());
+    let mut dispatches = Vec::new();
+    for window in windows {
+        let access = match window.grid {
+            [_, 1] => Access::Arena,
+            _ => Access::FoldedArena,
+        };
+        let pipeline = pipelines.get(device, group.rule, access).await?;
+        let size = 4 * (window.elements.end - window.elements.start);
+        let offset = 4 * window.elements.start;
+        let in_group = offset - 4 * elements.start;
+        let mut entries = group.entries();
+        entries.push(entry(2, params, offset, size));
+        entries.push(entry(3, grads, offset, size));
+        entries.extend(group.state_entries(in_group, size));
+        let bind_group = guarded(device, "the bindings of an arena", || {
+            bind(device, &pipeline, group.rule, &entries)
+        });
+        dispatches.push(Dispatch {
+            bind_group: bind_group.await?,
+            pipeline,
+            grid: window.grid,
+        });
     }
-    let pipeline = pipelines.get(device, group.rule, Access::Arena).await?;
-    guarded(device, "the bindings of an arena", || {
-        windows
-            .iter()
-            .map(|window| {
-                let size = 4 * (window.elements.end - window.elements.start);
-                let offset = 4 * window.elements.start;
-                let in_group = offset - 4 * elements.start;
-                let mut entries = group.entries();
-                entries.push(entry(2, params, offset, size));
-                entries.push(entry(3, grads, offset, size));
-                entries.extend(group.state_entries(in_group, size));
-                Dispatch {
-                    bind_group: bind(device, &pipeline, group.rule, &entries),
-                    pipeline: pipeline.clone(),
-                    grid: window.grid,
-                }
-            })
-            .collect()
-    })
-    .await
+    Ok(dispatches)
 }
 
 /// The dispatches of a group whose parameters and gradients are a caller's ranges, checked

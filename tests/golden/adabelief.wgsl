@@ -45,8 +45,8 @@ fn main(
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let place = locate(workgroup.y * grid.x + workgroup.x, lane);
-    if now.skip != 0u || place.count == 0u {
+    let place = locate(workgroup, grid, lane);
+    if place.count == 0u {
         return;
     }
     let p = load_param(place);
@@ -63,14 +63,14 @@ struct Step {
     lr: f32,
     decay: f32,         // lr times the decoupled weight decay, the product taken in f64
     grad_scale: f32,    // what gradients are multiplied by; negative to maximize
-    skip: u32,          // 1: leave everything as it is
+    t: u32,             // steps performed, this one included
     at: vec4<f32>,      // the rule's coefficients at this step count, from f64
 }
 
 // An arena: parameters, gradients and state share one indexing, padded to whole workgroups.
 
-fn locate(block: u32, lane: u32) -> Place {
-    let first = (block * 256u + lane) * 4u;
+fn locate(workgroup: vec3<u32>, grid: vec3<u32>, lane: u32) -> Place {
+    let first = (workgroup.x * 256u + lane) * 4u;
     return Place(first, first, first, 4u);
 }
 

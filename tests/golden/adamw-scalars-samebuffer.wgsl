@@ -52,8 +52,8 @@ fn main(
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let place = locate(workgroup.y * grid.x + workgroup.x, lane);
-    if now.skip != 0u || place.count == 0u {
+    let place = locate(workgroup, grid, lane);
+    if place.count == 0u {
         return;
     }
     let p = load_param(place);
@@ -70,7 +70,7 @@ struct Step {
     lr: f32,
     decay: f32,         // lr times the decoupled weight decay, the product taken in f64
     grad_scale: f32,    // what gradients are multiplied by; negative to maximize
-    skip: u32,          // 1: leave everything as it is
+    t: u32,             // steps performed, this one included
     at: vec4<f32>,      // the rule's coefficients at this step count, from f64
 }
 
@@ -79,8 +79,8 @@ struct Step {
 // First element in params, in grads and in the state, number of elements (0 fills the grid).
 @group(0) @binding(4) var<storage, read> spans: array<vec4<u32>>;
 
-fn locate(block: u32, lane: u32) -> Place {
-    let span = spans[block];
+fn locate(workgroup: vec3<u32>, grid: vec3<u32>, lane: u32) -> Place {
+    let span = spans[workgroup.y * grid.x + workgroup.x];
     let first = lane * 4u;
     if first >= span.w {
         return Place(0u, 0u, 0u, 0u);

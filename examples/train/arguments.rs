@@ -1,0 +1,414 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, ValueEnum};
+use wgpu_optim::schedule::Schedule;
+use wgpu_optim::{Rule, rules};
+
+use crate::data::{Dataset, Source, Task};
+use crate::defaults;
+use crate::device::Choice;
+use crate::network::{Activation, Architecture, Loss};
+
+/// Trains a multi-layer perceptron with fused GPU optimizer steps.
+///
+/// Without any flag: AdamW learns the UCI handwritten digits on the best device there is.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "train", after_help = defaults::table(), allow_negative_numbers = true)]
+pub struct Arguments {
+    /// digits, synthetic-regression, synthetic-classification, or a folder of MNIST-style IDX files
+    /// (train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-…; plain or .gz)
+    #[arg(long, value_name = "DATA", default_value = "digits")]
+    pub data: String,
+
+    /// How many classes the labels of an IDX folder may name
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub classes: u16,
+
+    /// Widths of the hidden layers, such as 128,64; "" for none
+    #[arg(long, value_name = "WIDTHS", default_value = "256,128")]
+    pub hidden: Widths,
+
+    /// What follows each hidden layer
+    #[arg(long, value_enum, default_value_t = Activation::Relu)]
+    pub activation: Activation,
+
+    /// What to minimise [default: cross-entropy for classes, mse for numbers]
+    #[arg(long, value_enum)]
+    pub loss: Option<Loss>,
+
+    #[arg(long, value_name = "NAME", default_value = "adamw", help = optimizer_help())]
+    pub optimizer: String,
+
+    /// One of the optimizer's hyperparameters, such as beta1=0.95; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub hyper: Vec<Assignment>,
+
+    /// Learning rate [default: the optimizer's, see below]
+    #[arg(long)]
+    pub lr: Option<PositiveNumber>,
+
+    /// How the learning rate goes on
+    #[arg(long, value_enum, default_value_t = Decay::Cosine)]
+    pub schedule: Decay,
+
+    /// Steps in which the learning rate first rises from zero
+    #[arg(long, value_name = "STEPS", default_value_t = 0)]
+    pub warmup: u32,
+
+    /// With --schedule step: epochs from one drop to the next [default: a third of all epochs]
+    #[arg(long, value_name = "EPOCHS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub decay_every: Option<u32>,
+
+    /// Factor of each drop with --schedule step [default: 0.1], or per epoch with --schedule
+    /// exponential [default: 0.9]
+    #[arg(long, value_name = "FACTOR")]
+    pub gamma: Option<PositiveNumber>,
+
+    /// With --schedule cosine: the learning rate at the end [default: 0]
+    #[arg(long, value_name = "LR")]
+    pub floor: Option<PositiveNumber>,
+
+    /// How often to go through the training data
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
+    pub epochs: u32,
+
+    /// Samples per step: 1 is stochastic gradient descent, `all` or 0 the whole training set
+    #[arg(long, value_name = "SIZE", default_value = "32")]
+    pub batch_size: BatchSize,
+
+    /// Seed of the starting weights and of the order of the samples
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+
+    /// auto, gpu, cpu, or part of an adapter's name
+    ///
+    /// auto takes a GPU, else a software Vulkan driver, else the CPU twin; gpu takes software
+    /// drivers too. Where there is no GPU, cpu is the fastest.
+    #[arg(long, default_value = "auto")]
+    pub device: Choice,
+
+    /// Writes one JSON object per epoch to this file, one a line, and a summary as its last line
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+fn optimizer_help() -> String {
+    let names: Vec<_> = rules::names().collect();
+    format!("The optimizer: {}", names.join(", "))
+}
+
+/// How the learning rate goes on after the warm-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Decay {
+    Constant,
+    Step,
+    Cosine,
+    Exponential,
+}
+
+impl Arguments {
+    pub fn source(&self) -> Source {
+        Source::parse(&self.data)
+    }
+
+    /// The optimizer with its defaults, --hyper and --lr on top.
+    pub fn rule(&self) -> Result<Box<dyn Rule>> {
+        let mut rule = rules::by_name(&self.optimizer)?;
+        if let Some(defaults) = defaults::of(&self.optimizer) {
+            rule.set("lr", &defaults.lr.to_string())?;
+            for (name, value) in defaults.hyper {
+                rule.set(name, value)?;
+            }
+        }
+        for Assignment { name, value } in &self.hyper {
+            rule.set(name, value)
+                .with_context(|| format!("--hyper {name}={value}"))?;
+        }
+        if let Some(PositiveNumber(lr)) = self.lr {
+            rule.set("lr", &lr.to_string())?;
+        }
+        Ok(rule)
+    }
+
+    pub fn architecture(&self, data: &Dataset) -> Result<Architecture> {
+        let loss = self.loss.unwrap_or(match data.task {
+            Task::Classification => Loss::CrossEntropy,
+            Task::Regression => Loss::Mse,
+        });
+        ensure!(
+            data.task == Task::Classification || loss == Loss::Mse,
+            "The targets of {} are numbers, not classes: the loss must be mse.",
+            data.name
+        );
+        let ends = ([data.features], [data.outputs]);
+        let sizes = ends
+            .0
+            .iter()
+            .chain(&self.hidden.0)
+            .chain(&ends.1)
+            .copied()
+            .collect();
+        Ok(Architecture {
+            sizes,
+            activation: self.activation,
+            loss,
+        })
+    }
+
+    /// The schedule of a training of so many steps per epoch.
+    pub fn schedule(&self, steps_per_epoch: usize) -> Result<Schedule> {
+        let belongs = |flag: &str, given: bool, schedules: &[Decay], names: &str| {
+            ensure!(
+                !given || schedules.contains(&self.schedule),
+                "{flag} has no meaning without --schedule {names}."
+            );
+            Ok(())
+        };
+        belongs(
+            "--decay-every",
+            self.decay_every.is_some(),
+            &[Decay::Step],
+            "step",
+        )?;
+        let drops = [Decay::Step, Decay::Exponential];
+        belongs(
+            "--gamma",
+            self.gamma.is_some(),
+            &drops,
+            "step or exponential",
+        )?;
+        belongs("--floor", self.floor.is_some(), &[Decay::Cosine], "cosine")?;
+
+        let gamma = |default| self.gamma.map_or(default, |gamma| gamma.0);
+        let epochs = u64::from(self.epochs);
+        let steps_per_epoch = steps_per_epoch as u64;
+        let warmup = u64::from(self.warmup);
+        let schedule = match self.schedule {
+            Decay::Constant => Schedule::Constant,
+            Decay::Step => {
+                let every = self.decay_every.map_or((epochs / 3).max(1), u64::from);
+                Schedule::Step {
+                    every: every * steps_per_epoch,
+                    gamma: gamma(0.1),
+                }
+            }
+            Decay::Cosine => Schedule::Cosine {
+                steps: (epochs * steps_per_epoch).saturating_sub(warmup).max(1),
+                floor: self.floor.map_or(0.0, |floor| floor.0),
+            },
+            Decay::Exponential => Schedule::Exponential {
+                gamma: gamma(0.9).powf(1.0 / steps_per_epoch as f64),
+            },
+        };
+        Ok(if warmup > 0 {
+            schedule.with_warmup(warmup)
+        } else {
+            schedule
+        })
+    }
+}
+
+/// Widths of the hidden layers, separated by commas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Widths(pub Vec<usize>);
+
+const WIDEST: usize = 65_536;
+
+impl FromStr for Widths {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.trim().is_empty() {
+            return Ok(Self(Vec::new()));
+        }
+        let width = |part: &str| match part.trim().parse() {
+            Ok(width) if (1..=WIDEST).contains(&width) => Ok(width),
+            _ => Err(format!(
+                "'{part}' is no width: expected whole numbers from 1 to {WIDEST}, such as 128,64"
+            )),
+        };
+        text.split(',')
+            .map(width)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+/// `key=value`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    pub name: String,
+    pub value: String,
+}
+
+impl FromStr for Assignment {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((name, value)) if !name.trim().is_empty() && !value.trim().is_empty() => {
+                Ok(Self {
+                    name: name.trim().into(),
+                    value: value.trim().into(),
+                })
+            }
+            _ => Err("expected KEY=VALUE, such as beta1=0.95".into()),
+        }
+    }
+}
+
+/// A finite number above 0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PositiveNumber(pub f64);
+
+impl FromStr for PositiveNumber {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(number) if f64::is_finite(number) && number > 0.0 => Ok(Self(number)),
+            _ => Err("expected a finite number above 0".into()),
+        }
+    }
+}
+
+/// Samples per step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchSize {
+    Samples(usize),
+    All,
+}
+
+impl FromStr for BatchSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.parse()) {
+            ("all", _) | (_, Ok(0)) => Ok(Self::All),
+            (_, Ok(samples)) => Ok(Self::Samples(samples)),
+            _ => Err("expected a whole number, or 'all' (or 0) for the whole training set".into()),
+        }
+    }
+}
+
+impl BatchSize {
+    /// At most the whole training set of `count` samples.
+    pub fn of(self, count: usize) -> usize {
+        match self {
+            Self::Samples(samples) => samples.min(count),
+            Self::All => count,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &[&str]) -> Result<Arguments, String> {
+        Arguments::try_parse_from([&["train"], line].concat()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn hidden_widths_may_be_none_one_or_many() {
+        let widths = |text| parse(&["--hidden", text]).unwrap().hidden.0;
+        assert_eq!(widths(""), Vec::<usize>::new());
+        assert_eq!(widths("7"), [7]);
+        assert_eq!(widths("128, 64"), [128, 64]);
+    }
+
+    #[test]
+    fn a_wrong_value_is_answered_with_what_was_expected() {
+        for (line, expected) in [
+            (
+                ["--hidden", "12,x"],
+                "'x' is no width: expected whole numbers",
+            ),
+            (["--hidden", "0"], "expected whole numbers from 1"),
+            (["--lr", "-1"], "expected a finite number above 0"),
+            (["--lr", "nan"], "expected a finite number above 0"),
+            (
+                ["--batch-size", "many"],
+                "expected a whole number, or 'all'",
+            ),
+            (["--hyper", "beta1"], "expected KEY=VALUE"),
+            (["--epochs", "0"], "--epochs"),
+            (
+                ["--schedule", "linear"],
+                "constant, step, cosine, exponential",
+            ),
+            (["--activation", "swish"], "relu, tanh, sigmoid, gelu"),
+        ] {
+            let error = parse(&line).unwrap_err();
+            assert!(error.contains(expected), "{line:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn unknown_optimizers_and_hyperparameters_are_errors() {
+        assert!(parse(&["--optimizer", "adamm"]).unwrap().rule().is_err());
+        assert!(parse(&["--hyper", "momentun=0.9"]).unwrap().rule().is_err());
+        assert!(parse(&["--hyper", "beta1=0.95"]).unwrap().rule().is_ok());
+    }
+
+    #[test]
+    fn every_optimizer_takes_the_defaults_that_are_documented_for_it() {
+        for name in rules::names() {
+            let rule = parse(&["--optimizer", name]).unwrap().rule().unwrap();
+            let library = rules::by_name(name).unwrap().lr();
+            let expected = defaults::of(name).map_or(library, |defaults| defaults.lr);
+            assert_eq!(rule.lr(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_users_learning_rate_wins_over_the_default() {
+        let arguments = parse(&["--hyper", "lr=0.5", "--lr", "0.25"]).unwrap();
+        assert_eq!(arguments.rule().unwrap().lr(), 0.25);
+    }
+
+    #[test]
+    fn batch_size_zero_and_all_mean_the_whole_set() {
+        for text in ["0", "all", "5000"] {
+            assert_eq!(
+                parse(&["--batch-size", text]).unwrap().batch_size.of(1437),
+                1437
+            );
+        }
+        assert_eq!(
+            parse(&["--batch-size", "1"]).unwrap().batch_size.of(1437),
+            1
+        );
+    }
+
+    #[test]
+    fn a_flag_of_another_schedule_is_refused() {
+        let error = |line: &[&str]| parse(line).unwrap().schedule(10).unwrap_err().to_string();
+        assert!(error(&["--gamma", "0.5"]).contains("--schedule step or exponential"));
+        assert!(error(&["--schedule", "step", "--floor", "0.1"]).contains("--schedule cosine"));
+        assert!(error(&["--decay-every", "3"]).contains("--schedule step"));
+    }
+
+    #[test]
+    fn schedules_end_where_they_should() {
+        let at = |line: &[&str], k| parse(line).unwrap().schedule(10).unwrap().at(1.0, k);
+        let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} instead of {b}");
+        near(at(&["--epochs", "4"], 40), 0.0);
+        near(
+            at(&["--epochs", "4", "--warmup", "10", "--floor", "0.25"], 40),
+            0.25,
+        );
+        near(at(&["--epochs", "4", "--warmup", "10"], 10), 1.0);
+        near(at(&["--schedule", "step", "--epochs", "9"], 29), 1.0);
+        near(at(&["--schedule", "step", "--epochs", "9"], 30), 0.1);
+        near(
+            at(&["--schedule", "exponential", "--gamma", "0.5"], 20),
+            0.25,
+        );
+        near(at(&["--schedule", "constant", "--warmup", "3"], 1000), 1.0);
+    }
+}

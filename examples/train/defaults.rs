@@ -1,0 +1,61 @@
+//! The learning rate, and hyperparameters where needed, that each optimizer gets unless the user
+//! says otherwise.
+
+/// What suits an optimizer on the digits with the example's other defaults.
+#[derive(Debug)]
+pub struct Defaults {
+    pub optimizer: &'static str,
+    pub lr: f64,
+    /// Hyperparameters that differ from the library's own defaults.
+    pub hyper: &'static [(&'static str, &'static str)],
+}
+
+/// Each of these reaches at least 93 % on the digits' test data. An optimizer that is not listed
+/// gets the library's own defaults.
+pub const DEFAULTS: &[Defaults] = &[
+    suits("sgd", 0.03, &[("momentum", "0.9")]),
+    suits("adagrad", 0.02, &[]),
+    suits("rmsprop", 0.001, &[]),
+    suits("adam", 0.003, &[]),
+    suits("adamw", 0.003, &[]),
+    suits("nadam", 0.003, &[]),
+    suits("radam", 0.003, &[]),
+    suits("adabelief", 0.003, &[]),
+    suits("lion", 0.0005, &[]),
+];
+
+const fn suits(
+    optimizer: &'static str,
+    lr: f64,
+    hyper: &'static [(&'static str, &'static str)],
+) -> Defaults {
+    Defaults {
+        optimizer,
+        lr,
+        hyper,
+    }
+}
+
+pub fn of(optimizer: &str) -> Option<&'static Defaults> {
+    DEFAULTS
+        .iter()
+        .find(|defaults| defaults.optimizer == optimizer)
+}
+
+/// The table, for `--help`.
+pub fn table() -> String {
+    let mut table = String::from("Default learning rates:\n");
+    for Defaults {
+        optimizer,
+        lr,
+        hyper,
+    } in DEFAULTS
+    {
+        table += &format!("  {optimizer:<10} {lr}");
+        for (name, value) in *hyper {
+            table += &format!("  {name}={value}");
+        }
+        table += "\n";
+    }
+    table
+}

@@ -1,0 +1,151 @@
+//! A multi-layer perceptron: its architecture and its starting weights, and the same network on two
+//! devices.
+
+pub mod cpu;
+pub mod gpu;
+mod kernel;
+#[cfg(test)]
+mod tests;
+
+use anyhow::{Result, ensure};
+use clap::ValueEnum;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use wgpu_optim::{Group, Layout, Tensor};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Activation {
+    Relu,
+    Tanh,
+    Sigmoid,
+    Gelu,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Loss {
+    /// Softmax cross-entropy, mean over the batch.
+    CrossEntropy,
+    /// Sigmoid binary cross-entropy of each output, mean over batch and outputs.
+    BinaryCrossEntropy,
+    /// Mean squared error over batch and outputs.
+    Mse,
+}
+
+/// Fully connected layers with an activation between them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Architecture {
+    /// Features, the hidden layers' widths, outputs.
+    pub sizes: Vec<usize>,
+    pub activation: Activation,
+    pub loss: Loss,
+}
+
+/// One fully connected layer's place in the optimizer's layout.
+#[derive(Clone, Copy, Debug)]
+pub struct Linear {
+    pub inputs: usize,
+    pub outputs: usize,
+    /// `[outputs, inputs]`
+    pub weight: Tensor,
+    /// `[outputs]`
+    pub bias: Tensor,
+}
+
+/// A network's tensors, registered with an optimizer's layout.
+#[derive(Clone)]
+pub struct Registered {
+    pub architecture: Architecture,
+    pub layout: Layout,
+    pub group: Group,
+    pub layers: Vec<Linear>,
+}
+
+/// Mean loss over some samples, and the part of them whose largest output is the target's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Score {
+    pub loss: f64,
+    pub accuracy: f64,
+}
+
+/// What training needs of a network, on whichever device it is.
+pub trait Network {
+    /// Starts an epoch that visits the training samples in this order, in batches of the size given
+    /// at creation.
+    fn start_epoch(&mut self, order: &[u32]) -> Result<()>;
+    /// Trains on batch number `batch` of the epoch.
+    fn step(&mut self, batch: usize, lr: f64) -> Result<()>;
+    /// The epoch's training score: each batch scored by the weights that it met. Waits for the
+    /// device.
+    fn train_score(&mut self) -> Result<Score>;
+    /// The present weights' score on the test data. Waits for the device.
+    fn test_score(&mut self) -> Result<Score>;
+}
+
+/// Enough for any network that this example is meant for; beyond it the numbers were surely
+/// mistyped.
+const MOST_PARAMETERS: usize = 1 << 28;
+
+impl Architecture {
+    pub fn parameter_count(&self) -> usize {
+        self.sizes
+            .windows(2)
+            .map(|pair| pair[0].saturating_add(1).saturating_mul(pair[1]))
+            .fold(0, usize::saturating_add)
+    }
+
+    /// Registers `0.weight`, `0.bias`, `1.weight`, … in one parameter group.
+    pub fn register(self, rule: Box<dyn wgpu_optim::Rule>) -> Result<Registered> {
+        ensure!(
+            self.parameter_count() <= MOST_PARAMETERS,
+            "This network would have {} parameters; at most {MOST_PARAMETERS} are allowed.",
+            self.parameter_count()
+        );
+        let mut layout = Layout::new();
+        let group = layout.group(rule)?;
+        let mut layers = Vec::new();
+        for (index, pair) in self.sizes.windows(2).enumerate() {
+            let (inputs, outputs) = (pair[0], pair[1]);
+            layers.push(Linear {
+                inputs,
+                outputs,
+                weight: layout.tensor(group, &format!("{index}.weight"), &[outputs, inputs])?,
+                bias: layout.tensor(group, &format!("{index}.bias"), &[outputs])?,
+            });
+        }
+        Ok(Registered {
+            architecture: self,
+            layout,
+            group,
+            layers,
+        })
+    }
+
+    /// Starting weights of every layer, `[outputs, inputs]`; biases start at zero.
+    ///
+    /// He et al. 2015 (arXiv:1502.01852) where half of the inputs to the layer are cut off, Glorot
+    /// & Bengio 2010 elsewhere, both uniform. The same seed gives the same numbers on every device.
+    pub fn initial_weights(&self, seed: u64) -> Vec<Vec<f32>> {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let layers = self.sizes.windows(2);
+        let last = layers.len() - 1;
+        layers
+            .enumerate()
+            .map(|(index, pair)| {
+                let (inputs, outputs) = (pair[0], pair[1]);
+                let rectified = matches!(self.activation, Activation::Relu | Activation::Gelu);
+                let bound = if rectified && index < last {
+                    (6.0 / inputs as f64).sqrt()
+                } else {
+                    (6.0 / (inputs + outputs) as f64).sqrt()
+                };
+                let draw = |_| (bound * random.random_range(-1.0..1.0)) as f32;
+                (0..inputs * outputs).map(draw).collect()
+            })
+            .collect()
+    }
+}
+
+/// How many batches cover `count` samples; the last may be smaller.
+pub fn batch_count(count: usize, batch_size: usize) -> usize {
+    count.div_ceil(batch_size)
+}

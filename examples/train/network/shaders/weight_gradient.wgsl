@@ -1,0 +1,15 @@
+// The loss gradient with respect to the weights: δᵀ·x, summed over the batch.
+// δ: [rows, outputs], x: [rows, inputs], gradient: [outputs, inputs].
+
+const TRANSPOSE_LEFT = true;
+const TRANSPOSE_RIGHT = false;
+
+@group(1) @binding(3) var<storage, read_write> gradient: array<f32>;
+
+fn extents() -> Extents {
+    return Extents(layer.outputs, layer.inputs, batch.rows);
+}
+
+fn store(row: u32, column: u32, value: f32) {
+    gradient[row * layer.inputs + column] = value;
+}

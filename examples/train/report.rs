@@ -1,0 +1,136 @@
+//! What the user gets to see: a table, a progress bar on a terminal, and a JSON file on request.
+
+use std::fs::File;
+use std::io::{IsTerminal, Write, stdout};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use crate::data::Task;
+use crate::network::Score;
+use crate::training::{Epoch, Observer};
+
+pub struct Report {
+    task: Task,
+    bar: ProgressBar,
+    json: Option<File>,
+}
+
+/// A line of the JSON file per epoch.
+#[derive(Serialize)]
+struct EpochLine {
+    epoch: u32,
+    train_loss: f64,
+    test_loss: f64,
+    test_accuracy: Option<f64>,
+    lr: f64,
+    samples_per_second: f64,
+}
+
+/// The last line of the JSON file.
+#[derive(Serialize)]
+struct SummaryLine<'a> {
+    device: &'a str,
+    parameters: usize,
+    seconds: f64,
+    test_accuracy: Option<f64>,
+}
+
+impl Report {
+    /// A report on `samples` samples in all; creates the JSON file.
+    pub fn new(task: Task, samples: u64, json: Option<&Path>) -> Result<Self> {
+        let create = |path: &Path| {
+            File::create(path).with_context(|| format!("--json: cannot create {}", path.display()))
+        };
+        let json = json.map(create).transpose()?;
+        let bar = if stdout().is_terminal() {
+            ProgressBar::new(samples)
+        } else {
+            ProgressBar::hidden()
+        };
+        bar.set_style(ProgressStyle::with_template(
+            "{wide_bar} {percent:>3} %  {eta} left",
+        )?);
+        Ok(Self { task, bar, json })
+    }
+
+    pub fn line(&mut self, text: &str) -> Result<()> {
+        self.bar.suspend(|| writeln!(stdout(), "{text}"))?;
+        Ok(())
+    }
+
+    pub fn heading(&mut self) -> Result<()> {
+        self.line("epoch  train loss   test loss  accuracy          lr  samples/s")
+    }
+
+    pub fn summary(
+        &mut self,
+        device: &str,
+        parameters: usize,
+        time: Duration,
+        test: Score,
+    ) -> Result<()> {
+        self.bar.finish_and_clear();
+        let accuracy = self.accuracy(test);
+        let seconds = time.as_secs_f64();
+        let reached = match accuracy {
+            Some(accuracy) => format!("test accuracy {}", percent(accuracy)),
+            None => format!("test loss {:.6}", test.loss),
+        };
+        self.line(&format!(
+            "{reached} after {seconds:.1} s on {device}, {parameters} parameters"
+        ))?;
+        self.json(&SummaryLine {
+            device,
+            parameters,
+            seconds,
+            test_accuracy: accuracy,
+        })
+    }
+
+    /// Numbers are neither right nor wrong.
+    fn accuracy(&self, score: Score) -> Option<f64> {
+        (self.task == Task::Classification).then_some(score.accuracy)
+    }
+
+    fn json(&mut self, line: &impl Serialize) -> Result<()> {
+        if let Some(file) = &mut self.json {
+            writeln!(file, "{}", serde_json::to_string(line)?).context("--json: cannot write")?;
+        }
+        Ok(())
+    }
+}
+
+fn percent(accuracy: f64) -> String {
+    format!("{:.2} %", 100.0 * accuracy)
+}
+
+impl Observer for Report {
+    fn advanced(&mut self, samples: usize) {
+        self.bar.inc(samples as u64);
+    }
+
+    fn finished(&mut self, epoch: &Epoch) -> Result<()> {
+        let accuracy = self.accuracy(epoch.test);
+        self.line(&format!(
+            "{:>5}  {:>10.6}  {:>10.6}  {:>8}  {:>10.3e}  {:>9.0}",
+            epoch.number,
+            epoch.train.loss,
+            epoch.test.loss,
+            accuracy.map_or_else(|| "–".into(), percent),
+            epoch.lr,
+            epoch.samples_per_second,
+        ))?;
+        self.json(&EpochLine {
+            epoch: epoch.number,
+            train_loss: epoch.train.loss,
+            test_loss: epoch.test.loss,
+            test_accuracy: accuracy,
+            lr: epoch.lr,
+            samples_per_second: epoch.samples_per_second,
+        })
+    }
+}

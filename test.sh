@@ -1,0 +1,60 @@
+#!/bin/sh
+# Everything that must hold: formatting, lints, documentation, all tests. Sets up what is missing.
+#
+#     sh test.sh
+set -eu
+cd "$(dirname "$0")"
+
+say() { printf '\n== %s\n' "$1"; }
+
+# Where a Vulkan driver announces itself.
+has_vulkan_driver() {
+    [ -n "${VK_DRIVER_FILES:-}${VK_ICD_FILENAMES:-}" ] && return 0
+    for folder in /usr/share/vulkan/icd.d /etc/vulkan/icd.d /usr/local/share/vulkan/icd.d \
+        "${HOME:-/}/.local/share/vulkan/icd.d" /run/opengl-driver/share/vulkan/icd.d; do
+        for file in "$folder"/*.json; do
+            [ -e "$file" ] && return 0
+        done
+    done
+    return 1
+}
+
+if [ "$(uname -s)" = Linux ] && ! has_vulkan_driver; then
+    say "No Vulkan driver: installing Mesa's software driver"
+    if ! command -v apt-get >/dev/null; then
+        echo "test.sh: there is no Vulkan driver; install one (Mesa's lavapipe will do: the package mesa-vulkan-drivers or vulkan-swrast)" >&2
+        exit 1
+    fi
+    sudo=
+    if [ "$(id -u)" != 0 ]; then
+        if ! command -v sudo >/dev/null; then
+            echo "test.sh: there is no Vulkan driver and no sudo; as root: apt-get install mesa-vulkan-drivers libvulkan1" >&2
+            exit 1
+        fi
+        sudo=sudo
+    fi
+    if ! { $sudo apt-get update -q && $sudo env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -q mesa-vulkan-drivers libvulkan1; }; then
+        echo "test.sh: could not install a Vulkan driver; by hand: apt-get install mesa-vulkan-drivers libvulkan1" >&2
+        exit 1
+    fi
+fi
+
+say "Formatting"
+cargo fmt --check
+# The rules are declared by a macro, which cargo fmt does not look into.
+rustfmt --check --edition 2024 src/rules/*.rs
+
+say "Lints"
+cargo clippy --all-targets -- -D warnings
+
+say "Documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --lib
+
+say "Tests: library, integration, examples"
+cargo test --all-targets
+
+say "Tests: documentation"
+cargo test --doc
+
+say "All is well"

@@ -1,0 +1,34 @@
+//! The README's table of rules against the rules.
+
+use wgpu_optim::rules;
+
+#[test]
+fn the_table_has_a_row_for_every_rule_with_all_its_state() {
+    let readme = include_str!("../README.md");
+    let rows: Vec<Vec<&str>> = readme
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.split('|').map(str::trim).collect())
+        .filter(|cells: &Vec<&str>| cells.len() == 7)
+        .collect();
+    let named: Vec<_> = rows
+        .iter()
+        .map(|cells| cells[1].trim_matches('`'))
+        .collect();
+    assert_eq!(named, rules::names().collect::<Vec<_>>());
+    for cells in rows {
+        let name = cells[1].trim_matches('`');
+        let slots = rules::by_name(name).unwrap().slots();
+        let least = slots.iter().filter(|slot| slot.used).count();
+        for slot in &slots {
+            assert!(cells[3].contains(slot.name), "{name} keeps {}", slot.name);
+        }
+        // Read parameter and gradient, write the parameter; read and write each slot.
+        let bytes = format!("{} / {}", 12 + 8 * least, 8 + 4 * least);
+        assert!(
+            cells[4].starts_with(&bytes),
+            "{name} moves {bytes}, not {}",
+            cells[4]
+        );
+    }
+}

@@ -369,7 +369,7 @@ fn a_lost_device_is_an_error_wherever_it_is_met() {
     let mut encoder = device.create_command_encoder(&Default::default());
     lost(
         optimizer
-            .step_with(&mut encoder, &[grad.clone()])
+            .step_with(&mut encoder, std::slice::from_ref(&grad))
             .unwrap_err(),
     );
     optimizer.zero_grad(&mut encoder).unwrap();

@@ -2,20 +2,20 @@
 
 mod begin_step;
 mod dispatch;
+mod group;
 mod ranges;
 mod transfer;
 
 use std::fmt;
 
 use begin_step::{BeginStep, Recorded};
-use dispatch::{
-    Dispatch, GroupBindings, Pipelines, filled_buffer, over_arena, over_ranges, repeated_buffer,
-};
+use dispatch::{Dispatch, Pipelines, over_arena, over_ranges};
+use group::{ARENA_USAGE, GroupState, check_buffer_size};
 
 use crate::{
-    BufferRange, DispatchLimits, Error, Extent, Group, Layout, Rule,
+    BufferRange, DispatchLimits, Error, Group, Layout,
     buffer::guarded,
-    layout::{Arena, GROUP_ALIGNMENT},
+    layout::Arena,
     rule::{check_lr, check_step_count},
 };
 
@@ -93,21 +93,6 @@ impl fmt::Debug for Optimizer {
 /// turns. More would keep that many gradients alive where each pass allocates its own.
 const PASSED_KEPT: usize = 2;
 
-#[derive(Debug)]
-struct GroupState {
-    lr: f64,
-    frozen: bool,
-    /// Steps recorded.
-    n: u64,
-    hyper: wgpu::Buffer,
-    /// The slots in use, in the rule's order.
-    state: Vec<wgpu::Buffer>,
-}
-
-const ARENA_USAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE
-    .union(wgpu::BufferUsages::COPY_SRC)
-    .union(wgpu::BufferUsages::COPY_DST);
-
 #[cfg(not(target_family = "wasm"))]
 impl Optimizer {
     /// An optimizer that owns its parameters and gradients, each in one buffer, zero at the start.
@@ -122,7 +107,8 @@ impl Optimizer {
 
     /// An optimizer over the caller's buffers. Only the state is its own.
     ///
-    /// Parameters may lie at any 4-byte offset, but 16-byte offsets are several times faster.
+    /// Parameters and gradients may lie at any 4-byte offset; at 16-byte offsets they move four at
+    /// a time, which is faster.
     ///
     /// # Errors
     /// As [`new`](Self::new), and [`Error::BufferRange`] or [`Error::Length`] for ranges that do
@@ -454,107 +440,4 @@ fn record(
             }
         }
     }
-}
-
-impl GroupState {
-    async fn new(
-        device: &wgpu::Device,
-        rule: &dyn Rule,
-        element_count: usize,
-        bindings_beside_state: u64,
-    ) -> Result<Self, Error> {
-        let slots = rule.slots();
-        let used: Vec<_> = slots.iter().filter(|slot| slot.used).collect();
-        check_binding_count(device, rule.name(), used.len(), bindings_beside_state)?;
-        let bytes = 4 * element_count as u64;
-        for slot in &used {
-            let what = format!("the state {} of rule {}", slot.name, rule.name());
-            check_buffer_size(device, &what, bytes)?;
-        }
-        let constants: Vec<f32> = rule.constants().iter().map(|&value| value as f32).collect();
-        let what = format!("the state of rule {}", rule.name());
-        let made = guarded(device, &what, || {
-            let hyper = filled_buffer(
-                device,
-                "hyper",
-                wgpu::BufferUsages::UNIFORM,
-                bytemuck::cast_slice(&constants),
-            )?;
-            let state = used.iter().map(|slot| {
-                let Extent::Element = slot.extent;
-                if slot.start == 0.0 || element_count == 0 {
-                    // New buffers are zero.
-                    return Ok(device.create_buffer(&wgpu::BufferDescriptor {
-                        label: Some(slot.name),
-                        size: bytes,
-                        usage: ARENA_USAGE,
-                        mapped_at_creation: false,
-                    }));
-                }
-                // Filled through a mapping, of which the driver may keep a copy until the next
-                // submission: the optimizer has no queue to fill it with.
-                let start = [slot.start as f32; GROUP_ALIGNMENT];
-                let count = element_count / GROUP_ALIGNMENT;
-                let start = bytemuck::cast_slice(&start);
-                repeated_buffer(device, slot.name, ARENA_USAGE, start, count)
-            });
-            Ok((hyper, state.collect::<Result<Vec<_>, Error>>()?))
-        });
-        let (hyper, state) = made.await??;
-        Ok(Self {
-            lr: rule.lr(),
-            frozen: false,
-            n: 0,
-            hyper,
-            state,
-        })
-    }
-
-    fn bindings<'a>(
-        &'a self,
-        layout: &'a Layout,
-        group: Group,
-        begin_step: &'a BeginStep,
-    ) -> GroupBindings<'a> {
-        GroupBindings {
-            index: group.0,
-            rule: &*layout.groups[group.0],
-            hyper: &self.hyper,
-            steps: &begin_step.steps,
-            state: &self.state,
-        }
-    }
-}
-
-fn check_buffer_size(device: &wgpu::Device, what: &str, bytes: u64) -> Result<(), Error> {
-    let allowed = device.limits().max_buffer_size;
-    if bytes <= allowed {
-        return Ok(());
-    }
-    Err(Error::Limit {
-        what: what.to_owned(),
-        needed: bytes,
-        limit: "max_buffer_size",
-        allowed,
-    })
-}
-
-/// All that an update touches are storage bindings of one shader.
-fn check_binding_count(
-    device: &wgpu::Device,
-    rule: &str,
-    slots: usize,
-    beside: u64,
-) -> Result<(), Error> {
-    let needed = beside + slots as u64;
-    let allowed = u64::from(device.limits().max_storage_buffers_per_shader_stage);
-    if needed <= allowed {
-        return Ok(());
-    }
-    Err(Error::Limit {
-        what: format!("rule {rule} with {slots} state slots in use"),
-        needed,
-        limit: "max_storage_buffers_per_shader_stage",
-        allowed,
-    })
 }

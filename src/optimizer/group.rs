@@ -1,0 +1,133 @@
+//! A parameter group's hyperparameters and state on the device.
+
+use super::{
+    begin_step::BeginStep,
+    dispatch::{GroupBindings, filled_buffer, repeated_buffer},
+};
+use crate::{Error, Extent, Group, Layout, Rule, buffer::guarded, layout::GROUP_ALIGNMENT};
+
+/// How this crate's own buffers can be used.
+pub(super) const ARENA_USAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE
+    .union(wgpu::BufferUsages::COPY_SRC)
+    .union(wgpu::BufferUsages::COPY_DST);
+
+/// What the device and the host keep of one parameter group.
+#[derive(Debug)]
+pub(super) struct GroupState {
+    pub lr: f64,
+    pub frozen: bool,
+    /// Steps recorded.
+    pub n: u64,
+    pub hyper: wgpu::Buffer,
+    /// The slots in use, in the rule's order.
+    pub state: Vec<wgpu::Buffer>,
+}
+
+impl GroupState {
+    pub async fn new(
+        device: &wgpu::Device,
+        rule: &dyn Rule,
+        element_count: usize,
+        bindings_beside_state: u64,
+    ) -> Result<Self, Error> {
+        let slots = rule.slots();
+        let used: Vec<_> = slots.iter().filter(|slot| slot.used).collect();
+        check_binding_count(device, rule.name(), used.len(), bindings_beside_state)?;
+        let bytes = 4 * element_count as u64;
+        for slot in &used {
+            let what = format!("the state {} of rule {}", slot.name, rule.name());
+            check_buffer_size(device, &what, bytes)?;
+        }
+        let mut constants: Vec<f32> = rule.constants().iter().map(|&value| value as f32).collect();
+        // OpenGL counts a uniform block in units of 16 bytes.
+        constants.resize(constants.len().next_multiple_of(4).max(4), 0.0);
+        let what = format!("the state of rule {}", rule.name());
+        let made = guarded(device, &what, || {
+            let hyper = filled_buffer(
+                device,
+                "hyper",
+                wgpu::BufferUsages::UNIFORM,
+                bytemuck::cast_slice(&constants),
+            )?;
+            let state = used.iter().map(|slot| {
+                let Extent::Element = slot.extent;
+                if slot.start == 0.0 || element_count == 0 {
+                    // New buffers are zero.
+                    return Ok(device.create_buffer(&wgpu::BufferDescriptor {
+                        label: Some(slot.name),
+                        size: bytes,
+                        usage: ARENA_USAGE,
+                        mapped_at_creation: false,
+                    }));
+                }
+                // Filled through a mapping, of which the driver may keep a copy until the next
+                // submission: the optimizer has no queue to fill it with.
+                let start = [slot.start as f32; GROUP_ALIGNMENT];
+                let count = element_count / GROUP_ALIGNMENT;
+                let start = bytemuck::cast_slice(&start);
+                repeated_buffer(device, slot.name, ARENA_USAGE, start, count)
+            });
+            Ok((hyper, state.collect::<Result<Vec<_>, Error>>()?))
+        });
+        let (hyper, state) = made.await??;
+        Ok(Self {
+            lr: rule.lr(),
+            frozen: false,
+            n: 0,
+            hyper,
+            state,
+        })
+    }
+
+    pub fn bindings<'a>(
+        &'a self,
+        layout: &'a Layout,
+        group: Group,
+        begin_step: &'a BeginStep,
+    ) -> GroupBindings<'a> {
+        GroupBindings {
+            index: group.0,
+            rule: &*layout.groups[group.0],
+            hyper: &self.hyper,
+            steps: &begin_step.steps,
+            state: &self.state,
+        }
+    }
+}
+
+pub(super) fn check_buffer_size(
+    device: &wgpu::Device,
+    what: &str,
+    bytes: u64,
+) -> Result<(), Error> {
+    let allowed = device.limits().max_buffer_size;
+    if bytes <= allowed {
+        return Ok(());
+    }
+    Err(Error::Limit {
+        what: what.to_owned(),
+        needed: bytes,
+        limit: "max_buffer_size",
+        allowed,
+    })
+}
+
+/// All that an update touches are storage bindings of one shader.
+fn check_binding_count(
+    device: &wgpu::Device,
+    rule: &str,
+    slots: usize,
+    beside: u64,
+) -> Result<(), Error> {
+    let needed = beside + slots as u64;
+    let allowed = u64::from(device.limits().max_storage_buffers_per_shader_stage);
+    if needed <= allowed {
+        return Ok(());
+    }
+    Err(Error::Limit {
+        what: format!("rule {rule} with {slots} state slots in use"),
+        needed,
+        limit: "max_storage_buffers_per_shader_stage",
+        allowed,
+    })
+}

@@ -24,9 +24,9 @@ pub struct Arguments {
     #[arg(long, value_name = "DATA", default_value = "digits")]
     pub data: String,
 
-    /// How many classes the labels of an IDX folder may name
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub classes: u16,
+    /// How many classes the labels of an IDX folder may name [default: 10]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub classes: Option<u16>,
 
     /// Widths of the hidden layers, such as 128,64; "" for none
     #[arg(long, value_name = "WIDTHS", default_value = "256,128")]
@@ -111,8 +111,13 @@ pub enum Decay {
 }
 
 impl Arguments {
-    pub fn source(&self) -> Source {
-        Source::parse(&self.data)
+    pub fn data(&self) -> Result<Dataset> {
+        let source = Source::parse(&self.data);
+        ensure!(
+            self.classes.is_none() || matches!(source, Source::Folder(_)),
+            "--classes has no meaning without a folder of IDX files."
+        );
+        source.load(self.classes.unwrap_or(10).into())
     }
 
     /// The optimizer with its defaults, --hyper and --lr on top.
@@ -129,8 +134,10 @@ impl Arguments {
                 .with_context(|| format!("--hyper {name}={value}"))?;
         }
         if let Some(PositiveNumber(lr)) = self.lr {
-            rule.set("lr", &lr.to_string())?;
+            rule.set("lr", &lr.to_string())
+                .with_context(|| format!("--lr {lr:e}"))?;
         }
+        rule.validate().context("--hyper")?;
         Ok(rule)
     }
 
@@ -144,14 +151,9 @@ impl Arguments {
             "The targets of {} are numbers, not classes: the loss must be mse.",
             data.name
         );
-        let ends = ([data.features], [data.outputs]);
-        let sizes = ends
-            .0
-            .iter()
-            .chain(&self.hidden.0)
-            .chain(&ends.1)
-            .copied()
-            .collect();
+        let mut sizes = vec![data.features];
+        sizes.extend(&self.hidden.0);
+        sizes.push(data.outputs);
         Ok(Architecture {
             sizes,
             activation: self.activation,
@@ -159,8 +161,8 @@ impl Arguments {
         })
     }
 
-    /// The schedule of a training of so many steps per epoch.
-    pub fn schedule(&self, steps_per_epoch: usize) -> Result<Schedule> {
+    /// The schedule of a training from `lr` with so many steps per epoch.
+    pub fn schedule(&self, lr: f64, steps_per_epoch: usize) -> Result<Schedule> {
         let belongs = |flag: &str, given: bool, schedules: &[Decay], names: &str| {
             ensure!(
                 !given || schedules.contains(&self.schedule),
@@ -182,6 +184,18 @@ impl Arguments {
             "step or exponential",
         )?;
         belongs("--floor", self.floor.is_some(), &[Decay::Cosine], "cosine")?;
+        if let Some(PositiveNumber(gamma)) = self.gamma {
+            ensure!(
+                gamma <= 1.0,
+                "--gamma {gamma:e} is no decay: expected at most 1."
+            );
+        }
+        if let Some(PositiveNumber(floor)) = self.floor {
+            ensure!(
+                floor <= lr,
+                "--floor {floor:e} is above the learning rate of {lr:e} that it is the floor of."
+            );
+        }
 
         let gamma = |default| self.gamma.map_or(default, |gamma| gamma.0);
         let epochs = u64::from(self.epochs);
@@ -261,7 +275,7 @@ impl FromStr for Assignment {
     }
 }
 
-/// A finite number above 0.
+/// A number above 0 that an f32 can hold.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PositiveNumber(pub f64);
 
@@ -270,8 +284,8 @@ impl FromStr for PositiveNumber {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.parse() {
-            Ok(number) if f64::is_finite(number) && number > 0.0 => Ok(Self(number)),
-            _ => Err("expected a finite number above 0".into()),
+            Ok(number) if (number as f32).is_normal() && number > 0.0 => Ok(Self(number)),
+            _ => Err("expected a finite number above 0, as an f32 holds it".into()),
         }
     }
 }
@@ -331,6 +345,8 @@ mod tests {
             (["--hidden", "0"], "expected whole numbers from 1"),
             (["--lr", "-1"], "expected a finite number above 0"),
             (["--lr", "nan"], "expected a finite number above 0"),
+            (["--lr", "1e300"], "as an f32 holds it"),
+            (["--device", " "], "part of an adapter's name"),
             (
                 ["--batch-size", "many"],
                 "expected a whole number, or 'all'",
@@ -387,15 +403,54 @@ mod tests {
 
     #[test]
     fn a_flag_of_another_schedule_is_refused() {
-        let error = |line: &[&str]| parse(line).unwrap().schedule(10).unwrap_err().to_string();
+        let error = |line: &[&str]| {
+            parse(line)
+                .unwrap()
+                .schedule(1.0, 10)
+                .unwrap_err()
+                .to_string()
+        };
         assert!(error(&["--gamma", "0.5"]).contains("--schedule step or exponential"));
         assert!(error(&["--schedule", "step", "--floor", "0.1"]).contains("--schedule cosine"));
         assert!(error(&["--decay-every", "3"]).contains("--schedule step"));
     }
 
     #[test]
+    fn a_schedule_that_would_raise_the_rate_is_refused() {
+        let error = |line: &[&str]| {
+            let schedule = parse(line).unwrap().schedule(0.1, 10);
+            schedule.unwrap_err().to_string()
+        };
+        assert!(error(&["--floor", "0.2"]).contains("--floor 2e-1"));
+        assert!(error(&["--schedule", "step", "--gamma", "1.5"]).contains("--gamma 1.5e0"));
+    }
+
+    #[test]
+    fn hyperparameters_that_do_not_go_together_are_refused_before_anything_is_done() {
+        let line = [
+            "--optimizer",
+            "sgd",
+            "--hyper",
+            "momentum=0",
+            "--hyper",
+            "nesterov=true",
+        ];
+        let error = format!("{:#}", parse(&line).unwrap().rule().unwrap_err());
+        assert!(
+            error.contains("--hyper") && error.contains("nesterov"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn classes_are_those_of_a_folder() {
+        let error = parse(&["--classes", "5"]).unwrap().data().unwrap_err();
+        assert!(error.to_string().contains("--classes"));
+    }
+
+    #[test]
     fn schedules_end_where_they_should() {
-        let at = |line: &[&str], k| parse(line).unwrap().schedule(10).unwrap().at(1.0, k);
+        let at = |line: &[&str], k| parse(line).unwrap().schedule(1.0, 10).unwrap().at(1.0, k);
         let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} instead of {b}");
         near(at(&["--epochs", "4"], 40), 0.0);
         near(

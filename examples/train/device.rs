@@ -1,6 +1,5 @@
 //! Which device trains: a GPU, a software driver, or the CPU twin.
 
-use std::convert::Infallible;
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
@@ -20,10 +19,11 @@ pub enum Choice {
 }
 
 impl FromStr for Choice {
-    type Err = Infallible;
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(match text {
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text.trim() {
+            "" => return Err("expected auto, gpu, cpu or part of an adapter's name".into()),
             "auto" => Self::Auto,
             "gpu" => Self::Gpu,
             "cpu" => Self::Cpu,
@@ -46,33 +46,55 @@ pub struct Opened {
 
 impl Choice {
     pub fn open(&self) -> Result<Opened> {
+        let open = |options| Gpu::open_blocking(&options);
         match self {
             Self::Cpu => Ok(cpu(Vec::new())),
-            Self::Auto => Ok(match Gpu::open_blocking(&GpuOptions::default()) {
-                Ok(found) if suits_auto(&found.info) => gpu(found),
+            Self::Auto => Ok(match open(GpuOptions::default()) {
+                Ok(found) if suits_auto(&found.info) => {
+                    let remarks = remarks(&found.info);
+                    gpu(found, remarks)
+                }
                 Ok(found) => cpu_instead(format!(
-                    "There is only {} ({}), which is slow. A software Vulkan driver is faster \
-                     (Debian, Ubuntu: apt-get install mesa-vulkan-drivers).",
+                    "There is only {} ({}), which is slow.",
                     found.info.name, found.info.backend
                 )),
-                // The error says what was found and how to get a driver.
-                Err(error) => cpu_instead(format!("There is {error}.")),
+                // The error says what was found.
+                Err(error) => cpu_instead(format!("No device could be opened: {error}.")),
             }),
-            Self::Gpu => Ok(gpu(
-                Gpu::open_blocking(&GpuOptions::default()).context("--device gpu")?
-            )),
+            Self::Gpu => {
+                let found = open(GpuOptions::default()).context("--device gpu")?;
+                let remarks = remarks(&found.info);
+                Ok(gpu(found, remarks))
+            }
             Self::Named(name) => {
                 let options = GpuOptions {
                     name: Some(name.clone()),
                     ..GpuOptions::default()
                 };
-                let found = Gpu::open_blocking(&options).with_context(|| {
+                let found = open(options).with_context(|| {
                     format!("--device {name} (auto, gpu, cpu or part of an adapter's name)")
                 })?;
-                Ok(gpu(found))
+                Ok(gpu(found, Vec::new()))
             }
         }
     }
+}
+
+/// Why this adapter, the best that was found.
+fn remarks(adapter: &AdapterInfo) -> Vec<String> {
+    let of_kind = match adapter.device_type {
+        DeviceType::DiscreteGpu => "the first discrete GPU",
+        DeviceType::IntegratedGpu => "an integrated GPU, and there is no discrete one",
+        DeviceType::VirtualGpu => "a virtual GPU, and there is no other",
+        DeviceType::Other => "the only kind of GPU there is",
+        DeviceType::Cpu => {
+            return vec![
+                "There is no GPU, so a software driver stands in for one.".into(),
+                "--device cpu is faster: it trains without any driver.".into(),
+            ];
+        }
+    };
+    vec![format!("It is {of_kind}.")]
 }
 
 /// GL on the CPU is slower than anything else.
@@ -80,23 +102,22 @@ fn suits_auto(adapter: &AdapterInfo) -> bool {
     adapter.device_type != DeviceType::Cpu || adapter.backend == Backend::Vulkan
 }
 
-fn gpu(gpu: Gpu) -> Opened {
-    let name = format!("{} ({})", gpu.info.name, gpu.info.backend);
-    let mut remarks = Vec::new();
-    if gpu.info.device_type == DeviceType::Cpu {
-        remarks.push("There is no GPU, so a software driver stands in for one.".into());
-        remarks.push("--device cpu is faster: it trains without any driver.".into());
-    }
+fn gpu(gpu: Gpu, remarks: Vec<String>) -> Opened {
     Opened {
+        name: format!("{} ({})", gpu.info.name, gpu.info.backend),
         device: Device::Gpu(Box::new(gpu)),
-        name,
         remarks,
     }
 }
 
 fn cpu_instead(reason: String) -> Opened {
-    let remark = "So the CPU twin trains, which is faster than a software driver anyway.";
-    cpu(vec![reason, remark.into()])
+    cpu(vec![
+        reason,
+        "So the CPU twin trains, which is faster than any software driver.".into(),
+        "To see the shaders run all the same, install one: apt-get install mesa-vulkan-drivers \
+         on Debian and Ubuntu."
+            .into(),
+    ])
 }
 
 fn cpu(remarks: Vec<String>) -> Opened {
@@ -104,5 +125,36 @@ fn cpu(remarks: Vec<String>) -> Opened {
         device: Device::Cpu,
         name: "CPU twin".into(),
         remarks,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_choices_and_anything_else_is_part_of_a_name() {
+        assert_eq!("auto".parse(), Ok(Choice::Auto));
+        assert_eq!(" cpu ".parse(), Ok(Choice::Cpu));
+        assert_eq!("RTX".parse(), Ok(Choice::Named("RTX".into())));
+        assert!(" ".parse::<Choice>().is_err());
+    }
+
+    #[test]
+    fn auto_takes_whatever_there_is_and_says_why() {
+        let opened = Choice::Auto.open().unwrap();
+        assert!(!opened.remarks.is_empty());
+        let Device::Gpu(gpu) = opened.device else {
+            panic!("tests need an adapter: {:?}", opened.remarks);
+        };
+        assert!(opened.name.contains(&gpu.info.name));
+    }
+
+    #[test]
+    fn without_a_device_the_reader_learns_of_the_twin_and_of_drivers() {
+        let opened = cpu_instead("There is nothing.".into());
+        let remarks = opened.remarks.join("\n");
+        assert!(remarks.contains("There is nothing."));
+        assert!(remarks.contains("CPU twin") && remarks.contains("mesa-vulkan-drivers"));
     }
 }

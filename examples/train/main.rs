@@ -47,7 +47,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 fn run(arguments: &Arguments) -> Result<()> {
     let rule = arguments.rule()?;
     let lr = rule.lr();
-    let data = arguments.source().load(arguments.classes.into())?;
+    let data = arguments.data()?;
     let architecture = arguments.architecture(&data)?;
     let samples = data.train.count;
     let batch_size = arguments.batch_size.of(samples);
@@ -57,7 +57,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         batch_size,
         samples,
         lr,
-        schedule: arguments.schedule(batch_count(samples, batch_size))?,
+        schedule: arguments.schedule(lr, batch_count(samples, batch_size))?,
         seed: arguments.seed,
     };
     let mut report = Report::new(

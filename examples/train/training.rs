@@ -111,6 +111,83 @@ pub fn train(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arguments::Arguments;
+    use crate::network::cpu::CpuNetwork;
+
+    struct Silent;
+
+    impl Observer for Silent {
+        fn advanced(&mut self, _: usize) {}
+        fn finished(&mut self, _: &Epoch) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The last test score of a training on the CPU twin.
+    fn trained(line: &[&str]) -> Score {
+        let arguments: Arguments = clap::Parser::parse_from([&["train"], line].concat());
+        let rule = arguments.rule().unwrap();
+        let data = arguments.data().unwrap();
+        let samples = data.train.count;
+        let batch_size = arguments.batch_size.of(samples);
+        let lr = rule.lr();
+        let schedule = arguments.schedule(lr, batch_count(samples, batch_size));
+        let plan = Plan {
+            epochs: arguments.epochs,
+            batch_size,
+            samples,
+            lr,
+            schedule: schedule.unwrap(),
+            seed: arguments.seed,
+        };
+        let registered = arguments
+            .architecture(&data)
+            .unwrap()
+            .register(rule)
+            .unwrap();
+        let mut network =
+            CpuNetwork::<f32>::new(registered, &data, batch_size, arguments.seed).unwrap();
+        train(&mut network, &plan, &mut Silent).unwrap().0
+    }
+
+    #[test]
+    fn every_rule_learns_the_digits_with_the_defaults_for_it() {
+        for name in wgpu_optim::rules::names() {
+            let score = trained(&["--optimizer", name]);
+            assert!(score.accuracy >= 0.93, "{name}: {score:?}");
+        }
+    }
+
+    #[test]
+    fn linear_regression_ends_at_the_noise_of_its_data() {
+        let score = trained(&[
+            "--data",
+            "synthetic-regression",
+            "--hidden",
+            "",
+            "--lr",
+            "0.03",
+            "--epochs",
+            "20",
+        ]);
+        assert!((0.003..0.0037).contains(&score.loss), "{score:?}");
+    }
+
+    #[test]
+    fn the_spirals_need_a_hidden_layer() {
+        let score = |hidden| {
+            trained(&[
+                "--data",
+                "synthetic-classification",
+                "--hidden",
+                hidden,
+                "--lr",
+                "0.01",
+            ])
+        };
+        assert!(score("").accuracy < 0.7);
+        assert!(score("64,64").accuracy > 0.95);
+    }
 
     #[test]
     fn the_order_depends_on_the_seed_and_is_a_new_permutation_each_epoch() {

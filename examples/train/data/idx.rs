@@ -1,6 +1,5 @@
 //! MNIST's IDX files: a big-endian magic number, one big-endian size per dimension, then bytes.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -87,16 +86,15 @@ struct Idx {
 
 impl Idx {
     fn read(path: &Path, magic: u32) -> Result<Self> {
-        let mut file =
-            File::open(path).with_context(|| format!("Cannot open {}.", path.display()))?;
-        let mut content = Vec::new();
-        if path.extension().is_some_and(|ending| ending == "gz") {
-            flate2::read::MultiGzDecoder::new(file)
+        let mut content =
+            std::fs::read(path).with_context(|| format!("Cannot read {}.", path.display()))?;
+        // By its contents, since not everyone keeps the ending.
+        let named_gzip = path.extension().is_some_and(|ending| ending == "gz");
+        if named_gzip || content.starts_with(&[0x1f, 0x8b]) {
+            let packed = std::mem::take(&mut content);
+            flate2::read::MultiGzDecoder::new(packed.as_slice())
                 .read_to_end(&mut content)
                 .with_context(|| format!("{} is no whole gzip file", path.display()))?;
-        } else {
-            file.read_to_end(&mut content)
-                .with_context(|| format!("Cannot read {}.", path.display()))?;
         }
         Self::parse(path, &content, magic)
     }
@@ -168,7 +166,7 @@ mod tests {
         }
 
         fn write(&self, name: &str, content: &[u8]) {
-            let mut file = File::create(self.0.join(name)).unwrap();
+            let mut file = std::fs::File::create(self.0.join(name)).unwrap();
             if name.ends_with(".gz") {
                 let mut gzip = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
                 gzip.write_all(content).unwrap();

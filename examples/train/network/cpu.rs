@@ -327,3 +327,52 @@ fn largest_index<T: Scalar>(row: ArrayView1<'_, T>) -> usize {
     }
     best
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    #[test]
+    fn activations_have_their_published_values() {
+        for (activation, z, expected) in [
+            (Activation::Relu, -2.0, 0.0),
+            (Activation::Relu, 2.0, 2.0),
+            (Activation::Tanh, 0.5, 0.462_117_157_260),
+            (Activation::Sigmoid, 1.0, 0.731_058_578_630),
+            // Hendrycks & Gimpel's tanh form, as torch's gelu(approximate="tanh").
+            (Activation::Gelu, 1.0, 0.841_191_990_608),
+            (Activation::Gelu, -0.5, -0.154_285_990_174),
+        ] {
+            let found: f64 = activation.value(z);
+            assert!(
+                (found - expected).abs() < 1e-9,
+                "{activation:?}({z}) = {found}"
+            );
+        }
+    }
+
+    #[test]
+    fn losses_have_the_values_that_their_definitions_give() {
+        let answers = array![[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]];
+        let targets = array![[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]];
+        let mean = |loss| {
+            let (tally, delta) = score::<f64>(loss, &answers, &targets);
+            (tally.loss / tally.count as f64, delta)
+        };
+        let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} instead of {b}");
+        // Equal answers to three classes: each has probability one third.
+        let (loss, delta) = mean(Loss::CrossEntropy);
+        near(loss, 3f64.ln());
+        near(delta[[0, 0]], (1.0 / 3.0 - 1.0) / 2.0);
+        // ln 2 at 0; at 1, ln(1 + e) for a target of 0 and 1 less for a target of 1.
+        let (loss, _) = mean(Loss::BinaryCrossEntropy);
+        let at_one = (1.0 + 1f64.exp()).ln();
+        near(loss, (3.0 * 2f64.ln() + 3.0 * at_one - 1.0) / 6.0);
+        // Squares 1, 0, 0 and 1, 1, 0, over six outputs.
+        let (loss, delta) = mean(Loss::Mse);
+        near(loss, 3.0 / 6.0);
+        near(delta[[0, 0]], -2.0 / 6.0);
+    }
+}

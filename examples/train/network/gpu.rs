@@ -13,7 +13,10 @@ use crate::data::{Dataset, Samples};
 
 /// Enough to keep the device busy while the next ones are recorded, few enough that the progress
 /// bar moves.
-const STEPS_PER_SUBMISSION: usize = 16;
+const MOST_STEPS_PER_SUBMISSION: usize = 16;
+/// Rows times parameters: what a slow GPU does in a fraction of the second or two after which its
+/// driver gives a submission up.
+const WORK_PER_SUBMISSION: usize = 1 << 30;
 const SUBMISSIONS_IN_FLIGHT: usize = 3;
 /// Test data are scored in batches of so many rows, or of the training batch size where that is
 /// larger.
@@ -38,6 +41,7 @@ pub struct GpuNetwork<'g> {
     /// Commands that are recorded but not yet submitted, and how many batches they hold.
     encoder: Option<wgpu::CommandEncoder>,
     recorded: usize,
+    steps_per_submission: usize,
     in_flight: VecDeque<wgpu::SubmissionIndex>,
 }
 
@@ -73,12 +77,18 @@ impl<'g> GpuNetwork<'g> {
         seed: u64,
     ) -> Result<Self> {
         let out_of_memory = gpu.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        // A buffer that memory was too short for is invalid wherever it is used.
+        let invalid = gpu.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let network = Self::build(gpu, registered, data, batch_size, seed);
+        let invalid = pollster::block_on(invalid.pop());
         if pollster::block_on(out_of_memory.pop()).is_some() {
             bail!(
                 "{} has too little memory for this network, data set and --batch-size.",
                 gpu.info.name
             );
+        }
+        if let Some(error) = invalid {
+            bail!("{} refuses this network: {error}", gpu.info.name);
         }
         network
     }
@@ -91,13 +101,19 @@ impl<'g> GpuNetwork<'g> {
         seed: u64,
     ) -> Result<Self> {
         let device = &gpu.device;
+        check_sizes(device, &registered, data)?;
         let optimizer = Optimizer::new(device, &registered.layout, Options::default())?;
         let weights = registered.architecture.initial_weights(seed);
         for (layer, weights) in registered.layers.iter().zip(&weights) {
             optimizer.write_param(&gpu.queue, layer.weight, weights)?;
         }
 
-        let test_rows = batch_size.max(TEST_ROWS.min(data.test.count));
+        let widest = registered.architecture.sizes.iter().max().unwrap_or(&1);
+        let test_rows = TEST_ROWS
+            .min(data.test.count)
+            .min(largest_binding(device) / widest)
+            .max(batch_size);
+        let work = test_rows * registered.architecture.parameter_count();
         let train_batches = batch_count(data.train.count, batch_size);
         let slots = batch_slots(data.train.count, batch_size)
             .chain(batch_slots(data.test.count, test_rows));
@@ -122,6 +138,7 @@ impl<'g> GpuNetwork<'g> {
             encoder: None,
             sum: builder.kernels.sum,
             recorded: 0,
+            steps_per_submission: (WORK_PER_SUBMISSION / work).clamp(1, MOST_STEPS_PER_SUBMISSION),
             in_flight: VecDeque::new(),
             optimizer,
             registered,
@@ -143,7 +160,7 @@ impl<'g> GpuNetwork<'g> {
     /// Counts what was recorded for one batch, and submits when that is enough.
     fn recorded_batch(&mut self) -> Result<()> {
         self.recorded += 1;
-        if self.recorded >= STEPS_PER_SUBMISSION {
+        if self.recorded >= self.steps_per_submission {
             self.submit()
         } else {
             Ok(())
@@ -417,6 +434,28 @@ impl Buffers {
             layers: layers.collect::<Result<_>>()?,
         })
     }
+}
+
+/// What has to be bound as a whole must fit a binding.
+fn check_sizes(device: &wgpu::Device, registered: &Registered, data: &Dataset) -> Result<()> {
+    let most = largest_binding(device);
+    for layer in &registered.layers {
+        ensure!(
+            layer.inputs * layer.outputs <= most,
+            "A layer of {} × {} weights needs more than the {most} numbers that the device binds at \
+             once: choose narrower --hidden layers.",
+            layer.inputs,
+            layer.outputs
+        );
+    }
+    // Loss and hit of each sample.
+    let samples = data.train.count.max(data.test.count);
+    ensure!(
+        2 * samples <= most,
+        "A data set of {samples} samples is beyond the {} that the device can score.",
+        most / 2
+    );
+    Ok(())
 }
 
 /// The most f32 that one storage binding holds.

@@ -271,6 +271,23 @@ impl Layout {
     }
 }
 
+impl Layout {
+    /// The elements of each tensor of `group`, counted from the group's start.
+    pub(crate) fn tensors_in<'a>(
+        &'a self,
+        arena: &'a Arena,
+        group: Group,
+    ) -> impl Iterator<Item = Range<usize>> + 'a {
+        let start = arena.groups[group.0].start;
+        let members = self.tensors.iter().zip(&arena.tensors);
+        members
+            .filter(move |(tensor, _)| tensor.group == group)
+            .map(move |(tensor, position)| {
+                position - start..position - start + tensor.element_count
+            })
+    }
+}
+
 /// Element positions of a layout's groups and tensors in one contiguous arena.
 #[derive(Debug, Clone)]
 pub(crate) struct Arena {

@@ -1,5 +1,5 @@
-//! The f64 twin against PyTorch 2.15 and optax 0.2.8, and against plain formulas where neither has
-//! the variant: `tests/reference/record.py` printed the table.
+//! The f64 twin against PyTorch 2.15, optax 0.2.8 and pytorch-optimizer 4.1, and against plain
+//! formulas where none has the variant: `tests/reference/record.py` printed the table.
 
 use wgpu_optim::{Layout, cpu, rules};
 
@@ -52,13 +52,35 @@ const EXPECTED: &[(&str, &str, [f64; 3])] = &[
     ("lion", "lr=0.01 maximize=true", [0.54, -1.29, 1.9999999999999998]),
     ("lion", "lr=0.01 weight_decay=0.2", [0.4488457912880931, -1.1808843014488732, 1.9524456905974437]),
     ("lion", "lr=0.01 beta1=0.7 beta2=0.8", [0.45999999999999996, -1.21, 1.9999999999999998]),
+    ("adadelta", "lr=1", [0.49491463486977005, -1.2464992033011162, 2.0000078752764545]),
+    ("adadelta", "lr=0.5 rho=0.7 eps=0.01 weight_decay=0.1 maximize=true", [0.32193971619129597, -1.2261847555906025, 1.9551422323831287]),
+    ("rprop", "lr=0.01", [0.47238399999999997, -1.2425000000000002, 1.9956249999999998]),
+    ("rprop", "lr=0.1 etaminus=0.4 etaplus=1.5 step_size_min=0.05 step_size_max=0.3 maximize=true", [0.8225, -1.375, 2.1]),
+    ("adamax", "lr=0.01", [0.4563728742746855, -1.2539086504585428, 1.9958377074810711]),
+    ("adamax", "lr=0.01 beta1=0.8 beta2=0.9 eps=0.02 weight_decay=0.3 maximize=true", [0.4189980549870213, -1.2096588484453015, 1.9961822450949227]),
+    ("adabound", "lr=0.01", [0.4461255404705441, -1.250743118288969, 1.9987105472873883]),
+    ("adabound", "lr=0.01 final_lr=0.05 gamma=0.2 eps=0.02 weight_decay=0.3", [0.47268262984082937, -1.2052946365777713, 1.8790929783250065]),
+    ("adabound", "lr=0.01 gamma=0.2 beta2=0.9 amsbound=true weight_decay=0.3 decoupled_weight_decay=false maximize=true", [0.4062499329315084, -1.130158519206239, 1.9089609902579858]),
+    ("yogi", "lr=0.01", [0.4484829472782821, -1.2507577190111607, 1.9987175973087623]),
+    ("yogi", "lr=0.01 beta1=0.8 beta2=0.9 eps=0.02 maximize=true", [0.5357349052304924, -1.2495037444790862, 2.0021123546591286]),
+    ("signsgd", "lr=0.01", [0.3799999999999999, -1.21, 1.9799999999999998]),
+    ("signsgd", "lr=0.01 momentum=0 maximize=true", [0.52, -1.29, 1.9999999999999998]),
+    ("adan", "lr=0.01", [0.46568132147572483, -1.241770535010405, 2.001607039710932]),
+    ("adan", "lr=0.01 beta1=0.9 beta2=0.8 beta3=0.95 eps=0.02 weight_decay=0.3", [0.455947152934562, -1.1997182295713817, 1.9301588260153104]),
+    ("adan", "lr=0.01 weight_decay=0.3 decoupled_weight_decay=true", [0.44881584885453774, -1.1975688447210995, 1.9307759283504877]),
+    ("adopt", "lr=0.01", [0.4914721474162558, -1.2413161445770342, 2.00611413765198]),
+    ("adopt", "lr=0.01 beta1=0.8 beta2=0.9 eps=0.02 weight_decay=0.3 maximize=true", [0.41509332833537255, -1.232017407435829, 1.9881020166953343]),
+    ("adopt", "lr=0.01 beta2=0.9 weight_decay=0.3 decoupled_weight_decay=true", [0.4733458023426681, -1.1974798923408618, 1.9349558529669333]),
+    ("ademamix", "lr=0.01", [0.44597161303003413, -1.2507237395853115, 1.998713618250016]),
+    ("ademamix", "lr=0.01 beta1=0.8 beta2=0.95 beta3=0.99 alpha=3 eps=0.02 weight_decay=0.3", [0.43882880050237927, -1.2046069054108504, 1.9267445316137874]),
+    ("ademamix", "lr=0.01 t_alpha_beta3=8", [0.44548083918490794, -1.2509485424002345, 1.9987106791245681]),
     ("nadam", "lr=0.01 eps=0.03 eps_inside_root=true", [0.49022849392149276, -1.2460660066521876, 1.9987092980340817]),
     ("radam", "lr=0.01 beta2=0.9 eps=0.03 eps_inside_root=true", [0.4943365746042085, -1.2551992300723986, 2.0147434307017282]),
     ("adabelief", "lr=0.01 eps=0.03 eps_inside_root=true maximize=true", [0.5007264799652397, -1.2493625734857428, 2.000298208541115]),
 ];
 
 #[test]
-fn the_f64_twin_is_what_pytorch_and_optax_compute() {
+fn the_f64_twin_is_what_the_reference_implementations_compute() {
     for name in rules::names() {
         let recorded = EXPECTED.iter().any(|(rule, ..)| *rule == name);
         assert!(recorded, "nothing recorded for {name}");
@@ -80,10 +102,12 @@ fn the_f64_twin_is_what_pytorch_and_optax_compute() {
             }
             optimizer.step();
         }
+        // pytorch-optimizer adds 1e-15 under AdaBound's root.
+        let allowed = if *name == "adabound" { 1e-11 } else { 1e-13 };
         for (found, expected) in optimizer.param(p).unwrap().iter().zip(expected) {
             let error = (found - expected).abs();
             assert!(
-                error < 1e-13,
+                error < allowed,
                 "{name} {settings}: {found} instead of {expected}"
             );
         }

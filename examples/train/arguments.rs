@@ -77,8 +77,9 @@ pub struct Arguments {
     pub epochs: u32,
 
     /// Samples per step: 1 is stochastic gradient descent, `all` or 0 the whole training set
-    #[arg(long, value_name = "SIZE", default_value = "32")]
-    pub batch_size: BatchSize,
+    /// [default: 32, but see below]
+    #[arg(long, value_name = "SIZE")]
+    pub batch_size: Option<BatchSize>,
 
     /// Seed of the starting weights and of the order of the samples
     #[arg(long, default_value_t = 1)]
@@ -139,6 +140,17 @@ impl Arguments {
         }
         rule.validate().context("--hyper")?;
         Ok(rule)
+    }
+
+    /// Samples per step, out of `count`.
+    pub fn batch_size(&self, count: usize) -> usize {
+        let whole = defaults::of(&self.optimizer).is_some_and(|defaults| defaults.whole_batches);
+        let default = if whole {
+            BatchSize::All
+        } else {
+            BatchSize::Samples(32)
+        };
+        self.batch_size.unwrap_or(default).of(count)
     }
 
     pub fn architecture(&self, data: &Dataset) -> Result<Architecture> {
@@ -391,14 +403,11 @@ mod tests {
     fn batch_size_zero_and_all_mean_the_whole_set() {
         for text in ["0", "all", "5000"] {
             assert_eq!(
-                parse(&["--batch-size", text]).unwrap().batch_size.of(1437),
+                parse(&["--batch-size", text]).unwrap().batch_size(1437),
                 1437
             );
         }
-        assert_eq!(
-            parse(&["--batch-size", "1"]).unwrap().batch_size.of(1437),
-            1
-        );
+        assert_eq!(parse(&["--batch-size", "1"]).unwrap().batch_size(1437), 1);
     }
 
     #[test]

@@ -8,6 +8,17 @@ pub struct Defaults {
     pub lr: f64,
     /// Hyperparameters that differ from the library's own defaults.
     pub hyper: &'static [(&'static str, &'static str)],
+    /// Whether gradients of small batches mislead it.
+    pub whole_batches: bool,
+}
+
+impl Defaults {
+    const fn with_whole_batches(self) -> Self {
+        Self {
+            whole_batches: true,
+            ..self
+        }
+    }
 }
 
 /// Each of these reaches at least 93 % on the digits' test data. An optimizer that is not listed
@@ -22,6 +33,15 @@ pub const DEFAULTS: &[Defaults] = &[
     suits("radam", 0.003, &[]),
     suits("adabelief", 0.003, &[]),
     suits("lion", 0.0005, &[]),
+    suits("adadelta", 0.5, &[]),
+    suits("rprop", 0.001, &[]).with_whole_batches(),
+    suits("adamax", 0.003, &[]),
+    suits("adabound", 0.003, &[]),
+    suits("yogi", 0.01, &[]),
+    suits("signsgd", 0.0005, &[]),
+    suits("adan", 0.003, &[]),
+    suits("adopt", 0.003, &[]),
+    suits("ademamix", 0.001, &[]),
 ];
 
 const fn suits(
@@ -33,6 +53,7 @@ const fn suits(
         optimizer,
         lr,
         hyper,
+        whole_batches: false,
     }
 }
 
@@ -49,11 +70,15 @@ pub fn table() -> String {
         optimizer,
         lr,
         hyper,
+        whole_batches,
     } in DEFAULTS
     {
         table += &format!("  {optimizer:<10} {lr}");
         for (name, value) in *hyper {
             table += &format!("  {name}={value}");
+        }
+        if *whole_batches {
+            table += "  --batch-size all";
         }
         table += "\n";
     }

@@ -50,7 +50,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let data = arguments.data()?;
     let architecture = arguments.architecture(&data)?;
     let samples = data.train.count;
-    let batch_size = arguments.batch_size.of(samples);
+    let batch_size = arguments.batch_size(samples);
     let epochs = arguments.epochs;
     let plan = Plan {
         epochs,

@@ -129,7 +129,7 @@ mod tests {
         let rule = arguments.rule().unwrap();
         let data = arguments.data().unwrap();
         let samples = data.train.count;
-        let batch_size = arguments.batch_size.of(samples);
+        let batch_size = arguments.batch_size(samples);
         let lr = rule.lr();
         let schedule = arguments.schedule(lr, batch_count(samples, batch_size));
         let plan = Plan {

@@ -64,22 +64,32 @@ impl<T: Real> Optimizer<T> {
     pub fn new(layout: &Layout) -> Result<Self, Error> {
         let arena = layout.arena();
         let mut groups = Vec::new();
-        for (rule, elements) in layout.groups.iter().zip(&arena.groups) {
-            let slots = rule.slots().into_iter().map(|slot| {
-                let count = if slot.used { elements.len() } else { 0 };
-                filled(count, T::from_f64(slot.start), slot.name)
-            });
+        for (group, rule) in layout.groups().zip(&layout.groups) {
+            let mut state = Vec::new();
+            for slot in rule.slots() {
+                let count = if slot.used {
+                    arena.groups[group.0].len()
+                } else {
+                    0
+                };
+                let mut values = zeros(count, slot.name)?;
+                // Padding starts at zero whatever the tensors start at, so that it stays zero.
+                for tensor in layout.tensors_in(&arena, group).filter(|_| slot.used) {
+                    values[tensor].fill(T::from_f64(slot.start));
+                }
+                state.push(values);
+            }
             groups.push(GroupState {
                 lr: rule.lr(),
                 frozen: false,
                 t: 0,
-                state: slots.collect::<Result<_, _>>()?,
+                state,
                 rule: rule.clone(),
             });
         }
         Ok(Self {
-            params: filled(arena.element_count(), T::zero(), "parameters")?,
-            grads: filled(arena.element_count(), T::zero(), "gradients")?,
+            params: zeros(arena.element_count(), "parameters")?,
+            grads: zeros(arena.element_count(), "gradients")?,
             layout: layout.clone(),
             arena,
             groups,
@@ -236,12 +246,12 @@ impl<T: Real> Optimizer<T> {
     }
 }
 
-fn filled<T: Real>(count: usize, value: T, what: &str) -> Result<Vec<T>, Error> {
+fn zeros<T: Real>(count: usize, what: &str) -> Result<Vec<T>, Error> {
     let mut values = Vec::new();
     let reserved = values.try_reserve_exact(count);
     reserved.map_err(|_| Error::OutOfMemory {
         what: format!("{count} {what}"),
     })?;
-    values.resize(count, value);
+    values.resize(count, T::zero());
     Ok(values)
 }

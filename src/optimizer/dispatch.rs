@@ -239,20 +239,23 @@ pub(super) fn filled_buffer(
     usage: wgpu::BufferUsages,
     bytes: &[u8],
 ) -> Result<wgpu::Buffer, Error> {
-    repeated_buffer(device, label, usage, bytes, 1)
+    let size = bytes.len() as u64;
+    written_buffer(device, label, usage, size, |view| {
+        view.slice(..).copy_from_slice(bytes);
+    })
 }
 
-/// A buffer that holds `bytes` `count` times.
-pub(super) fn repeated_buffer(
+/// A buffer of `size` bytes that is zero but for what `write` puts into it.
+pub(super) fn written_buffer(
     device: &wgpu::Device,
     label: &str,
     usage: wgpu::BufferUsages,
-    bytes: &[u8],
-    count: usize,
+    size: u64,
+    write: impl FnOnce(&mut wgpu::BufferViewMut),
 ) -> Result<wgpu::Buffer, Error> {
     let buffer = device.create_buffer(&wgpu::BufferDescriptor {
         label: Some(label),
-        size: (bytes.len() * count) as u64,
+        size,
         usage,
         mapped_at_creation: true,
     });
@@ -261,11 +264,7 @@ pub(super) fn repeated_buffer(
     let mut view = mapped.map_err(|_| Error::DeviceLost {
         during: format!("filling the buffer of {label}"),
     })?;
-    for part in 0..count {
-        let start = part * bytes.len();
-        view.slice(start..start + bytes.len())
-            .copy_from_slice(bytes);
-    }
+    write(&mut view);
     drop(view);
     buffer.unmap();
     Ok(buffer)

@@ -2,9 +2,13 @@
 
 use super::{
     begin_step::BeginStep,
-    dispatch::{GroupBindings, filled_buffer, repeated_buffer},
+    dispatch::{GroupBindings, filled_buffer, written_buffer},
 };
-use crate::{Error, Extent, Group, Layout, Rule, buffer::guarded, layout::GROUP_ALIGNMENT};
+use crate::{
+    Error, Extent, Group, Layout,
+    buffer::guarded,
+    layout::{Arena, GROUP_ALIGNMENT},
+};
 
 /// How this crate's own buffers can be used.
 pub(super) const ARENA_USAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE
@@ -26,10 +30,13 @@ pub(super) struct GroupState {
 impl GroupState {
     pub async fn new(
         device: &wgpu::Device,
-        rule: &dyn Rule,
-        element_count: usize,
+        layout: &Layout,
+        arena: &Arena,
+        group: Group,
         bindings_beside_state: u64,
     ) -> Result<Self, Error> {
+        let rule = &*layout.groups[group.0];
+        let element_count = arena.groups[group.0].len();
         let slots = rule.slots();
         let used: Vec<_> = slots.iter().filter(|slot| slot.used).collect();
         check_binding_count(device, rule.name(), used.len(), bindings_beside_state)?;
@@ -60,12 +67,20 @@ impl GroupState {
                         mapped_at_creation: false,
                     }));
                 }
-                // Filled through a mapping, of which the driver may keep a copy until the next
-                // submission: the optimizer has no queue to fill it with.
-                let start = [slot.start as f32; GROUP_ALIGNMENT];
-                let count = element_count / GROUP_ALIGNMENT;
-                let start = bytemuck::cast_slice(&start);
-                repeated_buffer(device, slot.name, ARENA_USAGE, start, count)
+                // Padding starts at zero whatever the tensors start at, so that it stays zero.
+                // Through a mapping, of which the driver may keep a copy until the next submission:
+                // the optimizer has no queue to fill the buffer with.
+                written_buffer(device, slot.name, ARENA_USAGE, bytes, |view| {
+                    let start = [slot.start as f32; GROUP_ALIGNMENT];
+                    for tensor in layout.tensors_in(arena, group) {
+                        for first in tensor.clone().step_by(start.len()) {
+                            let count = start.len().min(tensor.end - first);
+                            let part: &[u8] = bytemuck::cast_slice(&start[..count]);
+                            view.slice(4 * first..4 * (first + count))
+                                .copy_from_slice(part);
+                        }
+                    }
+                })
             });
             Ok((hyper, state.collect::<Result<Vec<_>, Error>>()?))
         });

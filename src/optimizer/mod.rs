@@ -341,10 +341,9 @@ impl Optimizer {
         limits.check(&of_device)?;
         let arena = layout.arena();
         let mut groups = Vec::new();
-        for (rule, elements) in layout.groups.iter().zip(&arena.groups) {
-            groups.push(
-                GroupState::new(device, &**rule, elements.len(), bindings_beside_state).await?,
-            );
+        for group in layout.groups() {
+            let state = GroupState::new(device, layout, &arena, group, bindings_beside_state);
+            groups.push(state.await?);
         }
         Ok(Self {
             device: device.clone(),

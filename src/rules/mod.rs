@@ -35,6 +35,15 @@ registry! {
     radam::RAdam,
     adabelief::AdaBelief,
     lion::Lion,
+    adadelta::Adadelta,
+    rprop::Rprop,
+    adamax::Adamax,
+    adabound::AdaBound,
+    yogi::Yogi,
+    signsgd::SignSgd,
+    adan::Adan,
+    adopt::Adopt,
+    ademamix::AdEmaMix,
 }
 
 /// The names that [`by_name`] knows.

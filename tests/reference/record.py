@@ -1,6 +1,6 @@
 """Prints the table of tests/reference.rs: what the reference implementations make of a small problem.
 
-    pip install torch==2.15.0 optax==0.2.8
+    pip install torch==2.15.0 optax==0.2.8 pytorch-optimizer==4.1.0
     python tests/reference/record.py
 
 Everything runs in f64. Three elements, twelve steps; inputs are closed forms of step and element.
@@ -11,6 +11,7 @@ import math
 import jax
 import numpy as np
 import optax
+import pytorch_optimizer as po
 import torch
 
 jax.config.update("jax_enable_x64", True)
@@ -28,6 +29,7 @@ def run_torch(make):
     p = torch.tensor(START, requires_grad=True)
     optimizer = make([p])
     for t in range(1, STEPS + 1):
+        # A new tensor each time, since some implementations write into it.
         p.grad = torch.tensor([grad(t, i) for i in range(3)])
         optimizer.step()
     return p.detach().tolist()
@@ -153,6 +155,44 @@ CASES = [
      optax.chain(optax.scale(-1.0), optax.lion(lr(0.01), weight_decay=0.0))),
     ("lion", "lr=0.01 weight_decay=0.2", optax.lion(lr(0.01), weight_decay=0.2)),
     ("lion", "lr=0.01 beta1=0.7 beta2=0.8", optax.lion(lr(0.01), b1=0.7, b2=0.8, weight_decay=0.0)),
+    ("adadelta", "lr=1", lambda p: o.Adadelta(p)),
+    ("adadelta", "lr=0.5 rho=0.7 eps=0.01 weight_decay=0.1 maximize=true",
+     lambda p: o.Adadelta(p, lr=0.5, rho=0.7, eps=0.01, weight_decay=0.1, maximize=True)),
+    ("rprop", "lr=0.01", lambda p: o.Rprop(p)),
+    ("rprop", "lr=0.1 etaminus=0.4 etaplus=1.5 step_size_min=0.05 step_size_max=0.3 maximize=true",
+     lambda p: o.Rprop(p, lr=0.1, etas=(0.4, 1.5), step_sizes=(0.05, 0.3), maximize=True)),
+    ("adamax", "lr=0.01", lambda p: o.Adamax(p, lr=0.01)),
+    ("adamax", "lr=0.01 beta1=0.8 beta2=0.9 eps=0.02 weight_decay=0.3 maximize=true",
+     lambda p: o.Adamax(p, lr=0.01, betas=(0.8, 0.9), eps=0.02, weight_decay=0.3, maximize=True)),
+    ("adabound", "lr=0.01", lambda p: po.AdaBound(p, lr=0.01)),
+    ("adabound", "lr=0.01 final_lr=0.05 gamma=0.2 eps=0.02 weight_decay=0.3",
+     lambda p: po.AdaBound(p, lr=0.01, final_lr=0.05, gamma=0.2, eps=0.02, weight_decay=0.3)),
+    ("adabound", "lr=0.01 gamma=0.2 beta2=0.9 amsbound=true weight_decay=0.3 decoupled_weight_decay=false maximize=true",
+     lambda p: po.AdaBound(p, lr=0.01, gamma=0.2, betas=(0.9, 0.9), ams_bound=True,
+                           weight_decay=0.3, weight_decouple=False, maximize=True)),
+    ("yogi", "lr=0.01", optax.yogi(lr(0.01))),
+    ("yogi", "lr=0.01 beta1=0.8 beta2=0.9 eps=0.02 maximize=true",
+     optax.chain(optax.scale(-1.0), optax.yogi(lr(0.01), b1=0.8, b2=0.9, eps=0.02))),
+    ("signsgd", "lr=0.01", optax.chain(optax.ema(0.9, debias=False), optax.sign_sgd(lr(0.01)))),
+    ("signsgd", "lr=0.01 momentum=0 maximize=true",
+     optax.chain(optax.scale(-1.0), optax.sign_sgd(lr(0.01)))),
+    ("adan", "lr=0.01", lambda p: po.Adan(p, lr=0.01)),
+    ("adan", "lr=0.01 beta1=0.9 beta2=0.8 beta3=0.95 eps=0.02 weight_decay=0.3",
+     lambda p: po.Adan(p, lr=0.01, betas=(0.9, 0.8, 0.95), eps=0.02, weight_decay=0.3)),
+    ("adan", "lr=0.01 weight_decay=0.3 decoupled_weight_decay=true",
+     lambda p: po.Adan(p, lr=0.01, weight_decay=0.3, weight_decouple=True)),
+    ("adopt", "lr=0.01", lambda p: po.ADOPT(p, lr=0.01)),
+    ("adopt", "lr=0.01 beta1=0.8 beta2=0.9 eps=0.02 weight_decay=0.3 maximize=true",
+     lambda p: po.ADOPT(p, lr=0.01, betas=(0.8, 0.9), eps=0.02, weight_decay=0.3,
+                        weight_decouple=False, maximize=True)),
+    ("adopt", "lr=0.01 beta2=0.9 weight_decay=0.3 decoupled_weight_decay=true",
+     lambda p: po.ADOPT(p, lr=0.01, betas=(0.9, 0.9), weight_decay=0.3, weight_decouple=True)),
+    ("ademamix", "lr=0.01", optax.contrib.ademamix(lr(0.01))),
+    ("ademamix", "lr=0.01 beta1=0.8 beta2=0.95 beta3=0.99 alpha=3 eps=0.02 weight_decay=0.3",
+     optax.contrib.ademamix(lr(0.01), b1=0.8, b2=0.95, b3=0.99, alpha=3.0, eps=0.02,
+                            weight_decay=0.3)),
+    ("ademamix", "lr=0.01 t_alpha_beta3=8",
+     lambda p: po.AdEMAMix(p, lr=0.01, t_alpha_beta3=8.0)),
 ]
 
 FORMULAS = [

@@ -154,7 +154,7 @@ pub fn rule(name: &str) -> Box<dyn Rule> {
 
 /// Whether a rounding can turn an element's step around.
 pub fn is_sign_based(rule: &dyn Rule) -> bool {
-    rule.wgsl().contains("sign(")
+    ["lion", "signsgd", "rprop"].contains(&rule.name())
 }
 
 /// Starting parameters and the gradients of each step, per tensor.

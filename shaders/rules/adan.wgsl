@@ -1,0 +1,33 @@
+// Adan. Xie et al. 2022, arXiv:2208.06677. Twin: src/rules/adan.rs
+
+struct Hyper {
+    one_minus_beta1: f32,
+    one_minus_beta2: f32,
+    one_minus_beta3: f32,
+    beta2: f32,
+    eps: f32,
+}
+
+struct State {
+    exp_avg: vec4<f32>,
+    exp_avg_diff: vec4<f32>,
+    exp_avg_sq: vec4<f32>,
+    prev_grad: vec4<f32>,
+}
+
+fn update(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
+    // at: 1/(1 - β1ᵗ), β2/(1 - β2ᵗ), 1/(1 - β3ᵗ), 0 at the first step, which has no gradient before.
+    let d = now.at.w * (g - (*s).prev_grad);
+    (*s).prev_grad = g;
+    (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
+    (*s).exp_avg_diff += h.one_minus_beta2 * (d - (*s).exp_avg_diff);
+    let ahead = g + h.beta2 * d;
+    (*s).exp_avg_sq += h.one_minus_beta3 * (ahead * ahead - (*s).exp_avg_sq);
+    let m_hat = now.at.x * (*s).exp_avg + now.at.y * (*s).exp_avg_diff;
+    let u = m_hat / (sqrt(now.at.z * (*s).exp_avg_sq) + h.eps);
+    let change = now.decay * p + now.lr * u;
+    if DECOUPLED {
+        return p - change;
+    }
+    return p - change / (1.0 + now.decay);
+}

@@ -103,6 +103,10 @@ pub enum Error {
     #[error("step count {count} is too large; at most {most}")]
     StepCount { count: u64, most: u64 },
 
+    /// A learning-rate schedule that cannot be followed.
+    #[error("the schedule has {problem}")]
+    Schedule { problem: String },
+
     /// `step` was called although the gradients are given per step.
     #[error("this optimizer was made without gradient buffers; pass them with step_with")]
     NoGradients,

@@ -89,11 +89,9 @@ pub async fn read(
     queue: &wgpu::Queue,
     range: &BufferRange,
 ) -> Result<Vec<f32>, Error> {
-    range.check("read", wgpu::BufferUsages::COPY_SRC)?;
-    if range.size == 0 {
+    let Some(download) = Download::start(device, queue, range).await? else {
         return Ok(Vec::new());
-    }
-    let download = Download::start(device, queue, range).await?;
+    };
     let mapped = download.mapped.receive().await;
     download.finish(mapped)
 }
@@ -108,11 +106,9 @@ pub fn read_blocking(
     queue: &wgpu::Queue,
     range: &BufferRange,
 ) -> Result<Vec<f32>, Error> {
-    range.check("read", wgpu::BufferUsages::COPY_SRC)?;
-    if range.size == 0 {
+    let Some(download) = pollster::block_on(Download::start(device, queue, range))? else {
         return Ok(Vec::new());
-    }
-    let download = pollster::block_on(Download::start(device, queue, range))?;
+    };
     let mapped = wait(device, &download.mapped, "reading a buffer")?;
     download.finish(mapped)
 }
@@ -150,11 +146,16 @@ struct Download {
 }
 
 impl Download {
+    /// `None` for an empty range, which cannot be mapped.
     async fn start(
         device: &wgpu::Device,
         queue: &wgpu::Queue,
         range: &BufferRange,
-    ) -> Result<Self, Error> {
+    ) -> Result<Option<Self>, Error> {
+        range.check("read", wgpu::BufferUsages::COPY_SRC)?;
+        if range.size == 0 {
+            return Ok(None);
+        }
         let (sender, mapped) = oneshot_channel();
         let staging = guarded(device, "a staging buffer to read into", || {
             let staging = device.create_buffer(&wgpu::BufferDescriptor {
@@ -173,7 +174,7 @@ impl Download {
             staging
         })
         .await?;
-        Ok(Self { staging, mapped })
+        Ok(Some(Self { staging, mapped }))
     }
 
     fn finish(self, mapped: Option<MapResult>) -> Result<Vec<f32>, Error> {

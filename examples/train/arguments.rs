@@ -11,7 +11,8 @@ use wgpu_optim::{Rule, rules};
 use crate::data::{Dataset, Source, Task};
 use crate::defaults;
 use crate::device::Choice;
-use crate::network::{Activation, Architecture, Loss};
+use crate::network::{Activation, Architecture, Loss, batch_count};
+use crate::training::Plan;
 
 /// Trains a multi-layer perceptron with fused GPU optimizer steps.
 ///
@@ -143,7 +144,7 @@ impl Arguments {
     }
 
     /// Samples per step, out of `count`.
-    pub fn batch_size(&self, count: usize) -> usize {
+    fn batch_size(&self, count: usize) -> usize {
         let whole = defaults::of(&self.optimizer).is_some_and(|defaults| defaults.whole_batches);
         let default = if whole {
             BatchSize::All
@@ -151,6 +152,19 @@ impl Arguments {
             BatchSize::Samples(32)
         };
         self.batch_size.unwrap_or(default).of(count)
+    }
+
+    /// The training of `rule` on `samples` samples.
+    pub fn plan(&self, rule: &dyn Rule, samples: usize) -> Result<Plan> {
+        let (lr, batch_size) = (rule.lr(), self.batch_size(samples));
+        Ok(Plan {
+            epochs: self.epochs,
+            batch_size,
+            samples,
+            lr,
+            schedule: self.schedule(lr, batch_count(samples, batch_size))?,
+            seed: self.seed,
+        })
     }
 
     pub fn architecture(&self, data: &Dataset) -> Result<Architecture> {
@@ -174,7 +188,7 @@ impl Arguments {
     }
 
     /// The schedule of a training from `lr` with so many steps per epoch.
-    pub fn schedule(&self, lr: f64, steps_per_epoch: usize) -> Result<Schedule> {
+    fn schedule(&self, lr: f64, steps_per_epoch: usize) -> Result<Schedule> {
         let belongs = |flag: &str, given: bool, schedules: &[Decay], names: &str| {
             ensure!(
                 !given || schedules.contains(&self.schedule),

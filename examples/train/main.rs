@@ -20,11 +20,10 @@ use clap::Parser;
 
 use arguments::Arguments;
 use device::Device;
+use network::Network;
 use network::cpu::CpuNetwork;
 use network::gpu::GpuNetwork;
-use network::{Network, batch_count};
 use report::Report;
-use training::Plan;
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
@@ -46,23 +45,13 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn run(arguments: &Arguments) -> Result<()> {
     let rule = arguments.rule()?;
-    let lr = rule.lr();
     let data = arguments.data()?;
     let architecture = arguments.architecture(&data)?;
     let samples = data.train.count;
-    let batch_size = arguments.batch_size(samples);
-    let epochs = arguments.epochs;
-    let plan = Plan {
-        epochs,
-        batch_size,
-        samples,
-        lr,
-        schedule: arguments.schedule(lr, batch_count(samples, batch_size))?,
-        seed: arguments.seed,
-    };
+    let plan = arguments.plan(&*rule, samples)?;
     let mut report = Report::new(
         data.task,
-        u64::from(epochs) * samples as u64,
+        u64::from(plan.epochs) * samples as u64,
         arguments.json.as_deref(),
     )?;
 
@@ -82,21 +71,23 @@ fn run(arguments: &Arguments) -> Result<()> {
         sizes.join(" → ")
     ))?;
     report.line(&format!(
-        "optimizer  {}, lr {lr}, {batch_size} samples per step",
-        rule.name()
+        "optimizer  {}, lr {}, {} samples per step",
+        rule.name(),
+        plan.lr,
+        plan.batch_size
     ))?;
 
     let registered = architecture.register(rule)?;
     let mut network: Box<dyn Network + '_> = match &opened.device {
         Device::Gpu(gpu) => {
-            let network = GpuNetwork::new(gpu, registered, &data, batch_size, arguments.seed);
+            let network = GpuNetwork::new(gpu, registered, &data, plan.batch_size, plan.seed);
             Box::new(network.with_context(|| format!("on {}", opened.name))?)
         }
         Device::Cpu => Box::new(CpuNetwork::<f32>::new(
             registered,
             &data,
-            batch_size,
-            arguments.seed,
+            plan.batch_size,
+            plan.seed,
         )?),
     };
     report.heading()?;

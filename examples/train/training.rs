@@ -128,25 +128,14 @@ mod tests {
         let arguments: Arguments = clap::Parser::parse_from([&["train"], line].concat());
         let rule = arguments.rule().unwrap();
         let data = arguments.data().unwrap();
-        let samples = data.train.count;
-        let batch_size = arguments.batch_size(samples);
-        let lr = rule.lr();
-        let schedule = arguments.schedule(lr, batch_count(samples, batch_size));
-        let plan = Plan {
-            epochs: arguments.epochs,
-            batch_size,
-            samples,
-            lr,
-            schedule: schedule.unwrap(),
-            seed: arguments.seed,
-        };
+        let plan = arguments.plan(&*rule, data.train.count).unwrap();
         let registered = arguments
             .architecture(&data)
             .unwrap()
             .register(rule)
             .unwrap();
         let mut network =
-            CpuNetwork::<f32>::new(registered, &data, batch_size, arguments.seed).unwrap();
+            CpuNetwork::<f32>::new(registered, &data, plan.batch_size, plan.seed).unwrap();
         train(&mut network, &plan, &mut Silent).unwrap().0
     }
 

@@ -268,16 +268,16 @@ impl Optimizer {
     /// # Errors
     /// [`Error::NoGradients`]; [`Error::BufferRange`] if a caller's buffer lacks `COPY_DST`.
     pub fn zero_grad(&self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
+        if let Some(arena) = &self.grad_arena {
+            encoder.clear_buffer(arena, 0, None);
+            return Ok(());
+        }
         let grads = self.grads.as_ref().ok_or(Error::NoGradients)?;
         for (grad, tensor) in grads.iter().zip(&self.layout.tensors) {
             grad.check(
                 &format!("gradient of {:?}", tensor.name),
                 wgpu::BufferUsages::COPY_DST,
             )?;
-        }
-        if let Some(arena) = &self.grad_arena {
-            encoder.clear_buffer(arena, 0, None);
-            return Ok(());
         }
         for grad in grads {
             encoder.clear_buffer(&grad.buffer, grad.offset, Some(grad.size));

@@ -2,7 +2,7 @@ use crate::{
     Rule, Slot,
     cpu::{Block, Real, Step, Twin},
     hyperparameter::{Hyperparameter, Interval},
-    rules::bias_correction,
+    rules::{bias_correction, decay_terms},
 };
 
 /// AdaBound: Adam whose learning rates are held within bounds that close in on SGD's.
@@ -53,14 +53,14 @@ impl Default for AdaBound {
 }
 
 impl AdaBound {
+    fn decay_terms(&self) -> (f64, f64) {
+        decay_terms(self.weight_decay, self.decoupled_weight_decay)
+    }
+
     /// `Hyper` in shaders/rules/adabound.wgsl.
     fn hyper(&self) -> [f64; 5] {
         [
-            if self.decoupled_weight_decay {
-                0.0
-            } else {
-                self.weight_decay
-            },
+            self.decay_terms().0,
             1.0 - self.beta1,
             1.0 - self.beta2,
             self.eps,
@@ -102,11 +102,7 @@ impl Rule for AdaBound {
     }
 
     fn decoupled_weight_decay(&self) -> f64 {
-        if self.decoupled_weight_decay {
-            self.weight_decay
-        } else {
-            0.0
-        }
+        self.decay_terms().1
     }
 
     fn maximize(&self) -> bool {

@@ -2,6 +2,7 @@ use crate::{
     Rule, Slot,
     cpu::{Block, Real, Step, Twin},
     hyperparameter::Hyperparameter,
+    rules::decay_terms,
 };
 
 /// ADOPT: Adam that divides by the second moment of the step before, so that it converges for any
@@ -47,16 +48,13 @@ impl Default for Adopt {
 }
 
 impl Adopt {
+    fn decay_terms(&self) -> (f64, f64) {
+        decay_terms(self.weight_decay, self.decoupled_weight_decay)
+    }
+
     /// `Hyper` in shaders/rules/adopt.wgsl.
     fn hyper(&self) -> [f64; 2] {
-        [
-            if self.decoupled_weight_decay {
-                0.0
-            } else {
-                self.weight_decay
-            },
-            self.eps,
-        ]
+        [self.decay_terms().0, self.eps]
     }
 }
 
@@ -83,11 +81,7 @@ impl Rule for Adopt {
     }
 
     fn decoupled_weight_decay(&self) -> f64 {
-        if self.decoupled_weight_decay {
-            self.weight_decay
-        } else {
-            0.0
-        }
+        self.decay_terms().1
     }
 
     fn maximize(&self) -> bool {

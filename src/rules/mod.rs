@@ -78,6 +78,16 @@ fn bias_correction(beta: f64, t: u64) -> f64 {
     1.0 - beta.powf(t as f64)
 }
 
+/// The part of a weight decay that goes through the gradient (L2), and the part that acts beside
+/// the update. One of the two is zero.
+fn decay_terms(weight_decay: f64, decoupled: bool) -> (f64, f64) {
+    if decoupled {
+        (0.0, weight_decay)
+    } else {
+        (weight_decay, 0.0)
+    }
+}
+
 /// What is added to a second moment before and after its root is taken. One of the two is zero,
 /// so that the maths needs no branch.
 fn eps_terms(eps: f64, inside_root: bool) -> (f64, f64) {

@@ -2,7 +2,7 @@ use crate::{
     Rule, Slot,
     cpu::{Block, Real, Step, Twin},
     hyperparameter::Hyperparameter,
-    rules::{bias_correction, eps_terms},
+    rules::{bias_correction, decay_terms, eps_terms},
 };
 
 /// NAdam: Adam with Nesterov momentum whose weight warms up.
@@ -51,14 +51,14 @@ impl Default for NAdam {
 }
 
 impl NAdam {
+    fn decay_terms(&self) -> (f64, f64) {
+        decay_terms(self.weight_decay, self.decoupled_weight_decay)
+    }
+
     /// `Hyper` in shaders/rules/nadam.wgsl.
     fn hyper(&self) -> [f64; 5] {
         let (eps_inside, eps) = eps_terms(self.eps, self.eps_inside_root);
-        let l2 = if self.decoupled_weight_decay {
-            0.0
-        } else {
-            self.weight_decay
-        };
+        let (l2, _) = self.decay_terms();
         [l2, 1.0 - self.beta1, 1.0 - self.beta2, eps_inside, eps]
     }
 
@@ -110,11 +110,7 @@ impl Rule for NAdam {
     }
 
     fn decoupled_weight_decay(&self) -> f64 {
-        if self.decoupled_weight_decay {
-            self.weight_decay
-        } else {
-            0.0
-        }
+        self.decay_terms().1
     }
 
     fn maximize(&self) -> bool {

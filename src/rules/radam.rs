@@ -2,7 +2,7 @@ use crate::{
     Rule, Slot,
     cpu::{Block, Real, Step, Twin},
     hyperparameter::{Hyperparameter, Interval},
-    rules::{bias_correction, eps_terms},
+    rules::{bias_correction, decay_terms, eps_terms},
 };
 
 /// RAdam: Adam that steps by momentum alone until the variance of its learning rate is tractable,
@@ -52,14 +52,14 @@ impl Default for RAdam {
 }
 
 impl RAdam {
+    fn decay_terms(&self) -> (f64, f64) {
+        decay_terms(self.weight_decay, self.decoupled_weight_decay)
+    }
+
     /// `Hyper` in shaders/rules/radam.wgsl.
     fn hyper(&self) -> [f64; 5] {
         let (eps_inside, eps) = eps_terms(self.eps, self.eps_inside_root);
-        let l2 = if self.decoupled_weight_decay {
-            0.0
-        } else {
-            self.weight_decay
-        };
+        let (l2, _) = self.decay_terms();
         [l2, 1.0 - self.beta1, 1.0 - self.beta2, eps_inside, eps]
     }
 
@@ -104,11 +104,7 @@ impl Rule for RAdam {
     }
 
     fn decoupled_weight_decay(&self) -> f64 {
-        if self.decoupled_weight_decay {
-            self.weight_decay
-        } else {
-            0.0
-        }
+        self.decay_terms().1
     }
 
     fn maximize(&self) -> bool {

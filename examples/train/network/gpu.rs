@@ -189,7 +189,7 @@ impl<'g> GpuNetwork<'g> {
     fn score(&mut self, phase: impl Fn(&Self) -> &Phase) -> Result<Score> {
         let device = &self.gpu.device;
         let mut encoder = self.encoder.take().unwrap_or_else(|| new_encoder(self.gpu));
-        let total = whole(storage(device, "total", 2));
+        let total = BufferRange::whole(&storage(device, "total", 2));
         let Phase { count, scores, .. } = phase(self);
         let count = *count;
         let sum = self.sum.dispatch(
@@ -478,15 +478,6 @@ fn storage(device: &wgpu::Device, label: &str, elements: usize) -> wgpu::Buffer 
     })
 }
 
-fn whole(buffer: wgpu::Buffer) -> BufferRange {
-    let size = buffer.size();
-    BufferRange {
-        buffer,
-        offset: 0,
-        size,
-    }
-}
-
 /// Puts kernels and buffers together into each phase's program.
 struct Builder<'a> {
     gpu: &'a Gpu,
@@ -540,7 +531,7 @@ impl Builder<'_> {
             first_batch,
             order,
             program,
-            scores: whole(scores),
+            scores: BufferRange::whole(&scores),
         })
     }
 

@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     copy(&grad, twin.grad_mut(weight)?);
     for step in 0..10 {
         twin.set_lr(group, 1e-2 / (1.0 + f64::from(step)))?;
-        twin.step();
+        twin.step()?;
     }
     let truth = twin.param(weight)?;
     let distances = found

@@ -2,6 +2,8 @@
 // The messages say what the fields are.
 #![allow(missing_docs)]
 
+use crate::Rule;
+
 /// What can go wrong; every message says what was found and what was expected.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -107,6 +109,10 @@ pub enum Error {
     #[error("the schedule has {problem}")]
     Schedule { problem: String },
 
+    /// `step` was called after `evaluate`.
+    #[error("the parameters are those to evaluate with; call train() before the next step")]
+    Evaluating,
+
     /// `step` was called although the gradients are given per step.
     #[error("this optimizer was made without gradient buffers; pass them with step_with")]
     NoGradients,
@@ -137,6 +143,22 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn unknown_state(
+        rule: &dyn Rule,
+        slot: &str,
+        known: impl Iterator<Item = &'static str>,
+    ) -> Self {
+        let known: Vec<_> = known.collect();
+        Self::UnknownState {
+            rule: rule.name().to_owned(),
+            slot: slot.to_owned(),
+            known: match known.is_empty() {
+                true => "nothing".to_owned(),
+                false => known.join(", "),
+            },
+        }
+    }
+
     pub(crate) fn range(what: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::BufferRange {
             what: what.into(),

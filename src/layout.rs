@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use crate::{Error, Rule, rule::check_lr};
+use crate::{Error, Rule, Slot, rule::check_lr};
 
 /// Each tensor starts on a multiple of this many elements (256 bytes), so that it can be bound by
 /// itself on every device.
@@ -231,19 +231,20 @@ impl Layout {
             })
     }
 
-    /// The position of a slot in use among the slots of `group`'s rule.
-    pub(crate) fn slot_position(&self, group: Group, slot: &str) -> Result<usize, Error> {
+    /// The slots that `group`'s rule keeps per element, and the position of one of them, which must
+    /// be in use.
+    pub(crate) fn element_slot(
+        &self,
+        group: Group,
+        slot: &str,
+    ) -> Result<(Vec<Slot>, usize), Error> {
         let rule = self.rule(group)?;
-        let slots = rule.slots();
+        let slots = rule.element_slots();
+        let used = || slots.iter().filter(|slot| slot.used);
         let position = slots.iter().position(|s| s.used && s.name == slot);
-        position.ok_or_else(|| Error::UnknownState {
-            rule: rule.name().to_owned(),
-            slot: slot.to_owned(),
-            known: match slots.iter().filter(|s| s.used).map(|s| s.name) {
-                names if names.clone().count() == 0 => "nothing".to_owned(),
-                names => names.collect::<Vec<_>>().join(", "),
-            },
-        })
+        let position =
+            position.ok_or_else(|| Error::unknown_state(rule, slot, used().map(|s| s.name)))?;
+        Ok((slots, position))
     }
 
     /// Where everything lies once all tensors are known.

@@ -45,6 +45,7 @@ pub mod hyperparameter;
 mod layout;
 mod optimizer;
 mod plan;
+mod progress;
 mod rule;
 pub mod rules;
 pub mod schedule;

@@ -12,7 +12,7 @@ use crate::{
 /// update and, through [`Twin`], the same update on the CPU.
 ///
 /// The WGSL text declares `struct Hyper` (f32 members: [`constants`](Self::constants) in order),
-/// `struct State` (one `vec4<f32>` member per [slot](Self::slots), by its name) and
+/// `struct State` (one `vec4<f32>` member per [slot](Self::slots) of elements, by its name) and
 ///
 /// ```wgsl
 /// fn update(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32>
@@ -20,10 +20,10 @@ use crate::{
 ///
 /// which gets four parameters and their gradients, changes the state and returns the new
 /// parameters. `Step` is in `shaders/now.wgsl` ([its twin](crate::cpu::Step)), and the
-/// [`flags`](Self::flags) are `const NAME: bool`.
+/// [`flags`](Self::flags) are `const NAME: bool`. The example `custom_rule` has a rule of a user's.
 ///
 /// All-zero parameters and gradients, as in padding, must stay finite and leave the parameter zero.
-pub trait Rule: Twin<f32> + Twin<f64> + fmt::Debug + Send + Sync {
+pub trait Rule: Twin<f32> + Twin<f64> + fmt::Debug {
     /// The name under which users and files know the rule.
     fn name(&self) -> &str;
 
@@ -48,7 +48,8 @@ pub trait Rule: Twin<f32> + Twin<f64> + fmt::Debug + Send + Sync {
         false
     }
 
-    /// The state kept per element, all of it, whether the flags use it or not.
+    /// All that is kept beside the parameters, and the inputs beyond the gradient, whether the
+    /// flags use them or not.
     fn slots(&self) -> Vec<Slot>;
 
     /// The members of the WGSL `Hyper`, in its order, computed in f64.
@@ -63,6 +64,25 @@ pub trait Rule: Twin<f32> + Twin<f64> + fmt::Debug + Send + Sync {
     /// such as bias corrections, in f64. They reach the update as `now.at`.
     fn at(&self, _t: u64) -> [f64; 4] {
         [0.0; 4]
+    }
+
+    /// [`at`](Self::at) of a rule whose coefficients depend on the learning rates so far too:
+    /// `lr` is this step's, `history` the [slots of the group](Extent::Group) in their order, which
+    /// this brings up to date. Called once for each step, in turn.
+    fn advance(&self, t: u64, _lr: f64, _history: &mut [f64]) -> [f64; 4] {
+        self.at(t)
+    }
+
+    /// Whether evaluation wants other parameters than training does. The WGSL text then declares
+    /// these two as well, and the twin has both: what [`evaluate`](crate::Optimizer::evaluate) and
+    /// [`train`](crate::Optimizer::train) make of the parameters.
+    ///
+    /// ```wgsl
+    /// fn evaluated(p: vec4<f32>, s: State, h: Hyper) -> vec4<f32>
+    /// fn trained(p: vec4<f32>, s: State, h: Hyper) -> vec4<f32>
+    /// ```
+    fn evaluates_elsewhere(&self) -> bool {
+        false
     }
 
     /// The WGSL text.
@@ -115,13 +135,22 @@ pub trait Rule: Twin<f32> + Twin<f64> + fmt::Debug + Send + Sync {
     }
 }
 
+impl dyn Rule + '_ {
+    /// The slots that there is one of per element.
+    pub(crate) fn element_slots(&self) -> Vec<Slot> {
+        let mut slots = self.slots();
+        slots.retain(|slot| slot.extent == Extent::Element);
+        slots
+    }
+}
+
 impl<R: Rule + 'static> From<R> for Box<dyn Rule> {
     fn from(rule: R) -> Self {
         Box::new(rule)
     }
 }
 
-/// One number of state that a rule keeps, and for what.
+/// Numbers that a rule keeps or is given beside the gradient, and what there is one of.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Slot {
     /// PyTorch's name for it, where PyTorch has the rule.
@@ -132,6 +161,9 @@ pub struct Slot {
     pub start: f64,
     /// Whether the rule's flags make use of it; otherwise it takes no memory and reads as zero.
     pub used: bool,
+    /// Whether the caller fills it: the update reads it and leaves it as it is. See
+    /// [`Optimizer::refresh`](crate::Optimizer::refresh).
+    pub input: bool,
 }
 
 impl Slot {
@@ -142,6 +174,24 @@ impl Slot {
             extent: Extent::Element,
             start: 0.0,
             used: true,
+            input: false,
+        }
+    }
+
+    /// An input per element beside the gradient, such as a curvature; zero until the caller fills
+    /// it.
+    pub const fn input(name: &'static str) -> Self {
+        Self {
+            input: true,
+            ..Self::element(name)
+        }
+    }
+
+    /// One number for the whole parameter group, kept by the host in f64; see [`Rule::advance`].
+    pub const fn group(name: &'static str) -> Self {
+        Self {
+            extent: Extent::Group,
+            ..Self::element(name)
         }
     }
 
@@ -162,6 +212,8 @@ impl Slot {
 pub enum Extent {
     /// Each parameter.
     Element,
+    /// The parameter group.
+    Group,
 }
 
 /// Checks a learning rate, and that its product with the decay is one too.

@@ -50,6 +50,27 @@ impl Access {
     }
 }
 
+/// What an update shader is run for; each is an entry point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Pass {
+    /// One step.
+    Update,
+    /// Parameters to evaluate with in the place of those to train with.
+    Evaluate,
+    /// And back.
+    Train,
+}
+
+impl Pass {
+    pub fn entry_point(self) -> &'static str {
+        match self {
+            Self::Update => "main",
+            Self::Evaluate => "evaluate",
+            Self::Train => "train",
+        }
+    }
+}
+
 /// The shader that turns what the host recorded into this step's numbers.
 pub(crate) fn begin_step() -> String {
     [
@@ -91,20 +112,23 @@ pub(crate) fn update(rule: &dyn Rule, access: Access) -> String {
         GradPlace::SameBuffer => include_str!("../shaders/grads/in_same_buffer.wgsl"),
         GradPlace::InParams => include_str!("../shaders/grads/in_params.wgsl"),
     };
-    [
-        // The rule comes first, so that a compiler's line numbers are those of its own file.
-        rule.wgsl(),
-        &flags(rule),
-        include_str!("../shaders/step.wgsl"),
+    let flags = flags(rule);
+    let slots = slots(rule);
+    // The rule comes first, so that a compiler's line numbers are those of its own file.
+    let mut files = vec![rule.wgsl(), &flags, include_str!("../shaders/step.wgsl")];
+    if rule.evaluates_elsewhere() {
+        files.push(include_str!("../shaders/evaluation.wgsl"));
+    }
+    files.extend([
         include_str!("../shaders/now.wgsl"),
         address,
         params,
         grads,
         grad_place,
         include_str!("../shaders/state/f32.wgsl"),
-        &slots(rule),
-    ]
-    .join("\n")
+        &slots,
+    ]);
+    files.join("\n")
 }
 
 /// The variant that the rule's fields choose.
@@ -119,7 +143,7 @@ fn flags(rule: &dyn Rule) -> String {
 
 /// The lines that name a rule's slots: their bindings, and how `State` is loaded and stored.
 fn slots(rule: &dyn Rule) -> String {
-    let slots = rule.slots();
+    let slots = rule.element_slots();
     let used = || {
         slots
             .iter()
@@ -129,10 +153,11 @@ fn slots(rule: &dyn Rule) -> String {
     let mut text =
         String::from("// The rule's slots; those that the variant leaves unused read as zero.\n\n");
     for (slot, binding) in used() {
+        let name = slot.name;
+        let access = if slot.input { "read" } else { "read_write" };
         let _ = writeln!(
             text,
-            "@group(0) @binding({binding}) var<storage, read_write> slot_{}: array<StateQuad>;",
-            slot.name
+            "@group(0) @binding({binding}) var<storage, {access}> slot_{name}: array<StateQuad>;",
         );
     }
     text += "\nfn load_state(place: Place) -> State {\n    var state = State();\n";
@@ -144,7 +169,7 @@ fn slots(rule: &dyn Rule) -> String {
         );
     }
     text += "    return state;\n}\n\nfn store_state(place: Place, state: State) {\n";
-    for (slot, _) in used() {
+    for (slot, _) in used().filter(|(slot, _)| !slot.input) {
         let name = slot.name;
         let _ = writeln!(
             text,
@@ -158,7 +183,7 @@ fn slots(rule: &dyn Rule) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{cpu::Step, rules};
+    use crate::{cpu::Step, progress::Progress, rules};
 
     fn validated(text: &str) -> naga::Module {
         let module = naga::front::wgsl::parse_str(text)
@@ -293,7 +318,7 @@ mod tests {
             let module = validated(&update_shader(&*rule));
             let members = members(&module, "State");
             let names: Vec<_> = members.iter().map(|(name, ..)| *name).collect();
-            let slots: Vec<_> = rule.slots().iter().map(|slot| slot.name).collect();
+            let slots: Vec<_> = rule.element_slots().iter().map(|slot| slot.name).collect();
             assert_eq!(names, slots, "{}", rule.name());
             assert!(members.iter().all(|(_, _, size)| *size == 16));
         }
@@ -313,6 +338,7 @@ mod tests {
                 ("grad_scale", 8, 4),
                 ("t", 12, 4),
                 ("at", 16, 16),
+                ("refreshed", 32, 4),
             ]
         );
         let Step::<f32> {
@@ -321,7 +347,10 @@ mod tests {
             grad_scale: _,
             t: _,
             at: _,
-        } = Step::new(&rules::AdamW::default(), 0.1, 1);
+            refreshed: _,
+        } = Progress::new(&rules::AdamW::default())
+            .advance(&rules::AdamW::default())
+            .rounded();
     }
 
     #[test]
@@ -333,7 +362,7 @@ mod tests {
                     matches!(variable.space, naga::AddressSpace::Storage { .. })
                 };
                 let count = module.global_variables.iter().filter(storage).count();
-                let used = rule.slots().iter().filter(|slot| slot.used).count();
+                let used = rule.element_slots().iter().filter(|slot| slot.used).count();
                 let around = match access {
                     Access::Arena | Access::FoldedArena => 2,
                     Access::Ranges(_, GradPlace::InParams) => 2,

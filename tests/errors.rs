@@ -136,7 +136,7 @@ fn step_counts_beyond_arithmetic_are_refused_and_those_below_it_work() {
         let mut encoder = device.create_command_encoder(&Default::default());
         optimizer.step(&mut encoder).unwrap();
         queue.submit([encoder.finish()]);
-        twin.step();
+        twin.step().unwrap();
         let found = optimizer.read_param_blocking(queue, x).unwrap();
         assert!(
             found.iter().all(|value| value.is_finite() && *value < 0.0),

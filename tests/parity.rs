@@ -200,18 +200,16 @@ fn state_matches_the_f64_twin() {
         problem.run(&mut optimizer);
         let (truth, f32_twin) = (problem.twin::<f64>(), problem.twin::<f32>());
         let rule = problem.layout.rule(only_group(&problem.layout)).unwrap();
-        for slot in rule.slots().iter().filter(|slot| slot.used) {
+        for slot in element_slots(rule) {
             for tensor in problem.tensors() {
-                let found = optimizer
-                    .read_state_blocking(queue, tensor, slot.name)
-                    .unwrap();
-                let truth = truth.state(tensor, slot.name).unwrap();
-                let f32_twin = f32_twin.state(tensor, slot.name).unwrap();
+                let found = optimizer.read_state_blocking(queue, tensor, slot).unwrap();
+                let truth = truth.state(tensor, slot).unwrap();
+                let f32_twin = f32_twin.state(tensor, slot).unwrap();
                 let (error, budget) = (error(&found, truth), budget(f32_twin, truth));
                 assert!(
                     error <= budget,
                     "{variant:?}, {}: {error:e} > {budget:e}",
-                    slot.name
+                    slot
                 );
             }
         }

@@ -51,14 +51,13 @@ fn assert_state_is_finite(problem: &Problem, optimizer: &Optimizer, label: &str)
     let Gpu { device, queue, .. } = gpu();
     let rule = problem.layout.rule(only_group(&problem.layout)).unwrap();
     let first = problem.layout.tensors().next().unwrap();
-    for slot in rule.slots().iter().filter(|slot| slot.used) {
-        let range = optimizer.state(first, slot.name).unwrap();
+    for slot in element_slots(rule) {
+        let range = optimizer.state(first, slot).unwrap();
         let whole = BufferRange::whole(&range.buffer);
         let values = read_blocking(device, queue, &whole).unwrap();
         assert!(
             values.iter().all(|value| value.is_finite()),
-            "{label}: {}",
-            slot.name
+            "{label}: {slot}"
         );
     }
 }

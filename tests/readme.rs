@@ -1,6 +1,6 @@
 //! The README's table of rules against the rules.
 
-use wgpu_optim::rules;
+use wgpu_optim::{Extent, Slot, rules};
 
 #[test]
 fn the_table_has_a_row_for_every_rule_with_all_its_state() {
@@ -19,12 +19,16 @@ fn the_table_has_a_row_for_every_rule_with_all_its_state() {
     for cells in rows {
         let name = cells[1].trim_matches('`');
         let slots = rules::by_name(name).unwrap().slots();
-        let least = slots.iter().filter(|slot| slot.used).count();
+        let per_element = |slot: &&Slot| slot.used && slot.extent == Extent::Element;
+        let used: Vec<_> = slots.iter().filter(per_element).collect();
+        let inputs = used.iter().filter(|slot| slot.input).count();
+        let state = used.len() - inputs;
         for slot in &slots {
             assert!(cells[3].contains(slot.name), "{name} keeps {}", slot.name);
         }
-        // Read parameter and gradient, write the parameter; read and write each slot.
-        let bytes = format!("{} / {}", 12 + 8 * least, 8 + 4 * least);
+        // Read parameter and gradient, write the parameter; read each slot and write what is no input.
+        let moved = 12 + 8 * state + 4 * inputs;
+        let bytes = format!("{moved} / {}", 8 + 4 * used.len());
         assert!(
             cells[4].starts_with(&bytes),
             "{name} moves {bytes}, not {}",

@@ -42,6 +42,11 @@ pub const DEFAULTS: &[Defaults] = &[
     suits("adan", 0.003, &[]),
     suits("adopt", 0.003, &[]),
     suits("ademamix", 0.001, &[]),
+    suits("asgd", 0.1, &[]),
+    suits("schedulefree_adamw", 0.01, &[]),
+    suits("schedulefree_sgd", 0.3, &[]),
+    suits("sophia", 0.001, &[]),
+    suits("newton", 0.01, &[("damping", "0.1")]),
 ];
 
 const fn suits(
@@ -73,7 +78,7 @@ pub fn table() -> String {
         whole_batches,
     } in DEFAULTS
     {
-        table += &format!("  {optimizer:<10} {lr}");
+        table += &format!("  {optimizer:<18} {lr}");
         for (name, value) in *hyper {
             table += &format!("  {name}={value}");
         }

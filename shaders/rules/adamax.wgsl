@@ -4,6 +4,7 @@ struct Hyper {
     weight_decay: f32,
     one_minus_beta1: f32,
     one_minus_beta2: f32,
+    eps_in_state: f32,
     eps: f32,
 }
 
@@ -15,7 +16,7 @@ struct State {
 fn update(p: vec4<f32>, grad: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     let g = grad + h.weight_decay * p;
     (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
-    (*s).exp_inf = max((*s).exp_inf - h.one_minus_beta2 * (*s).exp_inf, abs(g) + h.eps);
+    (*s).exp_inf = max((*s).exp_inf - h.one_minus_beta2 * (*s).exp_inf, abs(g) + h.eps_in_state);
     let m_hat = now.at.x * (*s).exp_avg;
-    return p - now.lr * m_hat / (*s).exp_inf;
+    return p - now.lr * m_hat / ((*s).exp_inf + h.eps);
 }

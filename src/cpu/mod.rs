@@ -14,7 +14,7 @@ pub use twin::{Block, Real, Step, Twin};
 use crate::{
     Error, Group, Layout, Rule, Tensor,
     layout::{Arena, TensorEntry},
-    rule::{check_lr, check_step_count},
+    progress::Progress,
 };
 
 /// Elements that one thread takes at a time.
@@ -32,7 +32,7 @@ const CHUNK: usize = 16 * 1024;
 /// let mut optimizer = cpu::Optimizer::<f64>::new(&layout)?;
 /// optimizer.param_mut(x)?.copy_from_slice(&[1.0, 2.0]);
 /// optimizer.grad_mut(x)?.copy_from_slice(&[4.0, -4.0]);
-/// optimizer.step();
+/// optimizer.step()?;
 /// assert_eq!(optimizer.param(x)?, [-1.0, 4.0]);
 /// # Ok::<(), wgpu_optim::Error>(())
 /// ```
@@ -43,18 +43,19 @@ pub struct Optimizer<T> {
     params: Vec<T>,
     grads: Vec<T>,
     groups: Vec<GroupState<T>>,
+    evaluating: bool,
 }
 
 #[derive(Debug, Clone)]
 struct GroupState<T> {
     rule: Arc<dyn Rule>,
-    lr: f64,
-    frozen: bool,
-    /// Steps performed.
-    t: u64,
-    /// One arena per slot of the rule, indexed from the group's start; empty if not in use.
+    progress: Progress,
+    /// One arena per slot of elements, indexed from the group's start; empty if not in use.
     state: Vec<Vec<T>>,
 }
+
+/// What is done with each block of a group.
+type Work<'a, T> = dyn Fn(&dyn Twin<T>, Block<'_, T>) + Sync + 'a;
 
 impl<T: Real> Optimizer<T> {
     /// Parameters and gradients start at zero, state as each rule says.
@@ -66,7 +67,7 @@ impl<T: Real> Optimizer<T> {
         let mut groups = Vec::new();
         for (group, rule) in layout.groups().zip(&layout.groups) {
             let mut state = Vec::new();
-            for slot in rule.slots() {
+            for slot in rule.element_slots() {
                 let count = if slot.used {
                     arena.groups[group.0].len()
                 } else {
@@ -80,9 +81,7 @@ impl<T: Real> Optimizer<T> {
                 state.push(values);
             }
             groups.push(GroupState {
-                lr: rule.lr(),
-                frozen: false,
-                t: 0,
+                progress: Progress::new(&**rule),
                 state,
                 rule: rule.clone(),
             });
@@ -93,6 +92,7 @@ impl<T: Real> Optimizer<T> {
             layout: layout.clone(),
             arena,
             groups,
+            evaluating: false,
         })
     }
 
@@ -140,8 +140,7 @@ impl<T: Real> Optimizer<T> {
 
     /// The learning rate of `group`'s next step.
     pub fn lr(&self, group: Group) -> Result<f64, Error> {
-        self.layout.check_group(group)?;
-        Ok(self.groups[group.0].lr)
+        Ok(self.progress(group)?.lr())
     }
 
     /// Sets the learning rate of `group` from the next step on.
@@ -149,17 +148,13 @@ impl<T: Real> Optimizer<T> {
     /// # Errors
     /// [`Error::Hyperparameter`] unless `lr` is finite and not negative.
     pub fn set_lr(&mut self, group: Group, lr: f64) -> Result<(), Error> {
-        self.layout.check_group(group)?;
-        let group = &mut self.groups[group.0];
-        check_lr(&*group.rule, lr)?;
-        group.lr = lr;
-        Ok(())
+        let (progress, rule) = self.progress_mut(group)?;
+        progress.set_lr(rule, lr)
     }
 
     /// Steps that `group` has performed.
     pub fn step_count(&self, group: Group) -> Result<u64, Error> {
-        self.layout.check_group(group)?;
-        Ok(self.groups[group.0].t)
+        Ok(self.progress(group)?.step_count())
     }
 
     /// Continues at another step count, as after loading a checkpoint.
@@ -167,35 +162,89 @@ impl<T: Real> Optimizer<T> {
     /// # Errors
     /// [`Error::StepCount`] beyond 2⁵².
     pub fn set_step_count(&mut self, group: Group, t: u64) -> Result<(), Error> {
-        self.layout.check_group(group)?;
-        check_step_count(t)?;
-        self.groups[group.0].t = t;
-        Ok(())
+        self.progress_mut(group)?.0.set_step_count(t)
+    }
+
+    /// A number that `group`'s rule keeps one of, such as `"weight_sum"`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownState`] names those there are.
+    pub fn group_state(&self, group: Group, slot: &str) -> Result<f64, Error> {
+        self.progress(group)?.state(self.layout.rule(group)?, slot)
+    }
+
+    /// Sets a number that `group`'s rule keeps one of, as after loading a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::UnknownState`]; [`Error::Hyperparameter`] unless `value` is finite.
+    pub fn set_group_state(&mut self, group: Group, slot: &str, value: f64) -> Result<(), Error> {
+        let (progress, rule) = self.progress_mut(group)?;
+        progress.set_state(rule, slot, value)
     }
 
     /// Leaves `group` out of the steps to come, or takes it in again. A frozen group's parameters,
     /// state and step count stay as they are.
     pub fn set_frozen(&mut self, group: Group, frozen: bool) -> Result<(), Error> {
-        self.layout.check_group(group)?;
-        self.groups[group.0].frozen = frozen;
+        self.progress_mut(group)?.0.frozen = frozen;
+        Ok(())
+    }
+
+    /// Says that the inputs of `group`'s rule were filled anew (through
+    /// [`state_mut`](Self::state_mut)) for its next step.
+    pub fn refresh(&mut self, group: Group) -> Result<(), Error> {
+        self.progress_mut(group)?.0.refreshed = true;
         Ok(())
     }
 
     /// Updates the parameters of all groups that are not frozen from their gradients, on all of
     /// rayon's threads where it pays.
-    pub fn step(&mut self) {
+    ///
+    /// # Errors
+    /// [`Error::Evaluating`] after [`evaluate`](Self::evaluate).
+    pub fn step(&mut self) -> Result<(), Error> {
+        if self.evaluating {
+            return Err(Error::Evaluating);
+        }
         for group in self.layout.groups() {
-            if !self.groups[group.0].frozen {
-                self.step_group(group);
+            let GroupState { rule, progress, .. } = &mut self.groups[group.0];
+            if !progress.frozen {
+                let now = progress.advance(&**rule).rounded();
+                self.each_block(group, now.grad_scale, &|twin, block| {
+                    twin.update(block, now);
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the parameters to evaluate with in the place of those to train with, where a rule
+    /// tells the two apart ([`Rule::evaluates_elsewhere`]): at the end of training too.
+    pub fn evaluate(&mut self) {
+        if !std::mem::replace(&mut self.evaluating, true) {
+            self.switch(&|twin, block| twin.evaluate(block));
+        }
+    }
+
+    /// Goes back to the parameters to train with.
+    pub fn train(&mut self) {
+        if std::mem::take(&mut self.evaluating) {
+            self.switch(&|twin, block| twin.train(block));
+        }
+    }
+
+    fn switch(&mut self, work: &Work<'_, T>) {
+        for group in self.layout.groups() {
+            let GroupState { rule, progress, .. } = &self.groups[group.0];
+            // Before its first step a group has no other parameters yet.
+            if rule.evaluates_elsewhere() && progress.step_count() > 0 {
+                self.each_block(group, T::one(), work);
             }
         }
     }
 
-    fn step_group(&mut self, group: Group) {
+    fn each_block(&mut self, group: Group, grad_scale: T, work: &Work<'_, T>) {
         let range = self.arena.groups[group.0].clone();
         let group = &mut self.groups[group.0];
-        group.t += 1;
-        let now = Step::new(&*group.rule, group.lr, group.t);
         let mut state: Vec<_> = group
             .state
             .iter_mut()
@@ -211,20 +260,27 @@ impl<T: Real> Optimizer<T> {
                     .iter_mut()
                     .map(|slot| slot.next().unwrap_or_default())
                     .collect(),
-                grad_scale: now.grad_scale,
+                grad_scale,
             })
             .collect();
-        let rule = &*group.rule;
+        let twin = T::twin(&*group.rule);
         if blocks.len() > 1 {
-            blocks
-                .into_par_iter()
-                .for_each(|block| T::update(rule, block, now));
+            blocks.into_par_iter().for_each(|block| work(twin, block));
         } else {
             // Waking threads costs more than one block of work.
-            blocks
-                .into_iter()
-                .for_each(|block| T::update(rule, block, now));
+            blocks.into_iter().for_each(|block| work(twin, block));
         }
+    }
+
+    fn progress(&self, group: Group) -> Result<&Progress, Error> {
+        self.layout.check_group(group)?;
+        Ok(&self.groups[group.0].progress)
+    }
+
+    fn progress_mut(&mut self, group: Group) -> Result<(&mut Progress, &dyn Rule), Error> {
+        self.layout.check_group(group)?;
+        let GroupState { progress, rule, .. } = &mut self.groups[group.0];
+        Ok((progress, &**rule))
     }
 
     fn range(&self, tensor: Tensor) -> Result<std::ops::Range<usize>, Error> {
@@ -239,7 +295,7 @@ impl<T: Real> Optimizer<T> {
         slot: &str,
     ) -> Result<(Group, usize, std::ops::Range<usize>), Error> {
         let &TensorEntry { group, .. } = self.layout.entry(tensor)?;
-        let slot = self.layout.slot_position(group, slot)?;
+        let (_, slot) = self.layout.element_slot(group, slot)?;
         let range = self.range(tensor)?;
         let start = self.arena.groups[group.0].start;
         Ok((group, slot, range.start - start..range.end - start))

@@ -9,9 +9,9 @@ use crate::Rule;
 
 /// f32 or f64.
 pub trait Real: Float + Pod + Send + Sync + fmt::Debug + fmt::Display + private::Sealed {
-    /// Calls the twin of `rule` for this type.
+    /// The twin of `rule` for this type.
     #[doc(hidden)]
-    fn update(rule: &dyn Rule, block: Block<'_, Self>, now: Step<Self>);
+    fn twin(rule: &dyn Rule) -> &dyn Twin<Self>;
 
     /// The nearest value.
     fn from_f64(value: f64) -> Self {
@@ -32,14 +32,14 @@ pub trait Real: Float + Pod + Send + Sync + fmt::Debug + fmt::Display + private:
 }
 
 impl Real for f32 {
-    fn update(rule: &dyn Rule, block: Block<'_, Self>, now: Step<Self>) {
-        Twin::<f32>::update(rule, block, now);
+    fn twin(rule: &dyn Rule) -> &dyn Twin<Self> {
+        rule
     }
 }
 
 impl Real for f64 {
-    fn update(rule: &dyn Rule, block: Block<'_, Self>, now: Step<Self>) {
-        Twin::<f64>::update(rule, block, now);
+    fn twin(rule: &dyn Rule) -> &dyn Twin<Self> {
+        rule
     }
 }
 
@@ -60,34 +60,43 @@ pub struct Step<T> {
     pub grad_scale: T,
     /// Steps performed, this one included.
     pub t: u64,
-    /// [`Rule::at`] of this step.
+    /// [`Rule::advance`] of this step.
     pub at: [T; 4],
+    /// 1 if the caller filled the rule's inputs anew for this step, else 0.
+    pub refreshed: T,
 }
 
-impl<T: Real> Step<T> {
-    /// The numbers of performed step `t` (from 1) of `rule` at learning rate `lr`.
-    pub fn new(rule: &dyn Rule, lr: f64, t: u64) -> Self {
-        Self {
-            lr: T::from_f64(lr),
-            decay: T::from_f64(lr * rule.decoupled_weight_decay()),
-            grad_scale: if rule.maximize() { -T::one() } else { T::one() },
-            t,
-            at: rule.at(t).map(T::from_f64),
+impl Step<f64> {
+    /// The same numbers in the precision of the update.
+    pub(crate) fn rounded<T: Real>(self) -> Step<T> {
+        Step {
+            lr: T::from_f64(self.lr),
+            decay: T::from_f64(self.decay),
+            grad_scale: T::from_f64(self.grad_scale),
+            t: self.t,
+            at: self.at.map(T::from_f64),
+            refreshed: T::from_f64(self.refreshed),
         }
     }
 }
 
 /// The CPU half of a [`Rule`]: the update of one block in precision `T`.
-pub trait Twin<T: Real> {
+pub trait Twin<T: Real>: Send + Sync {
     /// Updates every element of `block`, normally by [`Block::each`].
     fn update(&self, block: Block<'_, T>, now: Step<T>);
+
+    /// The parameters to evaluate with; see [`Rule::evaluates_elsewhere`].
+    fn evaluate(&self, _block: Block<'_, T>) {}
+
+    /// Back to the parameters to train with.
+    fn train(&self, _block: Block<'_, T>) {}
 }
 
 /// The same range of elements of the parameters, the gradients and every slot of state.
 pub struct Block<'a, T> {
     pub(crate) params: &'a mut [T],
     pub(crate) grads: &'a [T],
-    /// One entry per slot of the rule; empty for a slot that is not in use.
+    /// One entry per slot of elements; empty for a slot that is not in use.
     pub(crate) state: Vec<&'a mut [T]>,
     pub(crate) grad_scale: T,
 }
@@ -97,7 +106,7 @@ const CHUNK: usize = 1024;
 
 impl<T: Real> Block<'_, T> {
     /// Calls `update(parameter, gradient, state) -> new parameter` for each element. `N` is the
-    /// rule's number of slots; a slot that is not in use reads as zero and is not kept.
+    /// rule's number of slots of elements; a slot that is not in use reads as zero and is not kept.
     ///
     /// The loop is vectorised if `update` is a `move` closure over plain numbers, with no branch
     /// but on flags: a reference might alias what the loop stores.

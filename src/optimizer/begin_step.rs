@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::{
-    Error, Rule,
+    Error,
     buffer::{guarded, guarded_now},
     cpu::Step,
     shader,
@@ -13,7 +13,7 @@ use crate::{
 pub(super) const STEP_STRIDE: u64 = 256;
 
 /// Bytes of a WGSL `Step`.
-pub(super) const STEP_BYTES: u64 = 32;
+pub(super) const STEP_BYTES: u64 = 48;
 
 /// Rows that the device keeps per group, as in the shader.
 const RING: u64 = 256;
@@ -27,12 +27,15 @@ pub(super) struct Recorded {
     decay: f32,
     grad_scale: f32,
     n: u32,
+    refreshed: f32,
+    /// WGSL rounds up to the alignment of `at`.
+    padding: [u32; 3],
 }
 
-impl Recorded {
-    /// Step `n` (from 1) of `rule` at learning rate `lr`.
-    pub fn new(rule: &dyn Rule, lr: f64, n: u64) -> Self {
-        let step = Step::<f32>::new(rule, lr, n);
+impl From<Step<f64>> for Recorded {
+    /// The numbers of a step if none before it was skipped.
+    fn from(step: Step<f64>) -> Self {
+        let step: Step<f32> = step.rounded();
         Self {
             at: step.at,
             lr: step.lr,
@@ -40,7 +43,9 @@ impl Recorded {
             grad_scale: step.grad_scale,
             // Only differences and remainders by a power of two are taken of it, so it may wrap;
             // but 0 would say that the group rests.
-            n: (n as u32).max(1),
+            n: (step.t as u32).max(1),
+            refreshed: step.refreshed,
+            padding: [0; 3],
         }
     }
 }
@@ -164,7 +169,19 @@ impl BeginStep {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{BufferRange, Gpu, GpuOptions, read_blocking, rules::Adam};
+    use crate::{
+        BufferRange, Gpu, GpuOptions, Rule, progress::Progress, read_blocking, rules::Adam,
+    };
+
+    /// What is recorded for step `n` of Adam at learning rate `lr`.
+    fn recorded(lr: f64, n: u64) -> Recorded {
+        let rule = Adam::default();
+        let mut progress = Progress::new(&rule);
+        progress.set_step_count(n - 1).unwrap();
+        progress.set_lr(&rule, lr).unwrap();
+        progress.refreshed = n.is_multiple_of(2);
+        progress.advance(&rule).into()
+    }
 
     fn step_of(words: &[f32]) -> Step<f32> {
         Step {
@@ -173,6 +190,7 @@ mod tests {
             grad_scale: words[2],
             t: u64::from(words[3].to_bits()),
             at: [words[4], words[5], words[6], words[7]],
+            refreshed: words[8],
         }
     }
 
@@ -188,7 +206,7 @@ mod tests {
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
         for n in 1..=last {
             let lr = 1.0 / n as f64;
-            let row = Recorded::new(&rule, lr, n);
+            let row = recorded(lr, n);
             begin
                 .upload(&gpu.device, &mut encoder, &[row, row])
                 .unwrap();
@@ -207,6 +225,7 @@ mod tests {
                 grad_scale: 1.0,
                 t,
                 at,
+                refreshed: 1.0,
             };
             assert_eq!(step, expected, "group {group}");
         }
@@ -236,6 +255,7 @@ mod tests {
             ("decay", std::mem::offset_of!(Recorded, decay)),
             ("grad_scale", std::mem::offset_of!(Recorded, grad_scale)),
             ("n", std::mem::offset_of!(Recorded, n)),
+            ("refreshed", std::mem::offset_of!(Recorded, refreshed)),
         ];
         assert_eq!(
             recorded,
@@ -250,11 +270,10 @@ mod tests {
     fn a_resting_group_keeps_its_numbers() {
         let gpu = Gpu::open_blocking(&GpuOptions::default()).unwrap();
         let begin = pollster::block_on(BeginStep::new(&gpu.device, 2)).unwrap();
-        let rule = Adam::default();
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
         let rows = [
-            [Recorded::new(&rule, 0.5, 1), Recorded::new(&rule, 0.5, 1)],
-            [Recorded::new(&rule, 0.25, 2), Recorded::default()],
+            [recorded(0.5, 1), recorded(0.5, 1)],
+            [recorded(0.25, 2), Recorded::default()],
         ];
         for rows in rows {
             begin.upload(&gpu.device, &mut encoder, &rows).unwrap();

@@ -7,7 +7,7 @@ use crate::{
     BufferRange, Error, Rule,
     buffer::guarded,
     plan::{DispatchLimits, GradPlace, Piece, RangeWindow, arena_windows, range_windows},
-    shader::{self, Access, FIRST_STATE_BINDING},
+    shader::{self, Access, FIRST_STATE_BINDING, Pass},
 };
 
 /// One dispatch, ready to be recorded.
@@ -30,7 +30,7 @@ impl Dispatch {
 /// Compiled update shaders by their text: groups of one rule and variant share one.
 #[derive(Debug, Default)]
 pub(super) struct Pipelines {
-    by_shader: HashMap<String, wgpu::ComputePipeline>,
+    by_shader: HashMap<(String, Pass), wgpu::ComputePipeline>,
 }
 
 impl Pipelines {
@@ -39,11 +39,13 @@ impl Pipelines {
         device: &wgpu::Device,
         rule: &dyn Rule,
         access: Access,
+        pass: Pass,
     ) -> Result<wgpu::ComputePipeline, Error> {
-        let text = shader::update(rule, access);
-        if let Some(pipeline) = self.by_shader.get(&text) {
+        let key = (shader::update(rule, access), pass);
+        if let Some(pipeline) = self.by_shader.get(&key) {
             return Ok(pipeline.clone());
         }
+        let (text, pass) = &key;
         let compiled = guarded(device, rule.name(), || {
             let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
                 label: Some(rule.name()),
@@ -53,7 +55,7 @@ impl Pipelines {
                 label: Some(rule.name()),
                 layout: None,
                 module: &module,
-                entry_point: Some("main"),
+                entry_point: Some(pass.entry_point()),
                 compilation_options: Default::default(),
                 cache: None,
             })
@@ -65,7 +67,7 @@ impl Pipelines {
             },
             other => other,
         })?;
-        self.by_shader.insert(text, pipeline.clone());
+        self.by_shader.insert(key, pipeline.clone());
         Ok(pipeline)
     }
 }
@@ -81,6 +83,7 @@ pub(super) struct GroupBindings<'a> {
     pub steps: &'a wgpu::Buffer,
     /// The slots in use, each with the group's elements.
     pub state: &'a [wgpu::Buffer],
+    pub pass: Pass,
 }
 
 /// The dispatches of a group whose parameters and gradients are `elements` of two arenas.
@@ -99,13 +102,17 @@ pub(super) async fn over_arena(
             [_, 1] => Access::Arena,
             _ => Access::FoldedArena,
         };
-        let pipeline = pipelines.get(device, group.rule, access).await?;
+        let pipeline = pipelines
+            .get(device, group.rule, access, group.pass)
+            .await?;
         let size = 4 * (window.elements.end - window.elements.start);
         let offset = 4 * window.elements.start;
         let in_group = offset - 4 * elements.start;
         let mut entries = group.entries();
         entries.push(entry(2, params, offset, size));
-        entries.push(entry(3, grads, offset, size));
+        if group.pass == Pass::Update {
+            entries.push(entry(3, grads, offset, size));
+        }
         entries.extend(group.state_entries(in_group, size));
         let bind_group = guarded(device, "the bindings of an arena", || {
             bind(device, &pipeline, group.rule, &entries)
@@ -149,7 +156,9 @@ pub(super) async fn over_ranges(
     let mut dispatches = Vec::new();
     for window in range_windows(&pieces, limits) {
         let access = Access::Ranges(window.width, window.grad_place);
-        let pipeline = pipelines.get(device, group.rule, access).await?;
+        let pipeline = pipelines
+            .get(device, group.rule, access, group.pass)
+            .await?;
         let made = guarded(device, "the bindings of a caller's ranges", || {
             range_dispatch(device, &pipeline, group, &buffers, &window)
         });
@@ -176,7 +185,7 @@ fn range_dispatch(
     )?;
     let mut entries = group.entries();
     entries.push(entry(2, params, window.params.start, size(&window.params)));
-    if window.grad_place != GradPlace::InParams {
+    if group.pass == Pass::Update && window.grad_place != GradPlace::InParams {
         entries.push(entry(3, grads, window.grads.start, size(&window.grads)));
     }
     entries.push(entry(4, &spans, 0, spans.size()));
@@ -190,11 +199,12 @@ fn range_dispatch(
 
 impl<'a> GroupBindings<'a> {
     fn entries(&self) -> Vec<wgpu::BindGroupEntry<'a>> {
-        let step = self.index as u64 * STEP_STRIDE;
-        vec![
-            entry(0, self.hyper, 0, self.hyper.size()),
-            entry(1, self.steps, step, STEP_BYTES),
-        ]
+        let mut entries = vec![entry(0, self.hyper, 0, self.hyper.size())];
+        if self.pass == Pass::Update {
+            let step = self.index as u64 * STEP_STRIDE;
+            entries.push(entry(1, self.steps, step, STEP_BYTES));
+        }
+        entries
     }
 
     fn state_entries(

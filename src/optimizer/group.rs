@@ -5,9 +5,11 @@ use super::{
     dispatch::{GroupBindings, filled_buffer, written_buffer},
 };
 use crate::{
-    Error, Extent, Group, Layout,
+    Error, Group, Layout,
     buffer::guarded,
     layout::{Arena, GROUP_ALIGNMENT},
+    progress::Progress,
+    shader::Pass,
 };
 
 /// How this crate's own buffers can be used.
@@ -18,12 +20,10 @@ pub(super) const ARENA_USAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE
 /// What the device and the host keep of one parameter group.
 #[derive(Debug)]
 pub(super) struct GroupState {
-    pub lr: f64,
-    pub frozen: bool,
-    /// Steps recorded.
-    pub n: u64,
+    /// Counts steps as they are recorded.
+    pub progress: Progress,
     pub hyper: wgpu::Buffer,
-    /// The slots in use, in the rule's order.
+    /// The slots of elements in use, in the rule's order.
     pub state: Vec<wgpu::Buffer>,
 }
 
@@ -37,7 +37,7 @@ impl GroupState {
     ) -> Result<Self, Error> {
         let rule = &*layout.groups[group.0];
         let element_count = arena.groups[group.0].len();
-        let slots = rule.slots();
+        let slots = rule.element_slots();
         let used: Vec<_> = slots.iter().filter(|slot| slot.used).collect();
         check_binding_count(device, rule.name(), used.len(), bindings_beside_state)?;
         let bytes = 4 * element_count as u64;
@@ -57,7 +57,6 @@ impl GroupState {
                 bytemuck::cast_slice(&constants),
             )?;
             let state = used.iter().map(|slot| {
-                let Extent::Element = slot.extent;
                 if slot.start == 0.0 || element_count == 0 {
                     // New buffers are zero.
                     return Ok(device.create_buffer(&wgpu::BufferDescriptor {
@@ -86,9 +85,7 @@ impl GroupState {
         });
         let (hyper, state) = made.await??;
         Ok(Self {
-            lr: rule.lr(),
-            frozen: false,
-            n: 0,
+            progress: Progress::new(rule),
             hyper,
             state,
         })
@@ -99,6 +96,7 @@ impl GroupState {
         layout: &'a Layout,
         group: Group,
         begin_step: &'a BeginStep,
+        pass: Pass,
     ) -> GroupBindings<'a> {
         GroupBindings {
             index: group.0,
@@ -106,6 +104,7 @@ impl GroupState {
             hyper: &self.hyper,
             steps: &begin_step.steps,
             state: &self.state,
+            pass,
         }
     }
 }

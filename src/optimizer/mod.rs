@@ -13,10 +13,8 @@ use dispatch::{Dispatch, Pipelines, over_arena, over_ranges};
 use group::{ARENA_USAGE, GroupState, check_buffer_size};
 
 use crate::{
-    BufferRange, DispatchLimits, Error, Group, Layout,
-    buffer::guarded,
-    layout::Arena,
-    rule::{check_lr, check_step_count},
+    BufferRange, DispatchLimits, Error, Group, Layout, Rule, buffer::guarded, layout::Arena,
+    progress::Progress, shader::Pass,
 };
 
 /// How an [`Optimizer`] works; the defaults are right for training.
@@ -78,6 +76,18 @@ pub struct Optimizer {
     dispatches: Vec<Vec<Dispatch>>,
     /// Those over gradients that were passed per step, the latest last.
     passed: Vec<(Vec<BufferRange>, Vec<Vec<Dispatch>>)>,
+    evaluation: Evaluation,
+}
+
+/// Switching between the parameters to train with and those to evaluate with.
+#[derive(Debug, Default)]
+struct Evaluation {
+    /// Whether the latter are in place.
+    is_on: bool,
+    /// The dispatches there, by group; none for a rule that does not tell the two apart.
+    evaluate: Vec<Vec<Dispatch>>,
+    /// Those back.
+    train: Vec<Vec<Dispatch>>,
 }
 
 impl fmt::Debug for Optimizer {
@@ -152,18 +162,10 @@ impl Optimizer {
             [arena("params"), arena("grads")].map(|arena| device.create_buffer(&arena))
         })
         .await?;
-        for group in layout.groups() {
-            let elements = &optimizer.arena.groups[group.0];
-            let dispatches = over_arena(
-                device,
-                &mut optimizer.pipelines,
-                &optimizer.limits,
-                optimizer.groups[group.0].bindings(layout, group, &optimizer.begin_step),
-                [&params, &grads],
-                elements.start as u64..elements.end as u64,
-            );
-            optimizer.dispatches.push(dispatches.await?);
-        }
+        let arenas = [&params, &grads];
+        optimizer.dispatches = optimizer.plan_arenas(arenas, Pass::Update).await?;
+        optimizer.evaluation.evaluate = optimizer.plan_arenas(arenas, Pass::Evaluate).await?;
+        optimizer.evaluation.train = optimizer.plan_arenas(arenas, Pass::Train).await?;
         optimizer.params = optimizer.arena_ranges(&params);
         optimizer.grads = Some(optimizer.arena_ranges(&grads));
         optimizer.grad_arena = Some(grads);
@@ -190,8 +192,11 @@ impl Optimizer {
         let mut dispatches = Vec::new();
         if let Some(grads) = &grads {
             ranges::check_grads(&self.layout, &params, grads)?;
-            dispatches = self.plan_ranges(&params, grads).await?;
+            dispatches = self.plan_ranges(&params, grads, Pass::Update).await?;
         }
+        // These look at no gradient, so the parameters stand in for them.
+        self.evaluation.evaluate = self.plan_ranges(&params, &params, Pass::Evaluate).await?;
+        self.evaluation.train = self.plan_ranges(&params, &params, Pass::Train).await?;
         self.params = params;
         self.grads = grads;
         self.grad_arena = None;
@@ -253,7 +258,10 @@ impl Optimizer {
             None => {
                 ranges::check_grads(&self.layout, &self.params, grads)?;
                 let params = self.params.clone();
-                (grads.to_vec(), self.plan_ranges(&params, grads).await?)
+                (
+                    grads.to_vec(),
+                    self.plan_ranges(&params, grads, Pass::Update).await?,
+                )
             }
         };
         if self.passed.len() == PASSED_KEPT {
@@ -285,10 +293,53 @@ impl Optimizer {
         Ok(())
     }
 
+    /// Records the change from the parameters to train with to those to evaluate with, where a rule
+    /// tells the two apart ([`Rule::evaluates_elsewhere`](crate::Rule::evaluates_elsewhere)): before
+    /// evaluating, and at the end of training.
+    ///
+    /// ```
+    /// # use wgpu_optim::{Gpu, GpuOptions, Layout, Optimizer, Options, rules::ScheduleFreeSgd};
+    /// # let Gpu { device, queue, .. } = Gpu::open_blocking(&GpuOptions::default())?;
+    /// # let mut layout = Layout::new();
+    /// # let group = layout.group(ScheduleFreeSgd::default())?;
+    /// # layout.tensor(group, "weight", &[2, 2])?;
+    /// # let mut optimizer = Optimizer::new(&device, &layout, Options::default())?;
+    /// # let mut encoder = device.create_command_encoder(&Default::default());
+    /// optimizer.step(&mut encoder)?;
+    /// optimizer.evaluate(&mut encoder);
+    /// // … your forward pass over the test data …
+    /// optimizer.train(&mut encoder);
+    /// optimizer.step(&mut encoder)?;
+    /// # Ok::<(), wgpu_optim::Error>(())
+    /// ```
+    pub fn evaluate(&mut self, encoder: &mut wgpu::CommandEncoder) {
+        if !std::mem::replace(&mut self.evaluation.is_on, true) {
+            self.switch(encoder, &self.evaluation.evaluate);
+        }
+    }
+
+    /// Records the change back to the parameters to train with.
+    pub fn train(&mut self, encoder: &mut wgpu::CommandEncoder) {
+        if std::mem::take(&mut self.evaluation.is_on) {
+            self.switch(encoder, &self.evaluation.train);
+        }
+    }
+
+    fn switch(&self, encoder: &mut wgpu::CommandEncoder, dispatches: &[Vec<Dispatch>]) {
+        let mut pass = compute_pass(encoder, "optimizer evaluation");
+        for (group, dispatches) in self.groups.iter().zip(dispatches) {
+            // Before its first step a group has no other parameters yet.
+            if group.progress.step_count() > 0 {
+                dispatches
+                    .iter()
+                    .for_each(|dispatch| dispatch.record(&mut pass));
+            }
+        }
+    }
+
     /// The learning rate of `group`'s next step.
     pub fn lr(&self, group: Group) -> Result<f64, Error> {
-        self.layout.check_group(group)?;
-        Ok(self.groups[group.0].lr)
+        Ok(self.progress(group)?.lr())
     }
 
     /// Sets the learning rate of `group` from the next recorded step on.
@@ -296,23 +347,44 @@ impl Optimizer {
     /// # Errors
     /// [`Error::Hyperparameter`] unless `lr` is finite and not negative.
     pub fn set_lr(&mut self, group: Group, lr: f64) -> Result<(), Error> {
-        check_lr(self.layout.rule(group)?, lr)?;
-        self.groups[group.0].lr = lr;
-        Ok(())
+        let (progress, rule) = self.progress_mut(group)?;
+        progress.set_lr(rule, lr)
     }
 
     /// Leaves `group` out of the steps to come, or takes it in again. A frozen group's parameters,
     /// state and step count stay as they are.
     pub fn set_frozen(&mut self, group: Group, frozen: bool) -> Result<(), Error> {
-        self.layout.check_group(group)?;
-        self.groups[group.0].frozen = frozen;
+        self.progress_mut(group)?.0.frozen = frozen;
+        Ok(())
+    }
+
+    /// Says that the inputs of `group`'s rule, such as a curvature, were filled anew for its next
+    /// recorded step: by your shader in the range that [`state`](Self::state) gives, or by
+    /// [`write_state`](Self::write_state).
+    ///
+    /// ```
+    /// # use wgpu_optim::{Gpu, GpuOptions, Layout, Optimizer, Options, rules::Sophia};
+    /// # let Gpu { device, queue, .. } = Gpu::open_blocking(&GpuOptions::default())?;
+    /// # let mut layout = Layout::new();
+    /// let group = layout.group(Sophia::default())?;
+    /// let weight = layout.tensor(group, "weight", &[2, 2])?;
+    /// # let mut optimizer = Optimizer::new(&device, &layout, Options::default())?;
+    /// # let mut encoder = device.create_command_encoder(&Default::default());
+    /// // Every tenth step or so:
+    /// let estimate = optimizer.state(weight, "hessian_estimate")?; // for your own bind group
+    /// // … your shader fills it …
+    /// optimizer.refresh(group)?;
+    /// optimizer.step(&mut encoder)?;
+    /// # Ok::<(), wgpu_optim::Error>(())
+    /// ```
+    pub fn refresh(&mut self, group: Group) -> Result<(), Error> {
+        self.progress_mut(group)?.0.refreshed = true;
         Ok(())
     }
 
     /// Steps recorded for `group`.
     pub fn step_count(&self, group: Group) -> Result<u64, Error> {
-        self.layout.check_group(group)?;
-        Ok(self.groups[group.0].n)
+        Ok(self.progress(group)?.step_count())
     }
 
     /// Continues at another step count, as after loading a checkpoint.
@@ -320,10 +392,34 @@ impl Optimizer {
     /// # Errors
     /// [`Error::StepCount`] beyond 2⁵².
     pub fn set_step_count(&mut self, group: Group, count: u64) -> Result<(), Error> {
+        self.progress_mut(group)?.0.set_step_count(count)
+    }
+
+    /// A number that `group`'s rule keeps one of, such as `"weight_sum"`, after the steps recorded.
+    ///
+    /// # Errors
+    /// [`Error::UnknownState`] names those there are.
+    pub fn group_state(&self, group: Group, slot: &str) -> Result<f64, Error> {
+        self.progress(group)?.state(self.layout.rule(group)?, slot)
+    }
+
+    /// Sets a number that `group`'s rule keeps one of, as after loading a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::UnknownState`]; [`Error::Hyperparameter`] unless `value` is finite.
+    pub fn set_group_state(&mut self, group: Group, slot: &str, value: f64) -> Result<(), Error> {
+        let (progress, rule) = self.progress_mut(group)?;
+        progress.set_state(rule, slot, value)
+    }
+
+    fn progress(&self, group: Group) -> Result<&Progress, Error> {
         self.layout.check_group(group)?;
-        check_step_count(count)?;
-        self.groups[group.0].n = count;
-        Ok(())
+        Ok(&self.groups[group.0].progress)
+    }
+
+    fn progress_mut(&mut self, group: Group) -> Result<(&mut Progress, &dyn Rule), Error> {
+        let rule = self.layout.rule(group)?;
+        Ok((&mut self.groups[group.0].progress, rule))
     }
 
     /// All but parameters, gradients and the dispatches over them.
@@ -358,6 +454,7 @@ impl Optimizer {
             grad_arena: None,
             dispatches: Vec::new(),
             passed: Vec::new(),
+            evaluation: Evaluation::default(),
         })
     }
 
@@ -372,14 +469,45 @@ impl Optimizer {
             .collect()
     }
 
-    /// The dispatches over a caller's ranges, by group.
+    /// The dispatches of `pass` over arenas of parameters and gradients, by group.
+    async fn plan_arenas(
+        &mut self,
+        arenas: [&wgpu::Buffer; 2],
+        pass: Pass,
+    ) -> Result<Vec<Vec<Dispatch>>, Error> {
+        let mut dispatches = Vec::new();
+        for group in self.layout.groups() {
+            if !self.has(group, pass) {
+                dispatches.push(Vec::new());
+                continue;
+            }
+            let elements = &self.arena.groups[group.0];
+            let of_group = over_arena(
+                &self.device,
+                &mut self.pipelines,
+                &self.limits,
+                self.groups[group.0].bindings(&self.layout, group, &self.begin_step, pass),
+                arenas,
+                elements.start as u64..elements.end as u64,
+            );
+            dispatches.push(of_group.await?);
+        }
+        Ok(dispatches)
+    }
+
+    /// The dispatches of `pass` over a caller's ranges, by group.
     async fn plan_ranges(
         &mut self,
         params: &[BufferRange],
         grads: &[BufferRange],
+        pass: Pass,
     ) -> Result<Vec<Vec<Dispatch>>, Error> {
         let mut dispatches = Vec::new();
         for group in self.layout.groups() {
+            if !self.has(group, pass) {
+                dispatches.push(Vec::new());
+                continue;
+            }
             let start = self.arena.groups[group.0].start;
             let members = self.layout.tensors.iter().zip(&self.arena.tensors);
             let tensors: Vec<_> = members
@@ -391,7 +519,7 @@ impl Optimizer {
                 &self.device,
                 &mut self.pipelines,
                 &self.limits,
-                self.groups[group.0].bindings(&self.layout, group, &self.begin_step),
+                self.groups[group.0].bindings(&self.layout, group, &self.begin_step, pass),
                 tensors,
             );
             dispatches.push(of_group.await?);
@@ -399,22 +527,30 @@ impl Optimizer {
         Ok(dispatches)
     }
 
+    /// Whether the rule of `group` has that pass.
+    fn has(&self, group: Group, pass: Pass) -> bool {
+        pass == Pass::Update || self.layout.groups[group.0].evaluates_elsewhere()
+    }
+
     /// Counts a step of every group that takes part and brings its numbers to the device.
     fn begin_step(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
-        let rules = self.layout.groups.iter();
-        let rows: Vec<_> = rules
-            .zip(&self.groups)
-            .map(|(rule, group)| {
-                if group.frozen {
-                    Recorded::default()
-                } else {
-                    Recorded::new(&**rule, group.lr, group.n + 1)
-                }
-            })
-            .collect();
+        if self.evaluation.is_on {
+            return Err(Error::Evaluating);
+        }
+        let mut rows = Vec::new();
+        let mut advanced = Vec::new();
+        for (rule, group) in self.layout.groups.iter().zip(&self.groups) {
+            let mut progress = group.progress.clone();
+            rows.push(if progress.frozen {
+                Recorded::default()
+            } else {
+                progress.advance(&**rule).into()
+            });
+            advanced.push(progress);
+        }
         self.begin_step.upload(&self.device, encoder, &rows)?;
-        for group in self.groups.iter_mut().filter(|group| !group.frozen) {
-            group.n += 1;
+        for (group, advanced) in self.groups.iter_mut().zip(advanced) {
+            group.progress = advanced;
         }
         Ok(())
     }
@@ -427,16 +563,20 @@ fn record(
     groups: &[GroupState],
     dispatches: &[Vec<Dispatch>],
 ) {
-    let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-        label: Some("optimizer step"),
-        timestamp_writes: None,
-    });
+    let mut pass = compute_pass(encoder, "optimizer step");
     begin_step.dispatch(&mut pass);
     for (group, dispatches) in groups.iter().zip(dispatches) {
-        if !group.frozen {
+        if !group.progress.frozen {
             for dispatch in dispatches {
                 dispatch.record(&mut pass);
             }
         }
     }
+}
+
+fn compute_pass<'e>(encoder: &'e mut wgpu::CommandEncoder, label: &str) -> wgpu::ComputePass<'e> {
+    encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+        label: Some(label),
+        timestamp_writes: None,
+    })
 }

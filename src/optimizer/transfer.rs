@@ -38,10 +38,9 @@ impl Optimizer {
             element_count,
             ..
         } = self.layout.entry(tensor)?;
-        let position = self.layout.slot_position(group, slot)?;
+        let (slots, position) = self.layout.element_slot(group, slot)?;
         // Slots that are not in use have no buffer.
-        let before = self.layout.groups[group.0].slots();
-        let used = before[..position].iter().filter(|slot| slot.used).count();
+        let used = slots[..position].iter().filter(|slot| slot.used).count();
         let start = self.arena.tensors[tensor.0] - self.arena.groups[group.0].start;
         Ok(BufferRange {
             buffer: self.groups[group.0].state[used].clone(),

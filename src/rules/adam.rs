@@ -23,6 +23,9 @@ pub struct Adam {
     pub eps: f64,
     /// `√(v̂ + eps)` in place of `√v̂ + eps`.
     pub eps_inside_root: bool,
+    /// `lr·m̂·√(1−β2ᵗ)/(√v + eps)` in place of `lr·m̂/(√v̂ + eps)`, as in Keras; no matter where eps is
+    /// inside the root or v stays uncorrected.
+    pub eps_before_correction: bool,
     /// Whether the second moment may fall.
     pub amsgrad: Amsgrad,
     /// Dozat's simple form (`optax.nadam`): `m̂ = β1·m/(1−β1ᵗ⁺¹) + (1−β1)·g/(1−β1ᵗ)`.
@@ -64,27 +67,37 @@ impl Choice for Amsgrad {
     }
 }
 
-impl Amsgrad {
-    /// What v is multiplied by before and after the maximum.
-    pub(super) fn corrections(self, beta2: f64, t: u64) -> (f64, f64) {
-        let correction = 1.0 / bias_correction(beta2, t);
-        match self {
-            Self::Off | Self::MaxCorrected => (correction, 1.0),
-            Self::MaxRaw => (1.0, correction),
-            Self::MaxUncorrected => (1.0, 1.0),
-        }
-    }
+/// What Adam and AdamW correct their moments by.
+pub(super) struct Correction {
+    pub beta1: f64,
+    pub beta2: f64,
+    pub amsgrad: Amsgrad,
+    pub nesterov: bool,
+    /// Whether eps is added to the root of the uncorrected moment.
+    pub eps_before: bool,
 }
 
-/// What m and g are multiplied by in m̂.
-pub(super) fn look_ahead(nesterov: bool, beta1: f64, t: u64) -> (f64, f64) {
-    if nesterov {
-        (
-            beta1 / bias_correction(beta1, t.saturating_add(1)),
-            (1.0 - beta1) / bias_correction(beta1, t),
-        )
-    } else {
-        (1.0 / bias_correction(beta1, t), 0.0)
+impl Correction {
+    /// The weights of m and of g in m̂, and what v is multiplied by before and after the maximum.
+    pub fn at(&self, t: u64) -> [f64; 4] {
+        let c1 = bias_correction(self.beta1, t);
+        let c2 = bias_correction(self.beta2, t);
+        let [of_m, of_g] = if self.nesterov {
+            let next_c1 = bias_correction(self.beta1, t.saturating_add(1));
+            [self.beta1 / next_c1, (1.0 - self.beta1) / c1]
+        } else {
+            [1.0 / c1, 0.0]
+        };
+        // m̂/(√(v/c2) + eps/√c2) is √c2·m̂/(√v + eps).
+        let scale = if self.eps_before { c2.sqrt() } else { 1.0 };
+        let [before, after] = match (self.amsgrad, self.eps_before) {
+            (Amsgrad::MaxUncorrected, _) => return [of_m, of_g, 1.0, 1.0],
+            (Amsgrad::Off | Amsgrad::MaxRaw, false) => [1.0, 1.0 / c2],
+            (Amsgrad::Off | Amsgrad::MaxRaw, true) => [1.0, 1.0],
+            (Amsgrad::MaxCorrected, false) => [1.0 / c2, 1.0],
+            (Amsgrad::MaxCorrected, true) => [1.0 / c2, c2],
+        };
+        [scale * of_m, scale * of_g, before, after]
     }
 }
 
@@ -96,6 +109,7 @@ impl Default for Adam {
             beta2: 0.999,
             eps: 1e-8,
             eps_inside_root: false,
+            eps_before_correction: false,
             amsgrad: Amsgrad::Off,
             nesterov: false,
             weight_decay: 0.0,
@@ -130,6 +144,7 @@ impl Rule for Adam {
             Hyperparameter::below_one("beta2", &mut self.beta2),
             Hyperparameter::eps("eps", &mut self.eps),
             Hyperparameter::flag("eps_inside_root", &mut self.eps_inside_root),
+            Hyperparameter::flag("eps_before_correction", &mut self.eps_before_correction),
             Hyperparameter::choice("amsgrad", &mut self.amsgrad),
             Hyperparameter::flag("nesterov", &mut self.nesterov),
             Hyperparameter::non_negative("weight_decay", &mut self.weight_decay),
@@ -163,9 +178,14 @@ impl Rule for Adam {
 
     /// The weights of m and of g in m̂, the correction of v before and after the maximum.
     fn at(&self, t: u64) -> [f64; 4] {
-        let (of_m, of_g) = look_ahead(self.nesterov, self.beta1, t);
-        let (before, after) = self.amsgrad.corrections(self.beta2, t);
-        [of_m, of_g, before, after]
+        let correction = Correction {
+            beta1: self.beta1,
+            beta2: self.beta2,
+            amsgrad: self.amsgrad,
+            nesterov: self.nesterov,
+            eps_before: self.eps_before_correction && !self.eps_inside_root,
+        };
+        correction.at(t)
     }
 
     fn wgsl(&self) -> &str {

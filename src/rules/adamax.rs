@@ -2,7 +2,7 @@ use crate::{
     Rule, Slot,
     cpu::{Block, Real, Step, Twin},
     hyperparameter::Hyperparameter,
-    rules::bias_correction,
+    rules::{bias_correction, eps_terms},
 };
 
 /// Adamax: Adam over the largest recent gradient in place of the root of the mean square.
@@ -20,6 +20,9 @@ pub struct Adamax {
     pub beta2: f64,
     /// Keeps the division from blowing up; at least 1.18e-38.
     pub eps: f64,
+    /// Whether eps is added to `|g|` and so kept in u, as in PyTorch; else to u where it divides, as
+    /// in Keras.
+    pub eps_in_state: bool,
     /// L2: added to the gradient.
     pub weight_decay: f64,
     /// Climb in place of descending.
@@ -33,6 +36,7 @@ impl Default for Adamax {
             beta1: 0.9,
             beta2: 0.999,
             eps: 1e-8,
+            eps_in_state: true,
             weight_decay: 0.0,
             maximize: false,
         }
@@ -41,12 +45,14 @@ impl Default for Adamax {
 
 impl Adamax {
     /// `Hyper` in shaders/rules/adamax.wgsl.
-    fn hyper(&self) -> [f64; 4] {
+    fn hyper(&self) -> [f64; 5] {
+        let (eps_in_state, eps) = eps_terms(self.eps, self.eps_in_state);
         [
             self.weight_decay,
             1.0 - self.beta1,
             1.0 - self.beta2,
-            self.eps,
+            eps_in_state,
+            eps,
         ]
     }
 }
@@ -62,6 +68,7 @@ impl Rule for Adamax {
             Hyperparameter::below_one("beta1", &mut self.beta1),
             Hyperparameter::below_one("beta2", &mut self.beta2),
             Hyperparameter::eps("eps", &mut self.eps),
+            Hyperparameter::flag("eps_in_state", &mut self.eps_in_state),
             Hyperparameter::non_negative("weight_decay", &mut self.weight_decay),
             Hyperparameter::flag("maximize", &mut self.maximize),
         ]
@@ -95,13 +102,19 @@ impl Rule for Adamax {
 
 impl<T: Real> Twin<T> for Adamax {
     fn update(&self, block: Block<'_, T>, now: Step<T>) {
-        let [weight_decay, one_minus_beta1, one_minus_beta2, eps] = self.hyper().map(T::from_f64);
+        let [
+            weight_decay,
+            one_minus_beta1,
+            one_minus_beta2,
+            eps_in_state,
+            eps,
+        ] = self.hyper().map(T::from_f64);
         block.each(move |p, grad, [exp_avg, exp_inf]| {
             let g = grad + weight_decay * p;
             *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
-            *exp_inf = (*exp_inf - one_minus_beta2 * *exp_inf).max(g.abs() + eps);
+            *exp_inf = (*exp_inf - one_minus_beta2 * *exp_inf).max(g.abs() + eps_in_state);
             let m_hat = now.at[0] * *exp_avg;
-            p - now.lr * m_hat / *exp_inf
+            p - now.lr * m_hat / (*exp_inf + eps)
         });
     }
 }

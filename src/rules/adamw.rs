@@ -3,7 +3,7 @@ use crate::{
     cpu::{Block, Real, Step, Twin},
     hyperparameter::Hyperparameter,
     rules::{
-        adam::{Amsgrad, look_ahead},
+        adam::{Amsgrad, Correction},
         eps_terms,
     },
 };
@@ -26,6 +26,9 @@ pub struct AdamW {
     pub eps: f64,
     /// `√(v̂ + eps)` in place of `√v̂ + eps`.
     pub eps_inside_root: bool,
+    /// `lr·m̂·√(1−β2ᵗ)/(√v + eps)` in place of `lr·m̂/(√v̂ + eps)`, as in Keras; no matter where eps is
+    /// inside the root or v stays uncorrected.
+    pub eps_before_correction: bool,
     /// Whether the second moment may fall.
     pub amsgrad: Amsgrad,
     /// Dozat's simple form (`optax.nadamw`), as in [`Adam`](crate::rules::Adam).
@@ -44,6 +47,7 @@ impl Default for AdamW {
             beta2: 0.999,
             eps: 1e-8,
             eps_inside_root: false,
+            eps_before_correction: false,
             amsgrad: Amsgrad::Off,
             nesterov: false,
             weight_decay: 1e-2,
@@ -72,6 +76,7 @@ impl Rule for AdamW {
             Hyperparameter::below_one("beta2", &mut self.beta2),
             Hyperparameter::eps("eps", &mut self.eps),
             Hyperparameter::flag("eps_inside_root", &mut self.eps_inside_root),
+            Hyperparameter::flag("eps_before_correction", &mut self.eps_before_correction),
             Hyperparameter::choice("amsgrad", &mut self.amsgrad),
             Hyperparameter::flag("nesterov", &mut self.nesterov),
             Hyperparameter::non_negative("weight_decay", &mut self.weight_decay),
@@ -109,9 +114,14 @@ impl Rule for AdamW {
 
     /// The weights of m and of g in m̂, the correction of v before and after the maximum.
     fn at(&self, t: u64) -> [f64; 4] {
-        let (of_m, of_g) = look_ahead(self.nesterov, self.beta1, t);
-        let (before, after) = self.amsgrad.corrections(self.beta2, t);
-        [of_m, of_g, before, after]
+        let correction = Correction {
+            beta1: self.beta1,
+            beta2: self.beta2,
+            amsgrad: self.amsgrad,
+            nesterov: self.nesterov,
+            eps_before: self.eps_before_correction && !self.eps_inside_root,
+        };
+        correction.at(t)
     }
 
     fn wgsl(&self) -> &str {

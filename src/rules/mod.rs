@@ -3,6 +3,8 @@
 //! Defaults are PyTorch's where PyTorch has the rule. Every rule has a `maximize` flag. Where
 //! sources disagree about a formula, the variant is a field.
 
+mod schedule_free;
+
 pub use adam::Amsgrad;
 pub use sgd::MomentumForm;
 
@@ -44,6 +46,11 @@ registry! {
     adan::Adan,
     adopt::Adopt,
     ademamix::AdEmaMix,
+    asgd::Asgd,
+    schedulefree_adamw::ScheduleFreeAdamW,
+    schedulefree_sgd::ScheduleFreeSgd,
+    sophia::Sophia,
+    newton::Newton,
 }
 
 /// The names that [`by_name`] knows.
@@ -88,10 +95,10 @@ fn decay_terms(weight_decay: f64, decoupled: bool) -> (f64, f64) {
     }
 }
 
-/// What is added to a second moment before and after its root is taken. One of the two is zero,
-/// so that the maths needs no branch.
-fn eps_terms(eps: f64, inside_root: bool) -> (f64, f64) {
-    if inside_root { (eps, 0.0) } else { (0.0, eps) }
+/// What is added to a moment inside (its root, or what is kept of it) and outside. One of the two is
+/// zero, so that the maths needs no branch.
+fn eps_terms(eps: f64, inside: bool) -> (f64, f64) {
+    if inside { (eps, 0.0) } else { (0.0, eps) }
 }
 
 #[cfg(test)]

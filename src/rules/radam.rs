@@ -25,6 +25,9 @@ pub struct RAdam {
     pub eps: f64,
     /// `rt/√(v̂ + eps)` in place of `rt·√(1−β2ᵗ)/(√v + eps)`.
     pub eps_inside_root: bool,
+    /// `rt·√(1−β2ᵗ)/(√v + eps)` as in PyTorch; without it `rt/(√v̂ + eps)` as in optax. No matter
+    /// where eps is inside the root.
+    pub eps_before_correction: bool,
     /// 5 in PyTorch, 4 in the paper; at least 4, below which rt has no real value.
     pub rho_threshold: f64,
     /// L2, or decoupled with the flag below.
@@ -43,6 +46,7 @@ impl Default for RAdam {
             beta2: 0.999,
             eps: 1e-8,
             eps_inside_root: false,
+            eps_before_correction: true,
             rho_threshold: 5.0,
             weight_decay: 0.0,
             decoupled_weight_decay: false,
@@ -88,6 +92,7 @@ impl Rule for RAdam {
             Hyperparameter::below_one("beta2", &mut self.beta2),
             Hyperparameter::eps("eps", &mut self.eps),
             Hyperparameter::flag("eps_inside_root", &mut self.eps_inside_root),
+            Hyperparameter::flag("eps_before_correction", &mut self.eps_before_correction),
             Hyperparameter::number(
                 "rho_threshold",
                 &mut self.rho_threshold,
@@ -125,8 +130,10 @@ impl Rule for RAdam {
         let correction = bias_correction(self.beta2, t);
         match self.rectification(t) {
             None => [of_m, 1.0, 0.0, 1.0],
-            Some(r) if self.eps_inside_root => [of_m, 1.0 / correction, r, 0.0],
-            Some(r) => [of_m, 1.0, r * correction.sqrt(), 0.0],
+            Some(r) if self.eps_before_correction && !self.eps_inside_root => {
+                [of_m, 1.0, r * correction.sqrt(), 0.0]
+            }
+            Some(r) => [of_m, 1.0 / correction, r, 0.0],
         }
     }
 

@@ -75,6 +75,7 @@ struct Step {
     grad_scale: f32,    // what gradients are multiplied by; negative to maximize
     t: u32,             // steps performed, this one included
     at: vec4<f32>,      // the rule's coefficients at this step count, from f64
+    refreshed: f32,     // 1 if the caller filled the rule's inputs anew for this step, else 0
 }
 
 // An arena: parameters, gradients and state share one indexing, padded to whole workgroups.

@@ -4,6 +4,7 @@ struct Hyper {
     weight_decay: f32,
     one_minus_beta1: f32,
     one_minus_beta2: f32,
+    eps_in_state: f32,
     eps: f32,
 }
 
@@ -15,9 +16,9 @@ struct State {
 fn update(p: vec4<f32>, grad: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     let g = grad + h.weight_decay * p;
     (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
-    (*s).exp_inf = max((*s).exp_inf - h.one_minus_beta2 * (*s).exp_inf, abs(g) + h.eps);
+    (*s).exp_inf = max((*s).exp_inf - h.one_minus_beta2 * (*s).exp_inf, abs(g) + h.eps_in_state);
     let m_hat = now.at.x * (*s).exp_avg;
-    return p - now.lr * m_hat / (*s).exp_inf;
+    return p - now.lr * m_hat / ((*s).exp_inf + h.eps);
 }
 
 // The variant.
@@ -63,6 +64,7 @@ struct Step {
     grad_scale: f32,    // what gradients are multiplied by; negative to maximize
     t: u32,             // steps performed, this one included
     at: vec4<f32>,      // the rule's coefficients at this step count, from f64
+    refreshed: f32,     // 1 if the caller filled the rule's inputs anew for this step, else 0
 }
 
 // An arena: parameters, gradients and state share one indexing, padded to whole workgroups.

@@ -72,6 +72,7 @@ struct Step {
     grad_scale: f32,    // what gradients are multiplied by; negative to maximize
     t: u32,             // steps performed, this one included
     at: vec4<f32>,      // the rule's coefficients at this step count, from f64
+    refreshed: f32,     // 1 if the caller filled the rule's inputs anew for this step, else 0
 }
 
 // A caller's ranges: a table says for each workgroup where its up to 1024 elements lie.

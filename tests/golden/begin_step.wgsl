@@ -10,12 +10,13 @@ struct Recorded {
     decay: f32,
     grad_scale: f32,
     n: u32,             // steps recorded so far, this one included; 0: the group rests
+    refreshed: f32,
 }
 
 // One uniform binding each, at the 256-byte offsets that every device allows.
 struct StepSlot {
     step: Step,
-    padding: array<vec4<f32>, 14>,
+    padding: array<vec4<f32>, 13>,
 }
 
 const RING: u32 = 256u;
@@ -35,7 +36,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         let t = row.n - skipped[group];
         ring[group * RING + row.n % RING] = row.at;
         let at = ring[group * RING + t % RING];
-        steps[group].step = Step(row.lr, row.decay, row.grad_scale, t, at);
+        steps[group].step = Step(row.lr, row.decay, row.grad_scale, t, at, row.refreshed);
     }
 }
 
@@ -47,4 +48,5 @@ struct Step {
     grad_scale: f32,    // what gradients are multiplied by; negative to maximize
     t: u32,             // steps performed, this one included
     at: vec4<f32>,      // the rule's coefficients at this step count, from f64
+    refreshed: f32,     // 1 if the caller filled the rule's inputs anew for this step, else 0
 }

@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use wgpu_optim::{
-    BufferRange, Buffers, Gpu, GpuOptions, Group, Layout, Optimizer, Options, Rule, Tensor, cpu,
-    hyperparameter::Field, rules, wgpu,
+    BufferRange, Buffers, Extent, Gpu, GpuOptions, Group, Layout, Optimizer, Options, Rule, Tensor,
+    cpu, hyperparameter::Field, rules, wgpu,
 };
 
 /// One device per test program. There must be one: a test without it fails.
@@ -163,7 +163,13 @@ pub struct Problem {
     pub params: Vec<Vec<f32>>,
     /// `grads[step][tensor]`
     pub grads: Vec<Vec<Vec<f32>>>,
+    /// `inputs[step][tensor]`, for rules that take more than the gradient; none where they keep
+    /// what they were given last.
+    pub inputs: Vec<Option<Vec<Vec<f32>>>>,
 }
+
+/// How often inputs are filled anew.
+const REFRESH_PERIOD: usize = 3;
 
 impl Problem {
     /// Random numbers for `layout` over `steps` steps.
@@ -177,11 +183,30 @@ impl Problem {
         let grads = (0..steps)
             .map(|_| counts.iter().map(|&n| random_grads(&mut rng, n)).collect())
             .collect();
+        let inputs = (0..steps).map(|step| {
+            let is_refreshed = step.is_multiple_of(REFRESH_PERIOD);
+            let mut of = |count: &usize| random_params(&mut rng, *count);
+            is_refreshed.then(|| counts.iter().map(&mut of).collect())
+        });
+        let inputs = inputs.collect();
         Self {
             layout,
             params,
             grads,
+            inputs,
         }
+    }
+
+    /// The inputs to be filled before a step: tensor, slot, values.
+    fn inputs_of(&self, step: usize) -> impl Iterator<Item = (Tensor, &'static str, &[f32])> {
+        let refreshed = self.inputs[step].iter();
+        let tensors = refreshed.flat_map(|inputs| self.layout.tensors().zip(inputs));
+        tensors.flat_map(|(tensor, values)| {
+            let group = self.layout.group_of(tensor).unwrap();
+            let slots = self.layout.rule(group).unwrap().slots();
+            let inputs = slots.into_iter().filter(|slot| slot.input);
+            inputs.map(move |slot| (tensor, slot.name, &values[..]))
+        })
     }
 
     /// One group of `rule` with a tensor of each size.
@@ -211,33 +236,52 @@ impl Problem {
         for (tensor, values) in self.layout.tensors().zip(&self.params) {
             widen(values, optimizer.param_mut(tensor).unwrap());
         }
-        for grads in &self.grads {
+        for (step, grads) in self.grads.iter().enumerate() {
             for (tensor, values) in self.layout.tensors().zip(grads) {
                 widen(values, optimizer.grad_mut(tensor).unwrap());
             }
-            optimizer.step();
+            for (tensor, slot, values) in self.inputs_of(step) {
+                widen(values, optimizer.state_mut(tensor, slot).unwrap());
+                let group = self.layout.group_of(tensor).unwrap();
+                optimizer.refresh(group).unwrap();
+            }
+            optimizer.step().unwrap();
         }
         optimizer
     }
 
+    /// Writes what `step` takes: gradients, and inputs where they are due.
+    pub fn write_step(&self, optimizer: &mut Optimizer, step: usize) {
+        let queue = &gpu().queue;
+        for (tensor, values) in self.layout.tensors().zip(&self.grads[step]) {
+            optimizer.write_grad(queue, tensor, values).unwrap();
+        }
+        for (tensor, slot, values) in self.inputs_of(step) {
+            optimizer.write_state(queue, tensor, slot, values).unwrap();
+            let group = self.layout.group_of(tensor).unwrap();
+            optimizer.refresh(group).unwrap();
+        }
+    }
+
+    pub fn write_params(&self, optimizer: &Optimizer) {
+        for (tensor, values) in self.layout.tensors().zip(&self.params) {
+            optimizer.write_param(&gpu().queue, tensor, values).unwrap();
+        }
+    }
+
+    pub fn read_params(&self, optimizer: &Optimizer) -> Vec<Vec<f32>> {
+        let read = |tensor| optimizer.read_param_blocking(&gpu().queue, tensor).unwrap();
+        self.layout.tensors().map(read).collect()
+    }
+
     /// Parameters after all steps on the GPU, in `optimizer`'s buffers.
     pub fn run(&self, optimizer: &mut Optimizer) -> Vec<Vec<f32>> {
-        let Gpu { device, queue, .. } = gpu();
-        for (tensor, values) in self.layout.tensors().zip(&self.params) {
-            optimizer.write_param(queue, tensor, values).unwrap();
+        self.write_params(optimizer);
+        for step in 0..self.grads.len() {
+            self.write_step(optimizer, step);
+            submit(|encoder| optimizer.step(encoder).unwrap());
         }
-        for grads in &self.grads {
-            for (tensor, values) in self.layout.tensors().zip(grads) {
-                optimizer.write_grad(queue, tensor, values).unwrap();
-            }
-            let mut encoder = device.create_command_encoder(&Default::default());
-            optimizer.step(&mut encoder).unwrap();
-            queue.submit([encoder.finish()]);
-        }
-        self.layout
-            .tensors()
-            .map(|tensor| optimizer.read_param_blocking(queue, tensor).unwrap())
-            .collect()
+        self.read_params(optimizer)
     }
 
     pub fn in_arena(&self, options: Options) -> Optimizer {
@@ -268,6 +312,23 @@ impl Problem {
         };
         self.layout.tensors().map(next).collect()
     }
+}
+
+/// Submits what `record` records.
+pub fn submit(record: impl FnOnce(&mut wgpu::CommandEncoder)) {
+    let Gpu { device, queue, .. } = gpu();
+    let mut encoder = device.create_command_encoder(&Default::default());
+    record(&mut encoder);
+    queue.submit([encoder.finish()]);
+}
+
+/// The names of what `rule` keeps per element.
+pub fn element_slots(rule: &dyn Rule) -> Vec<&'static str> {
+    let slots = rule.slots().into_iter();
+    slots
+        .filter(|slot| slot.used && slot.extent == Extent::Element)
+        .map(|slot| slot.name)
+        .collect()
 }
 
 /// A buffer such as a caller would own.

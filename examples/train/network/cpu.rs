@@ -144,6 +144,22 @@ impl<T: Scalar> CpuNetwork<T> {
         Ok(tally)
     }
 
+    /// Fills what the rule takes beside the gradient: see curvature.wgsl.
+    fn fill_curvatures(&mut self, rows: usize) -> Result<()> {
+        let rows = T::from_f64(rows as f64);
+        for slot in self.registered.curvatures() {
+            for tensor in self.registered.layout.tensors() {
+                let gradient = self.optimizer.grad(tensor)?.to_vec();
+                let curvature = self.optimizer.state_mut(tensor, slot)?;
+                for (curvature, g) in curvature.iter_mut().zip(gradient) {
+                    *curvature = rows * g * g;
+                }
+            }
+        }
+        self.optimizer.refresh(self.registered.group)?;
+        Ok(())
+    }
+
     /// The rows of batch number `batch` in the epoch's order.
     pub(super) fn batch(&self, batch: usize) -> Rows<T> {
         let first = batch * self.batch_size;
@@ -185,11 +201,12 @@ impl<T: Scalar> Network for CpuNetwork<T> {
     fn step(&mut self, batch: usize, lr: f64) -> Result<()> {
         let batch = self.batch(batch);
         let tally = self.pass(&batch, true)?;
+        self.fill_curvatures(batch.inputs.nrows())?;
         self.tally.loss += tally.loss;
         self.tally.hits += tally.hits;
         self.tally.count += tally.count;
         self.optimizer.set_lr(self.registered.group, lr)?;
-        self.optimizer.step();
+        self.optimizer.step()?;
         Ok(())
     }
 
@@ -202,7 +219,10 @@ impl<T: Scalar> Network for CpuNetwork<T> {
             inputs: self.test.inputs.clone(),
             targets: self.test.targets.clone(),
         };
-        Ok(self.pass(&test, false)?.score())
+        self.optimizer.evaluate();
+        let tally = self.pass(&test, false)?;
+        self.optimizer.train();
+        Ok(tally.score())
     }
 }
 

@@ -247,6 +247,7 @@ impl Network for GpuNetwork<'_> {
     fn step(&mut self, batch: usize, lr: f64) -> Result<()> {
         self.record_gradients(batch);
         self.optimizer.set_lr(self.registered.group, lr)?;
+        self.optimizer.refresh(self.registered.group)?;
         if let Some(encoder) = &mut self.encoder {
             self.optimizer.step(encoder)?;
         }
@@ -258,11 +259,15 @@ impl Network for GpuNetwork<'_> {
     }
 
     fn test_score(&mut self) -> Result<Score> {
+        let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
+        self.optimizer.evaluate(encoder);
         for batch in 0..self.test.batch_count() {
             let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
             record(encoder, &self.test, batch, &self.batches, self.batch_stride);
             self.recorded_batch()?;
         }
+        let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
+        self.optimizer.train(encoder);
         self.score(|network| &network.test)
     }
 }
@@ -326,6 +331,8 @@ struct Kernels {
     score: Kernel,
     /// Absent without hidden layers.
     backward: Option<Kernel>,
+    /// Absent if the optimizer's rule asks for no curvature.
+    curvature: Option<Kernel>,
     weight_gradient: Kernel,
     bias_gradient: Kernel,
     sum: Kernel,
@@ -363,6 +370,13 @@ impl Kernels {
                     "backward",
                     &[matmul, backward, activation],
                     &[Read, Read, Read, Write],
+                )
+            }),
+            curvature: (!registered.curvatures().is_empty()).then(|| {
+                kernel(
+                    "curvature",
+                    &[include_str!("shaders/curvature.wgsl")],
+                    &[Read, Write],
                 )
             }),
             weight_gradient: kernel(
@@ -524,6 +538,7 @@ impl Builder<'_> {
         program.push(self.score(&scores, outputs as u32));
         if backward {
             self.backward(&mut program)?;
+            self.curvature(&mut program)?;
         }
         Ok(Phase {
             count: samples.count,
@@ -659,6 +674,31 @@ impl Builder<'_> {
                 (layer.inputs as u32).div_ceil(MATMUL_TILE),
                 Workgroups::PerRows(MATMUL_TILE),
             ));
+        }
+        Ok(())
+    }
+}
+
+impl Builder<'_> {
+    /// Fills what the rule takes beside the gradient.
+    fn curvature(&self, program: &mut Vec<Dispatch>) -> Result<()> {
+        let Some(kernel) = &self.kernels.curvature else {
+            return Ok(());
+        };
+        for slot in self.registered.curvatures() {
+            for tensor in self.registered.layout.tensors() {
+                let count = self.registered.layout.element_count(tensor)? as u32;
+                program.push(kernel.dispatch(
+                    &self.gpu.device,
+                    [count, 0, 0, 0],
+                    &[
+                        self.optimizer.grad(tensor)?.binding(),
+                        self.optimizer.state(tensor, slot)?.binding(),
+                    ],
+                    count.div_ceil(256).min(1024),
+                    Workgroups::Fixed(1),
+                ));
+            }
         }
         Ok(())
     }

@@ -60,6 +60,16 @@ pub struct Registered {
     pub layers: Vec<Linear>,
 }
 
+impl Registered {
+    /// The inputs of the rule beside the gradient.
+    pub fn curvatures(&self) -> Vec<&'static str> {
+        let rule = self.layout.rule(self.group);
+        let slots = rule.map(|rule| rule.slots()).unwrap_or_default();
+        let inputs = slots.iter().filter(|slot| slot.input && slot.used);
+        inputs.map(|slot| slot.name).collect()
+    }
+}
+
 /// Mean loss over some samples, and the part of them whose largest output is the target's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Score {

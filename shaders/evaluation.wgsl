@@ -1,0 +1,28 @@
+// The entry points of rules whose parameters to evaluate with are others than those to train with.
+// They leave the state and the gradients alone.
+
+@compute @workgroup_size(256)
+fn evaluate(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let place = locate(workgroup, grid, lane);
+    if place.count == 0u {
+        return;
+    }
+    store_param(place, evaluated(load_param(place), load_state(place), hyper));
+}
+
+@compute @workgroup_size(256)
+fn train(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let place = locate(workgroup, grid, lane);
+    if place.count == 0u {
+        return;
+    }
+    store_param(place, trained(load_param(place), load_state(place), hyper));
+}

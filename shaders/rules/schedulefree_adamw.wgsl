@@ -1,0 +1,35 @@
+// Schedule-free AdamW. Defazio et al. 2024, arXiv:2405.15682. Twin: src/rules/schedulefree_adamw.rs
+
+struct Hyper {
+    weight_decay: f32,
+    beta1: f32,
+    one_minus_beta2: f32,
+    eps: f32,
+    to_x: f32,
+    to_y: f32,
+}
+
+struct State {
+    z: vec4<f32>,
+    exp_avg_sq: vec4<f32>,
+}
+
+fn update(y: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
+    let z = select((*s).z, y, now.t == 1u);
+    // at: c, the warm-up of the rate, the correction of v.
+    let c = now.at.x;
+    let l = now.lr * now.at.y;
+    (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);
+    let v_hat = now.at.z * (*s).exp_avg_sq;
+    let d = g / (sqrt(v_hat) + h.eps) + h.weight_decay * y;
+    (*s).z = z - l * d;
+    return y + (c * (z - y) - l * (1.0 - h.beta1 * (1.0 - c)) * d);
+}
+
+fn evaluated(y: vec4<f32>, s: State, h: Hyper) -> vec4<f32> {
+    return y + h.to_x * (s.z - y);
+}
+
+fn trained(x: vec4<f32>, s: State, h: Hyper) -> vec4<f32> {
+    return x + h.to_y * (s.z - x);
+}

@@ -1,0 +1,30 @@
+// Schedule-free SGD. Defazio et al. 2024, arXiv:2405.15682. Twin: src/rules/schedulefree_sgd.rs
+
+struct Hyper {
+    weight_decay: f32,
+    momentum: f32,
+    to_x: f32,
+    to_y: f32,
+}
+
+struct State {
+    z: vec4<f32>,
+}
+
+fn update(y: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
+    let z = select((*s).z, y, now.t == 1u);
+    // at: c, the warm-up of the rate.
+    let c = now.at.x;
+    let l = now.lr * now.at.y;
+    let d = g + h.weight_decay * y;
+    (*s).z = z - l * d;
+    return y + (c * (z - y) - l * (1.0 - h.momentum * (1.0 - c)) * d);
+}
+
+fn evaluated(y: vec4<f32>, s: State, h: Hyper) -> vec4<f32> {
+    return y + h.to_x * (s.z - y);
+}
+
+fn trained(x: vec4<f32>, s: State, h: Hyper) -> vec4<f32> {
+    return x + h.to_y * (s.z - x);
+}

@@ -1,0 +1,80 @@
+//! What the schedule-free rules share: the weights of the average, and the way to it and back.
+
+use crate::{Slot, hyperparameter::Interval};
+
+/// The numbers that make the average.
+pub(super) struct ScheduleFree {
+    /// How far y lies towards x from z.
+    pub beta: f64,
+    pub warmup_steps: f64,
+    pub r: f64,
+    pub weight_lr_power: f64,
+}
+
+impl ScheduleFree {
+    /// At zero y would be z and x could not be had from them.
+    pub const BETA: Interval = Interval::new(1e-3, 1.0, false);
+
+    /// What is kept of the steps so far.
+    pub const HISTORY: [Slot; 2] = [Slot::group("weight_sum"), Slot::group("lr_max")];
+
+    /// This step's share c of the average, and what warm-up makes of its learning rate.
+    pub fn advance(&self, t: u64, lr: f64, history: &mut [f64]) -> [f64; 2] {
+        let t = t as f64;
+        let warm_up = if t < self.warmup_steps {
+            t / self.warmup_steps
+        } else {
+            1.0
+        };
+        let lr_max = history[1].max(lr * warm_up);
+        let weight = t.powf(self.r) * lr_max.powf(self.weight_lr_power);
+        let weight_sum = history[0] + weight;
+        history.copy_from_slice(&[weight_sum, lr_max]);
+        let c = if weight_sum == 0.0 {
+            0.0
+        } else {
+            weight / weight_sum
+        };
+        [c, warm_up]
+    }
+
+    /// How much of the way to z leads from y to x, and from x to y.
+    pub fn towards_z(&self) -> [f64; 2] {
+        [1.0 - 1.0 / self.beta, 1.0 - self.beta]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_one_rate_all_steps_weigh_the_same() {
+        let rule = ScheduleFree {
+            beta: 0.9,
+            warmup_steps: 0.0,
+            r: 0.0,
+            weight_lr_power: 2.0,
+        };
+        let mut history = [0.0; 2];
+        for t in 1..=1000 {
+            let [c, warm_up] = rule.advance(t, 0.3, &mut history);
+            assert!((c - 1.0 / t as f64).abs() < 1e-13 && warm_up == 1.0);
+        }
+        assert_eq!(history[1], 0.3);
+    }
+
+    #[test]
+    fn a_rate_of_zero_weighs_nothing() {
+        let rule = ScheduleFree {
+            beta: 0.9,
+            warmup_steps: 4.0,
+            r: 1.0,
+            weight_lr_power: 2.0,
+        };
+        let mut history = [0.0; 2];
+        assert_eq!(rule.advance(1, 0.0, &mut history), [0.0, 0.25]);
+        assert_eq!(rule.advance(2, 0.5, &mut history), [1.0, 0.5]);
+        assert_eq!(history, [2.0 * 0.25 * 0.25, 0.25]);
+    }
+}

@@ -1,0 +1,115 @@
+use crate::{
+    Rule, Slot,
+    cpu::{Block, Real, Step, Twin},
+    hyperparameter::Hyperparameter,
+};
+
+/// Sophia: momentum over a running curvature, each element of the update clipped to ±1.
+///
+/// Where the caller [refreshed](crate::Optimizer::refresh) the estimate ĥ:
+/// `h ← h + (1−β2)(ĥ − h)`. Always: `m ← m + (1−β1)(g − m)`,
+/// `p ← p − lr·clip(m/max(ρ·h, eps), ±1)`. Neither m nor h is bias-corrected.
+///
+/// The caller fills the input `hessian_estimate` with an estimate of the Hessian's diagonal every
+/// ten steps or so: Hutchinson's `u ⊙ (H·u)`, or Gauss–Newton–Bartlett's `batch·ĝ²` with labels
+/// drawn from the model.
+///
+/// Source: Liu et al. 2023, arXiv:2305.14342.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sophia {
+    /// Learning rate; a group starts with it.
+    pub lr: f64,
+    /// β1 in `[0, 1)`.
+    pub beta1: f64,
+    /// β2 in `[0, 1)`.
+    pub beta2: f64,
+    /// ρ: the larger, the fewer elements are clipped.
+    pub rho: f64,
+    /// Stands in for curvatures below it; at least 1.18e-38.
+    pub eps: f64,
+    /// Decoupled.
+    pub weight_decay: f64,
+    /// Climb in place of descending.
+    pub maximize: bool,
+}
+
+impl Default for Sophia {
+    fn default() -> Self {
+        Self {
+            lr: 1e-4,
+            beta1: 0.965,
+            beta2: 0.99,
+            rho: 0.04,
+            eps: 1e-12,
+            weight_decay: 0.0,
+            maximize: false,
+        }
+    }
+}
+
+impl Sophia {
+    /// `Hyper` in shaders/rules/sophia.wgsl.
+    fn hyper(&self) -> [f64; 4] {
+        [1.0 - self.beta1, 1.0 - self.beta2, self.rho, self.eps]
+    }
+}
+
+impl Rule for Sophia {
+    fn name(&self) -> &str {
+        "sophia"
+    }
+
+    fn hyperparameters(&mut self) -> Vec<Hyperparameter<'_>> {
+        vec![
+            Hyperparameter::non_negative("lr", &mut self.lr),
+            Hyperparameter::below_one("beta1", &mut self.beta1),
+            Hyperparameter::below_one("beta2", &mut self.beta2),
+            Hyperparameter::non_negative("rho", &mut self.rho),
+            Hyperparameter::eps("eps", &mut self.eps),
+            Hyperparameter::non_negative("weight_decay", &mut self.weight_decay),
+            Hyperparameter::flag("maximize", &mut self.maximize),
+        ]
+    }
+
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+
+    fn decoupled_weight_decay(&self) -> f64 {
+        self.weight_decay
+    }
+
+    fn maximize(&self) -> bool {
+        self.maximize
+    }
+
+    fn slots(&self) -> Vec<Slot> {
+        vec![
+            Slot::element("exp_avg"),
+            Slot::element("hessian"),
+            Slot::input("hessian_estimate"),
+        ]
+    }
+
+    fn constants(&self) -> Vec<f64> {
+        self.hyper().to_vec()
+    }
+
+    fn wgsl(&self) -> &str {
+        include_str!("../../shaders/rules/sophia.wgsl")
+    }
+}
+
+impl<T: Real> Twin<T> for Sophia {
+    fn update(&self, block: Block<'_, T>, now: Step<T>) {
+        let [one_minus_beta1, one_minus_beta2, rho, eps] = self.hyper().map(T::from_f64);
+        let one = T::one();
+        block.each(move |p, g, [exp_avg, hessian, hessian_estimate]| {
+            let moves = now.refreshed * one_minus_beta2;
+            *hessian = *hessian + moves * (*hessian_estimate - *hessian);
+            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
+            let u = (*exp_avg / (rho * *hessian).max(eps)).max(-one).min(one);
+            p - (now.decay * p + now.lr * u)
+        });
+    }
+}

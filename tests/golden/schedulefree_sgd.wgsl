@@ -1,0 +1,166 @@
+// Schedule-free SGD. Defazio et al. 2024, arXiv:2405.15682. Twin: src/rules/schedulefree_sgd.rs
+
+struct Hyper {
+    weight_decay: f32,
+    momentum: f32,
+    to_x: f32,
+    to_y: f32,
+}
+
+struct State {
+    z: vec4<f32>,
+}
+
+fn update(y: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
+    let z = select((*s).z, y, now.t == 1u);
+    // at: c, the warm-up of the rate.
+    let c = now.at.x;
+    let l = now.lr * now.at.y;
+    let d = g + h.weight_decay * y;
+    (*s).z = z - l * d;
+    return y + (c * (z - y) - l * (1.0 - h.momentum * (1.0 - c)) * d);
+}
+
+fn evaluated(y: vec4<f32>, s: State, h: Hyper) -> vec4<f32> {
+    return y + h.to_x * (s.z - y);
+}
+
+fn trained(x: vec4<f32>, s: State, h: Hyper) -> vec4<f32> {
+    return x + h.to_y * (s.z - x);
+}
+
+// The variant.
+
+
+// The one entry point of every update: load four elements of everything, update, store.
+// All loads come before the first store, so that they are in flight together.
+
+@group(0) @binding(0) var<uniform> hyper: Hyper;
+@group(0) @binding(1) var<uniform> now: Step;
+
+// Four neighbouring elements: where they begin in each binding, and how many of them exist.
+struct Place {
+    param: u32,
+    grad: u32,
+    state: u32,
+    count: u32,
+}
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let place = locate(workgroup, grid, lane);
+    if place.count == 0u {
+        return;
+    }
+    let p = load_param(place);
+    let g = now.grad_scale * load_grad(place);
+    var state = load_state(place);
+    let updated = update(p, g, &state, hyper, now);
+    store_param(place, updated);
+    store_state(place, state);
+}
+
+// The entry points of rules whose parameters to evaluate with are others than those to train with.
+// They leave the state and the gradients alone.
+
+@compute @workgroup_size(256)
+fn evaluate(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let place = locate(workgroup, grid, lane);
+    if place.count == 0u {
+        return;
+    }
+    store_param(place, evaluated(load_param(place), load_state(place), hyper));
+}
+
+@compute @workgroup_size(256)
+fn train(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let place = locate(workgroup, grid, lane);
+    if place.count == 0u {
+        return;
+    }
+    store_param(place, trained(load_param(place), load_state(place), hyper));
+}
+
+// This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
+// Twins: Step in src/cpu/twin.rs; the layout in src/optimizer/begin_step.rs.
+struct Step {
+    lr: f32,
+    decay: f32,         // lr times the decoupled weight decay, the product taken in f64
+    grad_scale: f32,    // what gradients are multiplied by; negative to maximize
+    t: u32,             // steps performed, this one included
+    at: vec4<f32>,      // the rule's coefficients at this step count, from f64
+    refreshed: f32,     // 1 if the caller filled the rule's inputs anew for this step, else 0
+}
+
+// An arena: parameters, gradients and state share one indexing, padded to whole workgroups.
+
+fn locate(workgroup: vec3<u32>, grid: vec3<u32>, lane: u32) -> Place {
+    let first = (workgroup.x * 256u + lane) * 4u;
+    return Place(first, first, first, 4u);
+}
+
+// Parameters as f32, four at a time.
+
+@group(0) @binding(2) var<storage, read_write> params: array<vec4<f32>>;
+
+fn load_param(place: Place) -> vec4<f32> {
+    return params[place.param / 4u];
+}
+
+fn store_param(place: Place, p: vec4<f32>) {
+    params[place.param / 4u] = p;
+}
+
+// Gradients as f32, four at a time.
+
+alias StoredGrad = vec4<f32>;
+
+fn load_grad(place: Place) -> vec4<f32> {
+    return stored_grad(place.grad / 4u);
+}
+
+// Gradients in a buffer of their own.
+
+@group(0) @binding(3) var<storage, read> grads: array<StoredGrad>;
+
+fn stored_grad(index: u32) -> StoredGrad {
+    return grads[index];
+}
+
+// State as f32, four at a time. The glue that names a rule's slots is generated around this.
+
+alias StateQuad = vec4<f32>;
+
+fn decode_state(quad: StateQuad) -> vec4<f32> {
+    return quad;
+}
+
+fn encode_state(value: vec4<f32>) -> StateQuad {
+    return value;
+}
+
+// The rule's slots; those that the variant leaves unused read as zero.
+
+@group(0) @binding(5) var<storage, read_write> slot_z: array<StateQuad>;
+
+fn load_state(place: Place) -> State {
+    var state = State();
+    state.z = decode_state(slot_z[place.state / 4u]);
+    return state;
+}
+
+fn store_state(place: Place, state: State) {
+    slot_z[place.state / 4u] = encode_state(state.z);
+}

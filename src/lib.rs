@@ -10,6 +10,7 @@
 //!   arenas ([`Optimizer::new`]) or your buffers ([`Optimizer::over`]).
 //! - [`cpu::Optimizer`] is the twin: the same layout and rules on the CPU, in f64 to check a GPU
 //!   against, in f32 to train without one.
+//! - [`presets`] are the rules as PyTorch, Keras and optax have them.
 //! - [`Gpu`] opens a device for those who have none; [`schedule`] has learning rates over time.
 //!
 //! ```
@@ -45,6 +46,7 @@ pub mod hyperparameter;
 mod layout;
 mod optimizer;
 mod plan;
+pub mod presets;
 mod progress;
 mod rule;
 pub mod rules;

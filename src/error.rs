@@ -121,9 +121,15 @@ pub enum Error {
     #[error("these gradients are new; await prepare() with them before step_with()")]
     NotPrepared,
 
-    /// A shader did not compile; lines count in the complete shader.
-    #[error("the shader of rule {rule} does not compile: {message}")]
-    Shader { rule: String, message: String },
+    /// A rule's WGSL did not compile. The location is one in the rule's own text; there is none
+    /// where what is wrong shows only in the code around it, as a missing `State` would.
+    #[error("the shader of rule {rule} does not compile, {place}: {message}")]
+    Shader {
+        rule: String,
+        place: String,
+        location: Option<ShaderLocation>,
+        message: String,
+    },
 
     /// The device, or the machine for the CPU twin, has no memory left for this.
     #[error("out of memory for {what}")]
@@ -140,6 +146,14 @@ pub enum Error {
     /// wgpu refused something that this crate did not foresee, such as a buffer of another device.
     #[error("wgpu refused {what}: {message}")]
     Wgpu { what: String, message: String },
+}
+
+/// A place in the WGSL text of a rule. Both count from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShaderLocation {
+    pub line: usize,
+    /// In characters.
+    pub column: usize,
 }
 
 impl Error {

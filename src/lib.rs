@@ -58,7 +58,7 @@ pub use wgpu;
 #[cfg(not(target_family = "wasm"))]
 pub use buffer::read_blocking;
 pub use buffer::{BufferRange, read, write};
-pub use error::Error;
+pub use error::{Error, ShaderLocation};
 pub use gpu::{Gpu, GpuOptions, required_limits};
 pub use layout::{GROUP_ALIGNMENT, Group, Layout, TENSOR_ALIGNMENT, Tensor};
 pub use optimizer::{Buffers, Optimizer, Options};

@@ -4,7 +4,8 @@ mod support;
 
 use support::*;
 use wgpu_optim::{
-    Buffers, Error, Layout, Optimizer, Options, Rule, Slot, cpu, hyperparameter::Hyperparameter,
+    Buffers, Error, Layout, Optimizer, Options, Rule, ShaderLocation, Slot, cpu,
+    hyperparameter::Hyperparameter,
 };
 
 /// Plain descent whose shader is the user's business.
@@ -68,20 +69,50 @@ fn a_rule_from_outside_the_crate_gets_all_that_ours_get() {
     assert!(in_ranges == in_arena);
 }
 
+/// What comes of a rule with that text.
+fn error_of(text: String) -> Error {
+    let mut layout = Layout::new();
+    let group = layout.group(Own(text.leak())).unwrap();
+    layout.tensor(group, "x", &[3]).unwrap();
+    Optimizer::new(&gpu().device, &layout, Options::default()).unwrap_err()
+}
+
 #[test]
-fn a_shader_that_does_not_compile_is_an_error_with_the_line() {
-    for (from, to, line) in [
-        ("let before", "let let", ":5:"),
-        ("h.three", "h.four", ":7:"),
+fn a_mistake_in_a_shader_is_an_error_with_its_line_and_column() {
+    for (from, to, line, column) in [
+        // Syntax, an unknown member, a wrong type, a name that is none; after more than ASCII too.
+        ("let before", "let let", 5, 9),
+        ("h.three", "h.four", 7, 32),
+        (
+            "let before = (*s).last;",
+            "let before: f32 = (*s).last;",
+            5,
+            9,
+        ),
+        ("now.lr *", "/* m\u{302}, v\u{302} */ rate *", 7, 29),
     ] {
-        let text: &'static str = OWN.replace(from, to).leak();
-        let mut layout = Layout::new();
-        let group = layout.group(Own(text)).unwrap();
-        layout.tensor(group, "x", &[3]).unwrap();
-        let error = Optimizer::new(&gpu().device, &layout, Options::default()).unwrap_err();
+        assert!(OWN.contains(from));
+        let error = error_of(OWN.replace(from, to));
         let message = error.to_string();
-        assert!(matches!(error, Error::Shader { .. }), "{message}");
+        let Error::Shader { location, .. } = error else {
+            panic!("{message}");
+        };
+        assert_eq!(location, Some(ShaderLocation { line, column }), "{message}");
         assert!(message.contains("rule own"), "{message}");
-        assert!(message.contains(line), "{message}");
+        let place = format!("line {line}, column {column}");
+        assert!(message.contains(&place), "{message}");
+    }
+}
+
+#[test]
+fn a_shader_that_lacks_a_part_says_what_is_missing() {
+    for (from, to, missing) in [
+        ("fn update", "fn step_it", "update"),
+        ("last: vec4<f32>", "first: vec4<f32>", "last"),
+        ("struct Hyper { three: f32 }", "", "Hyper"),
+    ] {
+        assert!(OWN.contains(from));
+        let message = error_of(OWN.replace(from, to)).to_string();
+        assert!(message.contains(missing), "{message}");
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, ops::Range};
 
 use super::{begin_step::STEP_BYTES, begin_step::STEP_STRIDE};
 use crate::{
-    BufferRange, Error, Rule,
+    BufferRange, Error, Rule, ShaderLocation,
     buffer::guarded,
     plan::{DispatchLimits, GradPlace, Piece, RangeWindow, arena_windows, range_windows},
     shader::{self, Access, FIRST_STATE_BINDING, Pass},
@@ -46,11 +46,24 @@ impl Pipelines {
             return Ok(pipeline.clone());
         }
         let (text, pass) = &key;
-        let compiled = guarded(device, rule.name(), || {
-            let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        let mut module = None;
+        let parsed = guarded(device, rule.name(), || {
+            module = Some(device.create_shader_module(wgpu::ShaderModuleDescriptor {
                 label: Some(rule.name()),
                 source: wgpu::ShaderSource::Wgsl(text.as_str().into()),
+            }));
+        });
+        let parsed = parsed.await;
+        let Some(module) = module else {
+            return Err(Error::DeviceLost {
+                during: format!("compiling the shader of rule {}", rule.name()),
             });
+        };
+        if let Err(error) = parsed {
+            let information = module.get_compilation_info().await;
+            return Err(shader_error(rule, error, information.messages));
+        }
+        let compiled = guarded(device, rule.name(), || {
             device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label: Some(rule.name()),
                 layout: None,
@@ -60,15 +73,39 @@ impl Pipelines {
                 cache: None,
             })
         });
-        let pipeline = compiled.await.map_err(|error| match error {
-            Error::Wgpu { what, message } => Error::Shader {
-                rule: what,
-                message,
-            },
-            other => other,
-        })?;
+        let compiled = compiled.await;
+        let pipeline = compiled.map_err(|error| shader_error(rule, error, Vec::new()))?;
         self.by_shader.insert(key, pipeline.clone());
         Ok(pipeline)
+    }
+}
+
+/// Says where in the rule's own text a compiler stumbled.
+fn shader_error(rule: &dyn Rule, error: Error, messages: Vec<wgpu::CompilationMessage>) -> Error {
+    let Error::Wgpu { what, message } = error else {
+        return error;
+    };
+    let place = messages.iter().find_map(|message| message.location);
+    // The rule's text comes first, so what lies beyond it is around it.
+    let before = place.and_then(|place| rule.wgsl().get(..place.offset as usize));
+    let location = before.map(|before| {
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        ShaderLocation {
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+        }
+    });
+    let place = match location {
+        Some(ShaderLocation { line, column }) => {
+            format!("at line {line}, column {column} of its WGSL")
+        }
+        None => "where the code around its WGSL uses it, see update_shader()".to_owned(),
+    };
+    Error::Shader {
+        rule: what,
+        place,
+        location,
+        message,
     }
 }
 

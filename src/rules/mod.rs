@@ -155,16 +155,58 @@ mod tests {
         }
     }
 
+    /// Steps of f32 between two positive numbers.
+    fn ulps(a: f32, b: f32) -> u32 {
+        a.to_bits().abs_diff(b.to_bits())
+    }
+
     #[test]
-    fn bias_corrections_hold_one_ulp_of_f32_from_the_first_step_to_the_millionth() {
+    fn constants_and_bias_corrections_hold_one_ulp_of_f32_from_the_first_step_to_the_millionth() {
+        let beta = 0.9999;
         // Exact values by big-number arithmetic.
-        for (t, exact) in [(1, 1.0e-4), (1_000_000, 1.0)] {
-            let error = (bias_correction(0.9999, t) - exact).abs();
+        let exact = [
+            (1, 1.0e-4),
+            (10_000, 0.632_138_953_567_076),
+            (1_000_000, 1.0),
+        ];
+        for (t, exact) in exact {
             assert!(
-                error <= f64::from(f32::EPSILON) / 2.0 * exact,
-                "t = {t}: {error}"
+                ulps(bias_correction(beta, t) as f32, exact as f32) <= 1,
+                "t = {t}"
             );
         }
-        assert!((bias_correction(0.9999, 10_000) - 0.632_138_953_567_076).abs() < 1e-11);
+        for name in [
+            "adam",
+            "adamw",
+            "nadam",
+            "radam",
+            "adabelief",
+            "yogi",
+            "adopt",
+            "ademamix",
+        ] {
+            let mut rule = by_name(name).unwrap();
+            rule.set("beta1", "0.9999").unwrap();
+            rule.set("beta2", "0.9999").unwrap();
+            // As the device gets them: two of 1 − β, but Adopt's, which are in `at`.
+            let constants = rule.constants().into_iter().chain(rule.at(2));
+            let found = constants
+                .filter(|&value| ulps(value as f32, 1e-4) <= 1)
+                .count();
+            assert!(found >= 2, "{name}");
+        }
+        for rule in [by_name("adam").unwrap(), by_name("adamw").unwrap()] {
+            let mut rule = rule;
+            rule.set("beta1", "0.9999").unwrap();
+            rule.set("beta2", "0.9999").unwrap();
+            for (t, exact) in exact {
+                let [of_m, _, before, after] = rule.at(t).map(|value| value as f32);
+                let expected = (1.0 / exact) as f32;
+                assert!(ulps(of_m, expected) <= 1, "m at t = {t}: {of_m}");
+                assert!(ulps(before * after, expected) <= 1, "v at t = {t}: {after}");
+            }
+        }
+        // What f32 would have made of it.
+        assert!(ulps(1.0 - beta as f32, 1e-4) > 1000);
     }
 }

@@ -8,10 +8,10 @@ fn evaluate(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let place = locate(workgroup, grid, lane);
-    if place.count == 0u {
-        return;
+    // Before its first step a group has no other parameters yet.
+    if place.count > 0u && now.t > 0u {
+        store_param(place, evaluated(load_param(place), load_state(place), hyper));
     }
-    store_param(place, evaluated(load_param(place), load_state(place), hyper));
 }
 
 @compute @workgroup_size(256)
@@ -21,8 +21,7 @@ fn train(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let place = locate(workgroup, grid, lane);
-    if place.count == 0u {
-        return;
+    if place.count > 0u && now.t > 0u {
+        store_param(place, trained(load_param(place), load_state(place), hyper));
     }
-    store_param(place, trained(load_param(place), load_state(place), hyper));
 }

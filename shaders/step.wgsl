@@ -4,14 +4,6 @@
 @group(0) @binding(0) var<uniform> hyper: Hyper;
 @group(0) @binding(1) var<uniform> now: Step;
 
-// Four neighbouring elements: where they begin in each binding, and how many of them exist.
-struct Place {
-    param: u32,
-    grad: u32,
-    state: u32,
-    count: u32,
-}
-
 @compute @workgroup_size(256)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -23,9 +15,12 @@ fn main(
         return;
     }
     let p = load_param(place);
-    let g = now.grad_scale * load_grad(place);
+    let g = scaled(load_grad(place), place);
     var state = load_state(place);
+    let average = load_average(place);
     let updated = update(p, g, &state, hyper, now);
     store_param(place, updated);
     store_state(place, state);
+    store_average(place, p, updated, average);
+    leave_grad(place);
 }

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use crate::{Error, Rule, Slot, rule::check_lr};
+use crate::{Error, Rule, rule::check_lr};
 
 /// Each tensor starts on a multiple of this many elements (256 bytes), so that it can be bound by
 /// itself on every device.
@@ -229,22 +229,6 @@ impl Layout {
                 handle: format!("tensor {}", tensor.0),
                 count: self.tensors.len(),
             })
-    }
-
-    /// The slots that `group`'s rule keeps per element, and the position of one of them, which must
-    /// be in use.
-    pub(crate) fn element_slot(
-        &self,
-        group: Group,
-        slot: &str,
-    ) -> Result<(Vec<Slot>, usize), Error> {
-        let rule = self.rule(group)?;
-        let slots = rule.element_slots();
-        let used = || slots.iter().filter(|slot| slot.used);
-        let position = slots.iter().position(|s| s.used && s.name == slot);
-        let position =
-            position.ok_or_else(|| Error::unknown_state(rule, slot, used().map(|s| s.name)))?;
-        Ok((slots, position))
     }
 
     /// Where everything lies once all tensors are known.

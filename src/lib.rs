@@ -45,6 +45,7 @@ mod gpu;
 pub mod hyperparameter;
 mod layout;
 mod optimizer;
+mod options;
 mod plan;
 pub mod presets;
 mod progress;
@@ -52,6 +53,7 @@ mod rule;
 pub mod rules;
 pub mod schedule;
 mod shader;
+mod stats;
 
 pub use wgpu;
 
@@ -61,7 +63,9 @@ pub use buffer::{BufferRange, read, write};
 pub use error::{Error, ShaderLocation};
 pub use gpu::{Gpu, GpuOptions, required_limits};
 pub use layout::{GROUP_ALIGNMENT, Group, Layout, TENSOR_ALIGNMENT, Tensor};
-pub use optimizer::{Buffers, Optimizer, Options};
+pub use optimizer::{Buffers, Optimizer, Snapshot};
+pub use options::{Average, Clip, LossScale, Options};
 pub use plan::DispatchLimits;
 pub use rule::{Extent, Rule, Slot};
 pub use shader::update_shader;
+pub use stats::{GroupStats, Stats};

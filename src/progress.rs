@@ -1,5 +1,7 @@
 //! How far a parameter group has come: the host's side of a step, alike for the GPU and its twin.
 
+use std::collections::VecDeque;
+
 use crate::{
     Error, Extent, Rule,
     cpu::Step,
@@ -10,8 +12,13 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct Progress {
     lr: f64,
-    /// Steps taken.
-    t: u64,
+    last_lr: f64,
+    /// Steps taken, skipped ones included.
+    n: u64,
+    /// How often the number of steps was set.
+    pub epoch: u32,
+    /// Whether it was, and no step was taken since.
+    pub is_set: bool,
     /// Left out of the steps to come.
     pub frozen: bool,
     /// Whether the caller filled the inputs anew for the next step.
@@ -24,29 +31,39 @@ impl Progress {
     pub fn new(rule: &dyn Rule) -> Self {
         Self {
             lr: rule.lr(),
-            t: 0,
+            last_lr: rule.lr(),
+            n: 0,
+            epoch: 0,
+            is_set: false,
             frozen: false,
             refreshed: false,
             history: of_group(rule).map(|(_, start)| start).collect(),
         }
     }
 
-    /// Takes one step and returns its numbers.
+    /// Takes one step and returns its numbers if no step before it was skipped.
     pub fn advance(&mut self, rule: &dyn Rule) -> Step<f64> {
-        self.t += 1;
+        self.n += 1;
+        self.last_lr = self.lr;
+        self.is_set = false;
         let refreshed = std::mem::take(&mut self.refreshed);
         Step {
             lr: self.lr,
             decay: self.lr * rule.decoupled_weight_decay(),
             grad_scale: if rule.maximize() { -1.0 } else { 1.0 },
-            t: self.t,
-            at: rule.advance(self.t, self.lr, &mut self.history),
+            t: self.n,
+            at: rule.advance(self.n, self.lr, &mut self.history),
             refreshed: if refreshed { 1.0 } else { 0.0 },
         }
     }
 
     pub fn lr(&self) -> f64 {
         self.lr
+    }
+
+    /// The learning rate of the last step.
+    pub fn last_lr(&self) -> f64 {
+        self.last_lr
     }
 
     pub fn set_lr(&mut self, rule: &dyn Rule, lr: f64) -> Result<(), Error> {
@@ -56,12 +73,14 @@ impl Progress {
     }
 
     pub fn step_count(&self) -> u64 {
-        self.t
+        self.n
     }
 
     pub fn set_step_count(&mut self, count: u64) -> Result<(), Error> {
         check_step_count(count)?;
-        self.t = count;
+        self.n = count;
+        self.epoch = self.epoch.wrapping_add(1);
+        self.is_set = true;
         Ok(())
     }
 
@@ -81,6 +100,43 @@ impl Progress {
         }
         self.history[position] = value;
         Ok(())
+    }
+}
+
+/// Coefficients that are kept until their step is performed: as many steps may be skipped before
+/// the oldest ones are lost. Those of a later step take their place then.
+pub(crate) const RING: u64 = 256;
+
+/// What skipped steps leave for those after them: coefficients go with performed steps, in turn.
+/// The device has `begin_step.wgsl` for this.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Skips {
+    pub count: u64,
+    waiting: VecDeque<[f64; 4]>,
+}
+
+impl Skips {
+    /// `step` is not performed.
+    pub fn skip(&mut self, step: Step<f64>) {
+        self.wait(step);
+        self.count += 1;
+    }
+
+    /// The numbers of `step` when it is performed.
+    pub fn perform(&mut self, step: Step<f64>) -> Step<f64> {
+        self.wait(step);
+        Step {
+            t: step.t - self.count,
+            at: self.waiting.pop_front().unwrap_or(step.at),
+            ..step
+        }
+    }
+
+    fn wait(&mut self, step: Step<f64>) {
+        if self.waiting.len() as u64 == RING {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back(step.at);
     }
 }
 

@@ -216,6 +216,13 @@ pub enum Extent {
     Group,
 }
 
+/// The position of a slot in use by its name, among `slots`, which are kept for `rule`.
+pub(crate) fn position_of(rule: &dyn Rule, slots: &[Slot], name: &str) -> Result<usize, Error> {
+    let used = || slots.iter().filter(|slot| slot.used);
+    let position = slots.iter().position(|slot| slot.used && slot.name == name);
+    position.ok_or_else(|| Error::unknown_state(rule, name, used().map(|slot| slot.name)))
+}
+
 /// Checks a learning rate, and that its product with the decay is one too.
 pub(crate) fn check_lr(rule: &dyn Rule, lr: f64) -> Result<(), Error> {
     let refused = |value: String, allowed: String| {

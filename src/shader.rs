@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use crate::{
-    Rule,
+    Clip, Options, Rule,
+    options::AVERAGE,
     plan::{GradPlace, Width},
 };
 
@@ -71,13 +72,115 @@ impl Pass {
     }
 }
 
-/// The shader that turns what the host recorded into this step's numbers.
-pub(crate) fn begin_step() -> String {
-    [
+/// What an update does around the rule's own maths.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Around {
+    pub scale: Scale,
+    pub zero_grad: bool,
+    pub average: bool,
+}
+
+/// How gradients reach the rule.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) enum Scale {
+    #[default]
+    Plain,
+    ByNorm,
+    ByValue(f32),
+    ByTensor,
+}
+
+impl Around {
+    pub fn of(options: &Options) -> Self {
+        Self {
+            scale: match options.clip {
+                Clip::None => Scale::Plain,
+                Clip::Value(most) => Scale::ByValue(most as f32),
+                Clip::GlobalNorm(_) => Scale::ByNorm,
+                Clip::TensorNorm(_) => Scale::ByTensor,
+            },
+            zero_grad: options.zero_grad,
+            average: options.average.is_some(),
+        }
+    }
+}
+
+/// The shader that turns what the host recorded into this step's numbers; `skips` if it looks at the
+/// gradients first.
+pub(crate) fn begin_step(skips: bool) -> String {
+    let mut files = vec![
         include_str!("../shaders/begin_step.wgsl"),
         include_str!("../shaders/now.wgsl"),
+        include_str!("../shaders/stats.wgsl"),
+    ];
+    if skips {
+        files.extend([
+            include_str!("../shaders/verdict/by_gradients.wgsl"),
+            include_str!("../shaders/grad_stats/guard.wgsl"),
+            include_str!("../shaders/grad_stats/run.wgsl"),
+        ]);
+    } else {
+        files.push(include_str!("../shaders/verdict/none.wgsl"));
+    }
+    files.join("\n")
+}
+
+/// The shader that measures gradients: its entry points are `measure` and `measure_extreme`.
+pub(crate) fn measure(width: Width) -> String {
+    let grads = match width {
+        Width::Quads => include_str!("../shaders/grads/quads.wgsl"),
+        Width::Scalars => include_str!("../shaders/grads/scalars.wgsl"),
+    };
+    [
+        include_str!("../shaders/grad_stats/measure.wgsl"),
+        include_str!("../shaders/grad_stats/run.wgsl"),
+        include_str!("../shaders/place.wgsl"),
+        grads,
+        include_str!("../shaders/grads/in_own_buffer.wgsl"),
     ]
     .join("\n")
+}
+
+/// The shader that adds up what was measured: `summarize` and `summarize_extreme`.
+pub(crate) fn summarize() -> String {
+    [
+        include_str!("../shaders/grad_stats/summarize.wgsl"),
+        include_str!("../shaders/grad_stats/run.wgsl"),
+    ]
+    .join("\n")
+}
+
+/// The shader `clip_tensors`.
+pub(crate) fn clip_tensors() -> String {
+    [
+        include_str!("../shaders/grad_stats/clip_tensors.wgsl"),
+        include_str!("../shaders/grad_stats/guard.wgsl"),
+        include_str!("../shaders/grad_stats/run.wgsl"),
+        include_str!("../shaders/stats.wgsl"),
+    ]
+    .join("\n")
+}
+
+/// The shader that zeroes gradients: `zero`.
+pub(crate) fn zero_grads(width: Width) -> String {
+    [
+        include_str!("../shaders/grad_stats/zero.wgsl"),
+        include_str!("../shaders/place.wgsl"),
+        match width {
+            Width::Quads => include_str!("../shaders/grads/quads.wgsl"),
+            Width::Scalars => include_str!("../shaders/grads/scalars.wgsl"),
+        },
+        zeroing(width),
+        include_str!("../shaders/grads/in_own_buffer_zeroed.wgsl"),
+    ]
+    .join("\n")
+}
+
+fn zeroing(width: Width) -> &'static str {
+    match width {
+        Width::Quads => include_str!("../shaders/grads/zero_quads.wgsl"),
+        Width::Scalars => include_str!("../shaders/grads/zero_scalars.wgsl"),
+    }
 }
 
 /// The complete, standalone update shader of `rule` over arenas, to read or to compile elsewhere.
@@ -87,11 +190,11 @@ pub(crate) fn begin_step() -> String {
 /// assert!(text.contains("fn update(") && text.contains("@compute"));
 /// ```
 pub fn update_shader(rule: &dyn Rule) -> String {
-    update(rule, Access::Arena)
+    update(rule, Access::Arena, Around::default())
 }
 
 /// The complete update shader of `rule`.
-pub(crate) fn update(rule: &dyn Rule, access: Access) -> String {
+pub(crate) fn update(rule: &dyn Rule, access: Access, around: Around) -> String {
     let address = match access {
         Access::Arena => include_str!("../shaders/address/arena.wgsl"),
         Access::FoldedArena => include_str!("../shaders/address/folded_arena.wgsl"),
@@ -108,41 +211,69 @@ pub(crate) fn update(rule: &dyn Rule, access: Access) -> String {
         ),
     };
     let grad_place = match access.grad_place() {
+        GradPlace::OwnBuffer if around.zero_grad => {
+            include_str!("../shaders/grads/in_own_buffer_zeroed.wgsl")
+        }
         GradPlace::OwnBuffer => include_str!("../shaders/grads/in_own_buffer.wgsl"),
         GradPlace::SameBuffer => include_str!("../shaders/grads/in_same_buffer.wgsl"),
         GradPlace::InParams => include_str!("../shaders/grads/in_params.wgsl"),
     };
-    let flags = flags(rule);
-    let slots = slots(rule);
+    let scale = match around.scale {
+        Scale::Plain => include_str!("../shaders/scale/plain.wgsl"),
+        Scale::ByNorm => include_str!("../shaders/scale/by_norm.wgsl"),
+        Scale::ByValue(_) => include_str!("../shaders/scale/by_value.wgsl"),
+        Scale::ByTensor => include_str!("../shaders/scale/by_tensor.wgsl"),
+    };
+    let variant = variant(rule, around);
+    let slots = slots(rule, around);
     // The rule comes first, so that a compiler's line numbers are those of its own file.
-    let mut files = vec![rule.wgsl(), &flags, include_str!("../shaders/step.wgsl")];
-    if rule.evaluates_elsewhere() {
-        files.push(include_str!("../shaders/evaluation.wgsl"));
-    }
-    files.extend([
+    let mut files = vec![
+        rule.wgsl(),
+        &variant,
+        include_str!("../shaders/step.wgsl"),
         include_str!("../shaders/now.wgsl"),
+        include_str!("../shaders/place.wgsl"),
         address,
         params,
         grads,
         grad_place,
+        scale,
+        if around.zero_grad {
+            zeroing(access.width())
+        } else {
+            include_str!("../shaders/grads/kept.wgsl")
+        },
+        if around.average {
+            include_str!("../shaders/average/moving.wgsl")
+        } else {
+            include_str!("../shaders/average/none.wgsl")
+        },
         include_str!("../shaders/state/f32.wgsl"),
         &slots,
-    ]);
+    ];
+    if around.average {
+        files.push(include_str!("../shaders/average/exchange.wgsl"));
+    } else if rule.evaluates_elsewhere() {
+        files.push(include_str!("../shaders/evaluation.wgsl"));
+    }
     files.join("\n")
 }
 
 /// The variant that the rule's fields choose.
-fn flags(rule: &dyn Rule) -> String {
+fn variant(rule: &dyn Rule, around: Around) -> String {
     let mut text = String::from("// The variant.\n\n");
     for (name, value) in rule.flags() {
         // Writing to a String does not fail.
         let _ = writeln!(text, "const {name}: bool = {value};");
     }
+    if let Scale::ByValue(most) = around.scale {
+        let _ = writeln!(text, "const CLIP_VALUE: f32 = {most:e};");
+    }
     text
 }
 
 /// The lines that name a rule's slots: their bindings, and how `State` is loaded and stored.
-fn slots(rule: &dyn Rule) -> String {
+fn slots(rule: &dyn Rule, around: Around) -> String {
     let slots = rule.element_slots();
     let used = || {
         slots
@@ -158,6 +289,13 @@ fn slots(rule: &dyn Rule) -> String {
         let _ = writeln!(
             text,
             "@group(0) @binding({binding}) var<storage, {access}> slot_{name}: array<StateQuad>;",
+        );
+    }
+    if around.average {
+        let binding = FIRST_STATE_BINDING + used().count() as u32;
+        let _ = writeln!(
+            text,
+            "@group(0) @binding({binding}) var<storage, read_write> slot_{AVERAGE}: array<StateQuad>;",
         );
     }
     text += "\nfn load_state(place: Place) -> State {\n    var state = State();\n";
@@ -251,19 +389,83 @@ mod tests {
         let mut seen = std::collections::HashSet::new();
         for rule in variants() {
             for access in Access::ALL {
-                let text = update(&*rule, access);
+                let text = update(&*rule, access, Around::default());
                 if seen.insert(text.clone()) {
                     validated(&text);
                 }
             }
         }
-        validated(&begin_step());
+        for skips in [false, true] {
+            validated(&begin_step(skips));
+        }
+        for width in [Width::Quads, Width::Scalars] {
+            validated(&measure(width));
+            validated(&zero_grads(width));
+        }
+        validated(&summarize());
+        validated(&clip_tensors());
+    }
+
+    /// What can be around an update, each thing by itself and all together; nothing first.
+    fn arounds() -> Vec<(&'static str, Around)> {
+        let plain = Around::default();
+        let zero_grad = true;
+        let average = true;
+        let scale = |scale| Around { scale, ..plain };
+        vec![
+            ("plain", plain),
+            ("by_norm", scale(Scale::ByNorm)),
+            ("by_value", scale(Scale::ByValue(0.5))),
+            ("by_tensor", scale(Scale::ByTensor)),
+            ("zeroing", Around { zero_grad, ..plain }),
+            ("averaging", Around { average, ..plain }),
+            (
+                "all",
+                Around {
+                    scale: Scale::ByTensor,
+                    zero_grad,
+                    average,
+                },
+            ),
+        ]
+    }
+
+    #[test]
+    fn every_rule_compiles_with_whatever_is_around_it() {
+        for name in rules::names() {
+            let rule = rules::by_name(name).unwrap();
+            for (_, around) in arounds() {
+                for access in Access::ALL {
+                    validated(&update(&*rule, access, around));
+                }
+            }
+        }
+        for most in [f32::MIN_POSITIVE, 1.0, 0.1, f32::MAX] {
+            let around = Around {
+                scale: Scale::ByValue(most),
+                ..Around::default()
+            };
+            let text = update(&rules::AdamW::default(), Access::Arena, around);
+            validated(&text);
+            assert!(text.contains(&format!("= {most:e};")), "{most}");
+        }
     }
 
     /// Every complete shader of the default variants that is kept: all rules over arenas, one rule
     /// in all forms of access, and what begins a step.
     fn golden() -> Vec<(String, String)> {
-        let mut files = vec![("begin_step".to_owned(), begin_step())];
+        let mut files = vec![
+            ("begin_step".to_owned(), begin_step(false)),
+            ("begin_step-skipping".to_owned(), begin_step(true)),
+            ("measure".to_owned(), measure(Width::Quads)),
+            ("summarize".to_owned(), summarize()),
+            ("clip_tensors".to_owned(), clip_tensors()),
+            ("zero_grads".to_owned(), zero_grads(Width::Quads)),
+        ];
+        for (name, around) in arounds().into_iter().skip(1) {
+            let text = update(&rules::AdamW::default(), Access::Arena, around);
+            files.push((format!("adamw-{name}"), text));
+        }
         for name in rules::names() {
             let rule = rules::by_name(name).unwrap();
             files.push((name.to_owned(), update_shader(&*rule)));
@@ -274,7 +476,10 @@ mod tests {
                 Access::FoldedArena => "adamw-folded".to_owned(),
                 Access::Ranges(width, place) => format!("adamw-{width:?}-{place:?}").to_lowercase(),
             };
-            files.push((name, update(&rules::AdamW::default(), access)));
+            files.push((
+                name,
+                update(&rules::AdamW::default(), access, Around::default()),
+            ));
         }
         files
     }
@@ -326,7 +531,11 @@ mod tests {
 
     #[test]
     fn step_lies_alike_in_both_shaders_and_has_the_members_of_its_twin() {
-        let begin = validated(&begin_step());
+        let begin = validated(&begin_step(false));
+        assert_eq!(
+            members(&begin, "Step"),
+            members(&validated(&begin_step(true)), "Step")
+        );
         let update = validated(&update_shader(&rules::AdamW::default()));
         let step = members(&update, "Step");
         assert_eq!(step, members(&begin, "Step"));
@@ -339,8 +548,11 @@ mod tests {
                 ("t", 12, 4),
                 ("at", 16, 16),
                 ("refreshed", 32, 4),
+                ("average_weight", 36, 4),
+                ("grad_unit", 40, 4),
             ]
         );
+        // The last two are the crate's own business, which a rule does not see.
         let Step::<f32> {
             lr: _,
             decay: _,
@@ -357,7 +569,7 @@ mod tests {
     fn no_variant_needs_more_than_webgpus_eight_storage_bindings() {
         for rule in variants() {
             for access in Access::ALL {
-                let module = validated(&update(&*rule, access));
+                let module = validated(&update(&*rule, access, Around::default()));
                 let storage = |(_, variable): &(_, &naga::GlobalVariable)| {
                     matches!(variable.space, naga::AddressSpace::Storage { .. })
                 };

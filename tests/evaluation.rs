@@ -51,14 +51,17 @@ fn evaluation_sees_the_twins_parameters_and_training_goes_on_with_its_own() {
         workgroups_per_dimension: 2,
     };
     for limits in [None, Some(tiny)] {
-        let options = || Options { limits };
+        let options = || Options {
+            limits,
+            ..Default::default()
+        };
         let ranges = Buffers {
             params: problem.packed(&both, bytes + 4),
             grads: Some(problem.packed(&both, 0)),
         };
         for mut optimizer in [problem.in_arena(options()), problem.over(ranges, options())] {
             let trained = problem.run(&mut optimizer);
-            submit(|encoder| optimizer.evaluate(encoder));
+            submit(|encoder| optimizer.evaluate(encoder).unwrap());
             let found = problem.read_params(&optimizer);
             for (index, found) in found.iter().enumerate() {
                 let (error, budget) = (
@@ -68,7 +71,7 @@ fn evaluation_sees_the_twins_parameters_and_training_goes_on_with_its_own() {
                 assert!(error <= budget, "tensor {index}: {error:e} > {budget:e}");
                 assert_eq!(*found != trained[index], is_switched(&problem, index));
             }
-            submit(|encoder| optimizer.train(encoder));
+            submit(|encoder| optimizer.train(encoder).unwrap());
             let back = problem.read_params(&optimizer);
             for (back, trained) in back.iter().zip(&trained) {
                 for (back, trained) in back.iter().zip(trained) {
@@ -84,7 +87,7 @@ fn gradients_that_come_per_step_change_nothing_about_evaluation() {
     let problem = problem();
     let mut expected = problem.in_arena(Options::default());
     problem.run(&mut expected);
-    submit(|encoder| expected.evaluate(encoder));
+    submit(|encoder| expected.evaluate(encoder).unwrap());
     let (params, grads) = (
         buffer(problem.packed_bytes()),
         buffer(problem.packed_bytes()),
@@ -102,7 +105,7 @@ fn gradients_that_come_per_step_change_nothing_about_evaluation() {
         }
         submit(|encoder| optimizer.step_with(encoder, &grads).unwrap());
     }
-    submit(|encoder| optimizer.evaluate(encoder));
+    submit(|encoder| optimizer.evaluate(encoder).unwrap());
     assert!(problem.read_params(&optimizer) == problem.read_params(&expected));
 }
 
@@ -112,11 +115,11 @@ fn evaluating_or_training_twice_is_doing_so_once() {
     let mut optimizer = problem.in_arena(Options::default());
     let mut twin = problem.twin::<f32>();
     let trained = problem.run(&mut optimizer);
-    submit(|encoder| optimizer.train(encoder));
+    submit(|encoder| optimizer.train(encoder).unwrap());
     assert!(problem.read_params(&optimizer) == trained);
-    submit(|encoder| optimizer.evaluate(encoder));
+    submit(|encoder| optimizer.evaluate(encoder).unwrap());
     let once = problem.read_params(&optimizer);
-    submit(|encoder| optimizer.evaluate(encoder));
+    submit(|encoder| optimizer.evaluate(encoder).unwrap());
     assert!(problem.read_params(&optimizer) == once);
     let first = problem.tensors()[0];
     twin.evaluate();
@@ -133,7 +136,7 @@ fn a_step_while_evaluating_is_refused_and_not_counted() {
     let mut twin = problem.twin::<f64>();
     problem.run(&mut optimizer);
     submit(|encoder| {
-        optimizer.evaluate(encoder);
+        optimizer.evaluate(encoder).unwrap();
         assert_eq!(optimizer.step(encoder), Err(Error::Evaluating));
     });
     twin.evaluate();
@@ -141,7 +144,7 @@ fn a_step_while_evaluating_is_refused_and_not_counted() {
     assert_eq!(optimizer.step_count(group), Ok(4));
     assert_eq!(twin.step_count(group), Ok(4));
     submit(|encoder| {
-        optimizer.train(encoder);
+        optimizer.train(encoder).unwrap();
         optimizer.step(encoder).unwrap();
     });
     twin.train();
@@ -153,7 +156,7 @@ fn before_the_first_step_there_is_nothing_else_to_evaluate_with() {
     let problem = problem();
     let mut optimizer = problem.in_arena(Options::default());
     problem.write_params(&optimizer);
-    submit(|encoder| optimizer.evaluate(encoder));
+    submit(|encoder| optimizer.evaluate(encoder).unwrap());
     assert!(problem.read_params(&optimizer) == problem.params);
 }
 

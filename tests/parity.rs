@@ -95,7 +95,10 @@ fn callers_ranges_give_the_numbers_of_arenas() {
 
 #[test]
 fn windows_and_folds_change_no_result() {
-    let options = Options { limits: Some(TINY) };
+    let options = Options {
+        limits: Some(TINY),
+        ..Default::default()
+    };
     for name in rules::names() {
         let problem = Problem::of_sizes(rule(name), &SIZES, 3);
         let expected = problem.run(&mut problem.in_arena(Options::default()));

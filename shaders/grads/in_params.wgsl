@@ -3,3 +3,7 @@
 fn stored_grad(index: u32) -> StoredGrad {
     return params[index];
 }
+
+fn store_grad(index: u32, value: StoredGrad) {
+    params[index] = value;
+}

@@ -6,3 +6,7 @@
 fn stored_grad(index: u32) -> StoredGrad {
     return grads[index];
 }
+
+fn store_grad(index: u32, value: StoredGrad) {
+    grads[index] = value;
+}

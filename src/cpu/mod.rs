@@ -3,18 +3,22 @@
 //! In f64 it is the truth that GPU results are checked against; in f32 it is a multi-threaded
 //! fallback.
 
+mod gradients;
 mod twin;
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use rayon::prelude::*;
 
 pub use twin::{Block, Real, Step, Twin};
 
+use gradients::{Scaler, clip_factor, norm};
+
 use crate::{
-    Error, Group, Layout, Rule, Tensor,
+    Clip, Error, Group, GroupStats, Layout, Options, Rule, Slot, Stats, Tensor,
     layout::{Arena, TensorEntry},
-    progress::Progress,
+    progress::{Progress, Skips},
+    rule::position_of,
 };
 
 /// Elements that one thread takes at a time.
@@ -43,6 +47,9 @@ pub struct Optimizer<T> {
     params: Vec<T>,
     grads: Vec<T>,
     groups: Vec<GroupState<T>>,
+    options: Options,
+    scaler: Scaler,
+    stats: Stats,
     evaluating: bool,
 }
 
@@ -50,7 +57,9 @@ pub struct Optimizer<T> {
 struct GroupState<T> {
     rule: Arc<dyn Rule>,
     progress: Progress,
-    /// One arena per slot of elements, indexed from the group's start; empty if not in use.
+    skips: Skips,
+    slots: Vec<Slot>,
+    /// One arena per slot, indexed from the group's start; empty if not in use.
     state: Vec<Vec<T>>,
 }
 
@@ -63,11 +72,21 @@ impl<T: Real> Optimizer<T> {
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn new(layout: &Layout) -> Result<Self, Error> {
+        Self::with_options(layout, Options::default())
+    }
+
+    /// [`new`](Self::new) with clipping, loss scaling and the rest.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`]; [`Error::Hyperparameter`] for options out of range.
+    pub fn with_options(layout: &Layout, options: Options) -> Result<Self, Error> {
+        options.check(layout)?;
         let arena = layout.arena();
         let mut groups = Vec::new();
         for (group, rule) in layout.groups().zip(&layout.groups) {
+            let slots = options.element_slots(&**rule);
             let mut state = Vec::new();
-            for slot in rule.element_slots() {
+            for slot in &slots {
                 let count = if slot.used {
                     arena.groups[group.0].len()
                 } else {
@@ -82,6 +101,8 @@ impl<T: Real> Optimizer<T> {
             }
             groups.push(GroupState {
                 progress: Progress::new(&**rule),
+                skips: Skips::default(),
+                slots,
                 state,
                 rule: rule.clone(),
             });
@@ -92,6 +113,12 @@ impl<T: Real> Optimizer<T> {
             layout: layout.clone(),
             arena,
             groups,
+            scaler: Scaler::new(options.loss_scale),
+            stats: Stats {
+                clip_factor: 1.0,
+                ..Default::default()
+            },
+            options,
             evaluating: false,
         })
     }
@@ -154,7 +181,8 @@ impl<T: Real> Optimizer<T> {
 
     /// Steps that `group` has performed.
     pub fn step_count(&self, group: Group) -> Result<u64, Error> {
-        Ok(self.progress(group)?.step_count())
+        let recorded = self.progress(group)?.step_count();
+        Ok(recorded - self.groups[group.0].skips.count)
     }
 
     /// Continues at another step count, as after loading a checkpoint.
@@ -162,7 +190,9 @@ impl<T: Real> Optimizer<T> {
     /// # Errors
     /// [`Error::StepCount`] beyond 2⁵².
     pub fn set_step_count(&mut self, group: Group, t: u64) -> Result<(), Error> {
-        self.progress_mut(group)?.0.set_step_count(t)
+        self.progress_mut(group)?.0.set_step_count(t)?;
+        self.groups[group.0].skips = Skips::default();
+        Ok(())
     }
 
     /// A number that `group`'s rule keeps one of, such as `"weight_sum"`.
@@ -196,6 +226,25 @@ impl<T: Real> Optimizer<T> {
         Ok(())
     }
 
+    /// What the next loss is to be multiplied by; 1 without a loss scale.
+    pub fn loss_scale(&self) -> f64 {
+        self.scaler.scale
+    }
+
+    /// How training goes.
+    pub fn stats(&self) -> Stats {
+        let groups = self.groups.iter().map(|group| GroupStats {
+            step_count: group.progress.step_count() - group.skips.count,
+            skipped: group.skips.count,
+            lr: group.progress.last_lr(),
+        });
+        Stats {
+            loss_scale: self.scaler.scale,
+            groups: groups.collect(),
+            ..self.stats.clone()
+        }
+    }
+
     /// Updates the parameters of all groups that are not frozen from their gradients, on all of
     /// rayon's threads where it pays.
     ///
@@ -205,20 +254,112 @@ impl<T: Real> Optimizer<T> {
         if self.evaluating {
             return Err(Error::Evaluating);
         }
-        for group in self.layout.groups() {
-            let GroupState { rule, progress, .. } = &mut self.groups[group.0];
-            if !progress.frozen {
-                let now = progress.advance(&**rule).rounded();
-                self.each_block(group, now.grad_scale, &|twin, block| {
-                    twin.update(block, now);
-                });
+        let groups = self.layout.groups();
+        let groups: Vec<_> = groups
+            .filter(|group| !self.groups[group.0].progress.frozen)
+            .collect();
+        let grad_norm = self.options.skips().then(|| self.norm_of(&groups));
+        let skipped = grad_norm == Some(None);
+        // The scale that these gradients have.
+        let unscale = 1.0 / (self.scaler.scale * f64::from(self.options.accumulate));
+        if skipped {
+            self.stats.skipped += 1;
+        } else {
+            self.stats.performed += 1;
+            self.stats.grad_norm = grad_norm.flatten().map(|norm| norm * unscale);
+        }
+        if let Clip::GlobalNorm(most) = self.options.clip
+            && let (false, Some(norm)) = (skipped, self.stats.grad_norm)
+        {
+            self.stats.clip_factor = clip_factor(norm, most);
+        }
+        for &group in &groups {
+            let GroupState {
+                rule,
+                progress,
+                skips,
+                ..
+            } = &mut self.groups[group.0];
+            let step = progress.advance(&**rule);
+            if skipped {
+                skips.skip(step);
+            } else {
+                let step = skips.perform(step);
+                self.update(group, step, unscale * self.stats.clip_factor);
             }
+            if self.options.zero_grad {
+                self.grads[self.arena.groups[group.0].clone()].fill(T::zero());
+            }
+        }
+        if let Some(options) = &self.options.loss_scale {
+            self.scaler.update(options, skipped);
         }
         Ok(())
     }
 
-    /// Puts the parameters to evaluate with in the place of those to train with, where a rule
-    /// tells the two apart ([`Rule::evaluates_elsewhere`]): at the end of training too.
+    /// The norm of all gradients of `groups`, as they are.
+    fn norm_of(&self, groups: &[Group]) -> Option<f64> {
+        let mut total = 0.0f64;
+        for group in groups {
+            total = total.hypot(norm(&self.grads[self.arena.groups[group.0].clone()])?);
+        }
+        Some(total)
+    }
+
+    /// One performed step of `group`, whose gradients are multiplied by `grad_scale` first.
+    fn update(&mut self, group: Group, step: Step<f64>, grad_scale: f64) {
+        let average = self.options.average;
+        if average.is_some_and(|average| !average.debias) && step.t == 1 {
+            self.start_average(group);
+        }
+        let range = self.arena.groups[group.0].clone();
+        let scaled = |factor| Step {
+            grad_scale: step.grad_scale * grad_scale * factor,
+            ..step
+        };
+        let parts: Vec<_> = match self.options.clip {
+            Clip::TensorNorm(most) => {
+                let tensors = self.layout.tensors_in(&self.arena, group);
+                let clipped = tensors.map(|tensor| {
+                    let grads = &self.grads[range.start..][tensor.clone()];
+                    // Finite, or the step would have been skipped.
+                    let norm = norm(grads).unwrap_or_default();
+                    (tensor, scaled(clip_factor(norm * grad_scale, most)))
+                });
+                clipped.collect()
+            }
+            _ => vec![(0..range.len(), scaled(1.0))],
+        };
+        for (elements, step) in parts {
+            let now = step.rounded();
+            self.each_block(group, elements, now.grad_scale, &|twin, block| {
+                twin.update(block, now);
+            });
+        }
+        if let Some(average) = average {
+            let weight = T::from_f64(average.weight(step.t));
+            let state = &mut self.groups[group.0].state;
+            let Some(average) = state.last_mut() else {
+                return;
+            };
+            average
+                .par_iter_mut()
+                .zip(&self.params[range])
+                .for_each(|(average, &p)| *average = *average + weight * (p - *average));
+        }
+    }
+
+    /// The average begins as what the parameters are now.
+    fn start_average(&mut self, group: Group) {
+        let range = self.arena.groups[group.0].clone();
+        if let Some(average) = self.groups[group.0].state.last_mut() {
+            average.copy_from_slice(&self.params[range]);
+        }
+    }
+
+    /// Puts the parameters to evaluate with in the place of those to train with, where there are
+    /// others: the [average](Options::average), or what a rule has
+    /// ([`Rule::evaluates_elsewhere`]). At the end of training too.
     pub fn evaluate(&mut self) {
         if !std::mem::replace(&mut self.evaluating, true) {
             self.switch(&|twin, block| twin.evaluate(block));
@@ -234,25 +375,51 @@ impl<T: Real> Optimizer<T> {
 
     fn switch(&mut self, work: &Work<'_, T>) {
         for group in self.layout.groups() {
-            let GroupState { rule, progress, .. } = &self.groups[group.0];
-            // Before its first step a group has no other parameters yet.
-            if rule.evaluates_elsewhere() && progress.step_count() > 0 {
-                self.each_block(group, T::one(), work);
+            let range = self.arena.groups[group.0].clone();
+            let GroupState {
+                rule,
+                progress,
+                skips,
+                state,
+                ..
+            } = &mut self.groups[group.0];
+            if progress.step_count() == skips.count {
+                // Before its first step a group has no other parameters yet.
+                continue;
+            }
+            if rule.evaluates_elsewhere() {
+                self.each_block(group, 0..range.len(), T::one(), work);
+            } else if let (Some(_), Some(average)) = (self.options.average, state.last_mut()) {
+                average.swap_with_slice(&mut self.params[range]);
             }
         }
     }
 
-    fn each_block(&mut self, group: Group, grad_scale: T, work: &Work<'_, T>) {
-        let range = self.arena.groups[group.0].clone();
+    /// Does `work` on blocks of `elements`, which count from the group's start.
+    fn each_block(
+        &mut self,
+        group: Group,
+        elements: Range<usize>,
+        grad_scale: T,
+        work: &Work<'_, T>,
+    ) {
+        let clip_value = match self.options.clip {
+            Clip::Value(most) => Some(T::from_f64(most)),
+            _ => None,
+        };
+        let start = self.arena.groups[group.0].start;
+        let in_arena = start + elements.start..start + elements.end;
         let group = &mut self.groups[group.0];
-        let mut state: Vec<_> = group
-            .state
+        // All but the average, which is not the rule's.
+        let of_rule = group.state.len() - 1;
+        let mut state: Vec<_> = group.state[..of_rule]
             .iter_mut()
+            .map(|slot| slot.get_mut(elements.clone()).unwrap_or_default())
             .map(|slot| slot.chunks_mut(CHUNK))
             .collect();
-        let blocks: Vec<_> = self.params[range.clone()]
+        let blocks: Vec<_> = self.params[in_arena.clone()]
             .chunks_mut(CHUNK)
-            .zip(self.grads[range].chunks(CHUNK))
+            .zip(self.grads[in_arena].chunks(CHUNK))
             .map(|(params, grads)| Block {
                 params,
                 grads,
@@ -261,6 +428,7 @@ impl<T: Real> Optimizer<T> {
                     .map(|slot| slot.next().unwrap_or_default())
                     .collect(),
                 grad_scale,
+                clip_value,
             })
             .collect();
         let twin = T::twin(&*group.rule);
@@ -283,7 +451,7 @@ impl<T: Real> Optimizer<T> {
         Ok((progress, &**rule))
     }
 
-    fn range(&self, tensor: Tensor) -> Result<std::ops::Range<usize>, Error> {
+    fn range(&self, tensor: Tensor) -> Result<Range<usize>, Error> {
         let count = self.layout.entry(tensor)?.element_count;
         let start = self.arena.tensors[tensor.0];
         Ok(start..start + count)
@@ -293,9 +461,10 @@ impl<T: Real> Optimizer<T> {
         &self,
         tensor: Tensor,
         slot: &str,
-    ) -> Result<(Group, usize, std::ops::Range<usize>), Error> {
+    ) -> Result<(Group, usize, Range<usize>), Error> {
         let &TensorEntry { group, .. } = self.layout.entry(tensor)?;
-        let (_, slot) = self.layout.element_slot(group, slot)?;
+        let GroupState { rule, slots, .. } = &self.groups[group.0];
+        let slot = position_of(&**rule, slots, slot)?;
         let range = self.range(tensor)?;
         let start = self.arena.groups[group.0].start;
         Ok((group, slot, range.start - start..range.end - start))

@@ -99,6 +99,8 @@ pub struct Block<'a, T> {
     /// One entry per slot of elements; empty for a slot that is not in use.
     pub(crate) state: Vec<&'a mut [T]>,
     pub(crate) grad_scale: T,
+    /// Bounds the scaled gradient, if anything does.
+    pub(crate) clip_value: Option<T>,
 }
 
 /// Elements that are updated between two looks at which slots are in use.
@@ -113,6 +115,7 @@ impl<T: Real> Block<'_, T> {
     #[inline(always)]
     pub fn each<const N: usize>(self, update: impl Fn(T, T, &mut [T; N]) -> T) {
         let grad_scale = self.grad_scale;
+        let clip_value = self.clip_value;
         let mut state = self.state;
         state.resize_with(N, Default::default);
         let mut unused = [[T::zero(); CHUNK]; N];
@@ -128,7 +131,13 @@ impl<T: Real> Block<'_, T> {
                 }
             });
             let slots = std::array::from_fn(|_| slots.next().unwrap_or_default());
-            each_of_chunk(params, grads, slots, |p, g, s| update(p, grad_scale * g, s));
+            // Two loops, so that neither has a branch.
+            match clip_value {
+                None => each_of_chunk(params, grads, slots, |p, g, s| update(p, grad_scale * g, s)),
+                Some(most) => each_of_chunk(params, grads, slots, |p, g, s| {
+                    update(p, (grad_scale * g).max(-most).min(most), s)
+                }),
+            }
         }
     }
 }

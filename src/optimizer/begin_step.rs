@@ -2,50 +2,93 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::{
+    dispatch::{bind, entry, filled_buffer},
+    grad_stats::Guard,
+};
 use crate::{
-    Error,
+    Error, Options,
     buffer::{guarded, guarded_now},
     cpu::Step,
+    progress::RING,
     shader,
 };
 
 /// Bytes from one group's `Step` to the next: an offset that every device can bind a uniform at.
 pub(super) const STEP_STRIDE: u64 = 256;
 
+/// Where a `Step` keeps its `t`.
+const T_OFFSET: u64 = 12;
+
+/// Bytes from one WGSL `Coefficients` to the next.
+const COEFFICIENTS_BYTES: u64 = 32;
+
+/// WGSL's `Stats`, but for its groups.
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct Totals {
+    pub loss_scale: f32,
+    good_steps: u32,
+    pub norm: f32,
+    pub exponent: i32,
+    pub clip_factor: f32,
+    pub performed: u32,
+    pub skipped: u32,
+    padding: u32,
+}
+
+/// WGSL's `GroupStats`.
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct GroupTotals {
+    pub lr: f32,
+    pub step_count: u32,
+    pub skipped: u32,
+    epoch: u32,
+}
+
 /// Bytes of a WGSL `Step`.
 pub(super) const STEP_BYTES: u64 = 48;
-
-/// Rows that the device keeps per group, as in the shader.
-const RING: u64 = 256;
 
 /// WGSL's `Recorded`: what the host knows of one group's step. The default is a group that rests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct Recorded {
     at: [f32; 4],
+    average_weight: f32,
     lr: f32,
     decay: f32,
     grad_scale: f32,
     n: u32,
     refreshed: f32,
+    epoch: u32,
     /// WGSL rounds up to the alignment of `at`.
-    padding: [u32; 3],
+    padding: u32,
 }
 
-impl From<Step<f64>> for Recorded {
-    /// The numbers of a step if none before it was skipped.
-    fn from(step: Step<f64>) -> Self {
-        let step: Step<f32> = step.rounded();
+impl Recorded {
+    /// The numbers of a step if none before it was skipped since its count was set, which was in
+    /// `epoch`.
+    pub fn new(step: Step<f64>, options: &Options, epoch: u32) -> Self {
+        let average_weight = options.average.map(|average| average.weight(step.t));
+        // A verdict on the gradients has its own division by the micro-batches.
+        let per_batch = if options.skips() {
+            1.0
+        } else {
+            1.0 / f64::from(options.accumulate)
+        };
         Self {
-            at: step.at,
-            lr: step.lr,
-            decay: step.decay,
-            grad_scale: step.grad_scale,
+            at: step.at.map(|value| value as f32),
+            average_weight: average_weight.unwrap_or_default() as f32,
+            lr: step.lr as f32,
+            decay: step.decay as f32,
+            grad_scale: (step.grad_scale * per_batch) as f32,
             // Only differences and remainders by a power of two are taken of it, so it may wrap;
             // but 0 would say that the group rests.
             n: (step.t as u32).max(1),
-            refreshed: step.refreshed,
-            padding: [0; 3],
+            refreshed: step.refreshed as f32,
+            epoch,
+            padding: 0,
         }
     }
 }
@@ -54,49 +97,76 @@ impl From<Step<f64>> for Recorded {
 #[derive(Debug)]
 pub(super) struct BeginStep {
     pipeline: wgpu::ComputePipeline,
-    bind_group: wgpu::BindGroup,
     recorded: wgpu::Buffer,
-    /// Steps that each group has skipped, as u32.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nothing skips yet"))]
-    skipped: wgpu::Buffer,
+    ring: wgpu::Buffer,
+    /// WGSL's `Stats`.
+    pub stats: wgpu::Buffer,
     /// One `Step` per group, [`STEP_STRIDE`] apart.
     pub steps: wgpu::Buffer,
+    /// WGSL's `Guard`, if steps look at gradients.
+    pub guard: Option<wgpu::Buffer>,
 }
 
 impl BeginStep {
-    pub async fn new(device: &wgpu::Device, group_count: usize) -> Result<Self, Error> {
-        let groups = group_count as u64;
-        let ring_bytes = groups * RING * 16;
+    pub async fn new(device: &wgpu::Device, lrs: &[f64], options: &Options) -> Result<Self, Error> {
+        let groups = lrs.len() as u64;
+        let ring_bytes = groups * RING * COEFFICIENTS_BYTES;
         let allowed = device.limits().max_storage_buffer_binding_size;
         if ring_bytes > allowed {
             return Err(Error::Limit {
-                what: format!("{group_count} parameter groups"),
+                what: format!("{groups} parameter groups"),
                 needed: ring_bytes,
                 limit: "max_storage_buffer_binding_size",
                 allowed,
             });
         }
-        guarded(device, "the shader that begins a step", || {
+        let made = guarded(device, "the shader that begins a step", || {
+            let storage = wgpu::BufferUsages::STORAGE;
             let buffer = |label, size, usage| {
                 device.create_buffer(&wgpu::BufferDescriptor {
                     label: Some(label),
                     size,
-                    usage: usage | wgpu::BufferUsages::STORAGE,
+                    usage: usage | storage,
                     mapped_at_creation: false,
                 })
             };
             let row = size_of::<Recorded>() as u64;
             let recorded = buffer("recorded", groups * row, wgpu::BufferUsages::COPY_DST);
             let ring = buffer("ring", ring_bytes, wgpu::BufferUsages::empty());
-            let skipped = buffer("skipped", groups * 4, wgpu::BufferUsages::COPY_DST);
             let steps = buffer(
                 "steps",
                 groups * STEP_STRIDE,
-                wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_SRC,
+                wgpu::BufferUsages::UNIFORM
+                    | wgpu::BufferUsages::COPY_SRC
+                    | wgpu::BufferUsages::COPY_DST,
             );
+            let totals = Totals {
+                loss_scale: options.loss_scale.map_or(1.0, |scale| scale.init_scale) as f32,
+                clip_factor: 1.0,
+                ..Totals::default()
+            };
+            let usage = storage | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+            let of_groups: Vec<_> = lrs
+                .iter()
+                .map(|&lr| GroupTotals {
+                    lr: lr as f32,
+                    ..GroupTotals::default()
+                })
+                .collect();
+            let stats = [
+                bytemuck::bytes_of(&totals),
+                bytemuck::cast_slice(&of_groups),
+            ];
+            let stats = filled_buffer(device, "stats", usage, &stats.concat())?;
+            let guard = options.skips().then(|| {
+                let uniform = wgpu::BufferUsages::UNIFORM;
+                let guard = Guard::of(options);
+                filled_buffer(device, "guard", uniform, bytemuck::bytes_of(&guard))
+            });
+            let guard = guard.transpose()?;
             let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
                 label: Some("begin_step"),
-                source: wgpu::ShaderSource::Wgsl(shader::begin_step().into()),
+                source: wgpu::ShaderSource::Wgsl(shader::begin_step(options.skips()).into()),
             });
             let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label: Some("begin_step"),
@@ -106,26 +176,39 @@ impl BeginStep {
                 compilation_options: Default::default(),
                 cache: None,
             });
-            let buffers = [&recorded, &ring, &skipped, &steps];
-            let entries: Vec<_> = (0..)
-                .zip(buffers)
-                .map(|(binding, buffer)| wgpu::BindGroupEntry {
-                    binding,
-                    resource: buffer.as_entire_binding(),
-                })
-                .collect();
-            let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
-                label: Some("begin_step"),
-                layout: &pipeline.get_bind_group_layout(0),
-                entries: &entries,
-            });
-            Self {
+            Ok(Self {
                 pipeline,
-                bind_group,
                 recorded,
-                skipped,
+                ring,
+                stats,
                 steps,
-            }
+                guard,
+            })
+        });
+        made.await?
+    }
+
+    /// What the shader binds: with a guard, `runs` of gradients and the `switches` of dispatches too.
+    pub async fn bind(
+        &self,
+        device: &wgpu::Device,
+        runs_and_switches: Option<(&wgpu::Buffer, &wgpu::Buffer)>,
+    ) -> Result<wgpu::BindGroup, Error> {
+        let mut buffers = vec![
+            (0, &self.recorded),
+            (1, &self.ring),
+            (2, &self.stats),
+            (3, &self.steps),
+        ];
+        if let (Some((runs, switches)), Some(guard)) = (runs_and_switches, &self.guard) {
+            buffers.extend([(6, runs), (7, switches), (8, guard)]);
+        }
+        let entries: Vec<_> = buffers
+            .into_iter()
+            .map(|(binding, buffer)| entry(binding, buffer, 0, buffer.size()))
+            .collect();
+        guarded(device, "the bindings that begin a step", || {
+            bind(device, &self.pipeline, "begin_step", &entries)
         })
         .await
     }
@@ -159,10 +242,27 @@ impl BeginStep {
         Ok(())
     }
 
-    pub fn dispatch(&self, pass: &mut wgpu::ComputePass<'_>) {
+    pub fn dispatch(&self, pass: &mut wgpu::ComputePass<'_>, bind_group: &wgpu::BindGroup) {
         pass.set_pipeline(&self.pipeline);
-        pass.set_bind_group(0, &self.bind_group, &[]);
+        pass.set_bind_group(0, bind_group, &[]);
         pass.dispatch_workgroups(1, 1, 1);
+    }
+
+    /// Copies a step count to where `group`'s shaders see it, before its next step does.
+    pub fn upload_count(
+        &self,
+        device: &wgpu::Device,
+        encoder: &mut wgpu::CommandEncoder,
+        group: usize,
+        count: u64,
+    ) -> Result<(), Error> {
+        let bytes = (count as u32).to_ne_bytes();
+        let staging = guarded_now(device, "a step count", || {
+            filled_buffer(device, "step count", wgpu::BufferUsages::COPY_SRC, &bytes)
+        })??;
+        let offset = group as u64 * STEP_STRIDE + T_OFFSET;
+        encoder.copy_buffer_to_buffer(&staging, 0, &self.steps, offset, 4);
+        Ok(())
     }
 }
 
@@ -170,71 +270,124 @@ impl BeginStep {
 mod tests {
     use super::*;
     use crate::{
-        BufferRange, Gpu, GpuOptions, Rule, progress::Progress, read_blocking, rules::Adam,
+        Average, BufferRange, Gpu, GpuOptions, Rule, progress::Progress, read_blocking, rules::Adam,
     };
 
     /// What is recorded for step `n` of Adam at learning rate `lr`.
-    fn recorded(lr: f64, n: u64) -> Recorded {
+    fn recorded(lr: f64, n: u64, epoch: u32) -> Recorded {
         let rule = Adam::default();
         let mut progress = Progress::new(&rule);
         progress.set_step_count(n - 1).unwrap();
         progress.set_lr(&rule, lr).unwrap();
         progress.refreshed = n.is_multiple_of(2);
-        progress.advance(&rule).into()
+        let average = Some(Average {
+            decay: 0.5,
+            debias: true,
+        });
+        let options = Options {
+            average,
+            ..Default::default()
+        };
+        Recorded::new(progress.advance(&rule), &options, epoch)
     }
 
-    fn step_of(words: &[f32]) -> Step<f32> {
-        Step {
-            lr: words[0],
-            decay: words[1],
-            grad_scale: words[2],
-            t: u64::from(words[3].to_bits()),
-            at: [words[4], words[5], words[6], words[7]],
-            refreshed: words[8],
+    struct Bench {
+        gpu: Gpu,
+        begin: BeginStep,
+        bind_group: wgpu::BindGroup,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let gpu = Gpu::open_blocking(&GpuOptions::default()).unwrap();
+            let options = Options::default();
+            let begin =
+                pollster::block_on(BeginStep::new(&gpu.device, &[0.5; 2], &options)).unwrap();
+            let bind_group = pollster::block_on(begin.bind(&gpu.device, None)).unwrap();
+            Self {
+                gpu,
+                begin,
+                bind_group,
+            }
         }
+
+        /// Group 0 has skipped that many steps in that epoch, group 1 none.
+        fn skip(&self, skipped: u32, epoch: u32) {
+            let group = GroupTotals {
+                skipped,
+                epoch,
+                ..Default::default()
+            };
+            let offset = size_of::<Totals>() as u64;
+            let bytes = bytemuck::bytes_of(&group);
+            self.gpu
+                .queue
+                .write_buffer(&self.begin.stats, offset, bytes);
+        }
+
+        /// Runs all of `rows` in one submission and reads both groups' steps.
+        fn run(&self, rows: impl IntoIterator<Item = [Recorded; 2]>) -> [Vec<f32>; 2] {
+            let Gpu { device, queue, .. } = &self.gpu;
+            let mut encoder = device.create_command_encoder(&Default::default());
+            for rows in rows {
+                self.begin.upload(device, &mut encoder, &rows).unwrap();
+                let mut pass = encoder.begin_compute_pass(&Default::default());
+                self.begin.dispatch(&mut pass, &self.bind_group);
+            }
+            queue.submit([encoder.finish()]);
+            let range = BufferRange::whole(&self.begin.steps);
+            let steps = read_blocking(device, queue, &range).unwrap();
+            [steps[..12].to_vec(), steps[64..76].to_vec()]
+        }
+    }
+
+    /// The words of a `Step` that was recorded as step `n`.
+    fn expected(lr: f32, n: u64, t: u64) -> Vec<f32> {
+        let at = Adam::default().at(t).map(|value| value as f32);
+        let refreshed = if n.is_multiple_of(2) { 1.0 } else { 0.0 };
+        let weight = 0.5 / (1.0 - 0.5f64.powf(t as f64));
+        let mut words = vec![lr, 0.0, 1.0, f32::from_bits(t as u32)];
+        words.extend(at);
+        words.extend([refreshed, weight as f32, 1.0, 0.0]);
+        words
     }
 
     #[test]
     fn coefficients_follow_performed_steps_and_the_learning_rate_recorded_ones() {
-        let gpu = Gpu::open_blocking(&GpuOptions::default()).unwrap();
-        let begin = pollster::block_on(BeginStep::new(&gpu.device, 2)).unwrap();
-        let rule = Adam::default();
-        // Group 0 skipped three steps, group 1 none.
-        gpu.queue
-            .write_buffer(&begin.skipped, 0, bytemuck::cast_slice(&[3u32, 0]));
+        let bench = Bench::new();
+        bench.skip(3, 1);
         let last = 300; // beyond the ring, which has wrapped
-        let mut encoder = gpu.device.create_command_encoder(&Default::default());
-        for n in 1..=last {
-            let lr = 1.0 / n as f64;
-            let row = recorded(lr, n);
-            begin
-                .upload(&gpu.device, &mut encoder, &[row, row])
-                .unwrap();
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            begin.dispatch(&mut pass);
-        }
-        gpu.queue.submit([encoder.finish()]);
-        let range = BufferRange::whole(&begin.steps);
-        let steps = read_blocking(&gpu.device, &gpu.queue, &range).unwrap();
-        for (group, t) in [(0, last - 3), (1, last)] {
-            let step: Step<f32> = step_of(&steps[group * 64..]);
-            let (lr, at) = (1.0 / last as f32, rule.at(t).map(|value| value as f32));
-            let expected = Step {
-                lr,
-                decay: 0.0,
-                grad_scale: 1.0,
-                t,
-                at,
-                refreshed: 1.0,
-            };
-            assert_eq!(step, expected, "group {group}");
-        }
+        let rows = (1..=last).map(|n| [recorded(1.0 / n as f64, n, 1); 2]);
+        let steps = bench.run(rows);
+        let lr = 1.0 / last as f32;
+        assert_eq!(steps[0], expected(lr, last, last - 3));
+        assert_eq!(steps[1], expected(lr, last, last));
+    }
+
+    #[test]
+    fn beyond_the_ring_its_oldest_coefficients_have_to_do() {
+        let bench = Bench::new();
+        bench.skip(400, 1);
+        let last = 1000;
+        let rows = (1..=last).map(|n| [recorded(0.5, n, 1); 2]);
+        let [step, _] = bench.run(rows);
+        assert_eq!(u64::from(step[3].to_bits()), last - 400);
+        assert_eq!(step[4..8], expected(0.5, last, last - (RING - 1))[4..8]);
+    }
+
+    #[test]
+    fn a_step_count_that_is_set_anew_has_no_skipped_steps() {
+        let bench = Bench::new();
+        bench.skip(3, 1);
+        let row = |n, epoch| [recorded(0.5, n, epoch); 2];
+        let [step, _] = bench.run([row(10, 1), row(51, 2), row(52, 2)]);
+        assert_eq!(step, expected(0.5, 52, 52));
     }
 
     #[test]
     fn rows_lie_as_the_shader_reads_them() {
-        let module = naga::front::wgsl::parse_str(&shader::begin_step()).unwrap();
-        let size_of_struct = |name: &str| {
+        let module = naga::front::wgsl::parse_str(&shader::begin_step(true)).unwrap();
+        let of_struct = |name: &str| {
             let found = module
                 .types
                 .iter()
@@ -247,42 +400,48 @@ mod tests {
                 _ => panic!("{name} is no struct"),
             }
         };
-        let (recorded, size) = size_of_struct("Recorded");
-        assert_eq!(size, size_of::<Recorded>() as u64);
+        macro_rules! assert_alike {
+            ($Rust:ident, $wgsl:expr, $($field:ident)*) => {
+                let (members, size) = of_struct($wgsl);
+                assert_eq!(size, size_of::<$Rust>() as u64, $wgsl);
+                let of_host = [$((stringify!($field), std::mem::offset_of!($Rust, $field))),*];
+                assert_eq!(
+                    members,
+                    of_host.map(|(name, at)| (name.to_owned(), at as u32))
+                );
+            };
+        }
+        assert_alike!(Recorded, "Recorded", at average_weight lr decay grad_scale n refreshed epoch);
+        assert_alike!(GroupTotals, "GroupStats", lr step_count skipped epoch);
+        let (members, _) = of_struct("Stats");
         let of_host = [
-            ("at", std::mem::offset_of!(Recorded, at)),
-            ("lr", std::mem::offset_of!(Recorded, lr)),
-            ("decay", std::mem::offset_of!(Recorded, decay)),
-            ("grad_scale", std::mem::offset_of!(Recorded, grad_scale)),
-            ("n", std::mem::offset_of!(Recorded, n)),
-            ("refreshed", std::mem::offset_of!(Recorded, refreshed)),
+            ("loss_scale", std::mem::offset_of!(Totals, loss_scale)),
+            ("good_steps", std::mem::offset_of!(Totals, good_steps)),
+            ("norm", std::mem::offset_of!(Totals, norm)),
+            ("exponent", std::mem::offset_of!(Totals, exponent)),
+            ("clip_factor", std::mem::offset_of!(Totals, clip_factor)),
+            ("performed", std::mem::offset_of!(Totals, performed)),
+            ("skipped", std::mem::offset_of!(Totals, skipped)),
+            ("padding", std::mem::offset_of!(Totals, padding)),
+            ("groups", size_of::<Totals>()),
         ];
         assert_eq!(
-            recorded,
+            members,
             of_host.map(|(name, at)| (name.to_owned(), at as u32))
         );
-        assert_eq!(size_of_struct("Step").1, STEP_BYTES);
-        assert_eq!(size_of_struct("StepSlot").1, STEP_STRIDE);
-        assert!(shader::begin_step().contains(&format!("const RING: u32 = {RING}u;")));
+        assert_eq!(of_struct("Step").1, STEP_BYTES);
+        assert_eq!(of_struct("StepSlot").1, STEP_STRIDE);
+        assert_eq!(of_struct("Coefficients").1, COEFFICIENTS_BYTES);
+        assert!(shader::begin_step(false).contains(&format!("const RING: u32 = {RING}u;")));
     }
 
     #[test]
     fn a_resting_group_keeps_its_numbers() {
-        let gpu = Gpu::open_blocking(&GpuOptions::default()).unwrap();
-        let begin = pollster::block_on(BeginStep::new(&gpu.device, 2)).unwrap();
-        let mut encoder = gpu.device.create_command_encoder(&Default::default());
-        let rows = [
-            [recorded(0.5, 1), recorded(0.5, 1)],
-            [recorded(0.25, 2), Recorded::default()],
-        ];
-        for rows in rows {
-            begin.upload(&gpu.device, &mut encoder, &rows).unwrap();
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            begin.dispatch(&mut pass);
-        }
-        gpu.queue.submit([encoder.finish()]);
-        let range = BufferRange::whole(&begin.steps);
-        let steps = read_blocking(&gpu.device, &gpu.queue, &range).unwrap();
-        assert_eq!((steps[0], steps[64]), (0.25, 0.5));
+        let bench = Bench::new();
+        let steps = bench.run([
+            [recorded(0.5, 1, 1), recorded(0.5, 1, 1)],
+            [recorded(0.25, 2, 1), Recorded::default()],
+        ]);
+        assert_eq!((steps[0][0], steps[1][0]), (0.25, 0.5));
     }
 }

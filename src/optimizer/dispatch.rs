@@ -6,75 +6,118 @@ use super::{begin_step::STEP_BYTES, begin_step::STEP_STRIDE};
 use crate::{
     BufferRange, Error, Rule, ShaderLocation,
     buffer::guarded,
+    layout::TENSOR_ALIGNMENT,
     plan::{DispatchLimits, GradPlace, Piece, RangeWindow, arena_windows, range_windows},
-    shader::{self, Access, FIRST_STATE_BINDING, Pass},
+    shader::{self, Access, Around, FIRST_STATE_BINDING, Pass},
 };
 
 /// One dispatch, ready to be recorded.
 #[derive(Debug, Clone)]
 pub(super) struct Dispatch {
-    pipeline: wgpu::ComputePipeline,
-    bind_group: wgpu::BindGroup,
-    grid: [u32; 2],
+    pub pipeline: wgpu::ComputePipeline,
+    pub bind_group: wgpu::BindGroup,
+    pub grid: [u32; 2],
+    /// If it may be left out: where the device says whether it is.
+    pub switched: Option<Switched>,
+}
+
+/// Where a dispatch finds its grid.
+#[derive(Debug, Clone)]
+pub(super) struct Switched {
+    pub buffer: wgpu::Buffer,
+    pub offset: u64,
 }
 
 impl Dispatch {
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.bind_group, &[]);
-        let [x, y] = self.grid;
-        pass.dispatch_workgroups(x, y, 1);
+        match &self.switched {
+            Some(Switched { buffer, offset }) => pass.dispatch_workgroups_indirect(buffer, *offset),
+            None => {
+                let [x, y] = self.grid;
+                pass.dispatch_workgroups(x, y, 1);
+            }
+        }
     }
 }
 
-/// Compiled update shaders by their text: groups of one rule and variant share one.
+/// Compiled shaders by text and entry point: groups of one rule and variant share one.
 #[derive(Debug, Default)]
 pub(super) struct Pipelines {
-    by_shader: HashMap<(String, Pass), wgpu::ComputePipeline>,
+    by_shader: HashMap<(String, &'static str), wgpu::ComputePipeline>,
 }
 
 impl Pipelines {
+    /// A shader of this crate's.
+    pub async fn compile(
+        &mut self,
+        device: &wgpu::Device,
+        text: &str,
+        entry_point: &'static str,
+    ) -> Result<wgpu::ComputePipeline, Error> {
+        let compiled = self.get(device, entry_point, text, entry_point).await;
+        compiled.map_err(|(error, _)| error)
+    }
+
+    /// The shader of a rule.
+    async fn of_rule(
+        &mut self,
+        device: &wgpu::Device,
+        group: GroupBindings<'_>,
+        access: Access,
+    ) -> Result<wgpu::ComputePipeline, Error> {
+        let GroupBindings {
+            rule, around, pass, ..
+        } = group;
+        let text = shader::update(rule, access, around);
+        let compiled = self.get(device, rule.name(), &text, pass.entry_point());
+        compiled
+            .await
+            .map_err(|(error, messages)| shader_error(rule, error, messages))
+    }
+
+    /// An error comes with what the compiler said, if it was the compiler's.
     async fn get(
         &mut self,
         device: &wgpu::Device,
-        rule: &dyn Rule,
-        access: Access,
-        pass: Pass,
-    ) -> Result<wgpu::ComputePipeline, Error> {
-        let key = (shader::update(rule, access), pass);
+        label: &str,
+        text: &str,
+        entry_point: &'static str,
+    ) -> Result<wgpu::ComputePipeline, (Error, Vec<wgpu::CompilationMessage>)> {
+        let key = (text.to_owned(), entry_point);
         if let Some(pipeline) = self.by_shader.get(&key) {
             return Ok(pipeline.clone());
         }
-        let (text, pass) = &key;
         let mut module = None;
-        let parsed = guarded(device, rule.name(), || {
+        let parsed = guarded(device, label, || {
             module = Some(device.create_shader_module(wgpu::ShaderModuleDescriptor {
-                label: Some(rule.name()),
-                source: wgpu::ShaderSource::Wgsl(text.as_str().into()),
+                label: Some(label),
+                source: wgpu::ShaderSource::Wgsl(text.into()),
             }));
         });
         let parsed = parsed.await;
-        let Some(module) = module else {
-            return Err(Error::DeviceLost {
-                during: format!("compiling the shader of rule {}", rule.name()),
-            });
-        };
-        if let Err(error) = parsed {
+        if let (Err(error), Some(module)) = (parsed, &module) {
             let information = module.get_compilation_info().await;
-            return Err(shader_error(rule, error, information.messages));
+            return Err((error, information.messages));
         }
-        let compiled = guarded(device, rule.name(), || {
-            device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                label: Some(rule.name()),
-                layout: None,
-                module: &module,
-                entry_point: Some(pass.entry_point()),
-                compilation_options: Default::default(),
-                cache: None,
-            })
+        let compiled = guarded(device, label, || {
+            Some(
+                device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                    label: Some(label),
+                    layout: None,
+                    module: module.as_ref()?,
+                    entry_point: Some(entry_point),
+                    compilation_options: Default::default(),
+                    cache: None,
+                }),
+            )
         });
-        let compiled = compiled.await;
-        let pipeline = compiled.map_err(|error| shader_error(rule, error, Vec::new()))?;
+        let lost = || Error::DeviceLost {
+            during: format!("compiling {label}"),
+        };
+        let compiled = compiled.await.and_then(|made| made.ok_or_else(lost));
+        let pipeline = compiled.map_err(|error| (error, Vec::new()))?;
         self.by_shader.insert(key, pipeline.clone());
         Ok(pipeline)
     }
@@ -118,9 +161,13 @@ pub(super) struct GroupBindings<'a> {
     pub hyper: &'a wgpu::Buffer,
     /// All groups' `Step`s.
     pub steps: &'a wgpu::Buffer,
-    /// The slots in use, each with the group's elements.
+    /// The slots in use, each with the group's elements; the average last.
     pub state: &'a [wgpu::Buffer],
     pub pass: Pass,
+    pub around: Around,
+    /// Where gradients are clipped by tensor: the factors of all tensors, and the group's first
+    /// unit of 64 elements among them.
+    pub tensor_factors: Option<(&'a wgpu::Buffer, u64)>,
 }
 
 /// The dispatches of a group whose parameters and gradients are `elements` of two arenas.
@@ -139,25 +186,25 @@ pub(super) async fn over_arena(
             [_, 1] => Access::Arena,
             _ => Access::FoldedArena,
         };
-        let pipeline = pipelines
-            .get(device, group.rule, access, group.pass)
-            .await?;
+        let pipeline = pipelines.of_rule(device, group, access).await?;
         let size = 4 * (window.elements.end - window.elements.start);
         let offset = 4 * window.elements.start;
         let in_group = offset - 4 * elements.start;
-        let mut entries = group.entries();
-        entries.push(entry(2, params, offset, size));
-        if group.pass == Pass::Update {
-            entries.push(entry(3, grads, offset, size));
-        }
-        entries.extend(group.state_entries(in_group, size));
         let bind_group = guarded(device, "the bindings of an arena", || {
-            bind(device, &pipeline, group.rule, &entries)
+            let window = group.window(device, in_group)?;
+            let mut entries = group.entries(in_group, size);
+            entries.push(entry(2, params, offset, size));
+            if group.pass == Pass::Update {
+                entries.push(entry(3, grads, offset, size));
+            }
+            entries.extend(group.clip_entries(&window));
+            Ok::<_, Error>(bind(device, &pipeline, group.rule.name(), &entries))
         });
         dispatches.push(Dispatch {
-            bind_group: bind_group.await?,
+            bind_group: bind_group.await??,
             pipeline,
             grid: window.grid,
+            switched: None,
         });
     }
     Ok(dispatches)
@@ -193,9 +240,7 @@ pub(super) async fn over_ranges(
     let mut dispatches = Vec::new();
     for window in range_windows(&pieces, limits) {
         let access = Access::Ranges(window.width, window.grad_place);
-        let pipeline = pipelines
-            .get(device, group.rule, access, group.pass)
-            .await?;
+        let pipeline = pipelines.of_rule(device, group, access).await?;
         let made = guarded(device, "the bindings of a caller's ranges", || {
             range_dispatch(device, &pipeline, group, &buffers, &window)
         });
@@ -220,42 +265,77 @@ fn range_dispatch(
         wgpu::BufferUsages::STORAGE,
         bytemuck::cast_slice(&window.spans),
     )?;
-    let mut entries = group.entries();
+    let factors_window = group.window(device, window.state.start)?;
+    let mut entries = group.entries(window.state.start, size(&window.state));
     entries.push(entry(2, params, window.params.start, size(&window.params)));
     if group.pass == Pass::Update && window.grad_place != GradPlace::InParams {
         entries.push(entry(3, grads, window.grads.start, size(&window.grads)));
     }
     entries.push(entry(4, &spans, 0, spans.size()));
-    entries.extend(group.state_entries(window.state.start, size(&window.state)));
+    entries.extend(group.clip_entries(&factors_window));
     Ok(Dispatch {
-        bind_group: bind(device, pipeline, group.rule, &entries),
+        bind_group: bind(device, pipeline, group.rule.name(), &entries),
         pipeline: pipeline.clone(),
         grid: window.grid,
+        switched: None,
     })
 }
 
 impl<'a> GroupBindings<'a> {
-    fn entries(&self) -> Vec<wgpu::BindGroupEntry<'a>> {
-        let mut entries = vec![entry(0, self.hyper, 0, self.hyper.size())];
-        if self.pass == Pass::Update {
-            let step = self.index as u64 * STEP_STRIDE;
-            entries.push(entry(1, self.steps, step, STEP_BYTES));
+    /// What the pass binds beside parameters and gradients, for the state from byte `offset` on.
+    fn entries(&self, offset: u64, size: u64) -> Vec<wgpu::BindGroupEntry<'a>> {
+        let step = self.index as u64 * STEP_STRIDE;
+        let mut entries = vec![entry(1, self.steps, step, STEP_BYTES)];
+        // Where there is an average, evaluation is about it alone.
+        let of_average = self.around.average && self.pass != Pass::Update;
+        if !of_average {
+            entries.push(entry(0, self.hyper, 0, self.hyper.size()));
+        }
+        let of_rule = self.state.len() - usize::from(self.around.average);
+        let state = match (self.pass, of_average) {
+            (Pass::Update, _) => 0..self.state.len(),
+            (_, true) => of_rule..self.state.len(),
+            (_, false) => 0..of_rule,
+        };
+        for index in state {
+            let binding = FIRST_STATE_BINDING + index as u32;
+            entries.push(entry(binding, &self.state[index], offset, size));
         }
         entries
     }
 
-    fn state_entries(
-        &self,
-        offset: u64,
-        size: u64,
-    ) -> impl Iterator<Item = wgpu::BindGroupEntry<'a>> {
-        (FIRST_STATE_BINDING..)
-            .zip(self.state)
-            .map(move |(binding, buffer)| entry(binding, buffer, offset, size))
+    /// What tells where in the tensors' factors a dispatch begins whose state begins at byte
+    /// `offset`.
+    fn window(&self, device: &wgpu::Device, offset: u64) -> Result<Option<wgpu::Buffer>, Error> {
+        let Some((_, group)) = self.tensor_factors.filter(|_| self.pass == Pass::Update) else {
+            return Ok(None);
+        };
+        let first = group + offset / (4 * TENSOR_ALIGNMENT as u64);
+        let contents = [first as u32, 0, 0, 0];
+        let uniform = wgpu::BufferUsages::UNIFORM;
+        filled_buffer(device, "window", uniform, bytemuck::cast_slice(&contents)).map(Some)
+    }
+
+    fn clip_entries<'w>(&self, window: &'w Option<wgpu::Buffer>) -> Vec<wgpu::BindGroupEntry<'w>>
+    where
+        'a: 'w,
+    {
+        match (window, self.tensor_factors) {
+            (Some(window), Some((factors, _))) => vec![
+                entry(14, window, 0, window.size()),
+                entry(15, factors, 0, factors.size()),
+            ],
+            _ => Vec::new(),
+        }
     }
 }
 
-fn entry(binding: u32, buffer: &wgpu::Buffer, offset: u64, size: u64) -> wgpu::BindGroupEntry<'_> {
+pub(super) fn entry(
+    binding: u32,
+    buffer: &wgpu::Buffer,
+    offset: u64,
+    size: u64,
+) -> wgpu::BindGroupEntry<'_> {
     wgpu::BindGroupEntry {
         binding,
         resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
@@ -266,14 +346,14 @@ fn entry(binding: u32, buffer: &wgpu::Buffer, offset: u64, size: u64) -> wgpu::B
     }
 }
 
-fn bind(
+pub(super) fn bind(
     device: &wgpu::Device,
     pipeline: &wgpu::ComputePipeline,
-    rule: &dyn Rule,
+    label: &str,
     entries: &[wgpu::BindGroupEntry<'_>],
 ) -> wgpu::BindGroup {
     device.create_bind_group(&wgpu::BindGroupDescriptor {
-        label: Some(rule.name()),
+        label: Some(label),
         layout: &pipeline.get_bind_group_layout(0),
         entries,
     })

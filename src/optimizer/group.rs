@@ -5,11 +5,11 @@ use super::{
     dispatch::{GroupBindings, filled_buffer, written_buffer},
 };
 use crate::{
-    Error, Group, Layout,
+    Error, Group, Layout, Options,
     buffer::guarded,
     layout::{Arena, GROUP_ALIGNMENT},
     progress::Progress,
-    shader::Pass,
+    shader::{Around, Pass},
 };
 
 /// How this crate's own buffers can be used.
@@ -23,7 +23,7 @@ pub(super) struct GroupState {
     /// Counts steps as they are recorded.
     pub progress: Progress,
     pub hyper: wgpu::Buffer,
-    /// The slots of elements in use, in the rule's order.
+    /// The slots of elements in use, in the rule's order, and the average after them.
     pub state: Vec<wgpu::Buffer>,
 }
 
@@ -33,11 +33,12 @@ impl GroupState {
         layout: &Layout,
         arena: &Arena,
         group: Group,
+        options: &Options,
         bindings_beside_state: u64,
     ) -> Result<Self, Error> {
         let rule = &*layout.groups[group.0];
         let element_count = arena.groups[group.0].len();
-        let slots = rule.element_slots();
+        let slots = options.element_slots(rule);
         let used: Vec<_> = slots.iter().filter(|slot| slot.used).collect();
         check_binding_count(device, rule.name(), used.len(), bindings_beside_state)?;
         let bytes = 4 * element_count as u64;
@@ -96,6 +97,8 @@ impl GroupState {
         layout: &'a Layout,
         group: Group,
         begin_step: &'a BeginStep,
+        around: Around,
+        tensor_factors: Option<(&'a wgpu::Buffer, u64)>,
         pass: Pass,
     ) -> GroupBindings<'a> {
         GroupBindings {
@@ -105,6 +108,8 @@ impl GroupState {
             steps: &begin_step.steps,
             state: &self.state,
             pass,
+            around,
+            tensor_factors,
         }
     }
 }
@@ -139,7 +144,10 @@ fn check_binding_count(
         return Ok(());
     }
     Err(Error::Limit {
-        what: format!("rule {rule} with {slots} state slots in use"),
+        what: format!(
+            "rule {rule} with {slots} values per parameter (its flags, Options::average, \
+             Clip::TensorNorm and a caller's own ranges each take a binding) and {beside} beside them"
+        ),
         needed,
         limit: "max_storage_buffers_per_shader_stage",
         allowed,

@@ -2,27 +2,28 @@
 
 mod begin_step;
 mod dispatch;
+mod grad_stats;
 mod group;
 mod ranges;
+mod snapshot;
 mod transfer;
 
 use std::fmt;
 
 use begin_step::{BeginStep, Recorded};
-use dispatch::{Dispatch, Pipelines, over_arena, over_ranges};
+use dispatch::{Dispatch, GroupBindings, Pipelines, over_arena, over_ranges};
+use grad_stats::{GradStats, GroupGrads};
 use group::{ARENA_USAGE, GroupState, check_buffer_size};
 
-use crate::{
-    BufferRange, DispatchLimits, Error, Group, Layout, Rule, buffer::guarded, layout::Arena,
-    progress::Progress, shader::Pass,
-};
+pub use snapshot::Snapshot;
 
-/// How an [`Optimizer`] works; the defaults are right for training.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Options {
-    /// Limits below the device's own. `None`: the device's.
-    pub limits: Option<DispatchLimits>,
-}
+use crate::{
+    BufferRange, Clip, DispatchLimits, Error, Group, Layout, Options, Rule,
+    buffer::guarded,
+    layout::{Arena, TENSOR_ALIGNMENT},
+    progress::Progress,
+    shader::{Around, Pass},
+};
 
 /// A caller's own parameter and gradient buffers, one range per tensor in the order of the
 /// layout's making.
@@ -72,11 +73,31 @@ pub struct Optimizer {
     grads: Option<Vec<BufferRange>>,
     /// What `grads` are ranges of, if it is ours.
     grad_arena: Option<wgpu::Buffer>,
-    /// The dispatches over `params` and `grads`, by group.
-    dispatches: Vec<Vec<Dispatch>>,
-    /// Those over gradients that were passed per step, the latest last.
-    passed: Vec<(Vec<BufferRange>, Vec<Vec<Dispatch>>)>,
+    options: Options,
+    /// What gradients are multiplied by, where they are clipped by tensor.
+    tensor_factors: Option<wgpu::Buffer>,
+    /// A step over `params` and `grads`, if they are known.
+    planned: Option<Planned>,
+    /// Steps over gradients that were passed per step, the latest last.
+    passed: Vec<(Vec<BufferRange>, Planned)>,
     evaluation: Evaluation,
+}
+
+/// A step over known gradients.
+#[derive(Debug)]
+struct Planned {
+    /// By group.
+    updates: Vec<Vec<Dispatch>>,
+    before: Before,
+}
+
+/// What a step begins with.
+#[derive(Debug)]
+enum Before {
+    /// Its numbers.
+    Plain(wgpu::BindGroup),
+    /// A look at the gradients.
+    GradStats(Box<GradStats>),
 }
 
 /// Switching between the parameters to train with and those to evaluate with.
@@ -162,10 +183,21 @@ impl Optimizer {
             [arena("params"), arena("grads")].map(|arena| device.create_buffer(&arena))
         })
         .await?;
+        let mut pipelines = Pipelines::default();
         let arenas = [&params, &grads];
-        optimizer.dispatches = optimizer.plan_arenas(arenas, Pass::Update).await?;
-        optimizer.evaluation.evaluate = optimizer.plan_arenas(arenas, Pass::Evaluate).await?;
-        optimizer.evaluation.train = optimizer.plan_arenas(arenas, Pass::Train).await?;
+        let grads_of_groups = optimizer.arena_grads(&grads);
+        let mut plan = async |pass| optimizer.plan_arenas(&mut pipelines, arenas, pass).await;
+        let updates = plan(Pass::Update).await?;
+        let evaluate = plan(Pass::Evaluate).await?;
+        let train = plan(Pass::Train).await?;
+        let planned = optimizer.plan(&mut pipelines, updates, &grads_of_groups);
+        optimizer.planned = Some(planned.await?);
+        optimizer.evaluation = Evaluation {
+            is_on: false,
+            evaluate,
+            train,
+        };
+        optimizer.pipelines = pipelines;
         optimizer.params = optimizer.arena_ranges(&params);
         optimizer.grads = Some(optimizer.arena_ranges(&grads));
         optimizer.grad_arena = Some(grads);
@@ -189,18 +221,17 @@ impl Optimizer {
     pub async fn rebind_async(&mut self, buffers: Buffers) -> Result<(), Error> {
         let Buffers { params, grads } = buffers;
         ranges::check_params(&self.layout, &params)?;
-        let mut dispatches = Vec::new();
-        if let Some(grads) = &grads {
-            ranges::check_grads(&self.layout, &params, grads)?;
-            dispatches = self.plan_ranges(&params, grads, Pass::Update).await?;
-        }
-        // These look at no gradient, so the parameters stand in for them.
-        self.evaluation.evaluate = self.plan_ranges(&params, &params, Pass::Evaluate).await?;
-        self.evaluation.train = self.plan_ranges(&params, &params, Pass::Train).await?;
+        let mut pipelines = std::mem::take(&mut self.pipelines);
+        let made = self.plan_rebound(&mut pipelines, &params, grads.as_deref());
+        let made = made.await;
+        self.pipelines = pipelines;
+        let (planned, evaluate, train) = made?;
+        self.evaluation.evaluate = evaluate;
+        self.evaluation.train = train;
         self.params = params;
         self.grads = grads;
         self.grad_arena = None;
-        self.dispatches = dispatches;
+        self.planned = planned;
         self.passed.clear();
         Ok(())
     }
@@ -212,11 +243,13 @@ impl Optimizer {
     /// [`Error::NoGradients`] if they were to be passed per step; [`Error::OutOfMemory`],
     /// [`Error::DeviceLost`]. Nothing is recorded then.
     pub fn step(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
-        if self.grads.is_none() {
+        if self.planned.is_none() {
             return Err(Error::NoGradients);
         }
         self.begin_step(encoder)?;
-        record(encoder, &self.begin_step, &self.groups, &self.dispatches);
+        if let Some(planned) = &self.planned {
+            self.record(encoder, planned);
+        }
         Ok(())
     }
 
@@ -239,8 +272,8 @@ impl Optimizer {
             return Err(Error::NotPrepared);
         }
         self.begin_step(encoder)?;
-        if let Some((_, dispatches)) = self.passed.last() {
-            record(encoder, &self.begin_step, &self.groups, dispatches);
+        if let Some((_, planned)) = self.passed.last() {
+            self.record(encoder, planned);
         }
         Ok(())
     }
@@ -256,12 +289,10 @@ impl Optimizer {
         let entry = match known {
             Some(position) => self.passed.remove(position),
             None => {
-                ranges::check_grads(&self.layout, &self.params, grads)?;
-                let params = self.params.clone();
-                (
-                    grads.to_vec(),
-                    self.plan_ranges(&params, grads, Pass::Update).await?,
-                )
+                let mut pipelines = std::mem::take(&mut self.pipelines);
+                let made = self.plan_step(&mut pipelines, &self.params, grads).await;
+                self.pipelines = pipelines;
+                (grads.to_vec(), made?)
             }
         };
         if self.passed.len() == PASSED_KEPT {
@@ -293,9 +324,9 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Records the change from the parameters to train with to those to evaluate with, where a rule
-    /// tells the two apart ([`Rule::evaluates_elsewhere`](crate::Rule::evaluates_elsewhere)): before
-    /// evaluating, and at the end of training.
+    /// Records the change from the parameters to train with to those to evaluate with, where there
+    /// are others: the [average](Options::average), or what a rule has
+    /// ([`Rule::evaluates_elsewhere`]). Before evaluating, and at the end of training.
     ///
     /// ```
     /// # use wgpu_optim::{Gpu, GpuOptions, Layout, Optimizer, Options, rules::ScheduleFreeSgd};
@@ -306,35 +337,95 @@ impl Optimizer {
     /// # let mut optimizer = Optimizer::new(&device, &layout, Options::default())?;
     /// # let mut encoder = device.create_command_encoder(&Default::default());
     /// optimizer.step(&mut encoder)?;
-    /// optimizer.evaluate(&mut encoder);
+    /// optimizer.evaluate(&mut encoder)?;
     /// // … your forward pass over the test data …
-    /// optimizer.train(&mut encoder);
+    /// optimizer.train(&mut encoder)?;
     /// optimizer.step(&mut encoder)?;
     /// # Ok::<(), wgpu_optim::Error>(())
     /// ```
-    pub fn evaluate(&mut self, encoder: &mut wgpu::CommandEncoder) {
-        if !std::mem::replace(&mut self.evaluation.is_on, true) {
-            self.switch(encoder, &self.evaluation.evaluate);
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], [`Error::DeviceLost`]; nothing is recorded then.
+    pub fn evaluate(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
+        if !self.evaluation.is_on {
+            self.switch(encoder, &self.evaluation.evaluate)?;
+            self.evaluation.is_on = true;
         }
+        Ok(())
     }
 
     /// Records the change back to the parameters to train with.
-    pub fn train(&mut self, encoder: &mut wgpu::CommandEncoder) {
-        if std::mem::take(&mut self.evaluation.is_on) {
-            self.switch(encoder, &self.evaluation.train);
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate).
+    pub fn train(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
+        if self.evaluation.is_on {
+            self.switch(encoder, &self.evaluation.train)?;
+            self.evaluation.is_on = false;
+        }
+        Ok(())
+    }
+
+    /// Where the device keeps what the next loss is to be multiplied by, an f32: bind it to your
+    /// shader that begins the backward pass. 1 without a loss scale.
+    pub fn loss_scale(&self) -> BufferRange {
+        BufferRange {
+            buffer: self.begin_step.stats.clone(),
+            offset: 0,
+            size: 4,
         }
     }
 
-    fn switch(&self, encoder: &mut wgpu::CommandEncoder, dispatches: &[Vec<Dispatch>]) {
-        let mut pass = compute_pass(encoder, "optimizer evaluation");
-        for (group, dispatches) in self.groups.iter().zip(dispatches) {
-            // Before its first step a group has no other parameters yet.
-            if group.progress.step_count() > 0 {
-                dispatches
-                    .iter()
-                    .for_each(|dispatch| dispatch.record(&mut pass));
+    /// Records a copy of how training goes, to be read when it arrives, while training goes on.
+    ///
+    /// ```
+    /// # use wgpu_optim::{Clip, Gpu, GpuOptions, Layout, Optimizer, Options, rules::AdamW};
+    /// # let Gpu { device, queue, .. } = Gpu::open_blocking(&GpuOptions::default())?;
+    /// # let mut layout = Layout::new();
+    /// # let group = layout.group(AdamW::default())?;
+    /// # layout.tensor(group, "weight", &[2, 2])?;
+    /// let options = Options { clip: Clip::GlobalNorm(1.0), ..Default::default() };
+    /// let mut optimizer = Optimizer::new(&device, &layout, options)?;
+    /// # let mut encoder = device.create_command_encoder(&Default::default());
+    /// optimizer.step(&mut encoder)?;
+    /// let snapshot = optimizer.snapshot(&mut encoder)?; // every hundredth step or so
+    /// queue.submit([encoder.finish()]);
+    /// // … some steps later …
+    /// # device.poll(wgpu_optim::wgpu::PollType::wait_indefinitely()).unwrap();
+    /// if let Some(stats) = snapshot.get()? {
+    ///     println!("norm {:?}, {} steps skipped", stats.grad_norm, stats.skipped);
+    /// }
+    /// # assert_eq!(snapshot.get()?.unwrap().performed, 1);
+    /// # Ok::<(), wgpu_optim::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], [`Error::DeviceLost`].
+    pub fn snapshot(&self, encoder: &mut wgpu::CommandEncoder) -> Result<Snapshot, Error> {
+        let stats = &self.begin_step.stats;
+        Snapshot::record(&self.device, encoder, stats, self.options.skips())
+    }
+
+    fn switch(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        dispatches: &[Vec<Dispatch>],
+    ) -> Result<(), Error> {
+        for (index, group) in self.groups.iter().enumerate() {
+            let progress = &group.progress;
+            if progress.is_set && !dispatches[index].is_empty() {
+                let count = progress.step_count();
+                let uploaded = self
+                    .begin_step
+                    .upload_count(&self.device, encoder, index, count);
+                uploaded?;
             }
         }
+        let mut pass = compute_pass(encoder, "optimizer evaluation");
+        for dispatch in dispatches.iter().flatten() {
+            dispatch.record(&mut pass);
+        }
+        Ok(())
     }
 
     /// The learning rate of `group`'s next step.
@@ -432,14 +523,39 @@ impl Optimizer {
         if layout.tensors.is_empty() {
             return Err(Error::EmptyLayout);
         }
+        options.check(layout)?;
+        let by_tensor = matches!(options.clip, Clip::TensorNorm(_));
+        let bindings_beside_state = bindings_beside_state + u64::from(by_tensor);
         let of_device = DispatchLimits::of(&device.limits());
         let limits = options.limits.unwrap_or(of_device);
         limits.check(&of_device)?;
         let arena = layout.arena();
         let mut groups = Vec::new();
         for group in layout.groups() {
-            let state = GroupState::new(device, layout, &arena, group, bindings_beside_state);
+            let state = GroupState::new(
+                device,
+                layout,
+                &arena,
+                group,
+                &options,
+                bindings_beside_state,
+            );
             groups.push(state.await?);
+        }
+        let lrs: Vec<_> = layout.groups.iter().map(|rule| rule.lr()).collect();
+        let mut tensor_factors = None;
+        if by_tensor {
+            let bytes = 4 * (arena.element_count() / TENSOR_ALIGNMENT) as u64;
+            check_buffer_size(device, "the factors of tensors that are clipped", bytes)?;
+            let made = guarded(device, "the factors of tensors that are clipped", || {
+                device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("tensor factors"),
+                    size: bytes,
+                    usage: wgpu::BufferUsages::STORAGE,
+                    mapped_at_creation: false,
+                })
+            });
+            tensor_factors = Some(made.await?);
         }
         Ok(Self {
             device: device.clone(),
@@ -447,12 +563,14 @@ impl Optimizer {
             arena,
             limits,
             pipelines: Pipelines::default(),
-            begin_step: BeginStep::new(device, layout.groups.len()).await?,
+            begin_step: BeginStep::new(device, &lrs, &options).await?,
             groups,
             params: Vec::new(),
             grads: None,
             grad_arena: None,
-            dispatches: Vec::new(),
+            options,
+            tensor_factors,
+            planned: None,
             passed: Vec::new(),
             evaluation: Evaluation::default(),
         })
@@ -471,7 +589,8 @@ impl Optimizer {
 
     /// The dispatches of `pass` over arenas of parameters and gradients, by group.
     async fn plan_arenas(
-        &mut self,
+        &self,
+        pipelines: &mut Pipelines,
         arenas: [&wgpu::Buffer; 2],
         pass: Pass,
     ) -> Result<Vec<Vec<Dispatch>>, Error> {
@@ -484,9 +603,9 @@ impl Optimizer {
             let elements = &self.arena.groups[group.0];
             let of_group = over_arena(
                 &self.device,
-                &mut self.pipelines,
+                pipelines,
                 &self.limits,
-                self.groups[group.0].bindings(&self.layout, group, &self.begin_step, pass),
+                self.bindings(group, pass),
                 arenas,
                 elements.start as u64..elements.end as u64,
             );
@@ -497,7 +616,8 @@ impl Optimizer {
 
     /// The dispatches of `pass` over a caller's ranges, by group.
     async fn plan_ranges(
-        &mut self,
+        &self,
+        pipelines: &mut Pipelines,
         params: &[BufferRange],
         grads: &[BufferRange],
         pass: Pass,
@@ -517,9 +637,9 @@ impl Optimizer {
                 .collect();
             let of_group = over_ranges(
                 &self.device,
-                &mut self.pipelines,
+                pipelines,
                 &self.limits,
-                self.groups[group.0].bindings(&self.layout, group, &self.begin_step, pass),
+                self.bindings(group, pass),
                 tensors,
             );
             dispatches.push(of_group.await?);
@@ -527,9 +647,123 @@ impl Optimizer {
         Ok(dispatches)
     }
 
-    /// Whether the rule of `group` has that pass.
+    /// A step over a caller's ranges if the gradients are known, and the passes to evaluation and
+    /// back.
+    async fn plan_rebound(
+        &self,
+        pipelines: &mut Pipelines,
+        params: &[BufferRange],
+        grads: Option<&[BufferRange]>,
+    ) -> Result<(Option<Planned>, Vec<Vec<Dispatch>>, Vec<Vec<Dispatch>>), Error> {
+        let planned = match grads {
+            Some(grads) => Some(self.plan_step(pipelines, params, grads).await?),
+            None => None,
+        };
+        // These look at no gradient, so the parameters stand in for them.
+        let mut plan = async |pass| self.plan_ranges(pipelines, params, params, pass).await;
+        let evaluate = plan(Pass::Evaluate).await?;
+        Ok((planned, evaluate, plan(Pass::Train).await?))
+    }
+
+    /// A step over a caller's ranges.
+    async fn plan_step(
+        &self,
+        pipelines: &mut Pipelines,
+        params: &[BufferRange],
+        grads: &[BufferRange],
+    ) -> Result<Planned, Error> {
+        ranges::check_grads(&self.layout, params, grads, self.options.zero_grad)?;
+        let updates = self
+            .plan_ranges(pipelines, params, grads, Pass::Update)
+            .await?;
+        let mut groups = Vec::new();
+        for group in self.layout.groups() {
+            let tensors = self.layout.tensors.iter().zip(&self.arena.tensors);
+            let of_group = tensors
+                .zip(grads)
+                .filter(|((tensor, _), _)| tensor.group == group)
+                .map(|((_, &position), grad)| (grad.clone(), position));
+            groups.push(GroupGrads {
+                ranges: of_group.collect(),
+            });
+        }
+        self.plan(pipelines, updates, &groups).await
+    }
+
+    /// The gradients of each group in this crate's own arena.
+    fn arena_grads(&self, arena: &wgpu::Buffer) -> Vec<GroupGrads> {
+        let range = |elements: std::ops::Range<usize>| {
+            let range = BufferRange {
+                buffer: arena.clone(),
+                offset: 4 * elements.start as u64,
+                size: 4 * elements.len() as u64,
+            };
+            (range, elements.start)
+        };
+        let groups = self.layout.groups().map(|group| {
+            let of_group = self.arena.groups[group.0].clone();
+            let by_tensor = self.tensor_factors.is_some();
+            let ranges = match by_tensor {
+                // With their padding, which is zero.
+                true => self
+                    .layout
+                    .tensors_in(&self.arena, group)
+                    .map(|tensor| {
+                        let start = of_group.start + tensor.start;
+                        range(start..start + tensor.len().next_multiple_of(TENSOR_ALIGNMENT))
+                    })
+                    .collect(),
+                false if of_group.is_empty() => Vec::new(),
+                false => vec![range(of_group)],
+            };
+            GroupGrads { ranges }
+        });
+        groups.collect()
+    }
+
+    /// A step of these updates over these gradients.
+    async fn plan(
+        &self,
+        pipelines: &mut Pipelines,
+        mut updates: Vec<Vec<Dispatch>>,
+        grads: &[GroupGrads],
+    ) -> Result<Planned, Error> {
+        let before = if self.options.skips() {
+            let stats = GradStats::new(
+                &self.device,
+                pipelines,
+                &self.limits,
+                &self.options,
+                &self.begin_step,
+                self.tensor_factors.as_ref(),
+                grads,
+                &mut updates,
+            );
+            Before::GradStats(Box::new(stats.await?))
+        } else {
+            Before::Plain(self.begin_step.bind(&self.device, None).await?)
+        };
+        Ok(Planned { updates, before })
+    }
+
+    fn bindings(&self, group: Group, pass: Pass) -> GroupBindings<'_> {
+        let first_unit = self.arena.groups[group.0].start / TENSOR_ALIGNMENT;
+        let factors = self.tensor_factors.as_ref();
+        self.groups[group.0].bindings(
+            &self.layout,
+            group,
+            &self.begin_step,
+            Around::of(&self.options),
+            factors.map(|factors| (factors, first_unit as u64)),
+            pass,
+        )
+    }
+
+    /// Whether `group` has that pass.
     fn has(&self, group: Group, pass: Pass) -> bool {
-        pass == Pass::Update || self.layout.groups[group.0].evaluates_elsewhere()
+        pass == Pass::Update
+            || self.options.average.is_some()
+            || self.layout.groups[group.0].evaluates_elsewhere()
     }
 
     /// Counts a step of every group that takes part and brings its numbers to the device.
@@ -544,7 +778,8 @@ impl Optimizer {
             rows.push(if progress.frozen {
                 Recorded::default()
             } else {
-                progress.advance(&**rule).into()
+                let epoch = progress.epoch;
+                Recorded::new(progress.advance(&**rule), &self.options, epoch)
             });
             advanced.push(progress);
         }
@@ -556,19 +791,24 @@ impl Optimizer {
     }
 }
 
-/// Records the dispatches of a step whose numbers are on their way.
-fn record(
-    encoder: &mut wgpu::CommandEncoder,
-    begin_step: &BeginStep,
-    groups: &[GroupState],
-    dispatches: &[Vec<Dispatch>],
-) {
-    let mut pass = compute_pass(encoder, "optimizer step");
-    begin_step.dispatch(&mut pass);
-    for (group, dispatches) in groups.iter().zip(dispatches) {
-        if !group.progress.frozen {
-            for dispatch in dispatches {
-                dispatch.record(&mut pass);
+impl Optimizer {
+    /// Records the dispatches of a step whose numbers are on their way.
+    fn record(&self, encoder: &mut wgpu::CommandEncoder, planned: &Planned) {
+        let mut pass = compute_pass(encoder, "optimizer step");
+        let takes_part = |group: usize| !self.groups[group].progress.frozen;
+        match &planned.before {
+            Before::Plain(bind_group) => self.begin_step.dispatch(&mut pass, bind_group),
+            Before::GradStats(stats) => {
+                stats.record(&mut pass, takes_part);
+                self.begin_step.dispatch(&mut pass, &stats.begin_step);
+            }
+        }
+        for (group, updates) in planned.updates.iter().enumerate() {
+            if takes_part(group) {
+                updates.iter().for_each(|update| update.record(&mut pass));
+                if let Before::GradStats(stats) = &planned.before {
+                    stats.record_zero(&mut pass, group);
+                }
             }
         }
     }

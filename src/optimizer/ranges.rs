@@ -5,23 +5,31 @@ use crate::{BufferRange, Error, Layout, layout::TensorEntry};
 /// Parameters: one range per tensor, of its size, none overlapping another.
 pub(super) fn check_params(layout: &Layout, params: &[BufferRange]) -> Result<(), Error> {
     check_each(layout, params, "parameter")?;
-    for pair in by_address(layout, params).windows(2) {
+    check_apart(layout, params, "parameter")
+}
+
+fn check_apart(layout: &Layout, ranges: &[BufferRange], role: &str) -> Result<(), Error> {
+    for pair in by_address(layout, ranges).windows(2) {
         let [(first, a), (second, b)] = [pair[0], pair[1]];
         if a.buffer == b.buffer && a.offset + a.size > b.offset {
-            return Err(overlap(("parameter", first, a), ("parameter", second, b)));
+            return Err(overlap((role, first, a), (role, second, b)));
         }
     }
     Ok(())
 }
 
 /// Gradients: one range per tensor, of its size, none overlapping a parameter. Several tensors may
-/// have the same gradient.
+/// have the same gradient, unless it is to be zeroed when one of them has been updated.
 pub(super) fn check_grads(
     layout: &Layout,
     params: &[BufferRange],
     grads: &[BufferRange],
+    zero_grad: bool,
 ) -> Result<(), Error> {
     check_each(layout, grads, "gradient")?;
+    if zero_grad {
+        check_apart(layout, grads, "gradient")?;
+    }
     let params = by_address(layout, params);
     for (of, grad) in layout.tensors.iter().zip(grads) {
         // Only the last parameter that begins before the gradient ends can overlap it, since

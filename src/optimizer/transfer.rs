@@ -1,7 +1,9 @@
 //! Where tensors lie, and reading and writing them.
 
 use super::Optimizer;
-use crate::{BufferRange, Error, Layout, Tensor, layout::TensorEntry, read, write};
+use crate::{
+    BufferRange, Error, Layout, Tensor, layout::TensorEntry, read, rule::position_of, write,
+};
 
 impl Optimizer {
     /// The layout that the optimizer was made from.
@@ -38,7 +40,9 @@ impl Optimizer {
             element_count,
             ..
         } = self.layout.entry(tensor)?;
-        let (slots, position) = self.layout.element_slot(group, slot)?;
+        let rule = &*self.layout.groups[group.0];
+        let slots = self.options.element_slots(rule);
+        let position = position_of(rule, &slots, slot)?;
         // Slots that are not in use have no buffer.
         let used = slots[..position].iter().filter(|slot| slot.used).count();
         let start = self.arena.tensors[tensor.0] - self.arena.groups[group.0].start;

@@ -31,14 +31,6 @@ const NESTEROV: bool = false;
 @group(0) @binding(0) var<uniform> hyper: Hyper;
 @group(0) @binding(1) var<uniform> now: Step;
 
-// Four neighbouring elements: where they begin in each binding, and how many of them exist.
-struct Place {
-    param: u32,
-    grad: u32,
-    state: u32,
-    count: u32,
-}
-
 @compute @workgroup_size(256)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -50,11 +42,14 @@ fn main(
         return;
     }
     let p = load_param(place);
-    let g = now.grad_scale * load_grad(place);
+    let g = scaled(load_grad(place), place);
     var state = load_state(place);
+    let average = load_average(place);
     let updated = update(p, g, &state, hyper, now);
     store_param(place, updated);
     store_state(place, state);
+    store_average(place, p, updated, average);
+    leave_grad(place);
 }
 
 // This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
@@ -66,6 +61,16 @@ struct Step {
     t: u32,             // steps performed, this one included
     at: vec4<f32>,      // the rule's coefficients at this step count, from f64
     refreshed: f32,     // 1 if the caller filled the rule's inputs anew for this step, else 0
+    average_weight: f32, // how far the running mean of the parameters moves
+    grad_unit: f32,     // a power of two that very large or small gradients are multiplied by first
+}
+
+// Four neighbouring elements: where they begin in each binding, and how many of them exist.
+struct Place {
+    param: u32,
+    grad: u32,
+    state: u32,
+    count: u32,
 }
 
 // An arena: parameters, gradients and state share one indexing, padded to whole workgroups.
@@ -101,6 +106,26 @@ fn load_grad(place: Place) -> vec4<f32> {
 
 fn stored_grad(index: u32) -> StoredGrad {
     return grads[index];
+}
+
+// Gradients are scaled: by the loss scale, the number of micro-batches, the sign.
+
+fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
+    return now.grad_scale * g;
+}
+
+// Gradients stay as they are.
+
+fn leave_grad(place: Place) {
+}
+
+// No running mean of the parameters is kept.
+
+fn load_average(place: Place) -> vec4<f32> {
+    return vec4<f32>();
+}
+
+fn store_average(place: Place, p: vec4<f32>, updated: vec4<f32>, average: vec4<f32>) {
 }
 
 // State as f32, four at a time. The glue that names a rule's slots is generated around this.

@@ -260,14 +260,14 @@ impl Network for GpuNetwork<'_> {
 
     fn test_score(&mut self) -> Result<Score> {
         let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
-        self.optimizer.evaluate(encoder);
+        self.optimizer.evaluate(encoder)?;
         for batch in 0..self.test.batch_count() {
             let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
             record(encoder, &self.test, batch, &self.batches, self.batch_stride);
             self.recorded_batch()?;
         }
         let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
-        self.optimizer.train(encoder);
+        self.optimizer.train(encoder)?;
         self.score(|network| &network.test)
     }
 }

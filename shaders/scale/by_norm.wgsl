@@ -1,0 +1,5 @@
+// Gradients are scaled, and clipped by their common norm.
+
+fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
+    return now.grad_scale * (now.grad_unit * g);
+}

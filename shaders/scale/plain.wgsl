@@ -1,0 +1,5 @@
+// Gradients are scaled: by the loss scale, the number of micro-batches, the sign.
+
+fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
+    return now.grad_scale * g;
+}

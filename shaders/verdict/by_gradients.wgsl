@@ -1,0 +1,125 @@
+// A step is performed if all gradients of all groups that take part are finite. Its gradients are
+// divided by the loss scale and the number of micro-batches, and clipped.
+
+// Workgroups of a dispatch that is sometimes left out: what it has, and what it gets.
+struct Switch {
+    x: u32,
+    y: u32,
+    z: u32,
+    if_skipped: u32,        // whether it is for skipped steps, or for performed ones
+    got_x: u32,
+    got_y: u32,
+    got_z: u32,
+    padding: u32,
+}
+
+@group(0) @binding(6) var<storage, read> runs: array<Run>;
+@group(0) @binding(7) var<storage, read_write> switches: array<Switch>;
+
+var<workgroup> squares: array<f32, 64>;
+var<workgroup> exponents: array<i32, 64>;
+var<workgroup> largest: array<u32, 64>;
+
+fn takes_part(run: u32) -> bool {
+    return recorded[runs[run].group].n != 0u;
+}
+
+// The largest magnitude's bits, and the exponent that all sums can be brought to.
+fn find_largest(lane: u32) {
+    largest[lane] = 0u;
+    exponents[lane] = -126;
+    for (var run = lane; run < arrayLength(&runs); run += 64u) {
+        if takes_part(run) {
+            largest[lane] = max(largest[lane], runs[run].largest);
+            if runs[run].largest > 0u {
+                exponents[lane] = max(exponents[lane], runs[run].exponent);
+            }
+        }
+    }
+    workgroupBarrier();
+    for (var half = 32u; half > 0u; half /= 2u) {
+        if lane < half {
+            largest[lane] = max(largest[lane], largest[lane + half]);
+            exponents[lane] = max(exponents[lane], exponents[lane + half]);
+        }
+        workgroupBarrier();
+    }
+}
+
+// The sum of all squares, each divided by 2^exponent before.
+fn sum_squares(lane: u32, exponent: i32) {
+    squares[lane] = 0.0;
+    for (var run = lane; run < arrayLength(&runs); run += 64u) {
+        if takes_part(run) && runs[run].largest > 0u {
+            let unit = power_of_two(max(runs[run].exponent - exponent, -126));
+            squares[lane] += unit * (unit * runs[run].squares);
+        }
+    }
+    workgroupBarrier();
+    for (var half = 32u; half > 0u; half /= 2u) {
+        if lane < half {
+            squares[lane] += squares[lane + half];
+        }
+        workgroupBarrier();
+    }
+}
+
+fn verdict(lane: u32) -> Verdict {
+    find_largest(lane);
+    let most = workgroupUniformLoad(&largest[0]);
+    if most >= 0x7f800000u {
+        return Verdict(true, 0.0, 0.0);
+    }
+    // Without any gradient but zeros the norm is zero in any unit.
+    let exponent = select(exponents[0], 0, most == 0u);
+    sum_squares(lane, exponent);
+    let unscale = guard.per_batch / stats.loss_scale;
+    let norm = sqrt(squares[0]) * unscale;
+    var clipped = Clipped(1.0, 1.0);
+    if guard.clips != 0u {
+        clipped = clip(norm, exponent);
+    }
+    if lane == 0u {
+        stats.norm = norm;
+        stats.exponent = exponent;
+        stats.clip_factor = clipped.factor * clipped.unit;
+    }
+    return Verdict(false, unscale * clipped.factor, clipped.unit);
+}
+
+fn carry_out(performed: bool, lane: u32) {
+    for (var i = lane; i < arrayLength(&switches); i += 64u) {
+        let runs = performed == (switches[i].if_skipped == 0u);
+        switches[i].got_x = select(0u, switches[i].x, runs);
+        switches[i].got_y = select(0u, switches[i].y, runs);
+        switches[i].got_z = select(0u, switches[i].z, runs);
+    }
+    if lane == 0u {
+        if performed {
+            stats.performed += 1u;
+        } else {
+            stats.skipped += 1u;
+        }
+        if guard.scales != 0u {
+            rescale(performed);
+        }
+    }
+}
+
+// As torch.amp.GradScaler does.
+fn rescale(performed: bool) {
+    if !performed {
+        // The smallest normal number, whose inverse is one too.
+        stats.loss_scale = max(stats.loss_scale * guard.backoff_factor, power_of_two(-126));
+        stats.good_steps = 0u;
+        return;
+    }
+    stats.good_steps += 1u;
+    if stats.good_steps == guard.growth_interval {
+        let grown = stats.loss_scale * guard.growth_factor;
+        if bitcast<u32>(grown) < 0x7f800000u {
+            stats.loss_scale = grown;
+        }
+        stats.good_steps = 0u;
+    }
+}

@@ -1,0 +1,11 @@
+// Nothing looks at the gradients: every step is performed, with gradients as they are.
+
+fn verdict(lane: u32) -> Verdict {
+    return Verdict(false, 1.0, 1.0);
+}
+
+fn carry_out(performed: bool, lane: u32) {
+    if lane == 0u {
+        stats.performed += 1u;
+    }
+}

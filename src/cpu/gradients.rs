@@ -1,0 +1,145 @@
+//! What a step looks at before it begins: whether all gradients are finite, and how large they are.
+
+use rayon::prelude::*;
+
+use super::{CHUNK, Real};
+use crate::LossScale;
+
+/// The norm of `grads`; None if one of them is NaN or infinite.
+pub(super) fn norm<T: Real>(grads: &[T]) -> Option<f64> {
+    let chunks = || grads.par_chunks(CHUNK);
+    let largest: Option<Vec<f64>> = chunks().map(largest).collect();
+    let largest = largest?.into_iter().fold(0.0, f64::max);
+    if largest == 0.0 {
+        return Some(0.0);
+    }
+    // Relative to the largest, no square overflows and none that counts is lost. The sums are added
+    // in order, so that the result does not depend on the threads.
+    let sums: Vec<f64> = chunks()
+        .map(|chunk| sum_of_squares(chunk, largest))
+        .collect();
+    Some(largest * sums.into_iter().sum::<f64>().sqrt())
+}
+
+fn largest<T: Real>(chunk: &[T]) -> Option<f64> {
+    let largest = |largest: f64, g: &T| {
+        let g = g.to_f64().unwrap_or(f64::NAN).abs();
+        // NaN stays.
+        if g > largest || g.is_nan() {
+            g
+        } else {
+            largest
+        }
+    };
+    let largest = chunk.iter().fold(0.0, largest);
+    largest.is_finite().then_some(largest)
+}
+
+fn sum_of_squares<T: Real>(chunk: &[T], unit: f64) -> f64 {
+    let square = |g: &T| (g.to_f64().unwrap_or(f64::NAN) / unit).powi(2);
+    chunk.iter().map(square).sum()
+}
+
+/// What gradients of that norm are multiplied by to have at most `most`.
+pub(super) fn clip_factor(norm: f64, most: f64) -> f64 {
+    (most / (norm + 1e-6)).min(1.0)
+}
+
+/// The loss scale and how long it has been good.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scaler {
+    pub scale: f64,
+    good_steps: u32,
+}
+
+impl Scaler {
+    pub fn new(options: Option<LossScale>) -> Self {
+        Self {
+            scale: options.map_or(1.0, |options| options.init_scale),
+            good_steps: 0,
+        }
+    }
+
+    /// After a step that was skipped, or not.
+    pub fn update(&mut self, options: &LossScale, skipped: bool) {
+        if skipped {
+            let smallest = f64::from(f32::MIN_POSITIVE);
+            self.scale = (self.scale * options.backoff_factor).max(smallest);
+            self.good_steps = 0;
+            return;
+        }
+        self.good_steps += 1;
+        if self.good_steps == options.growth_interval {
+            let grown = self.scale * options.growth_factor;
+            if grown <= f64::from(f32::MAX) {
+                self.scale = grown;
+            }
+            self.good_steps = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn norms_are_right_from_the_smallest_to_the_largest() {
+        assert_eq!(norm::<f32>(&[]), Some(0.0));
+        assert_eq!(norm(&[0.0f64; 3]), Some(0.0));
+        for size in [1e-300, 1e-30, 1.0, 1e30, 1e300] {
+            let found = norm(&[3.0 * size, -4.0 * size]).unwrap();
+            assert!(
+                (found / (5.0 * size) - 1.0).abs() < 1e-15,
+                "{size}: {found}"
+            );
+        }
+        let many = vec![f32::MAX; 100_000];
+        let expected = f64::from(f32::MAX) * 100_000f64.sqrt();
+        assert!((norm(&many).unwrap() / expected - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn one_nan_or_infinity_anywhere_is_seen() {
+        for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for position in [0, 1, CHUNK - 1, CHUNK, 3 * CHUNK] {
+                let mut grads = vec![1.0; 3 * CHUNK + 1];
+                grads[position] = bad;
+                assert_eq!(norm(&grads), None, "{bad} at {position}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_scale_follows_pytorchs_grad_scaler() {
+        // torch.amp.GradScaler(init_scale=8, growth_interval=2), found_inf as given.
+        let options = LossScale {
+            init_scale: 8.0,
+            growth_interval: 2,
+            ..Default::default()
+        };
+        let mut scaler = Scaler::new(Some(options));
+        let mut scales = Vec::new();
+        for skipped in [false, false, false, true, false, false, true, true] {
+            scaler.update(&options, skipped);
+            scales.push(scaler.scale);
+        }
+        assert_eq!(scales, [8.0, 16.0, 16.0, 8.0, 8.0, 16.0, 8.0, 4.0]);
+    }
+
+    #[test]
+    fn the_scale_neither_overflows_nor_vanishes() {
+        let options = LossScale {
+            init_scale: f64::from(f32::MAX) / 1.5,
+            growth_interval: 1,
+            ..Default::default()
+        };
+        let mut scaler = Scaler::new(Some(options));
+        scaler.update(&options, false);
+        assert_eq!(scaler.scale, options.init_scale);
+        for _ in 0..1000 {
+            scaler.update(&options, true);
+        }
+        assert_eq!(scaler.scale, f64::from(f32::MIN_POSITIVE));
+    }
+}

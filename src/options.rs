@@ -1,0 +1,287 @@
+//! What happens around the update: clipping, loss scaling, skipping, accumulation, averaging.
+
+use crate::{DispatchLimits, Error, Layout, Rule, Slot, hyperparameter::Interval};
+
+/// The name under which the running mean of the parameters is kept, beside the rule's own slots.
+pub(crate) const AVERAGE: &str = "average";
+
+/// How an [`Optimizer`](crate::Optimizer) and its [twin](crate::cpu::Optimizer) treat gradients
+/// before the update and parameters after it. The defaults leave both alone.
+///
+/// With clipping, loss scaling or `skip_non_finite`, a step is all or nothing: if any gradient of
+/// any group that takes part is NaN or infinite, it changes nothing but the loss scale, the counters
+/// and, with `zero_grad`, the gradients.
+///
+/// ```
+/// use wgpu_optim::{Clip, LossScale, Options};
+///
+/// let options = Options {
+///     clip: Clip::GlobalNorm(1.0),
+///     loss_scale: Some(LossScale::default()),
+///     ..Default::default()
+/// };
+/// # assert!(options.skips());
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// How large a gradient may be.
+    pub clip: Clip,
+    /// The caller's loss is multiplied by a scale, which gradients are divided by here.
+    pub loss_scale: Option<LossScale>,
+    /// Whether a NaN or infinity among the gradients skips the step although nothing else asks for
+    /// looking at them.
+    pub skip_non_finite: bool,
+    /// Micro-batches whose gradients the caller's backward passes add up before each step; the step
+    /// divides by their number. From 1 up.
+    pub accumulate: u32,
+    /// Whether a step leaves zeros in the gradients, in the same pass over memory, for backward
+    /// passes that add to them. A skipped step does so too.
+    pub zero_grad: bool,
+    /// A running mean of the parameters, kept in the same pass, to evaluate with.
+    pub average: Option<Average>,
+    /// Limits below the device's own. `None`: the device's. The CPU has none.
+    pub limits: Option<DispatchLimits>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            clip: Clip::None,
+            loss_scale: None,
+            skip_non_finite: false,
+            accumulate: 1,
+            zero_grad: false,
+            average: None,
+            limits: None,
+        }
+    }
+}
+
+/// How large a gradient may be, after the loss scale and the number of micro-batches are divided out.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub enum Clip {
+    /// As large as it is.
+    #[default]
+    None,
+    /// Each element is clamped to plus or minus this.
+    Value(f64),
+    /// All gradients together are scaled down to this norm: by `max_norm/(norm + 1e-6)` where that
+    /// is below 1, as `torch.nn.utils.clip_grad_norm_` does. Groups that are frozen do not count.
+    GlobalNorm(f64),
+    /// The same for each tensor by itself.
+    TensorNorm(f64),
+}
+
+/// A loss scale that finds its own size: it grows while gradients stay finite and shrinks when they
+/// do not. Defaults are those of `torch.amp.GradScaler`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LossScale {
+    /// The first scale; a normal f32 above zero.
+    pub init_scale: f64,
+    /// What the scale is multiplied by after `growth_interval` steps in a row without a skip, unless
+    /// it would overflow; at least 1.
+    pub growth_factor: f64,
+    /// What it is multiplied by when a step is skipped; in (0, 1].
+    pub backoff_factor: f64,
+    /// At least 1.
+    pub growth_interval: u32,
+}
+
+impl Default for LossScale {
+    fn default() -> Self {
+        Self {
+            init_scale: 65536.0,
+            growth_factor: 2.0,
+            backoff_factor: 0.5,
+            growth_interval: 2000,
+        }
+    }
+}
+
+impl LossScale {
+    /// A scale that stays as it is.
+    pub const fn fixed(scale: f64) -> Self {
+        Self {
+            init_scale: scale,
+            growth_factor: 1.0,
+            backoff_factor: 1.0,
+            growth_interval: u32::MAX,
+        }
+    }
+}
+
+/// An exponential moving average of the parameters: `average ← average + (1−decay)(p − average)`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Average {
+    /// In `[0, 1)`.
+    pub decay: f64,
+    /// Whether the mean is one of the parameters after each step alone, divided by `1−decayᵗ`, as
+    /// `optax.ema` has it. Without, it starts from the parameters before the first step.
+    pub debias: bool,
+}
+
+impl Average {
+    /// How far the mean moves at performed step `t`. Debiasing `m/(1−dᵗ)` is moving by this.
+    pub(crate) fn weight(&self, t: u64) -> f64 {
+        let weight = 1.0 - self.decay;
+        if self.debias {
+            weight / (1.0 - self.decay.powf(t as f64))
+        } else {
+            weight
+        }
+    }
+}
+
+impl Options {
+    /// Whether a step looks at the gradients beforehand, and is skipped if one is NaN or infinite.
+    pub fn skips(&self) -> bool {
+        self.clip != Clip::None || self.loss_scale.is_some() || self.skip_non_finite
+    }
+
+    /// What is kept per element for `rule`: its own slots, and the average after them.
+    pub(crate) fn element_slots(&self, rule: &dyn Rule) -> Vec<Slot> {
+        let mut slots = rule.element_slots();
+        slots.push(Slot::element(AVERAGE).used_if(self.average.is_some()));
+        slots
+    }
+
+    pub(crate) fn check(&self, layout: &Layout) -> Result<(), Error> {
+        self.check_numbers()?;
+        for group in layout.groups().filter(|_| self.average.is_some()) {
+            let rule = layout.rule(group)?;
+            if rule.evaluates_elsewhere() || rule.slots().iter().any(|slot| slot.name == AVERAGE) {
+                return Err(Error::Hyperparameter {
+                    rule: "options".to_owned(),
+                    name: "average".to_owned(),
+                    value: "Some(…)".to_owned(),
+                    allowed: format!("None, since the rule {} averages by itself", rule.name()),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_numbers(&self) -> Result<(), Error> {
+        let positive = Interval::at_least(f32::MIN_POSITIVE as f64);
+        let at_least_one = Interval::at_least(1.0);
+        let to_one = Interval::new(f32::MIN_POSITIVE as f64, 1.0, true);
+        let mut checks = vec![("accumulate", f64::from(self.accumulate), at_least_one)];
+        match self.clip {
+            Clip::None => {}
+            Clip::Value(most) | Clip::GlobalNorm(most) | Clip::TensorNorm(most) => {
+                checks.push(("clip", most, positive));
+            }
+        }
+        if let Some(scale) = self.loss_scale {
+            checks.extend([
+                ("loss_scale.init_scale", scale.init_scale, positive),
+                (
+                    "loss_scale.growth_factor",
+                    scale.growth_factor,
+                    at_least_one,
+                ),
+                ("loss_scale.backoff_factor", scale.backoff_factor, to_one),
+                (
+                    "loss_scale.growth_interval",
+                    f64::from(scale.growth_interval),
+                    at_least_one,
+                ),
+            ]);
+        }
+        if let Some(average) = self.average {
+            checks.push(("average.decay", average.decay, Interval::BELOW_ONE));
+        }
+        for (name, value, allowed) in checks {
+            if !allowed.contains(value) {
+                return Err(Error::Hyperparameter {
+                    rule: "options".to_owned(),
+                    name: name.to_owned(),
+                    value: value.to_string(),
+                    allowed: allowed.to_string(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_debiased_average_is_the_mean_divided_by_its_weights() {
+        let average = Average {
+            decay: 0.9,
+            debias: true,
+        };
+        let (mut plain, mut debiased) = (0.0, 0.0);
+        for t in 1..=50 {
+            let p = (t as f64).sin();
+            plain += 0.1 * (p - plain);
+            debiased += average.weight(t) * (p - debiased);
+            let expected = plain / (1.0 - 0.9f64.powi(t as i32));
+            assert!((debiased - expected).abs() < 1e-12, "t = {t}");
+        }
+    }
+
+    #[test]
+    fn options_out_of_range_are_refused_by_name() {
+        let options = |change: fn(&mut Options)| {
+            let mut options = Options::default();
+            change(&mut options);
+            options.check_numbers()
+        };
+        let scale = LossScale::default();
+        assert_eq!(options(|_| ()), Ok(()));
+        for (change, name) in [
+            (
+                (|o| o.clip = Clip::GlobalNorm(0.0)) as fn(&mut Options),
+                "clip",
+            ),
+            (|o| o.clip = Clip::Value(f64::NAN), "clip"),
+            (|o| o.clip = Clip::TensorNorm(-1.0), "clip"),
+            (|o| o.accumulate = 0, "accumulate"),
+            (
+                |o| {
+                    o.average = Some(Average {
+                        decay: 1.0,
+                        debias: false,
+                    })
+                },
+                "average.decay",
+            ),
+            (|o| o.loss_scale = Some(LossScale::fixed(0.0)), "init_scale"),
+        ] {
+            let error = options(change).unwrap_err().to_string();
+            assert!(
+                error.contains(name) && error.contains("expected"),
+                "{error}"
+            );
+        }
+        for wrong in [
+            LossScale {
+                growth_factor: 0.5,
+                ..scale
+            },
+            LossScale {
+                backoff_factor: 0.0,
+                ..scale
+            },
+            LossScale {
+                backoff_factor: 2.0,
+                ..scale
+            },
+            LossScale {
+                growth_interval: 0,
+                ..scale
+            },
+        ] {
+            let options = Options {
+                loss_scale: Some(wrong),
+                ..Default::default()
+            };
+            assert!(options.check_numbers().is_err(), "{wrong:?}");
+        }
+    }
+}

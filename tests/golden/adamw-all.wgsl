@@ -1,0 +1,213 @@
+// AdamW: Adam with decoupled weight decay. Loshchilov & Hutter 2019, arXiv:1711.05101.
+// Twin: src/rules/adamw.rs
+
+struct Hyper {
+    one_minus_beta1: f32,
+    one_minus_beta2: f32,
+    eps_inside: f32,
+    eps: f32,
+}
+
+struct State {
+    exp_avg: vec4<f32>,
+    exp_avg_sq: vec4<f32>,
+    max_exp_avg_sq: vec4<f32>,
+}
+
+fn update(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
+    (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
+    (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);
+    // at: the weights of m and of g in m̂, the correction of v before and after the maximum.
+    let m_hat = now.at.x * (*s).exp_avg + now.at.y * g;
+    var v_hat = now.at.z * (*s).exp_avg_sq;
+    if AMSGRAD {
+        v_hat = max((*s).max_exp_avg_sq, v_hat);
+        (*s).max_exp_avg_sq = v_hat;
+    }
+    v_hat = now.at.w * v_hat;
+    return p - (now.decay * p + now.lr * m_hat / (sqrt(v_hat + h.eps_inside) + h.eps));
+}
+
+// The variant.
+
+const AMSGRAD: bool = false;
+
+// The one entry point of every update: load four elements of everything, update, store.
+// All loads come before the first store, so that they are in flight together.
+
+@group(0) @binding(0) var<uniform> hyper: Hyper;
+@group(0) @binding(1) var<uniform> now: Step;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let place = locate(workgroup, grid, lane);
+    if place.count == 0u {
+        return;
+    }
+    let p = load_param(place);
+    let g = scaled(load_grad(place), place);
+    var state = load_state(place);
+    let average = load_average(place);
+    let updated = update(p, g, &state, hyper, now);
+    store_param(place, updated);
+    store_state(place, state);
+    store_average(place, p, updated, average);
+    leave_grad(place);
+}
+
+// This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
+// Twins: Step in src/cpu/twin.rs; the layout in src/optimizer/begin_step.rs.
+struct Step {
+    lr: f32,
+    decay: f32,         // lr times the decoupled weight decay, the product taken in f64
+    grad_scale: f32,    // what gradients are multiplied by; negative to maximize
+    t: u32,             // steps performed, this one included
+    at: vec4<f32>,      // the rule's coefficients at this step count, from f64
+    refreshed: f32,     // 1 if the caller filled the rule's inputs anew for this step, else 0
+    average_weight: f32, // how far the running mean of the parameters moves
+    grad_unit: f32,     // a power of two that very large or small gradients are multiplied by first
+}
+
+// Four neighbouring elements: where they begin in each binding, and how many of them exist.
+struct Place {
+    param: u32,
+    grad: u32,
+    state: u32,
+    count: u32,
+}
+
+// An arena: parameters, gradients and state share one indexing, padded to whole workgroups.
+
+fn locate(workgroup: vec3<u32>, grid: vec3<u32>, lane: u32) -> Place {
+    let first = (workgroup.x * 256u + lane) * 4u;
+    return Place(first, first, first, 4u);
+}
+
+// Parameters as f32, four at a time.
+
+@group(0) @binding(2) var<storage, read_write> params: array<vec4<f32>>;
+
+fn load_param(place: Place) -> vec4<f32> {
+    return params[place.param / 4u];
+}
+
+fn store_param(place: Place, p: vec4<f32>) {
+    params[place.param / 4u] = p;
+}
+
+// Gradients as f32, four at a time.
+
+alias StoredGrad = vec4<f32>;
+
+fn load_grad(place: Place) -> vec4<f32> {
+    return stored_grad(place.grad / 4u);
+}
+
+// Gradients in a buffer of their own, which are left as zeros.
+
+@group(0) @binding(3) var<storage, read_write> grads: array<StoredGrad>;
+
+fn stored_grad(index: u32) -> StoredGrad {
+    return grads[index];
+}
+
+fn store_grad(index: u32, value: StoredGrad) {
+    grads[index] = value;
+}
+
+// Gradients are scaled, and clipped by the norm of their tensor.
+
+// Where this dispatch's part of the state begins in all of it, in units of 64 elements.
+@group(0) @binding(14) var<uniform> window: vec4<u32>;
+// The root of a factor for each unit of 64 elements of all groups: a tensor starts at a whole one.
+@group(0) @binding(15) var<storage, read> root_factors: array<f32>;
+
+fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
+    let root = root_factors[window.x + place.state / 64u];
+    return now.grad_scale * (root * (root * g));
+}
+
+// Gradients are left as zeros, four at a time.
+
+fn leave_grad(place: Place) {
+    store_grad(place.grad / 4u, StoredGrad());
+}
+
+// The running mean of the parameters is moved in the same pass.
+
+fn load_average(place: Place) -> vec4<f32> {
+    return decode_state(slot_average[place.state / 4u]);
+}
+
+fn store_average(place: Place, p: vec4<f32>, updated: vec4<f32>, average: vec4<f32>) {
+    let start = select(average, p, now.t == 1u);
+    let moved = start + now.average_weight * (updated - start);
+    slot_average[place.state / 4u] = encode_state(moved);
+}
+
+// State as f32, four at a time. The glue that names a rule's slots is generated around this.
+
+alias StateQuad = vec4<f32>;
+
+fn decode_state(quad: StateQuad) -> vec4<f32> {
+    return quad;
+}
+
+fn encode_state(value: vec4<f32>) -> StateQuad {
+    return value;
+}
+
+// The rule's slots; those that the variant leaves unused read as zero.
+
+@group(0) @binding(5) var<storage, read_write> slot_exp_avg: array<StateQuad>;
+@group(0) @binding(6) var<storage, read_write> slot_exp_avg_sq: array<StateQuad>;
+@group(0) @binding(7) var<storage, read_write> slot_average: array<StateQuad>;
+
+fn load_state(place: Place) -> State {
+    var state = State();
+    state.exp_avg = decode_state(slot_exp_avg[place.state / 4u]);
+    state.exp_avg_sq = decode_state(slot_exp_avg_sq[place.state / 4u]);
+    return state;
+}
+
+fn store_state(place: Place, state: State) {
+    slot_exp_avg[place.state / 4u] = encode_state(state.exp_avg);
+    slot_exp_avg_sq[place.state / 4u] = encode_state(state.exp_avg_sq);
+}
+
+// The running mean and the parameters change places: to evaluate, and back to train.
+
+fn exchange(place: Place) {
+    let p = load_param(place);
+    store_param(place, load_average(place));
+    slot_average[place.state / 4u] = encode_state(p);
+}
+
+@compute @workgroup_size(256)
+fn evaluate(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let place = locate(workgroup, grid, lane);
+    // Before its first step a group has no mean yet.
+    if place.count > 0u && now.t > 0u {
+        exchange(place);
+    }
+}
+
+@compute @workgroup_size(256)
+fn train(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let place = locate(workgroup, grid, lane);
+    if place.count > 0u && now.t > 0u {
+        exchange(place);
+    }
+}

@@ -1,0 +1,282 @@
+// Turns what the host recorded into this step's numbers, one Step per parameter group.
+//
+// Learning rates belong to the recorded step n, coefficients to the performed step t = n - skipped,
+// which the host does not know. So the coefficients of the last RING recorded steps are kept here.
+// It knows no rule. Host side: src/optimizer/begin_step.rs.
+
+struct Recorded {
+    at: vec4<f32>,      // the rule's coefficients if no step was skipped
+    average_weight: f32,
+    lr: f32,
+    decay: f32,
+    grad_scale: f32,
+    n: u32,             // steps recorded so far, this one included; 0: the group rests
+    refreshed: f32,
+    epoch: u32,         // changes when n is set anew: nothing is skipped since
+}
+
+// What goes with the performed step.
+struct Coefficients {
+    at: vec4<f32>,
+    average_weight: f32,
+}
+
+// One uniform binding each, at the 256-byte offsets that every device allows.
+struct StepSlot {
+    step: Step,
+    padding: array<vec4<f32>, 13>,
+}
+
+// What becomes of a step. Gradients are multiplied by both numbers.
+struct Verdict {
+    is_skipped: bool,
+    grad_scale: f32,
+    grad_unit: f32,
+}
+
+const RING: u32 = 256u;
+
+@group(0) @binding(0) var<storage, read> recorded: array<Recorded>;
+@group(0) @binding(1) var<storage, read_write> ring: array<Coefficients>;
+@group(0) @binding(2) var<storage, read_write> stats: Stats;
+@group(0) @binding(3) var<storage, read_write> steps: array<StepSlot>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(local_invocation_index) lane: u32) {
+    let what = verdict(lane);
+    // All have looked at stats before any of it changes.
+    storageBarrier();
+    for (var group = lane; group < arrayLength(&recorded); group += 64u) {
+        let row = recorded[group];
+        if row.n == 0u {
+            continue;
+        }
+        ring[group * RING + row.n % RING] = Coefficients(row.at, row.average_weight);
+        let before = stats.groups[group];
+        var skipped = select(0u, before.skipped, row.epoch == before.epoch);
+        if what.is_skipped {
+            skipped += 1u;
+        } else {
+            // If more are skipped than the ring holds, its oldest coefficients have to do.
+            let kept = ring[group * RING + (row.n - min(skipped, RING - 1u)) % RING];
+            steps[group].step = Step(
+                row.lr,
+                row.decay,
+                row.grad_scale * what.grad_scale,
+                row.n - skipped,
+                kept.at,
+                row.refreshed,
+                kept.average_weight,
+                what.grad_unit,
+            );
+        }
+        stats.groups[group] = GroupStats(row.lr, row.n - skipped, skipped, row.epoch);
+    }
+    carry_out(!what.is_skipped, lane);
+}
+
+// This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
+// Twins: Step in src/cpu/twin.rs; the layout in src/optimizer/begin_step.rs.
+struct Step {
+    lr: f32,
+    decay: f32,         // lr times the decoupled weight decay, the product taken in f64
+    grad_scale: f32,    // what gradients are multiplied by; negative to maximize
+    t: u32,             // steps performed, this one included
+    at: vec4<f32>,      // the rule's coefficients at this step count, from f64
+    refreshed: f32,     // 1 if the caller filled the rule's inputs anew for this step, else 0
+    average_weight: f32, // how far the running mean of the parameters moves
+    grad_unit: f32,     // a power of two that very large or small gradients are multiplied by first
+}
+
+// How training goes, kept on the device. Host side: src/optimizer/snapshot.rs.
+struct Stats {
+    loss_scale: f32,        // first, so that callers can bind it
+    good_steps: u32,        // since the loss scale changed
+    norm: f32,              // of the last performed step's gradients, in units of 2^exponent
+    exponent: i32,
+    clip_factor: f32,
+    performed: u32,
+    skipped: u32,
+    padding: u32,
+    groups: array<GroupStats>,
+}
+
+struct GroupStats {
+    lr: f32,
+    step_count: u32,        // steps performed
+    skipped: u32,
+    epoch: u32,             // of the step count
+}
+
+// A step is performed if all gradients of all groups that take part are finite. Its gradients are
+// divided by the loss scale and the number of micro-batches, and clipped.
+
+// Workgroups of a dispatch that is sometimes left out: what it has, and what it gets.
+struct Switch {
+    x: u32,
+    y: u32,
+    z: u32,
+    if_skipped: u32,        // whether it is for skipped steps, or for performed ones
+    got_x: u32,
+    got_y: u32,
+    got_z: u32,
+    padding: u32,
+}
+
+@group(0) @binding(6) var<storage, read> runs: array<Run>;
+@group(0) @binding(7) var<storage, read_write> switches: array<Switch>;
+
+var<workgroup> squares: array<f32, 64>;
+var<workgroup> exponents: array<i32, 64>;
+var<workgroup> largest: array<u32, 64>;
+
+fn takes_part(run: u32) -> bool {
+    return recorded[runs[run].group].n != 0u;
+}
+
+// The largest magnitude's bits, and the exponent that all sums can be brought to.
+fn find_largest(lane: u32) {
+    largest[lane] = 0u;
+    exponents[lane] = -126;
+    for (var run = lane; run < arrayLength(&runs); run += 64u) {
+        if takes_part(run) {
+            largest[lane] = max(largest[lane], runs[run].largest);
+            if runs[run].largest > 0u {
+                exponents[lane] = max(exponents[lane], runs[run].exponent);
+            }
+        }
+    }
+    workgroupBarrier();
+    for (var half = 32u; half > 0u; half /= 2u) {
+        if lane < half {
+            largest[lane] = max(largest[lane], largest[lane + half]);
+            exponents[lane] = max(exponents[lane], exponents[lane + half]);
+        }
+        workgroupBarrier();
+    }
+}
+
+// The sum of all squares, each divided by 2^exponent before.
+fn sum_squares(lane: u32, exponent: i32) {
+    squares[lane] = 0.0;
+    for (var run = lane; run < arrayLength(&runs); run += 64u) {
+        if takes_part(run) && runs[run].largest > 0u {
+            let unit = power_of_two(max(runs[run].exponent - exponent, -126));
+            squares[lane] += unit * (unit * runs[run].squares);
+        }
+    }
+    workgroupBarrier();
+    for (var half = 32u; half > 0u; half /= 2u) {
+        if lane < half {
+            squares[lane] += squares[lane + half];
+        }
+        workgroupBarrier();
+    }
+}
+
+fn verdict(lane: u32) -> Verdict {
+    find_largest(lane);
+    let most = workgroupUniformLoad(&largest[0]);
+    if most >= 0x7f800000u {
+        return Verdict(true, 0.0, 0.0);
+    }
+    // Without any gradient but zeros the norm is zero in any unit.
+    let exponent = select(exponents[0], 0, most == 0u);
+    sum_squares(lane, exponent);
+    let unscale = guard.per_batch / stats.loss_scale;
+    let norm = sqrt(squares[0]) * unscale;
+    var clipped = Clipped(1.0, 1.0);
+    if guard.clips != 0u {
+        clipped = clip(norm, exponent);
+    }
+    if lane == 0u {
+        stats.norm = norm;
+        stats.exponent = exponent;
+        stats.clip_factor = clipped.factor * clipped.unit;
+    }
+    return Verdict(false, unscale * clipped.factor, clipped.unit);
+}
+
+fn carry_out(performed: bool, lane: u32) {
+    for (var i = lane; i < arrayLength(&switches); i += 64u) {
+        let runs = performed == (switches[i].if_skipped == 0u);
+        switches[i].got_x = select(0u, switches[i].x, runs);
+        switches[i].got_y = select(0u, switches[i].y, runs);
+        switches[i].got_z = select(0u, switches[i].z, runs);
+    }
+    if lane == 0u {
+        if performed {
+            stats.performed += 1u;
+        } else {
+            stats.skipped += 1u;
+        }
+        if guard.scales != 0u {
+            rescale(performed);
+        }
+    }
+}
+
+// As torch.amp.GradScaler does.
+fn rescale(performed: bool) {
+    if !performed {
+        // The smallest normal number, whose inverse is one too.
+        stats.loss_scale = max(stats.loss_scale * guard.backoff_factor, power_of_two(-126));
+        stats.good_steps = 0u;
+        return;
+    }
+    stats.good_steps += 1u;
+    if stats.good_steps == guard.growth_interval {
+        let grown = stats.loss_scale * guard.growth_factor;
+        if bitcast<u32>(grown) < 0x7f800000u {
+            stats.loss_scale = grown;
+        }
+        stats.good_steps = 0u;
+    }
+}
+
+// What guards a step, as the options say. Host side: src/optimizer/grad_stats.rs.
+struct Guard {
+    clip_norm: f32,         // the largest norm, of all gradients or of a tensor's
+    clips: u32,             // whether there is one, for all gradients together
+    per_batch: f32,         // 1 / micro-batches
+    scales: u32,            // whether there is a loss scale
+    growth_factor: f32,
+    backoff_factor: f32,
+    growth_interval: u32,
+}
+
+@group(0) @binding(8) var<uniform> guard: Guard;
+
+struct Clipped {
+    factor: f32,
+    unit: f32,              // a power of two; the gradient is multiplied by both
+}
+
+// For a norm of `norm` times 2^exponent.
+fn clip(norm: f32, exponent: i32) -> Clipped {
+    // In units of 2^exponent, nothing overflows that matters.
+    let unit = power_of_two(-exponent);
+    let padded = norm + 1e-6 * unit;
+    if guard.clip_norm * unit < padded {
+        return Clipped(guard.clip_norm / padded, unit);
+    }
+    return Clipped(1.0, 1.0);
+}
+
+// Gradients whose norm is taken together: those of a parameter group, or of a tensor.
+// Host side: src/optimizer/grad_stats.rs.
+struct Run {
+    first: u32,         // its partial sums
+    count: u32,
+    group: u32,
+    first_unit: u32,    // its units of 64 elements in the group, if it is a tensor
+    units: u32,
+    largest: u32,       // bits of the largest magnitude
+    squares: f32,       // sum of squares, each divided by 2^exponent before
+    exponent: i32,      // 0 unless squares would overflow or vanish
+}
+
+// 2^exponent for -126 … 127, exactly.
+fn power_of_two(exponent: i32) -> f32 {
+    return bitcast<f32>(u32(exponent + 127) << 23u);
+}

@@ -1,0 +1,93 @@
+// What each tensor's gradient is to be multiplied by, for each of its units of 64 elements: as a
+// root, which is a normal number where the factor itself would be too small for one. One workgroup
+// a tensor.
+
+@group(0) @binding(2) var<storage, read> stats: Stats;
+@group(0) @binding(6) var<storage, read> runs: array<Run>;
+@group(0) @binding(7) var<storage, read_write> root_factors: array<f32>;
+
+@compute @workgroup_size(256)
+fn clip_tensors(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = workgroup.y * grid.x + workgroup.x;
+    if index >= arrayLength(&runs) {
+        return;
+    }
+    let run = runs[index];
+    let norm = sqrt(run.squares) * (guard.per_batch / stats.loss_scale);
+    let clipped = clip(norm, run.exponent);
+    let root = sqrt(clipped.factor) * sqrt(clipped.unit);
+    for (var i = lane; i < run.units; i += 256u) {
+        root_factors[run.first_unit + i] = root;
+    }
+}
+
+// What guards a step, as the options say. Host side: src/optimizer/grad_stats.rs.
+struct Guard {
+    clip_norm: f32,         // the largest norm, of all gradients or of a tensor's
+    clips: u32,             // whether there is one, for all gradients together
+    per_batch: f32,         // 1 / micro-batches
+    scales: u32,            // whether there is a loss scale
+    growth_factor: f32,
+    backoff_factor: f32,
+    growth_interval: u32,
+}
+
+@group(0) @binding(8) var<uniform> guard: Guard;
+
+struct Clipped {
+    factor: f32,
+    unit: f32,              // a power of two; the gradient is multiplied by both
+}
+
+// For a norm of `norm` times 2^exponent.
+fn clip(norm: f32, exponent: i32) -> Clipped {
+    // In units of 2^exponent, nothing overflows that matters.
+    let unit = power_of_two(-exponent);
+    let padded = norm + 1e-6 * unit;
+    if guard.clip_norm * unit < padded {
+        return Clipped(guard.clip_norm / padded, unit);
+    }
+    return Clipped(1.0, 1.0);
+}
+
+// Gradients whose norm is taken together: those of a parameter group, or of a tensor.
+// Host side: src/optimizer/grad_stats.rs.
+struct Run {
+    first: u32,         // its partial sums
+    count: u32,
+    group: u32,
+    first_unit: u32,    // its units of 64 elements in the group, if it is a tensor
+    units: u32,
+    largest: u32,       // bits of the largest magnitude
+    squares: f32,       // sum of squares, each divided by 2^exponent before
+    exponent: i32,      // 0 unless squares would overflow or vanish
+}
+
+// 2^exponent for -126 … 127, exactly.
+fn power_of_two(exponent: i32) -> f32 {
+    return bitcast<f32>(u32(exponent + 127) << 23u);
+}
+
+// How training goes, kept on the device. Host side: src/optimizer/snapshot.rs.
+struct Stats {
+    loss_scale: f32,        // first, so that callers can bind it
+    good_steps: u32,        // since the loss scale changed
+    norm: f32,              // of the last performed step's gradients, in units of 2^exponent
+    exponent: i32,
+    clip_factor: f32,
+    performed: u32,
+    skipped: u32,
+    padding: u32,
+    groups: array<GroupStats>,
+}
+
+struct GroupStats {
+    lr: f32,
+    step_count: u32,        // steps performed
+    skipped: u32,
+    epoch: u32,             // of the step count
+}

@@ -1,0 +1,93 @@
+// Each thread adds up the squares of its share of a span of gradients. No thread waits for another.
+
+struct Partial {
+    squares: f32,
+    largest: u32,
+}
+
+// First element, number of elements, first partial sum, run.
+@group(0) @binding(4) var<storage, read> spans: array<vec4<u32>>;
+@group(0) @binding(5) var<storage, read_write> partials: array<Partial>;
+@group(0) @binding(6) var<storage, read> runs: array<Run>;
+
+fn measured(span: vec4<u32>, lane: u32, unit: f32) -> Partial {
+    var squares = vec4<f32>();
+    var largest = vec4<u32>();
+    for (var i = lane * 4u; i < span.y; i += 1024u) {
+        let g = load_grad(Place(0u, span.x + i, 0u, min(span.y - i, 4u)));
+        // By bits: compilers may assume that there is no NaN and no infinity.
+        largest = max(largest, bitcast<vec4<u32>>(g) & vec4<u32>(0x7fffffffu));
+        let scaled = unit * g;
+        squares += scaled * scaled;
+    }
+    let pairs = max(largest.xy, largest.zw);
+    return Partial(squares.x + squares.y + squares.z + squares.w, max(pairs.x, pairs.y));
+}
+
+@compute @workgroup_size(256)
+fn measure(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let span = spans[workgroup.y * grid.x + workgroup.x];
+    if lane * 4u < span.y {
+        partials[span.z + lane] = measured(span, lane, 1.0);
+    }
+}
+
+// Once more for runs of extreme magnitude.
+@compute @workgroup_size(256)
+fn measure_extreme(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let span = spans[workgroup.y * grid.x + workgroup.x];
+    let exponent = runs[span.w].exponent;
+    if exponent != 0 && lane * 4u < span.y {
+        partials[span.z + lane] = measured(span, lane, power_of_two(-exponent));
+    }
+}
+
+// Gradients whose norm is taken together: those of a parameter group, or of a tensor.
+// Host side: src/optimizer/grad_stats.rs.
+struct Run {
+    first: u32,         // its partial sums
+    count: u32,
+    group: u32,
+    first_unit: u32,    // its units of 64 elements in the group, if it is a tensor
+    units: u32,
+    largest: u32,       // bits of the largest magnitude
+    squares: f32,       // sum of squares, each divided by 2^exponent before
+    exponent: i32,      // 0 unless squares would overflow or vanish
+}
+
+// 2^exponent for -126 … 127, exactly.
+fn power_of_two(exponent: i32) -> f32 {
+    return bitcast<f32>(u32(exponent + 127) << 23u);
+}
+
+// Four neighbouring elements: where they begin in each binding, and how many of them exist.
+struct Place {
+    param: u32,
+    grad: u32,
+    state: u32,
+    count: u32,
+}
+
+// Gradients as f32, four at a time.
+
+alias StoredGrad = vec4<f32>;
+
+fn load_grad(place: Place) -> vec4<f32> {
+    return stored_grad(place.grad / 4u);
+}
+
+// Gradients in a buffer of their own.
+
+@group(0) @binding(3) var<storage, read> grads: array<StoredGrad>;
+
+fn stored_grad(index: u32) -> StoredGrad {
+    return grads[index];
+}

@@ -1,0 +1,49 @@
+// Zeroes spans of gradients: after a step that was skipped, whose update would have done it.
+
+@group(0) @binding(4) var<storage, read> spans: array<vec4<u32>>;
+
+@compute @workgroup_size(256)
+fn zero(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let span = spans[workgroup.y * grid.x + workgroup.x];
+    for (var i = lane * 4u; i < span.y; i += 1024u) {
+        leave_grad(Place(0u, span.x + i, 0u, min(span.y - i, 4u)));
+    }
+}
+
+// Four neighbouring elements: where they begin in each binding, and how many of them exist.
+struct Place {
+    param: u32,
+    grad: u32,
+    state: u32,
+    count: u32,
+}
+
+// Gradients as f32, four at a time.
+
+alias StoredGrad = vec4<f32>;
+
+fn load_grad(place: Place) -> vec4<f32> {
+    return stored_grad(place.grad / 4u);
+}
+
+// Gradients are left as zeros, four at a time.
+
+fn leave_grad(place: Place) {
+    store_grad(place.grad / 4u, StoredGrad());
+}
+
+// Gradients in a buffer of their own, which are left as zeros.
+
+@group(0) @binding(3) var<storage, read_write> grads: array<StoredGrad>;
+
+fn stored_grad(index: u32) -> StoredGrad {
+    return grads[index];
+}
+
+fn store_grad(index: u32, value: StoredGrad) {
+    grads[index] = value;
+}

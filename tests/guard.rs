@@ -1,0 +1,784 @@
+//! What surrounds the update: clipping, loss scaling, skipping, accumulation, zeroing, averaging.
+
+mod support;
+
+use support::*;
+use wgpu_optim::{
+    Average, BufferRange, Buffers, Clip, DispatchLimits, Error, Gpu, Layout, LossScale, Optimizer,
+    Options, Snapshot, Stats, Tensor, cpu, wgpu,
+};
+
+const TINY: DispatchLimits = DispatchLimits {
+    binding_bytes: 16 * 1024,
+    offset_alignment: 256,
+    workgroups_per_dimension: 3,
+};
+
+const SIZES: [usize; 9] = [1, 3, 64, 65, 1023, 1024, 1025, 4097, 9001];
+
+/// Several groups of rules that differ in how they use coefficients, state and history.
+fn layout() -> Layout {
+    let mut layout = Layout::new();
+    let rules = ["adamw", "sgd", "adopt", "asgd", "sophia"];
+    let groups = rules.map(|name| {
+        let mut rule = rule(name);
+        rule.set("lr", "0.01").unwrap();
+        if name == "sgd" {
+            rule.set("momentum", "0.9").unwrap();
+            rule.set("maximize", "true").unwrap();
+        }
+        layout.group(rule).unwrap()
+    });
+    for (index, size) in SIZES.into_iter().enumerate() {
+        for (of, group) in groups.into_iter().enumerate() {
+            let name = format!("{index}.{of}");
+            layout.tensor(group, &name, &[size]).unwrap();
+        }
+    }
+    layout
+}
+
+/// A scale that both grows and shrinks within a few steps.
+fn quick_scale() -> LossScale {
+    LossScale {
+        init_scale: 1024.0,
+        growth_interval: 2,
+        ..Default::default()
+    }
+}
+
+/// Where parameters and gradients lie.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Arena,
+    TinyArena,
+    Ranges,
+    OneAllocation,
+}
+
+impl Place {
+    const ALL: [Self; 4] = [
+        Self::Arena,
+        Self::TinyArena,
+        Self::Ranges,
+        Self::OneAllocation,
+    ];
+
+    fn make(self, problem: &Problem, options: Options) -> Result<Optimizer, Error> {
+        let device = &gpu().device;
+        let limits = Some(TINY);
+        let bytes = problem.packed_bytes();
+        let over = |params, grads, options| {
+            let grads = Some(grads);
+            Optimizer::over(device, &problem.layout, Buffers { params, grads }, options)
+        };
+        match self {
+            Self::Arena => Optimizer::new(device, &problem.layout, options),
+            Self::TinyArena => {
+                Optimizer::new(device, &problem.layout, Options { limits, ..options })
+            }
+            Self::Ranges => {
+                let (params, grads) = (buffer(bytes + 12), buffer(bytes + 16));
+                let (params, grads) = (problem.packed(&params, 12), problem.packed(&grads, 16));
+                over(params, grads, options)
+            }
+            Self::OneAllocation => {
+                let both = buffer(2 * bytes + 4);
+                let (params, grads) = (problem.packed(&both, 0), problem.packed(&both, bytes + 4));
+                over(params, grads, Options { limits, ..options })
+            }
+        }
+    }
+}
+
+/// The twin after all steps.
+fn twin<T: cpu::Real>(problem: &Problem, options: &Options) -> cpu::Optimizer<T> {
+    let mut twin = cpu::Optimizer::with_options(&problem.layout, options.clone()).unwrap();
+    let widen = |from: &[f32], to: &mut [T]| {
+        for (from, to) in from.iter().zip(to) {
+            *to = T::from_f64(f64::from(*from));
+        }
+    };
+    for (tensor, values) in problem.layout.tensors().zip(&problem.params) {
+        widen(values, twin.param_mut(tensor).unwrap());
+    }
+    for step in 0..problem.grads.len() {
+        for (tensor, values) in problem.layout.tensors().zip(&problem.grads[step]) {
+            widen(values, twin.grad_mut(tensor).unwrap());
+        }
+        twin.step().unwrap();
+    }
+    twin
+}
+
+fn params_of<T: cpu::Real>(problem: &Problem, twin: &cpu::Optimizer<T>) -> Vec<Vec<T>> {
+    let read = |tensor| twin.param(tensor).unwrap().to_vec();
+    problem.layout.tensors().map(read).collect()
+}
+
+/// All steps on the GPU.
+fn run(problem: &Problem, optimizer: &mut Optimizer) {
+    problem.write_params(optimizer);
+    for grads in &problem.grads {
+        write_grads(problem, optimizer, grads);
+        submit(|encoder| optimizer.step(encoder).unwrap());
+    }
+}
+
+fn write_grads(problem: &Problem, optimizer: &Optimizer, grads: &[Vec<f32>]) {
+    for (tensor, values) in problem.layout.tensors().zip(grads) {
+        optimizer.write_grad(&gpu().queue, tensor, values).unwrap();
+    }
+}
+
+fn stats(optimizer: &Optimizer) -> Stats {
+    let mut snapshot = None;
+    submit(|encoder| snapshot = Some(optimizer.snapshot(encoder).unwrap()));
+    arrived(&snapshot.unwrap())
+}
+
+fn arrived(snapshot: &Snapshot) -> Stats {
+    gpu()
+        .device
+        .poll(wgpu::PollType::wait_indefinitely())
+        .unwrap();
+    snapshot.get().unwrap().unwrap()
+}
+
+fn assert_close(
+    problem: &Problem,
+    found: &[Vec<f32>],
+    f32_twin: &[Vec<f32>],
+    truth: &[Vec<f64>],
+    label: &str,
+) {
+    for (index, found) in found.iter().enumerate() {
+        let (error, budget) = (
+            error(found, &truth[index]),
+            budget(&f32_twin[index], &truth[index]),
+        );
+        let name = problem.layout.name(problem.tensors()[index]).unwrap();
+        assert!(
+            error <= budget,
+            "{label}, {name}: error {error:e}, budget {budget:e}"
+        );
+    }
+}
+
+fn assert_same_stats(found: &Stats, twin: &Stats, label: &str) {
+    assert_eq!(found.performed, twin.performed, "{label}");
+    assert_eq!(found.skipped, twin.skipped, "{label}");
+    assert_eq!(found.loss_scale, twin.loss_scale, "{label}");
+    assert_eq!(
+        found.grad_norm.is_some(),
+        twin.grad_norm.is_some(),
+        "{label}"
+    );
+    if let (Some(found), Some(twin)) = (found.grad_norm, twin.grad_norm) {
+        assert!(
+            (found / twin - 1.0).abs() < 1e-5,
+            "{label}: norm {found} is not {twin}"
+        );
+    }
+    let off = found.clip_factor / twin.clip_factor - 1.0;
+    assert!(
+        off.abs() < 1e-5,
+        "{label}: factor {} is not {}",
+        found.clip_factor,
+        twin.clip_factor
+    );
+    for (found, twin) in found.groups.iter().zip(&twin.groups) {
+        assert_eq!(found.step_count, twin.step_count, "{label}");
+        assert_eq!(found.skipped, twin.skipped, "{label}");
+        assert!((found.lr - twin.lr).abs() < 1e-7, "{label}");
+    }
+}
+
+/// Options of every kind, alone and together.
+fn all_options() -> Vec<Options> {
+    let default = Options::default;
+    let average = |debias| Some(Average { decay: 0.8, debias });
+    vec![
+        Options {
+            clip: Clip::GlobalNorm(1.0),
+            ..default()
+        },
+        Options {
+            clip: Clip::GlobalNorm(1e6),
+            ..default()
+        },
+        Options {
+            clip: Clip::Value(0.02),
+            ..default()
+        },
+        Options {
+            clip: Clip::TensorNorm(0.3),
+            ..default()
+        },
+        Options {
+            loss_scale: Some(quick_scale()),
+            ..default()
+        },
+        Options {
+            skip_non_finite: true,
+            zero_grad: true,
+            ..default()
+        },
+        Options {
+            accumulate: 4,
+            ..default()
+        },
+        Options {
+            average: average(true),
+            ..default()
+        },
+        Options {
+            average: average(false),
+            zero_grad: true,
+            accumulate: 3,
+            ..default()
+        },
+        Options {
+            clip: Clip::GlobalNorm(2.0),
+            loss_scale: Some(quick_scale()),
+            accumulate: 3,
+            zero_grad: true,
+            average: average(true),
+            ..default()
+        },
+        Options {
+            clip: Clip::TensorNorm(0.05),
+            loss_scale: Some(quick_scale()),
+            accumulate: 3,
+            zero_grad: true,
+            average: average(false),
+            ..default()
+        },
+    ]
+}
+
+#[test]
+fn whatever_the_options_the_gpu_does_what_the_twin_does() {
+    let mut problem = Problem::random(layout(), 7, 3);
+    // Where steps are skipped, these are.
+    let poisoned: [(usize, usize, f32); 3] =
+        [(2, 0, f32::NAN), (5, 17, f32::INFINITY), (6, 40, f32::NAN)];
+    for options in all_options() {
+        let clean = problem.grads.clone();
+        if options.skips() {
+            for (step, tensor, bad) in poisoned {
+                *problem.grads[step][tensor].last_mut().unwrap() = bad;
+            }
+        }
+        let mut truth = twin::<f64>(&problem, &options);
+        let mut f32_twin = twin::<f32>(&problem, &options);
+        for place in Place::ALL {
+            let label = format!("{options:?} in {place:?}");
+            let mut optimizer = place.make(&problem, options.clone()).unwrap();
+            run(&problem, &mut optimizer);
+            let check = |optimizer: &Optimizer, f32_twin: &cpu::Optimizer<f32>, truth: &_| {
+                assert_close(
+                    &problem,
+                    &problem.read_params(optimizer),
+                    &params_of(&problem, f32_twin),
+                    &params_of(&problem, truth),
+                    &label,
+                );
+            };
+            check(&optimizer, &f32_twin, &truth);
+            assert_same_stats(&stats(&optimizer), &truth.stats(), &label);
+            if options.zero_grad {
+                for tensor in problem.tensors() {
+                    let grad = optimizer.read_grad_blocking(&gpu().queue, tensor).unwrap();
+                    assert!(grad.iter().all(|g| *g == 0.0), "{label}");
+                }
+            }
+            if options.average.is_some() {
+                let trained = problem.read_params(&optimizer);
+                submit(|encoder| optimizer.evaluate(encoder).unwrap());
+                f32_twin.evaluate();
+                truth.evaluate();
+                check(&optimizer, &f32_twin, &truth);
+                assert!(problem.read_params(&optimizer) != trained);
+                submit(|encoder| optimizer.train(encoder).unwrap());
+                f32_twin.train();
+                truth.train();
+                assert!(problem.read_params(&optimizer) == trained, "{label}");
+            }
+        }
+        problem.grads = clean;
+    }
+}
+
+/// All that a step may change: parameters, gradients, state by bits.
+fn everything(problem: &Problem, optimizer: &Optimizer) -> Vec<Vec<u32>> {
+    let queue = &gpu().queue;
+    let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
+    let mut all = Vec::new();
+    for tensor in problem.tensors() {
+        all.push(bits(optimizer.read_param_blocking(queue, tensor).unwrap()));
+        all.push(bits(optimizer.read_grad_blocking(queue, tensor).unwrap()));
+        let group = problem.layout.group_of(tensor).unwrap();
+        let rule = problem.layout.rule(group).unwrap();
+        for slot in element_slots(rule).into_iter().chain(["average"]) {
+            all.push(bits(
+                optimizer.read_state_blocking(queue, tensor, slot).unwrap(),
+            ));
+        }
+    }
+    all
+}
+
+/// Every seam of a tensor: ends, quads, blocks, windows of 16 KiB, spans.
+fn seams(count: usize) -> Vec<usize> {
+    let mut seams = vec![0, count - 1];
+    for seam in [4, 64, 1024, 4096] {
+        seams.extend([seam - 1, seam, count.saturating_sub(seam)]);
+    }
+    seams.retain(|&position| position < count);
+    seams.sort_unstable();
+    seams.dedup();
+    seams
+}
+
+#[test]
+fn one_bad_value_anywhere_makes_the_step_nothing() {
+    let problem = Problem::random(layout(), 3, 4);
+    let options = Options {
+        clip: Clip::GlobalNorm(1.0),
+        loss_scale: Some(LossScale::default()),
+        average: Some(Average {
+            decay: 0.9,
+            debias: false,
+        }),
+        ..Default::default()
+    };
+    for place in [Place::Arena, Place::OneAllocation] {
+        let mut optimizer = place.make(&problem, options.clone()).unwrap();
+        run(&problem, &mut optimizer);
+        let mut before = stats(&optimizer);
+        let bad = [
+            f32::NAN,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            f32::from_bits(0xff80_0001),
+        ];
+        let mut turn = 0;
+        for (index, tensor) in problem.tensors().into_iter().enumerate() {
+            for position in seams(problem.layout.element_count(tensor).unwrap()) {
+                let label = format!("{place:?}, tensor {index} at {position}");
+                let mut grads = problem.grads[0].clone();
+                grads[index][position] = bad[turn % bad.len()];
+                turn += 1;
+                write_grads(&problem, &optimizer, &grads);
+                // Looking at everything takes long: every few seams, and one of each tensor.
+                let expected =
+                    (turn % 7 == 0 || position == 0).then(|| everything(&problem, &optimizer));
+                submit(|encoder| optimizer.step(encoder).unwrap());
+                let after = stats(&optimizer);
+                assert_eq!(after.performed, before.performed, "{label}");
+                assert_eq!(after.skipped, before.skipped + 1, "{label}");
+                let halved = (before.loss_scale / 2.0).max(f64::from(f32::MIN_POSITIVE));
+                assert_eq!(after.loss_scale, halved, "{label}");
+                for (after, before) in after.groups.iter().zip(&before.groups) {
+                    assert_eq!(after.step_count, before.step_count, "{label}");
+                }
+                if let Some(expected) = expected {
+                    assert!(everything(&problem, &optimizer) == expected, "{label}");
+                }
+                before = after;
+            }
+        }
+        // And a good one is performed again.
+        write_grads(&problem, &optimizer, &problem.grads[0]);
+        submit(|encoder| optimizer.step(encoder).unwrap());
+        assert_eq!(stats(&optimizer).performed, before.performed + 1);
+    }
+}
+
+#[test]
+fn a_skipped_first_step_leaves_the_first_step_to_come() {
+    let mut problem = Problem::random(layout(), 5, 6);
+    problem.grads[0][3][0] = f32::NAN;
+    problem.grads[1][0][0] = f32::INFINITY;
+    let options = Options {
+        skip_non_finite: true,
+        average: Some(Average {
+            decay: 0.9,
+            debias: false,
+        }),
+        ..Default::default()
+    };
+    let mut optimizer = Place::Arena.make(&problem, options.clone()).unwrap();
+    run(&problem, &mut optimizer);
+    let without = Problem {
+        layout: problem.layout.clone(),
+        params: problem.params.clone(),
+        grads: problem.grads[2..].to_vec(),
+        inputs: Vec::new(),
+    };
+    let mut expected = Place::Arena.make(&without, options).unwrap();
+    run(&without, &mut expected);
+    assert!(everything(&problem, &optimizer) == everything(&without, &expected));
+}
+
+#[test]
+fn before_a_step_is_performed_evaluation_changes_nothing() {
+    let mut layout = Layout::new();
+    let group = layout.group(rule("schedulefree_sgd")).unwrap();
+    layout.tensor(group, "x", &[100]).unwrap();
+    for average in [false, true] {
+        let mut layout = layout.clone();
+        if average {
+            layout = Layout::new();
+            let group = layout.group(rule("adam")).unwrap();
+            layout.tensor(group, "x", &[100]).unwrap();
+        }
+        let mut problem = Problem::random(layout, 1, 1);
+        problem.grads[0][0][99] = f32::NAN;
+        let options = Options {
+            skip_non_finite: true,
+            average: average.then_some(Average {
+                decay: 0.9,
+                debias: true,
+            }),
+            ..Default::default()
+        };
+        let mut optimizer = Place::Arena.make(&problem, options.clone()).unwrap();
+        run(&problem, &mut optimizer);
+        submit(|encoder| optimizer.evaluate(encoder).unwrap());
+        assert!(problem.read_params(&optimizer) == problem.params);
+        let mut twin = twin::<f32>(&problem, &options);
+        twin.evaluate();
+        assert!(params_of(&problem, &twin) == problem.params);
+    }
+}
+
+fn norm_of(gradient: &[f32]) -> (f64, f64) {
+    let mut layout = Layout::new();
+    let group = layout.group(rule("sgd")).unwrap();
+    layout.tensor(group, "x", &[gradient.len()]).unwrap();
+    let options = Options {
+        skip_non_finite: true,
+        ..Default::default()
+    };
+    let mut optimizer = Optimizer::new(&gpu().device, &layout, options).unwrap();
+    let tensor = layout.tensors().next().unwrap();
+    optimizer
+        .write_grad(&gpu().queue, tensor, gradient)
+        .unwrap();
+    submit(|encoder| optimizer.step(encoder).unwrap());
+    let found = stats(&optimizer).grad_norm.unwrap();
+    let truth = gradient
+        .iter()
+        .map(|g| f64::from(*g).powi(2))
+        .sum::<f64>()
+        .sqrt();
+    (found, truth)
+}
+
+#[test]
+fn norms_are_right_for_every_finite_gradient() {
+    let mut rng = random(5);
+    for count in [1, 5, 1025, 300_000] {
+        for magnitude in [
+            1e-30, 1e-20, 1e-13, 1e-12, 1e-5, 1.0, 1e10, 1e14, 1e15, 1e20, 1e30, 3e38,
+        ] {
+            let mut gradient = random_params(&mut rng, count);
+            gradient.iter_mut().for_each(|g| *g *= magnitude);
+            gradient[count / 2] = magnitude;
+            let (found, truth) = norm_of(&gradient);
+            assert!(
+                (found / truth - 1.0).abs() < 1e-5,
+                "{count} of {magnitude}: {found} is not {truth}"
+            );
+        }
+    }
+    assert_eq!(norm_of(&[0.0; 70]), (0.0, 0.0));
+    // Magnitudes over all of f32 at once.
+    let mixed: Vec<f32> = (0..4000)
+        .map(|i| 10f32.powf((i % 68) as f32 - 30.0))
+        .collect();
+    let (found, truth) = norm_of(&mixed);
+    assert!((found / truth - 1.0).abs() < 1e-5, "{found} is not {truth}");
+}
+
+#[test]
+fn norms_of_groups_of_extreme_and_of_common_size_are_added() {
+    for sizes in [
+        [1e38, 1.0],
+        [1e-30, 1.0],
+        [1e-30, 1e30],
+        [2e-25, 1e-25],
+        [3e38, 2e38],
+    ] {
+        let mut layout = Layout::new();
+        for index in 0..2 {
+            let group = layout.group(rule("sgd")).unwrap();
+            layout.tensor(group, &format!("{index}"), &[100]).unwrap();
+        }
+        let mut problem = Problem::random(layout, 1, 1);
+        for (grad, size) in problem.grads[0].iter_mut().zip(sizes) {
+            grad.fill(size as f32);
+        }
+        let options = Options {
+            skip_non_finite: true,
+            ..Default::default()
+        };
+        let mut optimizer = Place::Arena.make(&problem, options).unwrap();
+        run(&problem, &mut optimizer);
+        let truth = 10.0 * f64::hypot(f64::from(sizes[0] as f32), f64::from(sizes[1] as f32));
+        let found = stats(&optimizer).grad_norm.unwrap();
+        assert!(
+            (found / truth - 1.0).abs() < 1e-5,
+            "{sizes:?}: {found} is not {truth}"
+        );
+    }
+}
+
+#[test]
+fn gradients_of_any_size_are_clipped_to_the_norm() {
+    for size in [1e-25f32, 1e-6, 1.0, 1e19, 1e30, 3e38] {
+        for clip in [Clip::GlobalNorm(1e-3), Clip::TensorNorm(1e-3)] {
+            let mut layout = Layout::new();
+            let mut sgd = rule("sgd");
+            sgd.set("lr", "1").unwrap();
+            let group = layout.group(sgd).unwrap();
+            layout.tensor(group, "x", &[256]).unwrap();
+            let mut problem = Problem::random(layout, 1, 1);
+            problem.params[0].fill(0.0);
+            problem.grads[0][0].fill(size);
+            let options = Options {
+                clip,
+                ..Default::default()
+            };
+            let mut optimizer = Place::Arena.make(&problem, options.clone()).unwrap();
+            run(&problem, &mut optimizer);
+            let truth = params_of(&problem, &twin::<f64>(&problem, &options));
+            let found = f64::from(problem.read_params(&optimizer)[0][0]);
+            let expected = truth[0][0];
+            assert!(
+                (found / expected - 1.0).abs() < 1e-5,
+                "{clip:?} of {size}: {found} is not {expected}"
+            );
+        }
+    }
+}
+
+#[test]
+fn steps_in_one_encoder_are_those_of_as_many_submissions() {
+    let problem = Problem::random(layout(), 1, 8);
+    let options = Options {
+        clip: Clip::GlobalNorm(1.0),
+        loss_scale: Some(quick_scale()),
+        ..Default::default()
+    };
+    let groups: Vec<_> = problem.layout.groups().collect();
+    let mut results = Vec::new();
+    for together in [true, false] {
+        let mut optimizer = Place::Arena.make(&problem, options.clone()).unwrap();
+        problem.write_params(&optimizer);
+        write_grads(&problem, &optimizer, &problem.grads[0]);
+        let Gpu { device, queue, .. } = gpu();
+        let mut encoder = device.create_command_encoder(&Default::default());
+        for step in 0..9 {
+            for &group in &groups {
+                optimizer.set_lr(group, 0.1 / f64::from(step + 1)).unwrap();
+            }
+            optimizer.step(&mut encoder).unwrap();
+            if !together {
+                queue.submit([encoder.finish()]);
+                encoder = device.create_command_encoder(&Default::default());
+            }
+        }
+        queue.submit([encoder.finish()]);
+        results.push((problem.read_params(&optimizer), stats(&optimizer)));
+    }
+    assert!(results[0] == results[1]);
+}
+
+#[test]
+fn frozen_groups_neither_count_nor_change() {
+    let mut problem = Problem::random(layout(), 3, 9);
+    let frozen = problem.layout.groups().nth(1).unwrap();
+    let is_frozen = |tensor: Tensor| problem.layout.group_of(tensor) == Ok(frozen);
+    let of_group: Vec<_> = (0..problem.tensors().len())
+        .filter(|&index| is_frozen(problem.tensors()[index]))
+        .collect();
+    for step in 0..3 {
+        for &index in &of_group {
+            problem.grads[step][index].fill([f32::NAN, 1e9, f32::NAN][step]);
+        }
+    }
+    let options = Options {
+        clip: Clip::GlobalNorm(1.0),
+        zero_grad: true,
+        ..Default::default()
+    };
+    let mut optimizer = Place::Arena.make(&problem, options.clone()).unwrap();
+    let mut twin = cpu::Optimizer::<f64>::with_options(&problem.layout, options).unwrap();
+    problem.write_params(&optimizer);
+    for (step, grads) in problem.grads.iter().enumerate() {
+        write_grads(&problem, &optimizer, grads);
+        for (tensor, values) in problem.layout.tensors().zip(grads) {
+            for (to, from) in twin.grad_mut(tensor).unwrap().iter_mut().zip(values) {
+                *to = f64::from(*from);
+            }
+        }
+        // It takes part in the first step, which is skipped for its sake; what was found of it then
+        // does not count any more.
+        optimizer.set_frozen(frozen, step > 0).unwrap();
+        twin.set_frozen(frozen, step > 0).unwrap();
+        submit(|encoder| optimizer.step(encoder).unwrap());
+        twin.step().unwrap();
+    }
+    assert_same_stats(&stats(&optimizer), &twin.stats(), "one group frozen");
+    assert_eq!((twin.stats().performed, twin.stats().skipped), (2, 1));
+    for index in of_group {
+        let tensor = problem.tensors()[index];
+        assert!(problem.read_params(&optimizer)[index] == problem.params[index]);
+        let grad = optimizer.read_grad_blocking(&gpu().queue, tensor).unwrap();
+        assert!(grad.iter().all(|g| g.is_nan()));
+    }
+}
+
+#[test]
+fn a_snapshot_arrives_while_training_goes_on() {
+    let problem = Problem::random(layout(), 1, 2);
+    let options = Options {
+        clip: Clip::GlobalNorm(1.0),
+        ..Default::default()
+    };
+    let mut optimizer = Place::Arena.make(&problem, options).unwrap();
+    write_grads(&problem, &optimizer, &problem.grads[0]);
+    let Gpu { device, queue, .. } = gpu();
+    let mut encoder = device.create_command_encoder(&Default::default());
+    optimizer.step(&mut encoder).unwrap();
+    let snapshot = optimizer.snapshot(&mut encoder).unwrap();
+    // The same encoder goes on: the snapshot is of its moment.
+    optimizer.step(&mut encoder).unwrap();
+    assert_eq!(snapshot.get(), Ok(None));
+    queue.submit([encoder.finish()]);
+    for _ in 0..3 {
+        submit(|encoder| optimizer.step(encoder).unwrap());
+    }
+    assert_eq!(arrived(&snapshot).performed, 1);
+    assert_eq!(stats(&optimizer).performed, 5);
+}
+
+#[test]
+fn the_scale_can_be_bound_by_the_callers_shaders() {
+    let problem = Problem::random(layout(), 1, 2);
+    let options = Options {
+        loss_scale: Some(LossScale::default()),
+        ..Default::default()
+    };
+    let optimizer = Place::Arena.make(&problem, options).unwrap();
+    let range = optimizer.loss_scale();
+    let Gpu { device, queue, .. } = gpu();
+    assert_eq!(
+        wgpu_optim::read_blocking(device, queue, &range).unwrap(),
+        [65536.0]
+    );
+    let limits = device.limits();
+    assert_eq!(
+        range.offset % u64::from(limits.min_storage_buffer_offset_alignment),
+        0
+    );
+    assert!(range.buffer.usage().contains(wgpu::BufferUsages::STORAGE));
+}
+
+#[test]
+fn gradients_that_come_per_step_are_guarded_too() {
+    let mut problem = Problem::random(layout(), 6, 2);
+    problem.grads[3][7][0] = f32::NAN;
+    let options = Options {
+        clip: Clip::TensorNorm(0.5),
+        loss_scale: Some(quick_scale()),
+        zero_grad: true,
+        ..Default::default()
+    };
+    let bytes = problem.packed_bytes();
+    let params = buffer(bytes);
+    let params = problem.packed(&params, 0);
+    let mut optimizer = Optimizer::over(
+        &gpu().device,
+        &problem.layout,
+        Buffers {
+            params,
+            grads: None,
+        },
+        options.clone(),
+    )
+    .unwrap();
+    problem.write_params(&optimizer);
+    let sets: Vec<Vec<BufferRange>> = (0..3u64)
+        .map(|turn| problem.packed(&buffer(bytes + 4 * turn), 4 * turn))
+        .collect();
+    for (step, grads) in problem.grads.iter().enumerate() {
+        let ranges = &sets[step % sets.len()];
+        for (range, values) in ranges.iter().zip(grads) {
+            wgpu_optim::write(&gpu().device, &gpu().queue, range, values).unwrap();
+        }
+        submit(|encoder| optimizer.step_with(encoder, ranges).unwrap());
+    }
+    let truth = twin::<f64>(&problem, &options);
+    assert_close(
+        &problem,
+        &problem.read_params(&optimizer),
+        &params_of(&problem, &twin::<f32>(&problem, &options)),
+        &params_of(&problem, &truth),
+        "per step",
+    );
+    assert_same_stats(&stats(&optimizer), &truth.stats(), "per step");
+}
+
+#[test]
+fn what_does_not_go_together_is_refused() {
+    let mut layout = Layout::new();
+    let group = layout.group(rule("schedulefree_adamw")).unwrap();
+    layout.tensor(group, "x", &[3]).unwrap();
+    let average = Some(Average {
+        decay: 0.9,
+        debias: true,
+    });
+    let options = Options {
+        average,
+        ..Default::default()
+    };
+    for error in [
+        Optimizer::new(&gpu().device, &layout, options.clone()).unwrap_err(),
+        cpu::Optimizer::<f32>::with_options(&layout, options).unwrap_err(),
+    ] {
+        assert!(
+            error
+                .to_string()
+                .contains("schedulefree_adamw averages by itself"),
+            "{error}"
+        );
+    }
+    // One gradient of two tensors, zeroed by the first that is updated.
+    let mut layout = Layout::new();
+    let group = layout.group(rule("sgd")).unwrap();
+    layout.tensor(group, "a", &[4]).unwrap();
+    layout.tensor(group, "b", &[4]).unwrap();
+    let (params, grad) = (buffer(32), BufferRange::whole(&buffer(16)));
+    let buffers = || Buffers {
+        params: [0, 16]
+            .map(|offset| BufferRange {
+                buffer: params.clone(),
+                offset,
+                size: 16,
+            })
+            .to_vec(),
+        grads: Some(vec![grad.clone(), grad.clone()]),
+    };
+    let over = |options| Optimizer::over(&gpu().device, &layout, buffers(), options);
+    over(Options::default()).unwrap();
+    let error = over(Options {
+        zero_grad: true,
+        ..Default::default()
+    })
+    .unwrap_err();
+    assert!(error.to_string().contains("gradient of \"a\""), "{error}");
+}

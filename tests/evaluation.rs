@@ -98,7 +98,7 @@ fn gradients_that_come_per_step_change_nothing_about_evaluation() {
     };
     let grads = problem.packed(&grads, 0);
     let mut optimizer = problem.over(buffers, Options::default());
-    problem.write_params(&optimizer);
+    problem.write_params(&mut optimizer);
     for step in &problem.grads {
         for (range, values) in grads.iter().zip(step) {
             wgpu_optim::write(&gpu().device, &gpu().queue, range, values).unwrap();
@@ -155,7 +155,7 @@ fn a_step_while_evaluating_is_refused_and_not_counted() {
 fn before_the_first_step_there_is_nothing_else_to_evaluate_with() {
     let problem = problem();
     let mut optimizer = problem.in_arena(Options::default());
-    problem.write_params(&optimizer);
+    problem.write_params(&mut optimizer);
     submit(|encoder| optimizer.evaluate(encoder).unwrap());
     assert!(problem.read_params(&optimizer) == problem.params);
 }

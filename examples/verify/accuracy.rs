@@ -1,0 +1,106 @@
+//! How far results are from the truth.
+
+use wgpu_optim::Rule;
+
+use super::problem::{Mark, Problem, View};
+
+/// The distance from `|value|` to the next larger f32.
+pub fn ulp(value: f32) -> f64 {
+    let value = value.abs();
+    f64::from(f32::from_bits(value.to_bits() + 1)) - f64::from(value)
+}
+
+/// Whether a rounding can turn an element's step around.
+pub fn is_sign_based(rule: &dyn Rule) -> bool {
+    ["lion", "signsgd", "rprop"].contains(&rule.name())
+}
+
+/// What the parameters must be at some marks, and what errors are measured by.
+pub struct Truth {
+    /// By mark.
+    pub values: Vec<Vec<f64>>,
+    /// The largest distance of any parameter from its start.
+    movement: f64,
+    /// The largest magnitude of any parameter.
+    largest: f64,
+}
+
+impl Truth {
+    pub fn new(problem: &Problem, marks: &[Mark], values: Vec<Vec<f64>>) -> Self {
+        let (mut movement, mut largest) = (0.0f64, 0.0f64);
+        let of_params = |(mark, _): &(&Mark, _)| !matches!(mark.view, View::State(_));
+        for (mark, values) in marks.iter().zip(&values).filter(of_params) {
+            for (start, value) in problem.params[mark.tensor].iter().zip(values) {
+                movement = movement.max((value - f64::from(*start)).abs());
+                largest = largest.max(value.abs());
+            }
+        }
+        Self {
+            values,
+            movement,
+            largest,
+        }
+    }
+
+    /// An ulp of the largest value.
+    pub fn ulp(&self) -> f64 {
+        ulp(self.largest as f32)
+    }
+
+    /// A distance as a part of the largest movement.
+    pub fn relative(&self, distance: f64) -> f64 {
+        if distance == 0.0 {
+            return 0.0;
+        }
+        // JSON has no infinity.
+        (distance / self.movement).min(f64::MAX)
+    }
+
+    /// How far `found` is off at the marks that it has values for. Elements that are off by more
+    /// than `turn` are counted instead.
+    pub fn deviation(&self, found: &[Vec<f64>], turn: f64) -> Deviation {
+        let mut deviation = Deviation::default();
+        for (mark, (found, right)) in found.iter().zip(&self.values).enumerate() {
+            for (element, (&found, &right)) in found.iter().zip(right).enumerate() {
+                let distance = (found - right).abs();
+                // NaN must not pass as small.
+                let distance = if distance.is_nan() {
+                    f64::INFINITY
+                } else {
+                    distance
+                };
+                if distance > turn && distance.is_finite() {
+                    deviation.turned += 1;
+                } else if distance > deviation.largest {
+                    deviation.largest = distance;
+                    deviation.place = Some(Place {
+                        mark,
+                        element,
+                        found,
+                        right,
+                    });
+                }
+            }
+        }
+        deviation
+    }
+}
+
+/// How far results are off.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct Deviation {
+    pub largest: f64,
+    /// Elements that went another way altogether.
+    pub turned: usize,
+    /// Where it is largest.
+    pub place: Option<Place>,
+}
+
+/// An element that is off.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Place {
+    pub mark: usize,
+    pub element: usize,
+    pub found: f64,
+    pub right: f64,
+}

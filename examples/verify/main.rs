@@ -1,0 +1,132 @@
+//! What to run first on a new device: holds every optimizer rule, or a framework's trace of one,
+//! against the f64 twin on the CPU.
+//!
+//! `cargo run --release --example verify`; `-- --help` lists what else there is.
+
+mod accuracy;
+mod arguments;
+mod budget;
+mod check;
+mod device;
+mod problem;
+mod report;
+#[cfg(test)]
+mod skewed;
+mod subject;
+mod trace;
+mod variant;
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use wgpu_optim::{Error, Gpu};
+
+use arguments::{Arguments, Command};
+use report::Report;
+use trace::Trace;
+use variant::Variant;
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        // Whoever reads the output has seen enough, as with `| head`.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}
+
+/// Whether all is well.
+fn run(arguments: &Arguments) -> Result<bool> {
+    arguments.check()?;
+    if !arguments.all_adapters {
+        let gpu = arguments.device.open()?;
+        return verify(arguments, gpu.as_ref());
+    }
+    let mut all_is_well = true;
+    for adapter in device::all()? {
+        let info = adapter.get_info();
+        if !device::has_compute_shaders(&adapter) {
+            eprintln!(
+                "{}: skipped, it has no compute shaders",
+                device::describe(&info)
+            );
+            continue;
+        }
+        // The others are of interest all the same.
+        all_is_well &= match pollster::block_on(Gpu::open_adapter(adapter)) {
+            Ok(gpu) => verify(arguments, Some(&gpu))?,
+            Err(error) => {
+                eprintln!("error: {}: {error}", device::describe(&info));
+                false
+            }
+        };
+    }
+    Ok(all_is_well)
+}
+
+fn verify(arguments: &Arguments, gpu: Option<&Gpu>) -> Result<bool> {
+    match &arguments.command {
+        None => check_rules(arguments, gpu),
+        Some(Command::Trace { files }) => replay_traces(arguments, files, gpu),
+    }
+}
+
+fn check_rules(arguments: &Arguments, gpu: Option<&Gpu>) -> Result<bool> {
+    let mut variants = Vec::new();
+    for rule in arguments.rules() {
+        variants.extend(Variant::of_rule(rule)?);
+    }
+    let info = gpu.map(|gpu| gpu.info.clone());
+    let mut report = Report::new(arguments.json, info, variants.len())?;
+    report.rules_heading()?;
+    for variant in variants {
+        match check::check(&variant, gpu) {
+            Ok(row) => report.checked(&row)?,
+            Err(error) => {
+                report.not_checked(&variant, &error)?;
+                if is_lost(&error) {
+                    break;
+                }
+            }
+        }
+    }
+    report.summary()
+}
+
+fn replay_traces(arguments: &Arguments, files: &[PathBuf], gpu: Option<&Gpu>) -> Result<bool> {
+    let info = gpu.map(|gpu| gpu.info.clone());
+    let mut report = Report::new(arguments.json, info, files.len())?;
+    report.traces_heading()?;
+    for path in files {
+        let file = path.display().to_string();
+        let replayed = Trace::read(path).and_then(|trace| trace::replay(file.clone(), &trace, gpu));
+        match replayed {
+            Ok(row) => report.replayed(&row)?,
+            Err(error) => {
+                report.not_replayed(&file, &error)?;
+                if is_lost(&error) {
+                    break;
+                }
+            }
+        }
+    }
+    report.summary()
+}
+
+/// Whether nothing more can come of the device.
+fn is_lost(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(Error::DeviceLost { .. }))
+}

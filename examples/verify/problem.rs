@@ -1,0 +1,254 @@
+//! Starting parameters and what each step finds, random or from a file.
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use wgpu_optim::{BufferRange, Error, Extent, Layout, Rule, Tensor, wgpu};
+
+use super::subject::Subject;
+
+/// Everything that decides what the parameters will be.
+pub struct Problem {
+    pub layout: Layout,
+    /// By tensor.
+    pub params: Vec<Vec<f32>>,
+    /// `grads[step][tensor]`
+    pub grads: Vec<Vec<Vec<f32>>>,
+    /// The learning rate of each step, for all groups; empty where it stays the rule's own.
+    pub rates: Vec<f64>,
+    /// What the inputs beside the gradients are filled with before each step; where a step fills
+    /// none, they stay as they are.
+    pub inputs: Vec<Vec<Input>>,
+}
+
+/// New values of an input of a rule.
+#[derive(Clone)]
+pub struct Input {
+    /// Position among the layout's tensors.
+    pub tensor: usize,
+    pub slot: &'static str,
+    pub values: Vec<f32>,
+}
+
+/// A moment at which a tensor is looked at.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Mark {
+    /// After this step, counted from 1.
+    pub step: usize,
+    /// Position among the layout's tensors.
+    pub tensor: usize,
+    pub view: View,
+}
+
+/// What of a tensor is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// The parameters to train with.
+    Trained,
+    /// Those to evaluate with.
+    Evaluated,
+    /// A slot of state.
+    State(&'static str),
+}
+
+/// The slots per element that are in use: inputs, which the caller fills, or state.
+pub fn element_slots(rule: &dyn Rule, input: bool) -> Vec<&'static str> {
+    let slots = rule.slots().into_iter();
+    slots
+        .filter(|slot| slot.used && slot.extent == Extent::Element && slot.input == input)
+        .map(|slot| slot.name)
+        .collect()
+}
+
+impl Problem {
+    /// Random numbers for `layout` over `steps` steps.
+    pub fn generate(layout: Layout, steps: usize, seed: u64) -> Result<Self, Error> {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let counts: Vec<_> = layout
+            .tensors()
+            .map(|tensor| layout.element_count(tensor))
+            .collect::<Result<_, _>>()?;
+        let params = counts.iter().map(|&n| random_params(&mut rng, n)).collect();
+        let grads = (0..steps)
+            .map(|_| counts.iter().map(|&n| random_grads(&mut rng, n)).collect())
+            .collect();
+        let inputs = (0..steps)
+            .map(|step| random_inputs(&mut rng, &layout, step))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            layout,
+            params,
+            grads,
+            rates: Vec::new(),
+            inputs,
+        })
+    }
+
+    /// One group of `rule` with a tensor of each size.
+    pub fn with_sizes(
+        rule: impl Into<Box<dyn Rule>>,
+        sizes: &[usize],
+        steps: usize,
+    ) -> Result<Self, Error> {
+        let mut layout = Layout::new();
+        let group = layout.group(rule)?;
+        for (index, &size) in sizes.iter().enumerate() {
+            layout.tensor(group, &format!("{index}: {size}"), &[size])?;
+        }
+        Self::generate(layout, steps, sizes.len() as u64)
+    }
+
+    /// Takes all steps on `subject` and calls `after` with the number of each.
+    pub fn replay<S: Subject>(
+        &self,
+        subject: &mut S,
+        mut after: impl FnMut(usize, &mut S) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.start(subject)?;
+        for index in 0..self.grads.len() {
+            self.prepare(subject, index)?;
+            subject.take_step()?;
+            after(index + 1, subject)?;
+        }
+        Ok(())
+    }
+
+    /// Gives `subject` the parameters to start with.
+    pub fn start(&self, subject: &mut impl Subject) -> Result<(), Error> {
+        let mut tensors = self.layout.tensors().zip(&self.params);
+        tensors.try_for_each(|(tensor, values)| subject.set_param(tensor, values))
+    }
+
+    /// Gives `subject` what the step at `index` finds.
+    pub fn prepare(&self, subject: &mut impl Subject, index: usize) -> Result<(), Error> {
+        let tensors: Vec<Tensor> = self.layout.tensors().collect();
+        for (&tensor, values) in tensors.iter().zip(&self.grads[index]) {
+            subject.set_grad(tensor, values)?;
+        }
+        for input in self.inputs.get(index).into_iter().flatten() {
+            let tensor = tensors[input.tensor];
+            subject.set_input(tensor, input.slot, &input.values)?;
+            subject.set_refreshed(self.layout.group_of(tensor)?)?;
+        }
+        if let Some(&lr) = self.rates.get(index) {
+            for group in self.layout.groups() {
+                subject.set_rate(group, lr)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The parameters that `subject` has at each of `marks`.
+    pub fn observe(
+        &self,
+        subject: &mut impl Subject,
+        marks: &[Mark],
+    ) -> Result<Vec<Vec<f64>>, Error> {
+        let tensors: Vec<Tensor> = self.layout.tensors().collect();
+        let mut values = vec![Vec::new(); marks.len()];
+        self.replay(subject, |step, subject| {
+            for evaluating in [false, true] {
+                let here =
+                    |mark: &Mark| mark.step == step && (mark.view == View::Evaluated) == evaluating;
+                if !marks.iter().any(here) {
+                    continue;
+                }
+                subject.set_evaluating(evaluating)?;
+                let marks = marks.iter().zip(&mut values);
+                for (mark, values) in marks.filter(|(mark, _)| here(mark)) {
+                    let tensor = tensors[mark.tensor];
+                    *values = match mark.view {
+                        View::State(slot) => subject.state_values(tensor, slot)?,
+                        _ => subject.values(tensor)?,
+                    };
+                }
+                subject.set_evaluating(false)?;
+            }
+            Ok(())
+        })?;
+        Ok(values)
+    }
+
+    /// Every tensor after the last step, also as it is to evaluate with where that differs.
+    pub fn end(&self) -> Result<Vec<Mark>, Error> {
+        let step = self.grads.len();
+        let mut marks = Vec::new();
+        for (index, tensor) in self.layout.tensors().enumerate() {
+            let mut look = |view| {
+                marks.push(Mark {
+                    step,
+                    tensor: index,
+                    view,
+                })
+            };
+            look(View::Trained);
+            let rule = self.layout.rule(self.layout.group_of(tensor)?)?;
+            if rule.evaluates_elsewhere() {
+                look(View::Evaluated);
+            }
+        }
+        Ok(marks)
+    }
+
+    /// Bytes of the tensors packed without gaps.
+    pub fn packed_bytes(&self) -> u64 {
+        4 * self.layout.parameter_count() as u64
+    }
+
+    /// The tensors packed without gaps in `buffer` from `offset` on.
+    pub fn packed(&self, buffer: &wgpu::Buffer, offset: u64) -> Vec<BufferRange> {
+        let mut end = offset;
+        let next = |values: &Vec<f32>| {
+            let size = 4 * values.len() as u64;
+            end += size;
+            BufferRange {
+                buffer: buffer.clone(),
+                offset: end - size,
+                size,
+            }
+        };
+        self.params.iter().map(next).collect()
+    }
+}
+
+/// Parameters of magnitude one.
+pub fn random_params(rng: &mut StdRng, count: usize) -> Vec<f32> {
+    (0..count).map(|_| rng.random_range(-1.0..1.0)).collect()
+}
+
+/// Gradients over four decades, of both signs, one in sixteen zero.
+pub fn random_grads(rng: &mut StdRng, count: usize) -> Vec<f32> {
+    let one = |rng: &mut StdRng| {
+        if rng.random_range(0..16) == 0 {
+            return 0.0;
+        }
+        let sign = if rng.random_bool(0.5) { 1.0 } else { -1.0 };
+        sign * 10f32.powf(rng.random_range(-3.0..1.0))
+    };
+    (0..count).map(|_| one(rng)).collect()
+}
+
+/// Of either sign, within a decade of one: a rule divides by them.
+fn random_curvatures(rng: &mut StdRng, count: usize) -> Vec<f32> {
+    let one = |rng: &mut StdRng| {
+        let sign = if rng.random_bool(0.5) { 1.0 } else { -1.0 };
+        sign * 10f32.powf(rng.random_range(-1.0..1.0))
+    };
+    (0..count).map(|_| one(rng)).collect()
+}
+
+/// Inputs for all rules of `layout` that have some, filled anew every third step.
+fn random_inputs(rng: &mut StdRng, layout: &Layout, step: usize) -> Result<Vec<Input>, Error> {
+    let mut inputs = Vec::new();
+    if !step.is_multiple_of(3) {
+        return Ok(inputs);
+    }
+    for (index, tensor) in layout.tensors().enumerate() {
+        for slot in element_slots(layout.rule(layout.group_of(tensor)?)?, true) {
+            inputs.push(Input {
+                tensor: index,
+                slot,
+                values: random_curvatures(rng, layout.element_count(tensor)?),
+            });
+        }
+    }
+    Ok(inputs)
+}

@@ -1,4 +1,4 @@
-//! Schedules against `torch.optim.lr_scheduler`: `tests/reference/record_schedules.py` printed the
+//! Schedules against `torch.optim.lr_scheduler`: `tests/traces/record_schedules.py` printed the
 //! table. Those that PyTorch lacks are held against their definitions.
 
 use wgpu_optim::{

@@ -18,8 +18,9 @@ impl ScheduleFree {
     /// What is kept of the steps so far.
     pub const HISTORY: [Slot; 2] = [Slot::group("weight_sum"), Slot::group("lr_max")];
 
-    /// This step's share c of the average, and what warm-up makes of its learning rate.
-    pub fn advance(&self, t: u64, lr: f64, history: &mut [f64]) -> [f64; 2] {
+    /// This step's share c of the average, and what the learning rate is multiplied by for y and for
+    /// z, warm-up included.
+    pub fn advance(&self, t: u64, lr: f64, history: &mut [f64]) -> [f64; 3] {
         let t = t as f64;
         let warm_up = if t < self.warmup_steps {
             t / self.warmup_steps
@@ -35,7 +36,7 @@ impl ScheduleFree {
         } else {
             weight / weight_sum
         };
-        [c, warm_up]
+        [c, warm_up * (1.0 - self.beta * (1.0 - c)), warm_up]
     }
 
     /// How much of the way to z leads from y to x, and from x to y.
@@ -58,8 +59,9 @@ mod tests {
         };
         let mut history = [0.0; 2];
         for t in 1..=1000 {
-            let [c, warm_up] = rule.advance(t, 0.3, &mut history);
-            assert!((c - 1.0 / t as f64).abs() < 1e-13 && warm_up == 1.0);
+            let [c, of_y, of_z] = rule.advance(t, 0.3, &mut history);
+            assert!((c - 1.0 / t as f64).abs() < 1e-13 && of_z == 1.0);
+            assert!((of_y - (1.0 - 0.9 * (1.0 - c))).abs() < 1e-13);
         }
         assert_eq!(history[1], 0.3);
     }
@@ -73,8 +75,9 @@ mod tests {
             weight_lr_power: 2.0,
         };
         let mut history = [0.0; 2];
-        assert_eq!(rule.advance(1, 0.0, &mut history), [0.0, 0.25]);
-        assert_eq!(rule.advance(2, 0.5, &mut history), [1.0, 0.5]);
+        let [c, _, of_z] = rule.advance(1, 0.0, &mut history);
+        assert_eq!([c, of_z], [0.0, 0.25]);
+        assert_eq!(rule.advance(2, 0.5, &mut history), [1.0, 0.5, 0.5]);
         assert_eq!(history, [2.0 * 0.25 * 0.25, 0.25]);
     }
 }

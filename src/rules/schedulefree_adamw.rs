@@ -65,17 +65,10 @@ impl ScheduleFreeAdamW {
     }
 
     /// `Hyper` in shaders/rules/schedulefree_adamw.wgsl.
-    fn hyper(&self) -> [f64; 6] {
+    fn hyper(&self) -> [f64; 5] {
         let [to_x, to_y] = self.schedule_free().towards_z();
         let one_minus_beta2 = 1.0 - self.beta2;
-        [
-            self.weight_decay,
-            self.beta1,
-            one_minus_beta2,
-            self.eps,
-            to_x,
-            to_y,
-        ]
+        [self.weight_decay, one_minus_beta2, self.eps, to_x, to_y]
     }
 }
 
@@ -120,10 +113,10 @@ impl Rule for ScheduleFreeAdamW {
         self.hyper().to_vec()
     }
 
-    /// c, the warm-up of the rate, the correction of v.
+    /// c, the multiples of the rate for y and for z, the correction of v.
     fn advance(&self, t: u64, lr: f64, history: &mut [f64]) -> [f64; 4] {
-        let [c, warm_up] = self.schedule_free().advance(t, lr, history);
-        [c, warm_up, 1.0 / bias_correction(self.beta2, t), 0.0]
+        let [c, of_y, of_z] = self.schedule_free().advance(t, lr, history);
+        [c, of_y, of_z, 1.0 / bias_correction(self.beta2, t)]
     }
 
     fn evaluates_elsewhere(&self) -> bool {
@@ -137,20 +130,18 @@ impl Rule for ScheduleFreeAdamW {
 
 impl<T: Real> Twin<T> for ScheduleFreeAdamW {
     fn update(&self, block: Block<'_, T>, now: Step<T>) {
-        let [weight_decay, beta1, one_minus_beta2, eps, ..] = self.hyper().map(T::from_f64);
+        let [weight_decay, one_minus_beta2, eps, ..] = self.hyper().map(T::from_f64);
         let is_first = now.t == 1;
-        let one = T::one();
         block.each(move |y, g, [z, exp_avg_sq]| {
             if is_first {
                 *z = y;
             }
-            let c = now.at[0];
-            let l = now.lr * now.at[1];
+            let [c, of_y, of_z, correction] = now.at;
             *exp_avg_sq = *exp_avg_sq + one_minus_beta2 * (g * g - *exp_avg_sq);
-            let v_hat = now.at[2] * *exp_avg_sq;
+            let v_hat = correction * *exp_avg_sq;
             let d = g / (v_hat.sqrt() + eps) + weight_decay * y;
-            let updated = y + (c * (*z - y) - l * (one - beta1 * (one - c)) * d);
-            *z = *z - l * d;
+            let updated = y + (c * (*z - y) - now.lr * of_y * d);
+            *z = *z - now.lr * of_z * d;
             updated
         });
     }

@@ -59,9 +59,9 @@ impl ScheduleFreeSgd {
     }
 
     /// `Hyper` in shaders/rules/schedulefree_sgd.wgsl.
-    fn hyper(&self) -> [f64; 4] {
+    fn hyper(&self) -> [f64; 3] {
         let [to_x, to_y] = self.schedule_free().towards_z();
-        [self.weight_decay, self.momentum, to_x, to_y]
+        [self.weight_decay, to_x, to_y]
     }
 }
 
@@ -99,10 +99,10 @@ impl Rule for ScheduleFreeSgd {
         self.hyper().to_vec()
     }
 
-    /// c, the warm-up of the rate.
+    /// c, the multiples of the rate for y and for z.
     fn advance(&self, t: u64, lr: f64, history: &mut [f64]) -> [f64; 4] {
-        let [c, warm_up] = self.schedule_free().advance(t, lr, history);
-        [c, warm_up, 0.0, 0.0]
+        let [c, of_y, of_z] = self.schedule_free().advance(t, lr, history);
+        [c, of_y, of_z, 0.0]
     }
 
     fn evaluates_elsewhere(&self) -> bool {
@@ -116,18 +116,16 @@ impl Rule for ScheduleFreeSgd {
 
 impl<T: Real> Twin<T> for ScheduleFreeSgd {
     fn update(&self, block: Block<'_, T>, now: Step<T>) {
-        let [weight_decay, momentum, ..] = self.hyper().map(T::from_f64);
+        let [weight_decay, ..] = self.hyper().map(T::from_f64);
         let is_first = now.t == 1;
-        let one = T::one();
         block.each(move |y, g, [z]| {
             if is_first {
                 *z = y;
             }
-            let c = now.at[0];
-            let l = now.lr * now.at[1];
+            let [c, of_y, of_z, _] = now.at;
             let d = g + weight_decay * y;
-            let updated = y + (c * (*z - y) - l * (one - momentum * (one - c)) * d);
-            *z = *z - l * d;
+            let updated = y + (c * (*z - y) - now.lr * of_y * d);
+            *z = *z - now.lr * of_z * d;
             updated
         });
     }

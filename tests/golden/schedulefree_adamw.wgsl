@@ -2,7 +2,6 @@
 
 struct Hyper {
     weight_decay: f32,
-    beta1: f32,
     one_minus_beta2: f32,
     eps: f32,
     to_x: f32,
@@ -16,14 +15,13 @@ struct State {
 
 fn update(y: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     let z = select((*s).z, y, now.t == 1u);
-    // at: c, the warm-up of the rate, the correction of v.
+    // at: c, the multiples of the rate for y and for z, the correction of v.
     let c = now.at.x;
-    let l = now.lr * now.at.y;
     (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);
-    let v_hat = now.at.z * (*s).exp_avg_sq;
+    let v_hat = now.at.w * (*s).exp_avg_sq;
     let d = g / (sqrt(v_hat) + h.eps) + h.weight_decay * y;
-    (*s).z = z - l * d;
-    return y + (c * (z - y) - l * (1.0 - h.beta1 * (1.0 - c)) * d);
+    (*s).z = z - now.lr * now.at.z * d;
+    return y + (c * (z - y) - now.lr * now.at.y * d);
 }
 
 fn evaluated(y: vec4<f32>, s: State, h: Hyper) -> vec4<f32> {

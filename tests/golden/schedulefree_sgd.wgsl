@@ -2,7 +2,6 @@
 
 struct Hyper {
     weight_decay: f32,
-    momentum: f32,
     to_x: f32,
     to_y: f32,
 }
@@ -13,12 +12,11 @@ struct State {
 
 fn update(y: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     let z = select((*s).z, y, now.t == 1u);
-    // at: c, the warm-up of the rate.
+    // at: c, the multiples of the rate for y and for z.
     let c = now.at.x;
-    let l = now.lr * now.at.y;
     let d = g + h.weight_decay * y;
-    (*s).z = z - l * d;
-    return y + (c * (z - y) - l * (1.0 - h.momentum * (1.0 - c)) * d);
+    (*s).z = z - now.lr * now.at.z * d;
+    return y + (c * (z - y) - now.lr * now.at.y * d);
 }
 
 fn evaluated(y: vec4<f32>, s: State, h: Hyper) -> vec4<f32> {

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, TensorView, serialize};
-use wgpu_optim::{Gpu, GpuOptions, Layout, rules};
+use wgpu_optim::{Gpu, GpuOptions, Layout, hyperparameter::Field, rules};
 
 use super::{Row, Trace, replay};
+use crate::problem::Problem;
 use crate::skewed::Skewed;
 
 /// A file in the making.
@@ -379,16 +380,53 @@ fn every_recorded_trace_is_right_on_the_gpu_and_both_twins() {
 }
 
 #[test]
-fn every_rule_has_a_recorded_trace() {
-    let files = recorded();
-    let mut rules: Vec<_> = files
+fn every_flag_and_choice_of_every_rule_is_in_a_recorded_trace() {
+    let mut recorded: Vec<_> = recorded()
         .iter()
-        .map(|path| Trace::read(path).unwrap().rule.name().to_owned())
+        .map(|path| Trace::read(path).unwrap().rule)
         .collect();
-    rules.sort();
-    rules.dedup();
     for name in rules::names() {
-        assert!(rules.iter().any(|rule| rule == name), "{name}");
+        for field in rules::by_name(name).unwrap().hyperparameters() {
+            let values: Vec<String> = match &field.field {
+                Field::Flag(_) => vec!["true".into(), "false".into()],
+                Field::Choice(choice) => choice.names().iter().map(|s| s.to_string()).collect(),
+                _ => continue,
+            };
+            for value in values {
+                let mut of_rule = recorded.iter_mut().filter(|rule| rule.name() == name);
+                let has_it = of_rule.any(|rule| {
+                    let fields = rule.hyperparameters();
+                    let same = fields.iter().find(|other| other.name == field.name);
+                    same.is_some_and(|same| same.value() == value)
+                });
+                assert!(has_it, "no trace of {name} has {} = {value}", field.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn recorded_traces_are_long_and_varied() {
+    for path in recorded() {
+        let file = path.display();
+        let Problem { layout, grads, .. } = Trace::read(&path).unwrap().problem;
+        assert!(grads.len() >= 100, "{file}");
+        let mut shapes: Vec<_> = layout.tensors().map(|t| layout.shape(t).unwrap()).collect();
+        shapes.dedup();
+        assert!(shapes.len() >= 3, "{file}: {shapes:?}");
+        let all: Vec<f32> = grads.iter().flatten().flatten().copied().collect();
+        assert!(all.contains(&0.0), "{file}");
+        let sizes = || all.iter().map(|g| g.abs()).filter(|g| *g > 0.0);
+        let (least, most) = (
+            sizes().fold(f32::MAX, f32::min),
+            sizes().fold(0.0, f32::max),
+        );
+        assert!(most / least > 1e4, "{file}: from {least} to {most}");
+        for tensor in 0..3 {
+            let signs = grads.iter().map(|step| step[tensor][0] > 0.0);
+            let turns = signs.clone().zip(signs.skip(1)).filter(|(a, b)| a != b);
+            assert!(turns.count() > 0, "{file}");
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 """Prints the table of tests/schedules.rs: what torch.optim.lr_scheduler makes of a base rate of 0.3.
 
     pip install torch==2.15.0
-    python tests/reference/record_schedules.py
+    python tests/traces/record_schedules.py
 """
 
 import warnings

@@ -1,5 +1,6 @@
 //! What a GPU's error may be.
 
+use wgpu_optim::Options;
 use wgpu_optim::{
     Error, Rule, cpu,
     wgpu::{AdapterInfo, DeviceType},
@@ -51,6 +52,7 @@ impl Allowance {
     pub fn budget(
         self,
         problem: &Problem,
+        options: &Options,
         rule: &dyn Rule,
         truth: &Truth,
         twin: f64,
@@ -58,7 +60,7 @@ impl Allowance {
         let as_on_a_cpu = 2.0 * twin + 2.0 * truth.ulp();
         Ok(match self {
             Self::Exact => as_on_a_cpu,
-            Self::Wgsl => as_on_a_cpu + per_change(rule.wgsl()) * longest_way(problem)?,
+            Self::Wgsl => as_on_a_cpu + per_change(rule.wgsl()) * longest_way(problem, options)?,
         })
     }
 }
@@ -75,14 +77,14 @@ fn per_change(wgsl: &str) -> f64 {
 }
 
 /// The longest way of any parameter over all steps, in f64.
-fn longest_way(problem: &Problem) -> Result<f64, Error> {
+fn longest_way(problem: &Problem, options: &Options) -> Result<f64, Error> {
     let widen = |values: &Vec<f32>| values.iter().map(|v| f64::from(*v)).collect();
     let mut before: Vec<Vec<f64>> = problem.params.iter().map(widen).collect();
     let mut ways: Vec<Vec<f64>> = before
         .iter()
         .map(|values| vec![0.0; values.len()])
         .collect();
-    let mut twin = cpu::Optimizer::<f64>::new(&problem.layout)?;
+    let mut twin = cpu::Optimizer::<f64>::with_options(&problem.layout, options.clone())?;
     problem.replay(&mut twin, |_, twin| {
         for (tensor, (before, ways)) in problem
             .layout
@@ -103,7 +105,7 @@ fn longest_way(problem: &Problem) -> Result<f64, Error> {
 mod tests {
     use super::*;
     use crate::problem::{Mark, View};
-    use wgpu_optim::{Layout, rules};
+    use wgpu_optim::{Layout, Options, rules};
 
     #[test]
     fn divisions_and_roots_are_counted_but_not_those_in_comments() {
@@ -132,7 +134,7 @@ mod tests {
             rates: Vec::new(),
             inputs: Vec::new(),
         };
-        assert_eq!(longest_way(&problem).unwrap(), 6.0);
+        assert_eq!(longest_way(&problem, &Options::default()).unwrap(), 6.0);
 
         let marks = [Mark {
             step: 2,
@@ -141,8 +143,12 @@ mod tests {
         }];
         let truth = Truth::new(&problem, &marks, vec![vec![1.0, -1.0]]);
         let adam = rules::by_name("adam").unwrap();
-        let budget =
-            |allowance: Allowance| allowance.budget(&problem, &*adam, &truth, 1e-6).unwrap();
+        let budget = |allowance: Allowance| {
+            let options = Options::default();
+            allowance
+                .budget(&problem, &options, &*adam, &truth, 1e-6)
+                .unwrap()
+        };
         let eps = f64::from(f32::EPSILON);
         assert_eq!(budget(Allowance::Exact), 2e-6 + 2.0 * eps);
         assert_eq!(budget(Allowance::Wgsl), 2e-6 + 2.0 * eps + 7.0 * eps * 6.0);

@@ -2,9 +2,10 @@
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use wgpu_optim::{BufferRange, Buffers, Gpu, Optimizer, Options, Rule, cpu, wgpu};
+use wgpu_optim::{BufferRange, Buffers, Clip, Gpu, Optimizer, Options, cpu, rules, wgpu};
 
 use crate::accuracy::{Deviation, Truth, is_sign_based};
+use crate::around::{self, Around};
 use crate::budget::Allowance;
 use crate::problem::{Mark, Problem, View};
 use crate::subject::OnGpu;
@@ -40,29 +41,96 @@ pub struct Row {
     pub failures: Vec<String>,
 }
 
+/// What a row is about.
+pub enum Check {
+    /// A rule by itself.
+    Variant(Variant),
+    /// A rule with something around it.
+    Around(&'static str, Around),
+}
+
+impl Check {
+    /// All there is of `rule`.
+    pub fn all_of(rule: &'static str) -> Result<Vec<Self>> {
+        let mut checks: Vec<_> = Variant::of_rule(rule)?
+            .into_iter()
+            .map(Self::Variant)
+            .collect();
+        if around::RULES.contains(&rule) {
+            let arounds = around::arounds().into_iter();
+            checks.extend(arounds.map(|around| Self::Around(rule, around)));
+        }
+        Ok(checks)
+    }
+
+    pub fn rule(&self) -> &'static str {
+        match self {
+            Self::Variant(variant) => variant.rule,
+            Self::Around(rule, _) => rule,
+        }
+    }
+
+    pub fn label(&self) -> String {
+        match self {
+            Self::Variant(variant) => variant.label(),
+            Self::Around(_, around) => around.label.to_owned(),
+        }
+    }
+
+    pub fn run(&self, gpu: Option<&Gpu>) -> Result<Row> {
+        match self {
+            Self::Variant(variant) => check(variant, gpu),
+            Self::Around(rule, around) => check_around(rule, around, gpu),
+        }
+    }
+}
+
 /// Runs `variant` in f64, in f32 and, if there is one, on the GPU.
-pub fn check(variant: &Variant, gpu: Option<&Gpu>) -> Result<Row> {
+fn check(variant: &Variant, gpu: Option<&Gpu>) -> Result<Row> {
     let sizes = match variant.settings.is_empty() {
         true => &SIZES[..],
         false => &FEW_SIZES[..],
     };
-    check_rule(variant.build()?, variant.label(), sizes, gpu)
+    let problem = Problem::with_sizes(variant.build()?, sizes, STEPS)?;
+    check_problem(&problem, variant.label(), &Options::default(), gpu)
 }
 
-fn check_rule(
-    rule: Box<dyn Rule>,
+/// Runs `rule` with something around it; steps are skipped where that is part of it.
+fn check_around(rule: &str, around: &Around, gpu: Option<&Gpu>) -> Result<Row> {
+    let mut problem = Problem::with_sizes(rules::by_name(rule)?, &FEW_SIZES, STEPS)?;
+    // As the caller's backward passes would leave them.
+    let scale = around
+        .options
+        .loss_scale
+        .map_or(1.0, |scale| scale.init_scale);
+    let scale = (scale * f64::from(around.options.accumulate)) as f32;
+    let grads = problem.grads.iter_mut().flatten().flatten();
+    grads.for_each(|g| *g *= scale);
+    if around.options.skips() {
+        for (step, bad) in [(0, f32::NAN), (7, f32::INFINITY), (8, f32::NEG_INFINITY)] {
+            let last = problem.grads[step].last_mut().and_then(|of| of.last_mut());
+            *last.context("the problem has no gradient")? = bad;
+        }
+    }
+    check_problem(&problem, around.label.to_owned(), &around.options, gpu)
+}
+
+fn check_problem(
+    problem: &Problem,
     variant: String,
-    sizes: &[usize],
+    options: &Options,
     gpu: Option<&Gpu>,
 ) -> Result<Row> {
-    let problem = Problem::with_sizes(rule, sizes, STEPS)?;
     let mut groups = problem.layout.groups();
     let group = groups.next().context("the problem has no group")?;
     let rule = problem.layout.rule(group)?;
-    let marks = problem.end()?;
-    let in_f64 = problem.observe(&mut cpu::Optimizer::<f64>::new(&problem.layout)?, &marks)?;
-    let in_f32 = problem.observe(&mut cpu::Optimizer::<f32>::new(&problem.layout)?, &marks)?;
-    let truth = Truth::new(&problem, &marks, in_f64);
+    let marks = problem.end(options.average.is_some())?;
+    let layout = &problem.layout;
+    let mut in_f64 = cpu::Optimizer::<f64>::with_options(layout, options.clone())?;
+    let mut in_f32 = cpu::Optimizer::<f32>::with_options(layout, options.clone())?;
+    let in_f64 = problem.observe(&mut in_f64, &marks)?;
+    let in_f32 = problem.observe(&mut in_f32, &marks)?;
+    let truth = Truth::new(problem, &marks, in_f64);
     let turn = match is_sign_based(rule) {
         true => STEPS as f64 * truth.ulp(),
         false => f64::INFINITY,
@@ -84,26 +152,36 @@ fn check_rule(
         failures: Vec::new(),
     };
     if row.f32_error > TWIN_BUDGET {
-        let twin = explain(&problem, &marks, &twin);
+        let twin = explain(problem, &marks, &twin);
         row.failures.push(format!("the f32 twin is off: {twin}"));
     }
     if let Some(gpu) = gpu {
-        let on_gpu = in_arena(&problem, gpu, &marks)?;
+        let on_gpu = in_arena(problem, options, gpu, &marks)?;
         let deviation = truth.deviation(&on_gpu, turn);
         let allowance = Allowance::of(&gpu.info);
-        let budget = allowance.budget(&problem, rule, &truth, twin.largest)?;
+        let budget = allowance.budget(problem, options, rule, &truth, twin.largest)?;
         row.gpu_error = Some(truth.relative(deviation.largest));
         row.gpu_ulp = Some(deviation.largest / truth.ulp());
         row.of_budget = Some(deviation.largest / budget);
         row.turned = deviation.turned;
         if deviation.largest > budget {
-            let deviation = explain(&problem, &marks, &deviation);
+            let deviation = explain(problem, &marks, &deviation);
             row.failures
                 .push(format!("{deviation}, over the budget of {budget:.1e}"));
         }
-        let in_ranges = in_ranges(&problem, gpu, &marks)?;
+        let in_ranges = in_ranges(problem, options, gpu, &marks)?;
         let differing = differing(&on_gpu, &in_ranges);
-        if differing > 0 {
+        // A norm is added up in another order there.
+        let has_norm = matches!(options.clip, Clip::GlobalNorm(_) | Clip::TensorNorm(_));
+        if has_norm {
+            let deviation = truth.deviation(&in_ranges, turn);
+            if deviation.largest > budget {
+                let deviation = explain(problem, &marks, &deviation);
+                row.failures.push(format!(
+                    "in a caller's ranges {deviation}, over {budget:.1e}"
+                ));
+            }
+        } else if differing > 0 {
             row.failures.push(format!(
                 "{differing} elements differ between arenas and a caller's ranges"
             ));
@@ -120,14 +198,24 @@ fn check_rule(
 }
 
 /// Over the optimizer's own arenas.
-fn in_arena(problem: &Problem, gpu: &Gpu, marks: &[Mark]) -> Result<Vec<Vec<f64>>> {
-    let mut optimizer = Optimizer::new(&gpu.device, &problem.layout, Options::default())?;
+fn in_arena(
+    problem: &Problem,
+    options: &Options,
+    gpu: &Gpu,
+    marks: &[Mark],
+) -> Result<Vec<Vec<f64>>> {
+    let mut optimizer = Optimizer::new(&gpu.device, &problem.layout, options.clone())?;
     let optimizer = &mut optimizer;
     Ok(problem.observe(&mut OnGpu { gpu, optimizer }, marks)?)
 }
 
 /// Over a caller's ranges, which start off the quads.
-fn in_ranges(problem: &Problem, gpu: &Gpu, marks: &[Mark]) -> Result<Vec<Vec<f64>>> {
+fn in_ranges(
+    problem: &Problem,
+    options: &Options,
+    gpu: &Gpu,
+    marks: &[Mark],
+) -> Result<Vec<Vec<f64>>> {
     let ranges = |offset| -> Vec<BufferRange> {
         let buffer = gpu.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("the caller's"),
@@ -143,8 +231,7 @@ fn in_ranges(problem: &Problem, gpu: &Gpu, marks: &[Mark]) -> Result<Vec<Vec<f64
         params: ranges(12),
         grads: Some(ranges(4)),
     };
-    let options = Options::default();
-    let mut optimizer = Optimizer::over(&gpu.device, &problem.layout, buffers, options)?;
+    let mut optimizer = Optimizer::over(&gpu.device, &problem.layout, buffers, options.clone())?;
     let optimizer = &mut optimizer;
     Ok(problem.observe(&mut OnGpu { gpu, optimizer }, marks)?)
 }
@@ -190,7 +277,7 @@ mod tests {
     fn truth(right: &[f64]) -> Truth {
         let problem = Problem::with_sizes(rules::by_name("sgd").unwrap(), &[right.len()], 1);
         let problem = problem.unwrap();
-        let marks = problem.end().unwrap();
+        let marks = problem.end(false).unwrap();
         Truth::new(&problem, &marks, vec![right.to_vec()])
     }
 
@@ -234,6 +321,21 @@ mod tests {
     }
 
     #[test]
+    fn whatever_is_around_a_rule_is_right_on_the_device_of_the_tests() {
+        let gpu = Gpu::open_blocking(&GpuOptions::default()).unwrap();
+        for check in around::RULES
+            .map(|rule| Check::all_of(rule).unwrap())
+            .iter()
+            .flatten()
+        {
+            if let Check::Around(..) = check {
+                let row = check.run(Some(&gpu)).unwrap();
+                assert!(row.ok, "{} {}: {:#?}", row.rule, row.variant, row.failures);
+            }
+        }
+    }
+
+    #[test]
     fn every_rule_is_right_on_the_device_of_the_tests() {
         let gpu = Gpu::open_blocking(&GpuOptions::default()).unwrap();
         for rule in rules::names() {
@@ -247,7 +349,9 @@ mod tests {
     /// The failures of a rule that is wrong on purpose.
     fn failures(rule: Skewed) -> Vec<String> {
         let gpu = Gpu::open_blocking(&GpuOptions::default()).unwrap();
-        let row = check_rule(rule.into(), String::new(), &[5, 1025], Some(&gpu)).unwrap();
+        let problem = Problem::with_sizes(rule, &[5, 1025], STEPS).unwrap();
+        let options = Options::default();
+        let row = check_problem(&problem, String::new(), &options, Some(&gpu)).unwrap();
         assert_eq!(row.ok, row.failures.is_empty());
         row.failures
     }

@@ -5,6 +5,7 @@
 
 mod accuracy;
 mod arguments;
+mod around;
 mod budget;
 mod check;
 mod device;
@@ -25,9 +26,9 @@ use clap::Parser;
 use wgpu_optim::{Error, Gpu};
 
 use arguments::{Arguments, Command};
+use check::Check;
 use report::Report;
 use trace::Trace;
-use variant::Variant;
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
@@ -85,18 +86,18 @@ fn verify(arguments: &Arguments, gpu: Option<&Gpu>) -> Result<bool> {
 }
 
 fn check_rules(arguments: &Arguments, gpu: Option<&Gpu>) -> Result<bool> {
-    let mut variants = Vec::new();
+    let mut checks = Vec::new();
     for rule in arguments.rules() {
-        variants.extend(Variant::of_rule(rule)?);
+        checks.extend(Check::all_of(rule)?);
     }
     let info = gpu.map(|gpu| gpu.info.clone());
-    let mut report = Report::new(arguments.json, info, variants.len())?;
+    let mut report = Report::new(arguments.json, info, checks.len())?;
     report.rules_heading()?;
-    for variant in variants {
-        match check::check(&variant, gpu) {
+    for check in checks {
+        match check.run(gpu) {
             Ok(row) => report.checked(&row)?,
             Err(error) => {
-                report.not_checked(&variant, &error)?;
+                report.not_checked(&check, &error)?;
                 if is_lost(&error) {
                     break;
                 }

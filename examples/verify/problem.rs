@@ -167,8 +167,9 @@ impl Problem {
         Ok(values)
     }
 
-    /// Every tensor after the last step, also as it is to evaluate with where that differs.
-    pub fn end(&self) -> Result<Vec<Mark>, Error> {
+    /// Every tensor after the last step, also as it is to evaluate with where that differs, as it
+    /// does by an average.
+    pub fn end(&self, averages: bool) -> Result<Vec<Mark>, Error> {
         let step = self.grads.len();
         let mut marks = Vec::new();
         for (index, tensor) in self.layout.tensors().enumerate() {
@@ -181,7 +182,7 @@ impl Problem {
             };
             look(View::Trained);
             let rule = self.layout.rule(self.layout.group_of(tensor)?)?;
-            if rule.evaluates_elsewhere() {
+            if averages || rule.evaluates_elsewhere() {
                 look(View::Evaluated);
             }
         }

@@ -9,9 +9,9 @@ use serde_json::json;
 use wgpu_optim::wgpu::AdapterInfo;
 
 use crate::budget::Allowance;
+use crate::check::{self, Check};
 use crate::device;
-use crate::variant::Variant;
-use crate::{check, trace};
+use crate::trace;
 
 /// The report on one device.
 pub struct Report {
@@ -163,10 +163,11 @@ impl Report {
     }
 
     /// A variant that could not be run.
-    pub fn not_checked(&mut self, variant: &Variant, error: &Error) -> Result<()> {
+    pub fn not_checked(&mut self, check: &Check, error: &Error) -> Result<()> {
+        let (rule, variant) = (check.rule(), check.label());
         let row = json!({
-            "rule": variant.rule,
-            "variant": variant.label(),
+            "rule": rule,
+            "variant": variant,
             "elements": null,
             "steps": null,
             "gpu_error": null,
@@ -174,7 +175,7 @@ impl Report {
             "ok": false,
             "failures": [format!("{error:#}")],
         });
-        let name = format!("{} {}", variant.rule, variant.label());
+        let name = format!("{rule} {variant}");
         self.row(false, None, &name, &row, &name, &[format!("{error:#}")])
     }
 

@@ -93,7 +93,13 @@ pub fn replay(file: String, trace: &Trace, gpu: Option<&Gpu>) -> Result<Row> {
         let optimizer = &mut optimizer;
         let on_gpu = off(&problem.observe(&mut OnGpu { gpu, optimizer }, marks)?);
         let allowance = Allowance::of(&gpu.info);
-        let budget = allowance.budget(problem, &**rule, &truth, f32_twin.largest)?;
+        let budget = allowance.budget(
+            problem,
+            &Options::default(),
+            &**rule,
+            &truth,
+            f32_twin.largest,
+        )?;
         row.gpu_error = Some(truth.relative(on_gpu.largest));
         row.of_budget = Some(on_gpu.largest / budget);
         if on_gpu.largest > budget {

@@ -8,6 +8,7 @@ use clap::{Parser, ValueEnum};
 use wgpu_optim::schedule::Schedule;
 use wgpu_optim::{Rule, rules};
 
+use crate::around::Around;
 use crate::data::{Dataset, Source, Task};
 use crate::defaults;
 use crate::device::Choice;
@@ -77,10 +78,13 @@ pub struct Arguments {
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
     pub epochs: u32,
 
-    /// Samples per step: 1 is stochastic gradient descent, `all` or 0 the whole training set
+    /// Samples per batch: 1 is stochastic gradient descent, `all` or 0 the whole training set
     /// [default: 32, but see below]
     #[arg(long, value_name = "SIZE")]
     pub batch_size: Option<BatchSize>,
+
+    #[command(flatten)]
+    pub around: Around,
 
     /// Seed of the starting weights and of the order of the samples
     #[arg(long, default_value_t = 1)]
@@ -143,7 +147,7 @@ impl Arguments {
         Ok(rule)
     }
 
-    /// Samples per step, out of `count`.
+    /// Samples per batch, out of `count`.
     fn batch_size(&self, count: usize) -> usize {
         let whole = defaults::of(&self.optimizer).is_some_and(|defaults| defaults.whole_batches);
         let default = if whole {
@@ -157,12 +161,22 @@ impl Arguments {
     /// The training of `rule` on `samples` samples.
     pub fn plan(&self, rule: &dyn Rule, samples: usize) -> Result<Plan> {
         let (lr, batch_size) = (rule.lr(), self.batch_size(samples));
+        let batches = batch_count(samples, batch_size);
+        let all_batches = u64::from(self.epochs) * batches as u64;
+        let accumulate = self.around.accumulate;
+        ensure!(
+            u64::from(accumulate) <= all_batches,
+            "--accumulate {accumulate} leaves no step to a training of {all_batches} batches: expected at most \
+             that many."
+        );
         Ok(Plan {
             epochs: self.epochs,
             batch_size,
+            accumulate,
+            poison: self.around.poison,
             samples,
             lr,
-            schedule: self.schedule(lr, batch_count(samples, batch_size))?,
+            schedule: self.schedule(lr, batches)?,
             seed: self.seed,
         })
     }
@@ -187,8 +201,8 @@ impl Arguments {
         })
     }
 
-    /// The schedule of a training from `lr` with so many steps per epoch.
-    fn schedule(&self, lr: f64, steps_per_epoch: usize) -> Result<Schedule> {
+    /// The schedule of a training from `lr` with so many batches per epoch.
+    fn schedule(&self, lr: f64, batches_per_epoch: usize) -> Result<Schedule> {
         let belongs = |flag: &str, given: bool, schedules: &[Decay], names: &str| {
             ensure!(
                 !given || schedules.contains(&self.schedule),
@@ -225,23 +239,26 @@ impl Arguments {
 
         let gamma = |default| self.gamma.map_or(default, |gamma| gamma.0);
         let epochs = u64::from(self.epochs);
-        let steps_per_epoch = steps_per_epoch as u64;
+        let batches_per_epoch = batches_per_epoch as u64;
+        let accumulate = u64::from(self.around.accumulate);
+        // Micro-batches count on across epochs.
+        let steps_in = |epochs: u64| (epochs * batches_per_epoch / accumulate).max(1);
         let warmup = u64::from(self.warmup);
         let schedule = match self.schedule {
             Decay::Constant => Schedule::Constant,
             Decay::Step => {
                 let every = self.decay_every.map_or((epochs / 3).max(1), u64::from);
                 Schedule::Step {
-                    every: every * steps_per_epoch,
+                    every: steps_in(every),
                     gamma: gamma(0.1),
                 }
             }
             Decay::Cosine => Schedule::Cosine {
-                steps: (epochs * steps_per_epoch).saturating_sub(warmup).max(1),
+                steps: steps_in(epochs).saturating_sub(warmup).max(1),
                 floor: self.floor.map_or(0.0, |floor| floor.0),
             },
             Decay::Exponential => Schedule::Exponential {
-                gamma: gamma(0.9).powf(1.0 / steps_per_epoch as f64),
+                gamma: gamma(0.9).powf(accumulate as f64 / batches_per_epoch as f64),
             },
         };
         Ok(if warmup > 0 {
@@ -488,5 +505,45 @@ mod tests {
             0.25,
         );
         near(at(&["--schedule", "constant", "--warmup", "3"], 1000), 1.0);
+    }
+
+    #[test]
+    fn schedules_count_steps_and_not_micro_batches() {
+        let at = |line: &[&str], k| {
+            let arguments = parse(&[&["--accumulate", "4"], line].concat()).unwrap();
+            arguments.schedule(1.0, 10).unwrap().at(1.0, k)
+        };
+        let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} instead of {b}");
+        // 40 batches are 10 steps, although no epoch is a whole number of them.
+        near(at(&["--epochs", "4"], 5), 0.5);
+        near(at(&["--epochs", "4"], 10), 0.0);
+        near(at(&["--schedule", "step", "--decay-every", "2"], 4), 1.0);
+        near(at(&["--schedule", "step", "--decay-every", "2"], 5), 0.1);
+        near(
+            at(&["--schedule", "exponential", "--gamma", "0.5"], 5),
+            0.25,
+        );
+    }
+
+    #[test]
+    fn more_micro_batches_than_the_training_has_are_refused() {
+        let plan = |accumulate| {
+            let line = [
+                "--epochs",
+                "2",
+                "--batch-size",
+                "10",
+                "--accumulate",
+                accumulate,
+            ];
+            let arguments = parse(&line).unwrap();
+            arguments.plan(&*arguments.rule().unwrap(), 95)
+        };
+        assert!(plan("20").is_ok());
+        let error = plan("21").err().unwrap().to_string();
+        assert!(
+            error.contains("--accumulate 21") && error.contains("20 batches"),
+            "{error}"
+        );
     }
 }

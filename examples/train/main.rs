@@ -5,6 +5,7 @@
 //! else there is.
 
 mod arguments;
+mod around;
 mod data;
 mod defaults;
 mod device;
@@ -45,6 +46,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn run(arguments: &Arguments) -> Result<()> {
     let rule = arguments.rule()?;
+    let options = arguments.around.options(&*rule)?;
     let data = arguments.data()?;
     let architecture = arguments.architecture(&data)?;
     let samples = data.train.count;
@@ -74,10 +76,13 @@ fn run(arguments: &Arguments) -> Result<()> {
         "optimizer  {}, lr {}, {} samples per step",
         rule.name(),
         plan.lr,
-        plan.batch_size
+        plan.batch_size * plan.accumulate as usize
     ))?;
+    if let Some(description) = arguments.around.description() {
+        report.line(&format!("gradients  {description}"))?;
+    }
 
-    let registered = architecture.register(rule)?;
+    let registered = architecture.register(rule, options.clone())?;
     let mut network: Box<dyn Network + '_> = match &opened.device {
         Device::Gpu(gpu) => {
             let network = GpuNetwork::new(gpu, registered, &data, plan.batch_size, plan.seed);
@@ -91,6 +96,6 @@ fn run(arguments: &Arguments) -> Result<()> {
         )?),
     };
     report.heading()?;
-    let (test, time) = training::train(network.as_mut(), &plan, &mut report)?;
-    report.summary(&opened.name, parameters, time, test)
+    let outcome = training::train(network.as_mut(), &plan, &mut report)?;
+    report.summary(&opened.name, parameters, &options, &outcome)
 }

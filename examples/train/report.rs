@@ -3,15 +3,15 @@
 use std::fs::File;
 use std::io::{IsTerminal, Write, stdout};
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use wgpu_optim::Options;
 
 use crate::data::Task;
 use crate::network::Score;
-use crate::training::{Epoch, Observer};
+use crate::training::{Epoch, Observer, Outcome};
 
 pub struct Report {
     task: Task,
@@ -37,6 +37,10 @@ struct SummaryLine<'a> {
     parameters: usize,
     seconds: f64,
     test_accuracy: Option<f64>,
+    /// Null unless steps look at the gradients.
+    skipped_steps: Option<u64>,
+    /// The next step's; null if there is none.
+    loss_scale: Option<f64>,
 }
 
 impl Report {
@@ -70,24 +74,40 @@ impl Report {
         &mut self,
         device: &str,
         parameters: usize,
-        time: Duration,
-        test: Score,
+        options: &Options,
+        outcome: &Outcome,
     ) -> Result<()> {
         self.bar.finish_and_clear();
-        let accuracy = self.accuracy(test);
+        let Outcome { test, time, stats } = outcome;
+        let accuracy = self.accuracy(*test);
         let seconds = time.as_secs_f64();
+        let skipped_steps = options.skips().then_some(stats.skipped);
+        let loss_scale = options.loss_scale.map(|_| stats.loss_scale);
+        let skipped = skipped_steps.map_or_else(String::new, |skipped| {
+            let steps = stats.performed + skipped;
+            format!(", {skipped} of {steps} steps skipped")
+        });
+        let scale = loss_scale.map_or_else(String::new, |scale| {
+            if scale < 1.0 {
+                format!(", loss scale {scale:e}")
+            } else {
+                format!(", loss scale {scale}")
+            }
+        });
         let reached = match accuracy {
             Some(accuracy) => format!("test accuracy {}", percent(accuracy)),
             None => format!("test loss {:.6}", test.loss),
         };
         self.line(&format!(
-            "{reached} after {seconds:.1} s on {device}, {parameters} parameters"
+            "{reached} after {seconds:.1} s on {device}, {parameters} parameters{skipped}{scale}"
         ))?;
         self.json(&SummaryLine {
             device,
             parameters,
             seconds,
             test_accuracy: accuracy,
+            skipped_steps,
+            loss_scale,
         })
     }
 

@@ -4,7 +4,7 @@
 use anyhow::Result;
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, LinalgScalar, ScalarOperand};
-use wgpu_optim::cpu::Optimizer;
+use wgpu_optim::{Stats, cpu::Optimizer};
 
 use super::{Activation, Linear, Loss, Network, Registered, Score};
 use crate::data::{Dataset, Samples};
@@ -64,7 +64,8 @@ impl<T: Scalar> CpuNetwork<T> {
         batch_size: usize,
         seed: u64,
     ) -> Result<Self> {
-        let mut optimizer = Optimizer::new(&registered.layout)?;
+        let options = registered.options.clone();
+        let mut optimizer = Optimizer::with_options(&registered.layout, options)?;
         let weights = registered.architecture.initial_weights(seed);
         for (layer, weights) in registered.layers.iter().zip(&weights) {
             for (parameter, &weight) in optimizer.param_mut(layer.weight)?.iter_mut().zip(weights) {
@@ -109,7 +110,8 @@ impl<T: Scalar> CpuNetwork<T> {
         Ok(layers)
     }
 
-    /// Scores a batch and, if asked, leaves its mean loss' gradient in the optimizer.
+    /// Scores a batch and, if asked, leaves its mean loss' gradient in the optimizer, times the loss
+    /// scale.
     pub(super) fn pass(&mut self, rows: &Rows<T>, backward: bool) -> Result<Tally> {
         let activations = self.forward(&rows.inputs)?;
         let Some(top) = activations.last() else {
@@ -120,6 +122,9 @@ impl<T: Scalar> CpuNetwork<T> {
         if !backward {
             return Ok(tally);
         }
+        let scale = T::from_f64(self.optimizer.loss_scale());
+        delta.mapv_inplace(|d| d * scale);
+        let adds = self.registered.adds_gradients();
         let activation = self.registered.architecture.activation;
         for (index, layer) in self.registered.layers.clone().iter().enumerate().rev() {
             let below = index.checked_sub(1).map(|below| &activations[below]);
@@ -127,14 +132,15 @@ impl<T: Scalar> CpuNetwork<T> {
             let shape = (layer.outputs, layer.inputs);
             let gradient = self.optimizer.grad_mut(layer.weight)?;
             let mut gradient = ArrayViewMut2::from_shape(shape, gradient)?;
-            general_mat_mul(T::one(), &delta.t(), inputs, T::zero(), &mut gradient);
+            let kept = if adds { T::one() } else { T::zero() };
+            general_mat_mul(T::one(), &delta.t(), inputs, kept, &mut gradient);
             for (gradient, &sum) in self
                 .optimizer
                 .grad_mut(layer.bias)?
                 .iter_mut()
                 .zip(&delta.sum_axis(Axis(0)))
             {
-                *gradient = sum;
+                *gradient = if adds { *gradient + sum } else { sum };
             }
             if let Some(below) = below {
                 delta = delta.dot(&self.weight(layer)?);
@@ -156,7 +162,6 @@ impl<T: Scalar> CpuNetwork<T> {
                 }
             }
         }
-        self.optimizer.refresh(self.registered.group)?;
         Ok(())
     }
 
@@ -198,14 +203,25 @@ impl<T: Scalar> Network for CpuNetwork<T> {
         Ok(())
     }
 
-    fn step(&mut self, batch: usize, lr: f64) -> Result<()> {
+    fn backward(&mut self, batch: usize) -> Result<()> {
         let batch = self.batch(batch);
         let tally = self.pass(&batch, true)?;
         self.fill_curvatures(batch.inputs.nrows())?;
         self.tally.loss += tally.loss;
         self.tally.hits += tally.hits;
         self.tally.count += tally.count;
+        Ok(())
+    }
+
+    fn poison(&mut self) -> Result<()> {
+        let gradient = self.optimizer.grad_mut(self.registered.layers[0].weight)?;
+        gradient[0] = T::from_f64(f64::NAN);
+        Ok(())
+    }
+
+    fn update(&mut self, lr: f64) -> Result<()> {
         self.optimizer.set_lr(self.registered.group, lr)?;
+        self.optimizer.refresh(self.registered.group)?;
         self.optimizer.step()?;
         Ok(())
     }
@@ -223,6 +239,10 @@ impl<T: Scalar> Network for CpuNetwork<T> {
         let tally = self.pass(&test, false)?;
         self.optimizer.train();
         Ok(tally.score())
+    }
+
+    fn stats(&mut self) -> Result<Stats> {
+        Ok(self.optimizer.stats())
     }
 }
 

@@ -3,9 +3,9 @@
 
 use std::collections::VecDeque;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use wgpu_optim::wgpu::{self, util::DeviceExt};
-use wgpu_optim::{BufferRange, Gpu, Optimizer, Options, read_blocking};
+use wgpu_optim::{BufferRange, Gpu, Optimizer, Stats, read_blocking};
 
 use super::kernel::{Access, Dispatch, Kernel, Workgroups, buffer_entry};
 use super::{Activation, Loss, Network, Registered, Score, batch_count};
@@ -102,7 +102,7 @@ impl<'g> GpuNetwork<'g> {
     ) -> Result<Self> {
         let device = &gpu.device;
         check_sizes(device, &registered, data)?;
-        let optimizer = Optimizer::new(device, &registered.layout, Options::default())?;
+        let optimizer = Optimizer::new(device, &registered.layout, registered.options.clone())?;
         let weights = registered.architecture.initial_weights(seed);
         for (layer, weights) in registered.layers.iter().zip(&weights) {
             optimizer.write_param(&gpu.queue, layer.weight, weights)?;
@@ -145,26 +145,13 @@ impl<'g> GpuNetwork<'g> {
         })
     }
 
-    /// Records a training batch's forward pass, loss and backward pass.
-    fn record_gradients(&mut self, batch: usize) {
-        let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
-        record(
-            encoder,
-            &self.train,
-            batch,
-            &self.batches,
-            self.batch_stride,
-        );
-    }
-
-    /// Counts what was recorded for one batch, and submits when that is enough.
-    fn recorded_batch(&mut self) -> Result<()> {
-        self.recorded += 1;
+    /// Makes room for one more batch: submits what is recorded if that is enough.
+    fn begin_batch(&mut self) -> Result<()> {
         if self.recorded >= self.steps_per_submission {
-            self.submit()
-        } else {
-            Ok(())
+            self.submit()?;
         }
+        self.recorded += 1;
+        Ok(())
     }
 
     /// Submits what is recorded, and waits while too much is in flight.
@@ -244,14 +231,39 @@ impl Network for GpuNetwork<'_> {
         Ok(())
     }
 
-    fn step(&mut self, batch: usize, lr: f64) -> Result<()> {
-        self.record_gradients(batch);
+    fn backward(&mut self, batch: usize) -> Result<()> {
+        self.begin_batch()?;
+        let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
+        record(
+            encoder,
+            &self.train,
+            batch,
+            &self.batches,
+            self.batch_stride,
+        );
+        Ok(())
+    }
+
+    fn poison(&mut self) -> Result<()> {
+        let nan = wgpu::util::BufferInitDescriptor {
+            label: Some("NaN"),
+            contents: bytemuck::bytes_of(&f32::NAN),
+            usage: wgpu::BufferUsages::COPY_SRC,
+        };
+        let nan = self.gpu.device.create_buffer_init(&nan);
+        let gradient = self.optimizer.grad(self.registered.layers[0].weight)?;
+        // A write by the queue would land before the backward pass that is recorded.
+        let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
+        encoder.copy_buffer_to_buffer(&nan, 0, &gradient.buffer, gradient.offset, 4);
+        Ok(())
+    }
+
+    fn update(&mut self, lr: f64) -> Result<()> {
         self.optimizer.set_lr(self.registered.group, lr)?;
         self.optimizer.refresh(self.registered.group)?;
-        if let Some(encoder) = &mut self.encoder {
-            self.optimizer.step(encoder)?;
-        }
-        self.recorded_batch()
+        let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
+        self.optimizer.step(encoder)?;
+        Ok(())
     }
 
     fn train_score(&mut self) -> Result<Score> {
@@ -262,13 +274,22 @@ impl Network for GpuNetwork<'_> {
         let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
         self.optimizer.evaluate(encoder)?;
         for batch in 0..self.test.batch_count() {
+            self.begin_batch()?;
             let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
             record(encoder, &self.test, batch, &self.batches, self.batch_stride);
-            self.recorded_batch()?;
         }
         let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
         self.optimizer.train(encoder)?;
         self.score(|network| &network.test)
+    }
+
+    fn stats(&mut self) -> Result<Stats> {
+        let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
+        let snapshot = self.optimizer.snapshot(encoder)?;
+        self.submit()?;
+        self.gpu.device.poll(wgpu::PollType::wait_indefinitely())?;
+        let stats = snapshot.get()?;
+        stats.context("The device has finished, but its statistics have not arrived.")
     }
 }
 
@@ -362,7 +383,7 @@ impl Kernels {
             score: kernel(
                 "score",
                 &[include_str!("shaders/score.wgsl"), loss],
-                &[Read, Read, Write, Write],
+                &[Read, Read, Write, Write, Read],
             ),
             backward: has_hidden.then(|| {
                 let backward = include_str!("shaders/backward.wgsl");
@@ -626,6 +647,7 @@ impl Builder<'_> {
                 self.rows.targets.as_entire_binding(),
                 top.delta.as_entire_binding(),
                 scores.as_entire_binding(),
+                self.optimizer.loss_scale().binding(),
             ],
             1,
             Workgroups::PerRows(SCORE_ROWS),
@@ -635,7 +657,8 @@ impl Builder<'_> {
     fn backward(&self, program: &mut Vec<Dispatch>) -> Result<()> {
         let device = &self.gpu.device;
         for (index, layer) in self.registered.layers.iter().enumerate().rev() {
-            let constants = [layer.inputs as u32, layer.outputs as u32, 0, 0];
+            let adds = u32::from(self.registered.adds_gradients());
+            let constants = [layer.inputs as u32, layer.outputs as u32, adds, 0];
             let delta = &self.rows.layers[index].delta;
             let weight_gradient = self.optimizer.grad(layer.weight)?;
             program.push(self.kernels.weight_gradient.dispatch(

@@ -5,13 +5,13 @@ pub mod cpu;
 pub mod gpu;
 mod kernel;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use wgpu_optim::{Group, Layout, Tensor};
+use wgpu_optim::{Group, Layout, Options, Rule, Stats, Tensor};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Activation {
@@ -58,16 +58,28 @@ pub struct Registered {
     pub layout: Layout,
     pub group: Group,
     pub layers: Vec<Linear>,
+    /// What surrounds a step.
+    pub options: Options,
 }
 
 impl Registered {
     /// The inputs of the rule beside the gradient.
     pub fn curvatures(&self) -> Vec<&'static str> {
         let rule = self.layout.rule(self.group);
-        let slots = rule.map(|rule| rule.slots()).unwrap_or_default();
-        let inputs = slots.iter().filter(|slot| slot.input && slot.used);
-        inputs.map(|slot| slot.name).collect()
+        rule.map(curvatures).unwrap_or_default()
     }
+
+    /// Whether a backward pass adds to the gradients that are there, instead of overwriting them.
+    pub fn adds_gradients(&self) -> bool {
+        self.options.accumulate > 1
+    }
+}
+
+/// The inputs of `rule` beside the gradient.
+pub fn curvatures(rule: &dyn Rule) -> Vec<&'static str> {
+    let slots = rule.slots();
+    let inputs = slots.iter().filter(|slot| slot.input && slot.used);
+    inputs.map(|slot| slot.name).collect()
 }
 
 /// Mean loss over some samples, and the part of them whose largest output is the target's.
@@ -82,13 +94,20 @@ pub trait Network {
     /// Starts an epoch that visits the training samples in this order, in batches of the size given
     /// at creation.
     fn start_epoch(&mut self, order: &[u32]) -> Result<()>;
-    /// Trains on batch number `batch` of the epoch.
-    fn step(&mut self, batch: usize, lr: f64) -> Result<()>;
+    /// Scores batch number `batch` of the epoch and leaves its gradient for the next update: the sum
+    /// of all since the last one, if gradients add up.
+    fn backward(&mut self, batch: usize) -> Result<()>;
+    /// Puts a NaN into the gradient that is there.
+    fn poison(&mut self) -> Result<()>;
+    /// Updates the weights from the gradient that is there.
+    fn update(&mut self, lr: f64) -> Result<()>;
     /// The epoch's training score: each batch scored by the weights that it met. Waits for the
     /// device.
     fn train_score(&mut self) -> Result<Score>;
     /// The present weights' score on the test data. Waits for the device.
     fn test_score(&mut self) -> Result<Score>;
+    /// How the updates went. Waits for the device.
+    fn stats(&mut self) -> Result<Stats>;
 }
 
 /// Enough for any network that this example is meant for; beyond it the numbers were surely
@@ -104,7 +123,7 @@ impl Architecture {
     }
 
     /// Registers `0.weight`, `0.bias`, `1.weight`, … in one parameter group.
-    pub fn register(self, rule: Box<dyn wgpu_optim::Rule>) -> Result<Registered> {
+    pub fn register(self, rule: Box<dyn Rule>, options: Options) -> Result<Registered> {
         ensure!(
             self.parameter_count() <= MOST_PARAMETERS,
             "This network would have {} parameters; at most {MOST_PARAMETERS} are allowed.",
@@ -127,6 +146,7 @@ impl Architecture {
             layout,
             group,
             layers,
+            options,
         })
     }
 

@@ -8,7 +8,8 @@ const COLUMNS = 16u;
 const LANES = 16u;
 
 struct Batch { first: u32, rows: u32, unused0: u32, unused1: u32 }
-struct Layer { inputs: u32, outputs: u32, unused0: u32, unused1: u32 }
+// adds: 1 if a gradient adds to the one that is there, which it overwrites otherwise.
+struct Layer { inputs: u32, outputs: u32, adds: u32, unused0: u32 }
 
 @group(0) @binding(0) var<storage, read> batch: Batch;
 @group(1) @binding(0) var<storage, read> layer: Layer;
@@ -35,6 +36,9 @@ fn main(
         var total = 0.0;
         for (var lane = 0u; lane < LANES; lane++) {
             total += partial[lane * COLUMNS + local.x];
+        }
+        if layer.adds != 0u {
+            total += gradient[column];
         }
         gradient[column] = total;
     }

@@ -11,7 +11,8 @@ const DEPTH = 16u;
 const THREADS = 64u;
 
 struct Batch { first: u32, rows: u32, unused0: u32, unused1: u32 }
-struct Layer { inputs: u32, outputs: u32, unused0: u32, unused1: u32 }
+// adds: 1 if a gradient adds to the one that is there, which it overwrites otherwise.
+struct Layer { inputs: u32, outputs: u32, adds: u32, unused0: u32 }
 struct Extents { rows: u32, columns: u32, depth: u32 }
 
 @group(0) @binding(0) var<storage, read> batch: Batch;

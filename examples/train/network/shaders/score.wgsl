@@ -14,6 +14,9 @@ struct Score { loss: f32, hit: f32 }
 @group(1) @binding(2) var<storage, read> targets: array<f32>;
 @group(1) @binding(3) var<storage, read_write> delta: array<f32>;
 @group(1) @binding(4) var<storage, read_write> scores: array<Score>;
+// Lies with the optimizer, which changes it on the device. The gradient is multiplied by it, the
+// score is not.
+@group(1) @binding(5) var<storage, read> loss_scale: f32;
 
 @compute @workgroup_size(1, 64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {

@@ -1,4 +1,5 @@
-// The loss gradient with respect to the weights: δᵀ·x, summed over the batch.
+// The loss gradient with respect to the weights: δᵀ·x, summed over the batch, and over
+// batches where gradients add up.
 // δ: [rows, outputs], x: [rows, inputs], gradient: [outputs, inputs].
 
 const TRANSPOSE_LEFT = true;
@@ -11,5 +12,10 @@ fn extents() -> Extents {
 }
 
 fn store(row: u32, column: u32, value: f32) {
-    gradient[row * layer.inputs + column] = value;
+    let index = row * layer.inputs + column;
+    if layer.adds != 0u {
+        gradient[index] += value;
+    } else {
+        gradient[index] = value;
+    }
 }

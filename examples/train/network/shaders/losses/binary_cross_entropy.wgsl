@@ -7,7 +7,7 @@ fn row_loss(begin: u32, end: u32, rows: f32) -> f32 {
         let e = exp(max(-abs(z), -80.0));
         let sigmoid = select(e, 1.0, z >= 0.0) / (1.0 + e);
         loss += max(z, 0.0) - targets[i] * z + log(1.0 + e);
-        delta[i] = (sigmoid - targets[i]) / (rows * outputs);
+        delta[i] = loss_scale * ((sigmoid - targets[i]) / (rows * outputs));
     }
     return loss / outputs;
 }

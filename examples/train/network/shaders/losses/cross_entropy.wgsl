@@ -15,7 +15,7 @@ fn row_loss(begin: u32, end: u32, rows: f32) -> f32 {
     for (var i = begin; i < end; i++) {
         let log_probability = answers[i] - largest - log_sum;
         loss -= targets[i] * log_probability;
-        delta[i] = (exp(max(log_probability, -80.0)) - targets[i]) / rows;
+        delta[i] = loss_scale * ((exp(max(log_probability, -80.0)) - targets[i]) / rows);
     }
     return loss;
 }

@@ -5,7 +5,7 @@ fn row_loss(begin: u32, end: u32, rows: f32) -> f32 {
     for (var i = begin; i < end; i++) {
         let difference = answers[i] - targets[i];
         loss += difference * difference;
-        delta[i] = 2.0 * difference / (rows * outputs);
+        delta[i] = loss_scale * (2.0 * difference / (rows * outputs));
     }
     return loss / outputs;
 }

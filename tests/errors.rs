@@ -4,8 +4,8 @@ mod support;
 
 use support::*;
 use wgpu_optim::{
-    BufferRange, Buffers, Error, Gpu, GpuOptions, Layout, Optimizer, Options, Rule, Tensor, cpu,
-    read, read_blocking, required_limits, rules, wgpu,
+    Average, BufferRange, Buffers, Clip, Error, Gpu, GpuOptions, Layout, Optimizer, Options, Rule,
+    Tensor, cpu, read, read_blocking, required_limits, rules, wgpu,
 };
 
 fn layout_of(rule: impl Into<Box<dyn Rule>>, count: usize) -> (Layout, Tensor) {
@@ -300,6 +300,34 @@ fn a_device_with_webgpus_default_limits_will_do() {
     queue.submit([encoder.finish()]);
     let found = optimizer.read_param_blocking(&queue, x).unwrap();
     assert!(found.iter().all(|value| (value + 1e-3).abs() < 1e-8));
+}
+
+#[test]
+fn what_takes_more_bindings_than_the_device_has_is_refused_with_what_takes_them() {
+    let (device, _) = own_device(|limits| *limits = wgpu::Limits::default());
+    let (layout, _) = layout_of(rules::Adan::default(), 64);
+    let options = |average, clip| Options {
+        average,
+        clip,
+        ..Default::default()
+    };
+    let average = Some(Average {
+        decay: 0.9,
+        debias: true,
+    });
+    // Four slots, the average and the factors of tensors beside parameters and gradients: all eight.
+    let all = options(average, Clip::TensorNorm(1.0));
+    Optimizer::new(&device, &layout, all.clone()).unwrap();
+    let whole = |_| BufferRange::whole(&buffer(256));
+    let buffers = Buffers {
+        params: [()].map(whole).to_vec(),
+        grads: None,
+    };
+    let error = Optimizer::over(&device, &layout, buffers, all).unwrap_err();
+    let message = error.to_string();
+    assert!(matches!(error, Error::Limit { needed: 9, .. }), "{message}");
+    assert!(message.contains("Options::average"), "{message}");
+    assert!(message.contains("Clip::TensorNorm"), "{message}");
 }
 
 /// Runs `memory_is_short` in a process that may have 6 GB of addresses, which a software driver

@@ -34,10 +34,11 @@ pub struct Options {
     /// Micro-batches whose gradients the caller's backward passes add up before each step; the step
     /// divides by their number. From 1 up.
     pub accumulate: u32,
-    /// Whether a step leaves zeros in the gradients, in the same pass over memory, for backward
-    /// passes that add to them. A skipped step does so too.
+    /// Whether a step leaves zeros in the gradients of the groups that take part, in the same pass
+    /// over memory, for backward passes that add to them. A skipped step does so too.
     pub zero_grad: bool,
-    /// A running mean of the parameters, kept in the same pass, to evaluate with.
+    /// A running mean of the parameters, kept in the same pass as state `"average"`, to
+    /// [evaluate](crate::Optimizer::evaluate) with.
     pub average: Option<Average>,
     /// Limits below the device's own. `None`: the device's. The CPU has none.
     pub limits: Option<DispatchLimits>,

@@ -673,6 +673,27 @@ fn the_scale_can_be_bound_by_the_callers_shaders() {
 }
 
 #[test]
+fn training_goes_on_from_a_loss_scale_that_was_saved() {
+    let problem = Problem::random(layout(), 2, 2);
+    let options = Options {
+        loss_scale: Some(quick_scale()),
+        ..Default::default()
+    };
+    let mut optimizer = Place::Arena.make(&problem, options.clone()).unwrap();
+    let Gpu { device, queue, .. } = gpu();
+    wgpu_optim::write(device, queue, &optimizer.loss_scale(), &[32.0]).unwrap();
+    problem.run(&mut optimizer);
+    let mut twin = cpu::Optimizer::<f64>::with_options(&problem.layout, options).unwrap();
+    twin.set_loss_scale(32.0).unwrap();
+    problem.replay(&mut twin, |_, _| Ok(())).unwrap();
+    assert_same_stats(&stats(&optimizer), &twin.stats(), "from 32");
+    assert_eq!(twin.loss_scale(), 64.0, "grown after two steps");
+    assert!(twin.set_loss_scale(0.0).is_err());
+    let mut without = cpu::Optimizer::<f64>::new(&problem.layout).unwrap();
+    assert!(without.set_loss_scale(2.0).is_err());
+}
+
+#[test]
 fn gradients_that_come_per_step_are_guarded_too() {
     let mut problem = Problem::random(layout(), 6, 2);
     problem.grads[3][7][0] = f32::NAN;

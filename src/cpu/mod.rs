@@ -15,7 +15,7 @@ pub use twin::{Block, Real, Step, Twin};
 use gradients::{Scaler, clip_factor, norm};
 
 use crate::{
-    Clip, Error, Group, GroupStats, Layout, Options, Rule, Slot, Stats, Tensor,
+    Clip, Error, Group, GroupStats, Layout, LossScale, Options, Rule, Slot, Stats, Tensor,
     layout::{Arena, TensorEntry},
     progress::{Progress, Skips},
     rule::position_of,
@@ -229,6 +229,30 @@ impl<T: Real> Optimizer<T> {
     /// What the next loss is to be multiplied by; 1 without a loss scale.
     pub fn loss_scale(&self) -> f64 {
         self.scaler.scale
+    }
+
+    /// Goes on from another loss scale, as after loading a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Hyperparameter`] unless [`Options::loss_scale`] is set and `scale` is a normal f32
+    /// above zero.
+    pub fn set_loss_scale(&mut self, scale: f64) -> Result<(), Error> {
+        let options = self.options.loss_scale.map(|options| LossScale {
+            init_scale: scale,
+            ..options
+        });
+        let options = Options {
+            loss_scale: Some(options.ok_or_else(|| Error::Hyperparameter {
+                rule: "options".to_owned(),
+                name: "loss_scale".to_owned(),
+                value: "None".to_owned(),
+                allowed: "Some(…), for a scale to be set".to_owned(),
+            })?),
+            ..self.options.clone()
+        };
+        options.check(&self.layout)?;
+        self.scaler = Scaler::new(options.loss_scale);
+        Ok(())
     }
 
     /// How training goes.

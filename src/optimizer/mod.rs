@@ -367,7 +367,8 @@ impl Optimizer {
     }
 
     /// Where the device keeps what the next loss is to be multiplied by, an f32: bind it to your
-    /// shader that begins the backward pass. 1 without a loss scale.
+    /// shader that begins the backward pass. 1 without a loss scale. To go on from another one, as
+    /// after loading a checkpoint, [`write`](crate::write) it there.
     pub fn loss_scale(&self) -> BufferRange {
         BufferRange {
             buffer: self.begin_step.stats.clone(),
@@ -473,12 +474,14 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Steps recorded for `group`.
+    /// Steps recorded for `group`, skipped ones included: what was skipped, only the device knows
+    /// ([`snapshot`](Self::snapshot)).
     pub fn step_count(&self, group: Group) -> Result<u64, Error> {
         Ok(self.progress(group)?.step_count())
     }
 
-    /// Continues at another step count, as after loading a checkpoint.
+    /// Continues at another step count, as after loading a checkpoint: where steps may be skipped,
+    /// that of the performed ones ([`GroupStats::step_count`](crate::GroupStats::step_count)).
     ///
     /// # Errors
     /// [`Error::StepCount`] beyond 2⁵².

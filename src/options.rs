@@ -77,10 +77,10 @@ pub enum Clip {
 /// do not. Defaults are those of `torch.amp.GradScaler`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LossScale {
-    /// The first scale; a normal f32 above zero.
+    /// The first scale; from 2⁻¹²⁶ to 2¹²⁶ over the number of micro-batches.
     pub init_scale: f64,
     /// What the scale is multiplied by after `growth_interval` steps in a row without a skip, unless
-    /// it would overflow; at least 1.
+    /// it would leave that range; at least 1.
     pub growth_factor: f64,
     /// What it is multiplied by when a step is skipped; in (0, 1].
     pub backoff_factor: f64,
@@ -139,6 +139,12 @@ impl Options {
         self.clip != Clip::None || self.loss_scale.is_some() || self.skip_non_finite
     }
 
+    /// Gradients are divided by the scale and the number of micro-batches: by so much that the
+    /// inverse is a normal f32.
+    pub(crate) fn largest_scale(&self) -> f64 {
+        2f64.powi(126) / f64::from(self.accumulate)
+    }
+
     /// What is kept per element for `rule`: its own slots, and the average after them.
     pub(crate) fn element_slots(&self, rule: &dyn Rule) -> Vec<Slot> {
         let mut slots = rule.element_slots();
@@ -175,7 +181,11 @@ impl Options {
         }
         if let Some(scale) = self.loss_scale {
             checks.extend([
-                ("loss_scale.init_scale", scale.init_scale, positive),
+                (
+                    "loss_scale.init_scale",
+                    scale.init_scale,
+                    Interval::new(f32::MIN_POSITIVE as f64, self.largest_scale(), true),
+                ),
                 (
                     "loss_scale.growth_factor",
                     scale.growth_factor,

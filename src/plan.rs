@@ -317,7 +317,9 @@ struct Extent {
 impl Extent {
     fn of(block: &RangeBlock, place: GradPlace, limits: &DispatchLimits) -> Self {
         let aligned = |range: Range<u64>| limits.align_down(range.start)..range.end;
-        let state = aligned(block.states());
+        // To the start of a tensor's unit of 64 elements, by which factors of tensors are counted.
+        let states = block.states();
+        let state = states.start / 256 * 256..states.end;
         if place == GradPlace::InParams {
             let both = aligned(join(&block.params(), &block.grads()));
             return Self {

@@ -267,7 +267,7 @@ fn variant(rule: &dyn Rule, around: Around) -> String {
         let _ = writeln!(text, "const {name}: bool = {value};");
     }
     if let Scale::ByValue(most) = around.scale {
-        let _ = writeln!(text, "const CLIP_VALUE: f32 = {most:e};");
+        let _ = writeln!(text, "const CLIP_VALUE: f32 = {:e};", f64::from(most));
     }
     text
 }
@@ -317,6 +317,34 @@ fn slots(rule: &dyn Rule, around: Around) -> String {
     text += "}\n";
     text
 }
+
+/// The members of a struct in `text` with their offsets, and its size: for Rust's twin of it.
+#[cfg(test)]
+pub(crate) fn layout_of(text: &str, name: &str) -> (Vec<(String, usize)>, usize) {
+    let module = naga::front::wgsl::parse_str(text).unwrap();
+    let named = |(_, ty): &(_, &naga::Type)| ty.name.as_deref() == Some(name);
+    let (_, found) = module.types.iter().find(named).unwrap();
+    let naga::TypeInner::Struct { members, span } = &found.inner else {
+        panic!("{name} is no struct");
+    };
+    let offset = |member: &naga::StructMember| {
+        let name = member.name.clone().unwrap();
+        (name, member.offset as usize)
+    };
+    (members.iter().map(offset).collect(), *span as usize)
+}
+
+/// Asserts that a Rust struct has the members of one in WGSL, at the same places.
+#[cfg(test)]
+macro_rules! assert_laid_out_as {
+    ($Rust:ident, $text:expr, $wgsl:expr, $($field:ident)*) => {
+        let (members, _) = $crate::shader::layout_of($text, $wgsl);
+        let of_rust = [$((stringify!($field).to_owned(), std::mem::offset_of!($Rust, $field))),*];
+        assert_eq!(members, of_rust, $wgsl);
+    };
+}
+#[cfg(test)]
+pub(crate) use assert_laid_out_as;
 
 #[cfg(test)]
 mod tests {
@@ -447,7 +475,11 @@ mod tests {
             };
             let text = update(&rules::AdamW::default(), Access::Arena, around);
             validated(&text);
-            assert!(text.contains(&format!("= {most:e};")), "{most}");
+            // Exactly, lest a compiler find the largest f32 too large for one.
+            assert!(
+                text.contains(&format!("= {:e};", f64::from(most))),
+                "{most}"
+            );
         }
     }
 

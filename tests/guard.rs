@@ -673,6 +673,130 @@ fn the_scale_can_be_bound_by_the_callers_shaders() {
 }
 
 #[test]
+fn a_tensors_factor_is_its_own_wherever_its_window_begins() {
+    let mut layout = Layout::new();
+    let group = layout.group(rule("sgd")).unwrap();
+    // The first one's last three elements and the second tensor are moved one by one, together.
+    layout.tensor(group, "weight", &[103]).unwrap();
+    layout.tensor(group, "bias", &[3]).unwrap();
+    let problem = Problem::random(layout, 2, 3);
+    let options = Options {
+        clip: Clip::TensorNorm(0.01),
+        limits: Some(DispatchLimits {
+            offset_alignment: 32.max(u64::from(
+                gpu().device.limits().min_storage_buffer_offset_alignment,
+            )),
+            ..DispatchLimits::of(&gpu().device.limits())
+        }),
+        ..Default::default()
+    };
+    let bytes = problem.packed_bytes();
+    let (params, grads) = (buffer(bytes), buffer(bytes));
+    let buffers = Buffers {
+        params: problem.packed(&params, 0),
+        grads: Some(problem.packed(&grads, 0)),
+    };
+    let found = problem.run(&mut problem.over(buffers, options.clone()));
+    assert_close(
+        &problem,
+        &found,
+        &params_of(&problem, &twin::<f32>(&problem, &options)),
+        &params_of(&problem, &twin::<f64>(&problem, &options)),
+        "unaligned",
+    );
+}
+
+#[test]
+fn a_count_that_is_set_is_known_at_once_though_the_next_step_is_skipped() {
+    let mut layout = Layout::new();
+    let group = layout.group(rule("adam")).unwrap();
+    layout.tensor(group, "x", &[100]).unwrap();
+    let mut problem = Problem::random(layout, 1, 1);
+    problem.grads[0][0][0] = f32::NAN;
+    let options = Options {
+        skip_non_finite: true,
+        average: Some(Average {
+            decay: 0.9,
+            debias: false,
+        }),
+        ..Default::default()
+    };
+    let mut optimizer = Place::Arena.make(&problem, options).unwrap();
+    let tensor = problem.tensors()[0];
+    let queue = &gpu().queue;
+    let average = [7.0; 100];
+    optimizer
+        .write_state(queue, tensor, "average", &average)
+        .unwrap();
+    optimizer.set_step_count(group, 1000).unwrap();
+    assert_eq!(stats(&optimizer).groups[0].step_count, 1000);
+    problem.run(&mut optimizer);
+    let after = stats(&optimizer).groups[0];
+    assert_eq!((after.step_count, after.skipped), (1000, 1));
+    submit(|encoder| optimizer.evaluate(encoder).unwrap());
+    assert_eq!(problem.read_params(&optimizer)[0], average);
+}
+
+#[test]
+fn a_dropped_encoder_after_a_skipped_step_leaves_no_step_without_coefficients() {
+    let mut layout = Layout::new();
+    let group = layout.group(rule("adam")).unwrap();
+    layout.tensor(group, "x", &[1]).unwrap();
+    let problem = Problem::random(layout, 1, 1);
+    let options = Options {
+        skip_non_finite: true,
+        ..Default::default()
+    };
+    let mut optimizer = Place::Arena.make(&problem, options).unwrap();
+    problem.write_params(&mut optimizer);
+    write_grads(&problem, &optimizer, &[vec![f32::NAN]]);
+    submit(|encoder| optimizer.step(encoder).unwrap());
+    write_grads(&problem, &optimizer, &[vec![1.0]]);
+    let mut dropped = gpu().device.create_command_encoder(&Default::default());
+    optimizer.step(&mut dropped).unwrap();
+    drop(dropped);
+    submit(|encoder| optimizer.step(encoder).unwrap());
+    assert!(problem.read_params(&optimizer) != problem.params);
+}
+
+#[test]
+fn a_snapshot_of_a_dropped_encoder_says_that_it_will_not_come() {
+    let problem = Problem::random(layout(), 1, 1);
+    let optimizer = Place::Arena.make(&problem, Options::default()).unwrap();
+    let mut encoder = gpu().device.create_command_encoder(&Default::default());
+    let snapshot = optimizer.snapshot(&mut encoder).unwrap();
+    assert_eq!(snapshot.get(), Ok(None));
+    drop(encoder);
+    let error = snapshot.get().unwrap_err().to_string();
+    assert!(error.contains("dropped"), "{error}");
+}
+
+#[test]
+fn an_estimate_that_was_not_announced_does_not_reach_the_curvature() {
+    let problem = Problem::of_sizes(rule("sophia"), &[5], 2);
+    let mut optimizer = problem.in_arena(Options::default());
+    let mut twin = problem.twin::<f32>();
+    problem.run(&mut optimizer);
+    let tensor = problem.tensors()[0];
+    let bad = [f32::INFINITY; 5];
+    let queue = &gpu().queue;
+    optimizer
+        .write_state(queue, tensor, "hessian_estimate", &bad)
+        .unwrap();
+    twin.state_mut(tensor, "hessian_estimate")
+        .unwrap()
+        .copy_from_slice(&bad);
+    submit(|encoder| optimizer.step(encoder).unwrap());
+    twin.step().unwrap();
+    let found = optimizer
+        .read_state_blocking(queue, tensor, "hessian")
+        .unwrap();
+    assert!(found.iter().all(|h| h.is_finite()), "{found:?}");
+    let found = twin.state(tensor, "hessian").unwrap();
+    assert!(found.iter().all(|h| h.is_finite()), "{found:?}");
+}
+
+#[test]
 fn training_goes_on_from_a_loss_scale_that_was_saved() {
     let problem = Problem::random(layout(), 2, 2);
     let options = Options {

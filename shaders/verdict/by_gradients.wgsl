@@ -117,7 +117,8 @@ fn rescale(performed: bool) {
     stats.good_steps += 1u;
     if stats.good_steps == guard.growth_interval {
         let grown = stats.loss_scale * guard.growth_factor;
-        if bitcast<u32>(grown) < 0x7f800000u {
+        // What gradients are divided by has an inverse that is a normal number.
+        if grown <= power_of_two(126) * guard.per_batch {
             stats.loss_scale = grown;
         }
         stats.good_steps = 0u;

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::{CHUNK, Real};
-use crate::LossScale;
+use crate::{LossScale, Options};
 
 /// The norm of `grads`; None if one of them is NaN or infinite.
 pub(super) fn norm<T: Real>(grads: &[T]) -> Option<f64> {
@@ -50,13 +50,15 @@ pub(super) fn clip_factor(norm: f64, most: f64) -> f64 {
 pub(super) struct Scaler {
     pub scale: f64,
     good_steps: u32,
+    largest: f64,
 }
 
 impl Scaler {
-    pub fn new(options: Option<LossScale>) -> Self {
+    pub fn new(options: &Options) -> Self {
         Self {
-            scale: options.map_or(1.0, |options| options.init_scale),
+            scale: options.loss_scale.map_or(1.0, |scale| scale.init_scale),
             good_steps: 0,
+            largest: options.largest_scale(),
         }
     }
 
@@ -71,7 +73,7 @@ impl Scaler {
         self.good_steps += 1;
         if self.good_steps == options.growth_interval {
             let grown = self.scale * options.growth_factor;
-            if grown <= f64::from(f32::MAX) {
+            if grown <= self.largest {
                 self.scale = grown;
             }
             self.good_steps = 0;
@@ -110,6 +112,14 @@ mod tests {
         }
     }
 
+    fn of(scale: LossScale, accumulate: u32) -> Scaler {
+        Scaler::new(&Options {
+            loss_scale: Some(scale),
+            accumulate,
+            ..Default::default()
+        })
+    }
+
     #[test]
     fn the_scale_follows_pytorchs_grad_scaler() {
         // torch.amp.GradScaler(init_scale=8, growth_interval=2), found_inf as given.
@@ -118,7 +128,7 @@ mod tests {
             growth_interval: 2,
             ..Default::default()
         };
-        let mut scaler = Scaler::new(Some(options));
+        let mut scaler = of(options, 1);
         let mut scales = Vec::new();
         for skipped in [false, false, false, true, false, false, true, true] {
             scaler.update(&options, skipped);
@@ -130,13 +140,15 @@ mod tests {
     #[test]
     fn the_scale_neither_overflows_nor_vanishes() {
         let options = LossScale {
-            init_scale: f64::from(f32::MAX) / 1.5,
+            init_scale: 2f64.powi(123),
             growth_interval: 1,
             ..Default::default()
         };
-        let mut scaler = Scaler::new(Some(options));
-        scaler.update(&options, false);
-        assert_eq!(scaler.scale, options.init_scale);
+        let mut scaler = of(options, 4);
+        for _ in 0..5 {
+            scaler.update(&options, false);
+        }
+        assert_eq!(scaler.scale, 2f64.powi(124));
         for _ in 0..1000 {
             scaler.update(&options, true);
         }

@@ -113,7 +113,7 @@ impl<T: Real> Optimizer<T> {
             layout: layout.clone(),
             arena,
             groups,
-            scaler: Scaler::new(options.loss_scale),
+            scaler: Scaler::new(&options),
             stats: Stats {
                 clip_factor: 1.0,
                 ..Default::default()
@@ -251,7 +251,7 @@ impl<T: Real> Optimizer<T> {
             ..self.options.clone()
         };
         options.check(&self.layout)?;
-        self.scaler = Scaler::new(options.loss_scale);
+        self.scaler = Scaler::new(&options);
         Ok(())
     }
 

@@ -269,6 +269,7 @@ impl BeginStep {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shader::{assert_laid_out_as, layout_of};
     use crate::{
         Average, BufferRange, Gpu, GpuOptions, Rule, progress::Progress, read_blocking, rules::Adam,
     };
@@ -386,53 +387,30 @@ mod tests {
 
     #[test]
     fn rows_lie_as_the_shader_reads_them() {
-        let module = naga::front::wgsl::parse_str(&shader::begin_step(true)).unwrap();
-        let of_struct = |name: &str| {
-            let found = module
-                .types
-                .iter()
-                .find(|(_, ty)| ty.name.as_deref() == Some(name));
-            match &found.unwrap().1.inner {
-                naga::TypeInner::Struct { members, span } => {
-                    let offsets = members.iter().map(|m| (m.name.clone().unwrap(), m.offset));
-                    (offsets.collect::<Vec<_>>(), u64::from(*span))
-                }
-                _ => panic!("{name} is no struct"),
-            }
-        };
-        macro_rules! assert_alike {
-            ($Rust:ident, $wgsl:expr, $($field:ident)*) => {
-                let (members, size) = of_struct($wgsl);
-                assert_eq!(size, size_of::<$Rust>() as u64, $wgsl);
-                let of_host = [$((stringify!($field), std::mem::offset_of!($Rust, $field))),*];
-                assert_eq!(
-                    members,
-                    of_host.map(|(name, at)| (name.to_owned(), at as u32))
-                );
-            };
-        }
-        assert_alike!(Recorded, "Recorded", at average_weight lr decay grad_scale n refreshed epoch);
-        assert_alike!(GroupTotals, "GroupStats", lr step_count skipped epoch);
-        let (members, _) = of_struct("Stats");
-        let of_host = [
-            ("loss_scale", std::mem::offset_of!(Totals, loss_scale)),
-            ("good_steps", std::mem::offset_of!(Totals, good_steps)),
-            ("norm", std::mem::offset_of!(Totals, norm)),
-            ("exponent", std::mem::offset_of!(Totals, exponent)),
-            ("clip_factor", std::mem::offset_of!(Totals, clip_factor)),
-            ("performed", std::mem::offset_of!(Totals, performed)),
-            ("skipped", std::mem::offset_of!(Totals, skipped)),
-            ("padding", std::mem::offset_of!(Totals, padding)),
-            ("groups", size_of::<Totals>()),
-        ];
-        assert_eq!(
-            members,
-            of_host.map(|(name, at)| (name.to_owned(), at as u32))
+        let text = &shader::begin_step(true);
+        assert_laid_out_as!(
+            Recorded, text, "Recorded",
+            at average_weight lr decay grad_scale n refreshed epoch
         );
-        assert_eq!(of_struct("Step").1, STEP_BYTES);
-        assert_eq!(of_struct("StepSlot").1, STEP_STRIDE);
-        assert_eq!(of_struct("Coefficients").1, COEFFICIENTS_BYTES);
-        assert!(shader::begin_step(false).contains(&format!("const RING: u32 = {RING}u;")));
+        assert_laid_out_as!(GroupTotals, text, "GroupStats", lr step_count skipped epoch);
+        let (mut members, _) = layout_of(text, "Stats");
+        let groups = members.pop().unwrap();
+        assert_eq!(groups, ("groups".to_owned(), size_of::<Totals>()));
+        let loss_scale = (
+            "loss_scale".to_owned(),
+            std::mem::offset_of!(Totals, loss_scale),
+        );
+        let skipped = ("skipped".to_owned(), std::mem::offset_of!(Totals, skipped));
+        assert_eq!((&members[0], &members[6]), (&loss_scale, &skipped));
+        let size = |name| layout_of(text, name).1 as u64;
+        assert_eq!(size("Recorded"), size_of::<Recorded>() as u64);
+        assert_eq!(size("GroupStats"), size_of::<GroupTotals>() as u64);
+        assert_eq!(size("Step"), STEP_BYTES);
+        assert_eq!(size("StepSlot"), STEP_STRIDE);
+        assert_eq!(size("Coefficients"), COEFFICIENTS_BYTES);
+        assert!(text.contains(&format!("const RING: u32 = {RING}u;")));
+        let (step, _) = layout_of(text, "Step");
+        assert!(step.contains(&("t".to_owned(), T_OFFSET as usize)));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Looks at gradients before a step: the host side of `shaders/grad_stats/` and of the dispatches
 //! that a step may leave out.
 
-use std::{collections::HashMap, ops::Range};
+use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 
@@ -96,27 +96,32 @@ pub(super) struct GradStats {
     zero: Vec<Vec<Dispatch>>,
 }
 
-impl GradStats {
-    /// Over `groups`' gradients. The switches of `updates` are set, which so become conditional.
-    #[expect(clippy::too_many_arguments, reason = "all of it is the optimizer's")]
-    pub async fn new(
-        device: &wgpu::Device,
-        pipelines: &mut Pipelines,
-        limits: &DispatchLimits,
-        options: &Options,
-        begin_step: &BeginStep,
-        tensor_factors: Option<&wgpu::Buffer>,
-        groups: &[GroupGrads],
-        updates: &mut [Vec<Dispatch>],
-    ) -> Result<Self, Error> {
-        let mut buffers: Vec<&wgpu::Buffer> = groups
-            .iter()
-            .flat_map(|group| group.ranges.iter().map(|(range, _)| &range.buffer))
-            .collect();
+/// What all of it is made from.
+pub(super) struct Maker<'a> {
+    pub device: &'a wgpu::Device,
+    pub pipelines: &'a mut Pipelines,
+    pub limits: &'a DispatchLimits,
+    pub options: &'a Options,
+    pub begin_step: &'a BeginStep,
+    /// Where gradients are clipped by tensor.
+    pub tensor_factors: Option<&'a wgpu::Buffer>,
+}
+
+/// Gradients cut into dispatches.
+struct Cut<'a> {
+    buffers: Vec<&'a wgpu::Buffer>,
+    windows: Vec<GradWindow>,
+    runs: Vec<Run>,
+    partials: u64,
+}
+
+impl<'a> Cut<'a> {
+    fn new(options: &Options, limits: &DispatchLimits, groups: &'a [GroupGrads]) -> Self {
+        let ranges = groups.iter().flat_map(|group| &group.ranges);
+        let mut buffers: Vec<_> = ranges.map(|(range, _)| &range.buffer).collect();
         buffers.sort_unstable();
         buffers.dedup();
         let number = |buffer| buffers.partition_point(|other| *other < buffer);
-
         // A run for each tensor or for each group.
         let by_tensor = matches!(options.clip, Clip::TensorNorm(_));
         let mut runs: Vec<Run> = Vec::new();
@@ -141,142 +146,96 @@ impl GradStats {
                     run: runs.len() - 1,
                 });
             }
-            let before = partials;
-            let mut next = before;
-            windows.extend(grad_windows(
-                group,
-                &pieces,
-                limits,
-                &mut partials,
-                |run, threads| {
-                    let run = &mut runs[run];
-                    if run.count == 0 {
-                        run.first = next as u32;
-                    }
-                    run.count += threads as u32;
-                    next += threads;
-                },
-            ));
+            let mut next = partials;
+            let on_span = |run: usize, threads| {
+                let run = &mut runs[run];
+                if run.count == 0 {
+                    run.first = next as u32;
+                }
+                run.count += threads as u32;
+                next += threads;
+            };
+            let of_group = grad_windows(group, &pieces, limits, &mut partials, on_span);
+            windows.extend(of_group);
         }
+        // A layout always has tensors, but none of them need be in a group that there is.
+        if runs.is_empty() {
+            runs.push(Run::default());
+        }
+        Self {
+            buffers,
+            windows,
+            runs,
+            partials,
+        }
+    }
+}
 
-        let mut switches = Vec::new();
-        let made = guarded(device, "the shaders that look at gradients", || {
-            // A layout always has tensors, but a group need not.
-            if runs.is_empty() {
-                runs.push(Run::default());
-            }
+impl Maker<'_> {
+    /// What looks at the gradients of `groups`, and leaves out `updates` if they say so: these
+    /// become conditional.
+    pub async fn make(
+        mut self,
+        groups: &[GroupGrads],
+        updates: &mut [Vec<Dispatch>],
+    ) -> Result<GradStats, Error> {
+        let Self {
+            device, options, ..
+        } = self;
+        let cut = Cut::new(options, self.limits, groups);
+        let made = guarded(device, "the statistics of gradients", || {
             let storage = wgpu::BufferUsages::STORAGE;
-            let runs_buffer = filled_buffer(device, "runs", storage, bytemuck::cast_slice(&runs))?;
+            let runs = filled_buffer(device, "runs", storage, bytemuck::cast_slice(&cut.runs))?;
             let partials = device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("partial sums"),
-                size: 8 * partials.max(1),
+                size: 8 * cut.partials.max(1),
                 usage: storage,
                 mapped_at_creation: false,
             });
-            let mut spans = HashMap::new();
-            for (index, window) in windows.iter().enumerate() {
-                let table = bytemuck::cast_slice(&window.spans);
-                spans.insert(index, filled_buffer(device, "grad spans", storage, table)?);
-            }
-            Ok::<_, Error>((runs_buffer, partials, spans))
+            Ok::<_, Error>([runs, partials])
         });
-        let (runs_buffer, partials, spans) = made.await??;
+        let [runs, partials] = made.await??;
 
         let mut measure = vec![Vec::new(); groups.len()];
-        let mut measure_extreme = vec![Vec::new(); groups.len()];
-        let mut zero = vec![Vec::new(); groups.len()];
-        for (index, window) in windows.iter().enumerate() {
-            let buffer = buffers[window.buffer];
-            let over = Over {
-                device,
-                buffer,
-                window,
-                spans: &spans[&index],
-            };
+        let mut measure_extreme = measure.clone();
+        let mut zero = measure.clone();
+        let sums = entry(5, &partials, 0, partials.size());
+        let extremes = [sums.clone(), entry(6, &runs, 0, runs.size())];
+        for window in &cut.windows {
+            let mut over = Over::new(&mut self, &cut, window).await?;
             let text = shader::measure(window.width);
-            for (entry_point, dispatches) in [
-                ("measure", &mut measure),
-                ("measure_extreme", &mut measure_extreme),
-            ] {
-                let mut entries = over.entries();
-                entries.push(entry(5, &partials, 0, partials.size()));
-                if entry_point == "measure_extreme" {
-                    entries.push(entry(6, &runs_buffer, 0, runs_buffer.size()));
-                }
-                let dispatch = over.dispatch(pipelines, &text, entry_point, &entries);
-                dispatches[window.group].push(dispatch.await?);
-            }
+            let found = over.dispatch(&text, "measure", &extremes[..1]).await?;
+            measure[window.group].push(found);
+            let found = over.dispatch(&text, "measure_extreme", &extremes).await?;
+            measure_extreme[window.group].push(found);
             if options.zero_grad {
                 let text = shader::zero_grads(window.width);
-                let entries = over.entries();
-                let dispatch = over.dispatch(pipelines, &text, "zero", &entries);
-                zero[window.group].push(dispatch.await?);
+                zero[window.group].push(over.dispatch(&text, "zero", &[]).await?);
             }
         }
-        for (dispatches, if_skipped) in [(&mut *updates, 0), (&mut zero[..], 1)] {
-            for dispatch in dispatches.iter_mut().flatten() {
-                let [x, y] = dispatch.grid;
-                switches.push(Switch {
-                    grid: [x, y, 1],
-                    if_skipped,
-                    ..Switch::default()
-                });
-            }
-        }
-        // No buffer may be empty.
-        switches.push(Switch::default());
-        let switches = guarded(device, "the switches of a step", || {
-            filled_buffer(
-                device,
-                "switches",
-                wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::INDIRECT,
-                bytemuck::cast_slice(&switches),
-            )
-        });
-        let switches = switches.await??;
-        let conditional = updates.iter_mut().chain(&mut zero).flatten();
-        for (index, dispatch) in conditional.enumerate() {
-            let got = std::mem::offset_of!(Switch, got) + index * size_of::<Switch>();
-            dispatch.switched = Some(Switched {
-                buffer: switches.clone(),
-                offset: got as u64,
-            });
-        }
+        let switches = self.make_conditional(updates, &mut zero).await?;
 
-        let grid = fold(runs.len() as u64, limits);
-        let mut over_runs = async |text: &str, entry_point, entries: &[_]| {
-            let pipeline = pipelines.compile(device, text, entry_point).await?;
-            let bind_group = guarded(device, entry_point, || {
-                bind(device, &pipeline, entry_point, entries)
-            });
-            Ok::<_, Error>(Dispatch {
-                bind_group: bind_group.await?,
-                pipeline,
-                grid,
-                switched: None,
-            })
-        };
-        let both = [
-            entry(5, &partials, 0, partials.size()),
-            entry(6, &runs_buffer, 0, runs_buffer.size()),
-        ];
+        let grid = fold(cut.runs.len() as u64, self.limits);
         let text = shader::summarize();
-        let summarize = over_runs(&text, "summarize", &both).await?;
-        let summarize_extreme = over_runs(&text, "summarize_extreme", &both).await?;
-        let clip_tensors = match (tensor_factors, &begin_step.guard) {
-            (Some(factors), Some(guard)) => {
-                let entries = [
-                    entry(2, &begin_step.stats, 0, begin_step.stats.size()),
-                    entry(6, &runs_buffer, 0, runs_buffer.size()),
-                    entry(7, factors, 0, factors.size()),
-                    entry(8, guard, 0, guard.size()),
-                ];
-                Some(over_runs(&shader::clip_tensors(), "clip_tensors", &entries).await?)
-            }
-            _ => None,
-        };
-        let bound = begin_step.bind(device, Some((&runs_buffer, &switches)));
-        Ok(Self {
+        let summarize = self.dispatch(grid, &text, "summarize", &extremes).await?;
+        let summarize_extreme = self
+            .dispatch(grid, &text, "summarize_extreme", &extremes)
+            .await?;
+        let mut clip_tensors = None;
+        let Self { begin_step, .. } = self;
+        if let (Some(factors), Some(guard)) = (self.tensor_factors, &begin_step.guard) {
+            let entries = [
+                entry(2, &begin_step.stats, 0, begin_step.stats.size()),
+                entry(6, &runs, 0, runs.size()),
+                entry(7, factors, 0, factors.size()),
+                entry(8, guard, 0, guard.size()),
+            ];
+            let text = shader::clip_tensors();
+            let made = self.dispatch(grid, &text, "clip_tensors", &entries);
+            clip_tensors = Some(made.await?);
+        }
+        let bound = begin_step.bind(device, Some((&runs, &switches)));
+        Ok(GradStats {
             measure,
             summarize,
             measure_extreme,
@@ -287,6 +246,65 @@ impl GradStats {
         })
     }
 
+    /// Gives each of `updates`, for performed steps, and of `zero`, for skipped ones, a switch.
+    async fn make_conditional(
+        &self,
+        updates: &mut [Vec<Dispatch>],
+        zero: &mut [Vec<Dispatch>],
+    ) -> Result<wgpu::Buffer, Error> {
+        let mut switches = Vec::new();
+        for (dispatches, if_skipped) in [(&*updates, 0), (&*zero, 1)] {
+            switches.extend(dispatches.iter().flatten().map(|dispatch| {
+                let [x, y] = dispatch.grid;
+                Switch {
+                    grid: [x, y, 1],
+                    if_skipped,
+                    ..Switch::default()
+                }
+            }));
+        }
+        // No buffer may be empty.
+        switches.push(Switch::default());
+        let made = guarded(self.device, "the switches of a step", || {
+            let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::INDIRECT;
+            let contents = bytemuck::cast_slice(&switches);
+            filled_buffer(self.device, "switches", usage, contents)
+        });
+        let buffer = made.await??;
+        let dispatches = updates.iter_mut().chain(zero).flatten();
+        for (index, dispatch) in dispatches.enumerate() {
+            let got = std::mem::offset_of!(Switch, got) + index * size_of::<Switch>();
+            dispatch.switched = Some(Switched {
+                buffer: buffer.clone(),
+                offset: got as u64,
+            });
+        }
+        Ok(buffer)
+    }
+
+    /// One dispatch.
+    async fn dispatch(
+        &mut self,
+        grid: [u32; 2],
+        text: &str,
+        entry_point: &'static str,
+        entries: &[wgpu::BindGroupEntry<'_>],
+    ) -> Result<Dispatch, Error> {
+        let device = self.device;
+        let pipeline = self.pipelines.compile(device, text, entry_point).await?;
+        let bind_group = guarded(device, entry_point, || {
+            bind(device, &pipeline, entry_point, entries)
+        });
+        Ok(Dispatch {
+            bind_group: bind_group.await?,
+            pipeline,
+            grid,
+            switched: None,
+        })
+    }
+}
+
+impl GradStats {
     /// Records what comes before a step's numbers are made, for the groups that take part.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>, takes_part: impl Fn(usize) -> bool) {
         let mut over_groups = |groups: &[Vec<Dispatch>], then: &Dispatch| {
@@ -313,38 +331,75 @@ impl GradStats {
 }
 
 /// A window of gradients to be dispatched over.
-struct Over<'a> {
-    device: &'a wgpu::Device,
-    buffer: &'a wgpu::Buffer,
-    window: &'a GradWindow,
-    spans: &'a wgpu::Buffer,
+struct Over<'m, 'a> {
+    maker: &'m mut Maker<'a>,
+    buffer: &'m wgpu::Buffer,
+    window: &'m GradWindow,
+    spans: wgpu::Buffer,
 }
 
-impl<'a> Over<'a> {
-    fn entries(&self) -> Vec<wgpu::BindGroupEntry<'a>> {
-        let Range { start, end } = self.window.grads;
-        vec![
-            entry(3, self.buffer, start, end - start),
-            entry(4, self.spans, 0, self.spans.size()),
-        ]
+impl<'m, 'a> Over<'m, 'a> {
+    async fn new(
+        maker: &'m mut Maker<'a>,
+        cut: &'m Cut<'_>,
+        window: &'m GradWindow,
+    ) -> Result<Self, Error> {
+        let made = guarded(maker.device, "the spans of gradients", || {
+            let table = bytemuck::cast_slice(&window.spans);
+            let storage = wgpu::BufferUsages::STORAGE;
+            filled_buffer(maker.device, "grad spans", storage, table)
+        });
+        let spans = made.await??;
+        Ok(Self {
+            maker,
+            buffer: cut.buffers[window.buffer],
+            window,
+            spans,
+        })
     }
 
     async fn dispatch(
-        &self,
-        pipelines: &mut Pipelines,
+        &mut self,
         text: &str,
         entry_point: &'static str,
-        entries: &[wgpu::BindGroupEntry<'_>],
+        beside: &[wgpu::BindGroupEntry<'_>],
     ) -> Result<Dispatch, Error> {
-        let pipeline = pipelines.compile(self.device, text, entry_point).await?;
-        let bind_group = guarded(self.device, entry_point, || {
-            bind(self.device, &pipeline, entry_point, entries)
-        });
-        Ok(Dispatch {
-            bind_group: bind_group.await?,
-            pipeline,
-            grid: self.window.grid,
-            switched: None,
-        })
+        let Range { start, end } = self.window.grads;
+        let mut entries = vec![
+            entry(3, self.buffer, start, end - start),
+            entry(4, &self.spans, 0, self.spans.size()),
+        ];
+        entries.extend_from_slice(beside);
+        let grid = self.window.grid;
+        self.maker.dispatch(grid, text, entry_point, &entries).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shader::{assert_laid_out_as, layout_of};
+
+    #[test]
+    fn tables_lie_as_the_shaders_read_them() {
+        let text = &shader::begin_step(true);
+        assert_laid_out_as!(
+            Run, text, "Run",
+            first count group first_unit units largest squares exponent
+        );
+        assert_laid_out_as!(
+            Guard, text, "Guard",
+            clip_norm clips per_batch scales growth_factor backoff_factor growth_interval
+        );
+        assert_eq!(layout_of(text, "Run").1, size_of::<Run>());
+        let (members, size) = layout_of(text, "Switch");
+        assert_eq!(size, size_of::<Switch>());
+        for (name, offset) in [
+            ("x", std::mem::offset_of!(Switch, grid)),
+            ("if_skipped", std::mem::offset_of!(Switch, if_skipped)),
+            ("got_x", std::mem::offset_of!(Switch, got)),
+        ] {
+            assert!(members.contains(&(name.to_owned(), offset)), "{name}");
+        }
     }
 }

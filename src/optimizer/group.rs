@@ -132,7 +132,7 @@ pub(super) fn check_buffer_size(
 }
 
 /// All that an update touches are storage bindings of one shader.
-fn check_binding_count(
+pub(super) fn check_binding_count(
     device: &wgpu::Device,
     rule: &str,
     slots: usize,

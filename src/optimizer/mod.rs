@@ -12,8 +12,8 @@ use std::fmt;
 
 use begin_step::{BeginStep, Recorded};
 use dispatch::{Dispatch, GroupBindings, Pipelines, over_arena, over_ranges};
-use grad_stats::{GradStats, GroupGrads};
-use group::{ARENA_USAGE, GroupState, check_buffer_size};
+use grad_stats::{GradStats, GroupGrads, Maker};
+use group::{ARENA_USAGE, GroupState, check_binding_count, check_buffer_size};
 
 pub use snapshot::Snapshot;
 
@@ -240,8 +240,9 @@ impl Optimizer {
     /// commands leave. Call it once per step; several steps may go into one encoder.
     ///
     /// # Errors
-    /// [`Error::NoGradients`] if they were to be passed per step; [`Error::OutOfMemory`],
-    /// [`Error::DeviceLost`]. Nothing is recorded then.
+    /// [`Error::NoGradients`] if they were to be passed per step; [`Error::Evaluating`] after
+    /// [`evaluate`](Self::evaluate); [`Error::OutOfMemory`], [`Error::DeviceLost`]. Nothing is
+    /// recorded then.
     pub fn step(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
         if self.planned.is_none() {
             return Err(Error::NoGradients);
@@ -345,7 +346,7 @@ impl Optimizer {
     /// ```
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`], [`Error::DeviceLost`]; nothing is recorded then.
+    /// [`Error::OutOfMemory`], [`Error::DeviceLost`]; the parameters are left as they are then.
     pub fn evaluate(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
         if !self.evaluation.is_on {
             self.switch(encoder, &self.evaluation.evaluate)?;
@@ -403,8 +404,16 @@ impl Optimizer {
     /// # Errors
     /// [`Error::OutOfMemory`], [`Error::DeviceLost`].
     pub fn snapshot(&self, encoder: &mut wgpu::CommandEncoder) -> Result<Snapshot, Error> {
-        let stats = &self.begin_step.stats;
-        Snapshot::record(&self.device, encoder, stats, self.options.skips())
+        let progress = self.groups.iter().map(|group| &group.progress);
+        let set = progress.enumerate().filter(|(_, progress)| progress.is_set);
+        Snapshot::record(
+            &self.device,
+            encoder,
+            &self.begin_step.stats,
+            self.options.skips(),
+            set.map(|(group, progress)| (group, progress.step_count()))
+                .collect(),
+        )
     }
 
     fn switch(
@@ -497,7 +506,9 @@ impl Optimizer {
         self.progress(group)?.state(self.layout.rule(group)?, slot)
     }
 
-    /// Sets a number that `group`'s rule keeps one of, as after loading a checkpoint.
+    /// Sets a number that `group`'s rule keeps one of, as after loading a checkpoint. These follow
+    /// the recorded steps: after skipped ones, a resumed run weighs the steps to come a little
+    /// differently from one that was not interrupted.
     ///
     /// # Errors
     /// [`Error::UnknownState`]; [`Error::Hyperparameter`] unless `value` is finite.
@@ -676,6 +687,11 @@ impl Optimizer {
         grads: &[BufferRange],
     ) -> Result<Planned, Error> {
         ranges::check_grads(&self.layout, params, grads, self.options.zero_grad)?;
+        // Spans are bound beside what arenas need.
+        let beside = 3 + u64::from(self.tensor_factors.is_some());
+        for (rule, group) in self.layout.groups.iter().zip(&self.groups) {
+            check_binding_count(&self.device, rule.name(), group.state.len(), beside)?;
+        }
         let updates = self
             .plan_ranges(pipelines, params, grads, Pass::Update)
             .await?;
@@ -732,16 +748,15 @@ impl Optimizer {
         grads: &[GroupGrads],
     ) -> Result<Planned, Error> {
         let before = if self.options.skips() {
-            let stats = GradStats::new(
-                &self.device,
+            let maker = Maker {
+                device: &self.device,
                 pipelines,
-                &self.limits,
-                &self.options,
-                &self.begin_step,
-                self.tensor_factors.as_ref(),
-                grads,
-                &mut updates,
-            );
+                limits: &self.limits,
+                options: &self.options,
+                begin_step: &self.begin_step,
+                tensor_factors: self.tensor_factors.as_ref(),
+            };
+            let stats = maker.make(grads, &mut updates);
             Before::GradStats(Box::new(stats.await?))
         } else {
             Before::Plain(self.begin_step.bind(&self.device, None).await?)

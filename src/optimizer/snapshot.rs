@@ -17,6 +17,8 @@ pub struct Snapshot {
     staging: wgpu::Buffer,
     state: Arc<AtomicU8>,
     looks_at_gradients: bool,
+    /// Groups whose step count was set, which the device has not heard of yet.
+    set_counts: Vec<(usize, u64)>,
 }
 
 const PENDING: u8 = 0;
@@ -29,6 +31,7 @@ impl Snapshot {
         encoder: &mut wgpu::CommandEncoder,
         stats: &wgpu::Buffer,
         looks_at_gradients: bool,
+        set_counts: Vec<(usize, u64)>,
     ) -> Result<Self, Error> {
         let staging = guarded_now(device, "a snapshot of the statistics", || {
             device.create_buffer(&wgpu::BufferDescriptor {
@@ -49,18 +52,30 @@ impl Snapshot {
             staging,
             state,
             looks_at_gradients,
+            set_counts,
         })
     }
 
     /// The statistics, if they are there.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`] if they will not come any more.
+    /// [`Error::DeviceLost`]; [`Error::Wgpu`] if their encoder was dropped, so that they will never
+    /// come.
     pub fn get(&self) -> Result<Option<Stats>, Error> {
         let lost = || Error::DeviceLost {
             during: "reading the statistics".to_owned(),
         };
         match self.state.load(Ordering::Acquire) {
+            // Whoever would report their arrival is gone.
+            PENDING if Arc::strong_count(&self.state) == 1 => {
+                match self.state.load(Ordering::Acquire) {
+                    PENDING => Err(Error::Wgpu {
+                        what: "to fetch the statistics".to_owned(),
+                        message: "their encoder was dropped, not submitted".to_owned(),
+                    }),
+                    _ => self.get(),
+                }
+            }
             PENDING => Ok(None),
             ARRIVED => {
                 let view = self.staging.get_mapped_range(..).map_err(|_| lost())?;
@@ -81,6 +96,11 @@ impl Snapshot {
                 skipped: u64::from(group.skipped),
             }
         });
+        let mut groups: Vec<_> = groups.collect();
+        for &(group, step_count) in &self.set_counts {
+            groups[group].step_count = step_count;
+            groups[group].skipped = 0;
+        }
         let norm = || f64::from(totals.norm) * f64::from(totals.exponent).exp2();
         Stats {
             grad_norm: (self.looks_at_gradients && totals.performed > 0).then(norm),
@@ -88,7 +108,7 @@ impl Snapshot {
             loss_scale: f64::from(totals.loss_scale),
             performed: u64::from(totals.performed),
             skipped: u64::from(totals.skipped),
-            groups: groups.collect(),
+            groups,
         }
     }
 }

@@ -104,9 +104,11 @@ impl<T: Real> Twin<T> for Sophia {
     fn update(&self, block: Block<'_, T>, now: Step<T>) {
         let [one_minus_beta1, one_minus_beta2, rho, eps] = self.hyper().map(T::from_f64);
         let one = T::one();
+        let refreshed = now.refreshed > T::zero();
         block.each(move |p, g, [exp_avg, hessian, hessian_estimate]| {
-            let moves = now.refreshed * one_minus_beta2;
-            *hessian = *hessian + moves * (*hessian_estimate - *hessian);
+            if refreshed {
+                *hessian = *hessian + one_minus_beta2 * (*hessian_estimate - *hessian);
+            }
             *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
             let u = (*exp_avg / (rho * *hessian).max(eps)).max(-one).min(one);
             p - (now.decay * p + now.lr * u)

@@ -19,6 +19,7 @@ struct Recorded {
 struct Coefficients {
     at: vec4<f32>,
     average_weight: f32,
+    n: u32,             // of the recorded step that brought them
 }
 
 // One uniform binding each, at the 256-byte offsets that every device allows.
@@ -51,14 +52,20 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         if row.n == 0u {
             continue;
         }
-        ring[group * RING + row.n % RING] = Coefficients(row.at, row.average_weight);
+        ring[group * RING + row.n % RING] = Coefficients(row.at, row.average_weight, row.n);
         let before = stats.groups[group];
         var skipped = select(0u, before.skipped, row.epoch == before.epoch);
         if what.is_skipped {
             skipped += 1u;
+            steps[group].step.t = row.n - skipped;
         } else {
-            // If more are skipped than the ring holds, its oldest coefficients have to do.
-            let kept = ring[group * RING + (row.n - min(skipped, RING - 1u)) % RING];
+            // If more are skipped than the ring holds, its oldest coefficients have to do; and this
+            // step's own, if those due never came, in an encoder that was dropped.
+            let due = row.n - min(skipped, RING - 1u);
+            var kept = ring[group * RING + due % RING];
+            if kept.n != due {
+                kept = ring[group * RING + row.n % RING];
+            }
             steps[group].step = Step(
                 row.lr,
                 row.decay,

@@ -127,15 +127,11 @@ pub(crate) fn begin_step(skips: bool) -> String {
 
 /// The shader that measures gradients: its entry points are `measure` and `measure_extreme`.
 pub(crate) fn measure(width: Width) -> String {
-    let grads = match width {
-        Width::Quads => include_str!("../shaders/grads/quads.wgsl"),
-        Width::Scalars => include_str!("../shaders/grads/scalars.wgsl"),
-    };
     [
         include_str!("../shaders/grad_stats/measure.wgsl"),
         include_str!("../shaders/grad_stats/run.wgsl"),
         include_str!("../shaders/place.wgsl"),
-        grads,
+        grads(width),
         include_str!("../shaders/grads/in_own_buffer.wgsl"),
     ]
     .join("\n")
@@ -166,20 +162,17 @@ pub(crate) fn zero_grads(width: Width) -> String {
     [
         include_str!("../shaders/grad_stats/zero.wgsl"),
         include_str!("../shaders/place.wgsl"),
-        match width {
-            Width::Quads => include_str!("../shaders/grads/quads.wgsl"),
-            Width::Scalars => include_str!("../shaders/grads/scalars.wgsl"),
-        },
-        zeroing(width),
+        grads(width),
         include_str!("../shaders/grads/in_own_buffer_zeroed.wgsl"),
     ]
     .join("\n")
 }
 
-fn zeroing(width: Width) -> &'static str {
+/// How gradients are stored.
+fn grads(width: Width) -> &'static str {
     match width {
-        Width::Quads => include_str!("../shaders/grads/zero_quads.wgsl"),
-        Width::Scalars => include_str!("../shaders/grads/zero_scalars.wgsl"),
+        Width::Quads => include_str!("../shaders/grads/quads.wgsl"),
+        Width::Scalars => include_str!("../shaders/grads/scalars.wgsl"),
     }
 }
 
@@ -200,15 +193,9 @@ pub(crate) fn update(rule: &dyn Rule, access: Access, around: Around) -> String 
         Access::FoldedArena => include_str!("../shaders/address/folded_arena.wgsl"),
         Access::Ranges(..) => include_str!("../shaders/address/spans.wgsl"),
     };
-    let (params, grads) = match access.width() {
-        Width::Quads => (
-            include_str!("../shaders/params/quads.wgsl"),
-            include_str!("../shaders/grads/quads.wgsl"),
-        ),
-        Width::Scalars => (
-            include_str!("../shaders/params/scalars.wgsl"),
-            include_str!("../shaders/grads/scalars.wgsl"),
-        ),
+    let params = match access.width() {
+        Width::Quads => include_str!("../shaders/params/quads.wgsl"),
+        Width::Scalars => include_str!("../shaders/params/scalars.wgsl"),
     };
     let grad_place = match access.grad_place() {
         GradPlace::OwnBuffer if around.zero_grad => {
@@ -235,14 +222,9 @@ pub(crate) fn update(rule: &dyn Rule, access: Access, around: Around) -> String 
         include_str!("../shaders/place.wgsl"),
         address,
         params,
-        grads,
+        grads(access.width()),
         grad_place,
         scale,
-        if around.zero_grad {
-            zeroing(access.width())
-        } else {
-            include_str!("../shaders/grads/kept.wgsl")
-        },
         if around.average {
             include_str!("../shaders/average/moving.wgsl")
         } else {
@@ -251,10 +233,13 @@ pub(crate) fn update(rule: &dyn Rule, access: Access, around: Around) -> String 
         include_str!("../shaders/state/f32.wgsl"),
         &slots,
     ];
-    if around.average {
-        files.push(include_str!("../shaders/average/exchange.wgsl"));
-    } else if rule.evaluates_elsewhere() {
-        files.push(include_str!("../shaders/evaluation.wgsl"));
+    if around.average || rule.evaluates_elsewhere() {
+        files.push(include_str!("../shaders/evaluation/entry_points.wgsl"));
+        files.push(if around.average {
+            include_str!("../shaders/evaluation/by_average.wgsl")
+        } else {
+            include_str!("../shaders/evaluation/by_rule.wgsl")
+        });
     }
     files.join("\n")
 }
@@ -266,6 +251,7 @@ fn variant(rule: &dyn Rule, around: Around) -> String {
         // Writing to a String does not fail.
         let _ = writeln!(text, "const {name}: bool = {value};");
     }
+    let _ = writeln!(text, "const ZERO_GRAD: bool = {};", around.zero_grad);
     if let Scale::ByValue(most) = around.scale {
         let _ = writeln!(text, "const CLIP_VALUE: f32 = {:e};", f64::from(most));
     }

@@ -10,6 +10,6 @@ fn zero(
 ) {
     let span = spans[workgroup.y * grid.x + workgroup.x];
     for (var i = lane * 4u; i < span.y; i += 1024u) {
-        leave_grad(Place(0u, span.x + i, 0u, min(span.y - i, 4u)));
+        zero_grad(Place(0u, span.x + i, 0u, min(span.y - i, 4u)));
     }
 }

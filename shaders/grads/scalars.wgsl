@@ -15,3 +15,9 @@ fn load_grad(place: Place) -> vec4<f32> {
     }
     return g;
 }
+
+fn zero_grad(place: Place) {
+    for (var i = 0u; i < place.count; i++) {
+        store_grad(place.grad + i, 0.0);
+    }
+}

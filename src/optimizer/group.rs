@@ -34,13 +34,11 @@ impl GroupState {
         arena: &Arena,
         group: Group,
         options: &Options,
-        bindings_beside_state: u64,
     ) -> Result<Self, Error> {
         let rule = &*layout.groups[group.0];
         let element_count = arena.groups[group.0].len();
         let slots = options.element_slots(rule);
         let used: Vec<_> = slots.iter().filter(|slot| slot.used).collect();
-        check_binding_count(device, rule.name(), used.len(), bindings_beside_state)?;
         let bytes = 4 * element_count as u64;
         for slot in &used {
             let what = format!("the state {} of rule {}", slot.name, rule.name());

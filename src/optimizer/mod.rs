@@ -169,8 +169,8 @@ impl Optimizer {
         layout: &Layout,
         options: Options,
     ) -> Result<Self, Error> {
-        // Parameters and gradients are bound beside the state.
-        let mut optimizer = Self::without_buffers(device, layout, options, 2).await?;
+        let mut optimizer = Self::without_buffers(device, layout, options).await?;
+        optimizer.check_bindings(2)?;
         let bytes = 4 * optimizer.arena.element_count() as u64;
         check_buffer_size(device, "the arena of parameters", bytes)?;
         let arena = |label| wgpu::BufferDescriptor {
@@ -211,8 +211,7 @@ impl Optimizer {
         buffers: Buffers,
         options: Options,
     ) -> Result<Self, Error> {
-        // Parameters, gradients and spans are bound beside the state.
-        let mut optimizer = Self::without_buffers(device, layout, options, 3).await?;
+        let mut optimizer = Self::without_buffers(device, layout, options).await?;
         optimizer.rebind_async(buffers).await?;
         Ok(optimizer)
     }
@@ -220,6 +219,7 @@ impl Optimizer {
     /// [`rebind`](Optimizer::rebind), for the web.
     pub async fn rebind_async(&mut self, buffers: Buffers) -> Result<(), Error> {
         let Buffers { params, grads } = buffers;
+        self.check_bindings(3)?;
         ranges::check_params(&self.layout, &params)?;
         let mut pipelines = std::mem::take(&mut self.pipelines);
         let made = self.plan_rebound(&mut pipelines, &params, grads.as_deref());
@@ -290,6 +290,7 @@ impl Optimizer {
         let entry = match known {
             Some(position) => self.passed.remove(position),
             None => {
+                self.check_bindings(3)?;
                 let mut pipelines = std::mem::take(&mut self.pipelines);
                 let made = self.plan_step(&mut pipelines, &self.params, grads).await;
                 self.pipelines = pipelines;
@@ -532,28 +533,19 @@ impl Optimizer {
         device: &wgpu::Device,
         layout: &Layout,
         options: Options,
-        bindings_beside_state: u64,
     ) -> Result<Self, Error> {
         if layout.tensors.is_empty() {
             return Err(Error::EmptyLayout);
         }
         options.check(layout)?;
         let by_tensor = matches!(options.clip, Clip::TensorNorm(_));
-        let bindings_beside_state = bindings_beside_state + u64::from(by_tensor);
         let of_device = DispatchLimits::of(&device.limits());
         let limits = options.limits.unwrap_or(of_device);
         limits.check(&of_device)?;
         let arena = layout.arena();
         let mut groups = Vec::new();
         for group in layout.groups() {
-            let state = GroupState::new(
-                device,
-                layout,
-                &arena,
-                group,
-                &options,
-                bindings_beside_state,
-            );
+            let state = GroupState::new(device, layout, &arena, group, &options);
             groups.push(state.await?);
         }
         let lrs: Vec<_> = layout.groups.iter().map(|rule| rule.lr()).collect();
@@ -687,11 +679,6 @@ impl Optimizer {
         grads: &[BufferRange],
     ) -> Result<Planned, Error> {
         ranges::check_grads(&self.layout, params, grads, self.options.zero_grad)?;
-        // Spans are bound beside what arenas need.
-        let beside = 3 + u64::from(self.tensor_factors.is_some());
-        for (rule, group) in self.layout.groups.iter().zip(&self.groups) {
-            check_binding_count(&self.device, rule.name(), group.state.len(), beside)?;
-        }
         let updates = self
             .plan_ranges(pipelines, params, grads, Pass::Update)
             .await?;
@@ -707,6 +694,16 @@ impl Optimizer {
             });
         }
         self.plan(pipelines, updates, &groups).await
+    }
+
+    /// Whether what an update binds beside the state, `beside` and the factors of tensors, fits the
+    /// device: parameters and gradients in arenas, spans too in a caller's ranges.
+    fn check_bindings(&self, beside: u64) -> Result<(), Error> {
+        let beside = beside + u64::from(self.tensor_factors.is_some());
+        let mut groups = self.layout.groups.iter().zip(&self.groups);
+        groups.try_for_each(|(rule, group)| {
+            check_binding_count(&self.device, rule.name(), group.state.len(), beside)
+        })
     }
 
     /// The gradients of each group in this crate's own arena.

@@ -31,6 +31,7 @@ fn update(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: St
 // The variant.
 
 const AMSGRAD: bool = false;
+const ZERO_GRAD: bool = true;
 
 // The one entry point of every update: load four elements of everything, update, store.
 // All loads come before the first store, so that they are in flight together.
@@ -56,7 +57,9 @@ fn main(
     store_param(place, updated);
     store_state(place, state);
     store_average(place, p, updated, average);
-    leave_grad(place);
+    if ZERO_GRAD {
+        zero_grad(place);
+    }
 }
 
 // This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
@@ -107,6 +110,10 @@ fn load_grad(place: Place) -> vec4<f32> {
     return stored_grad(place.grad / 4u);
 }
 
+fn zero_grad(place: Place) {
+    store_grad(place.grad / 4u, StoredGrad());
+}
+
 // Gradients in a buffer of their own, which are left as zeros.
 
 @group(0) @binding(3) var<storage, read_write> grads: array<StoredGrad>;
@@ -129,12 +136,6 @@ fn store_grad(index: u32, value: StoredGrad) {
 fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
     let root = root_factors[window.x + place.state / 64u];
     return now.grad_scale * (root * (root * g));
-}
-
-// Gradients are left as zeros, four at a time.
-
-fn leave_grad(place: Place) {
-    store_grad(place.grad / 4u, StoredGrad());
 }
 
 // The running mean of the parameters is moved in the same pass.
@@ -179,13 +180,7 @@ fn store_state(place: Place, state: State) {
     slot_exp_avg_sq[place.state / 4u] = encode_state(state.exp_avg_sq);
 }
 
-// The running mean and the parameters change places: to evaluate, and back to train.
-
-fn exchange(place: Place) {
-    let p = load_param(place);
-    store_param(place, load_average(place));
-    slot_average[place.state / 4u] = encode_state(p);
-}
+// The entry points where parameters to evaluate with are others than those to train with.
 
 @compute @workgroup_size(256)
 fn evaluate(
@@ -194,9 +189,9 @@ fn evaluate(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let place = locate(workgroup, grid, lane);
-    // Before its first step a group has no mean yet.
+    // Before its first step a group has no other parameters yet.
     if place.count > 0u && now.t > 0u {
-        exchange(place);
+        to_evaluate(place);
     }
 }
 
@@ -208,6 +203,18 @@ fn train(
 ) {
     let place = locate(workgroup, grid, lane);
     if place.count > 0u && now.t > 0u {
-        exchange(place);
+        to_train(place);
     }
+}
+
+// The running mean and the parameters change places.
+
+fn to_evaluate(place: Place) {
+    let p = load_param(place);
+    store_param(place, load_average(place));
+    slot_average[place.state / 4u] = encode_state(p);
+}
+
+fn to_train(place: Place) {
+    to_evaluate(place);
 }

@@ -31,6 +31,7 @@ fn update(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: St
 // The variant.
 
 const AMSGRAD: bool = false;
+const ZERO_GRAD: bool = false;
 
 // The one entry point of every update: load four elements of everything, update, store.
 // All loads come before the first store, so that they are in flight together.
@@ -56,7 +57,9 @@ fn main(
     store_param(place, updated);
     store_state(place, state);
     store_average(place, p, updated, average);
-    leave_grad(place);
+    if ZERO_GRAD {
+        zero_grad(place);
+    }
 }
 
 // This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
@@ -107,6 +110,10 @@ fn load_grad(place: Place) -> vec4<f32> {
     return stored_grad(place.grad / 4u);
 }
 
+fn zero_grad(place: Place) {
+    store_grad(place.grad / 4u, StoredGrad());
+}
+
 // Gradients in a buffer of their own.
 
 @group(0) @binding(3) var<storage, read> grads: array<StoredGrad>;
@@ -115,15 +122,14 @@ fn stored_grad(index: u32) -> StoredGrad {
     return grads[index];
 }
 
+// Gradients that are zeroed are in_own_buffer_zeroed.wgsl.
+fn store_grad(index: u32, value: StoredGrad) {
+}
+
 // Gradients are scaled: by the loss scale, the number of micro-batches, the sign.
 
 fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
     return now.grad_scale * g;
-}
-
-// Gradients stay as they are.
-
-fn leave_grad(place: Place) {
 }
 
 // The running mean of the parameters is moved in the same pass.
@@ -168,13 +174,7 @@ fn store_state(place: Place, state: State) {
     slot_exp_avg_sq[place.state / 4u] = encode_state(state.exp_avg_sq);
 }
 
-// The running mean and the parameters change places: to evaluate, and back to train.
-
-fn exchange(place: Place) {
-    let p = load_param(place);
-    store_param(place, load_average(place));
-    slot_average[place.state / 4u] = encode_state(p);
-}
+// The entry points where parameters to evaluate with are others than those to train with.
 
 @compute @workgroup_size(256)
 fn evaluate(
@@ -183,9 +183,9 @@ fn evaluate(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let place = locate(workgroup, grid, lane);
-    // Before its first step a group has no mean yet.
+    // Before its first step a group has no other parameters yet.
     if place.count > 0u && now.t > 0u {
-        exchange(place);
+        to_evaluate(place);
     }
 }
 
@@ -197,6 +197,18 @@ fn train(
 ) {
     let place = locate(workgroup, grid, lane);
     if place.count > 0u && now.t > 0u {
-        exchange(place);
+        to_train(place);
     }
+}
+
+// The running mean and the parameters change places.
+
+fn to_evaluate(place: Place) {
+    let p = load_param(place);
+    store_param(place, load_average(place));
+    slot_average[place.state / 4u] = encode_state(p);
+}
+
+fn to_train(place: Place) {
+    to_evaluate(place);
 }

@@ -31,6 +31,7 @@ fn update(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: St
 // The variant.
 
 const AMSGRAD: bool = false;
+const ZERO_GRAD: bool = false;
 
 // The one entry point of every update: load four elements of everything, update, store.
 // All loads come before the first store, so that they are in flight together.
@@ -56,7 +57,9 @@ fn main(
     store_param(place, updated);
     store_state(place, state);
     store_average(place, p, updated, average);
-    leave_grad(place);
+    if ZERO_GRAD {
+        zero_grad(place);
+    }
 }
 
 // This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
@@ -143,6 +146,12 @@ fn load_grad(place: Place) -> vec4<f32> {
     return g;
 }
 
+fn zero_grad(place: Place) {
+    for (var i = 0u; i < place.count; i++) {
+        store_grad(place.grad + i, 0.0);
+    }
+}
+
 // Gradients in the buffer that holds the parameters, too far from them for one binding. WebGPU
 // allows two bindings of one buffer in a dispatch only if both are of one kind.
 
@@ -160,11 +169,6 @@ fn store_grad(index: u32, value: StoredGrad) {
 
 fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
     return now.grad_scale * g;
-}
-
-// Gradients stay as they are.
-
-fn leave_grad(place: Place) {
 }
 
 // No running mean of the parameters is kept.

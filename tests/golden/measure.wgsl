@@ -84,10 +84,18 @@ fn load_grad(place: Place) -> vec4<f32> {
     return stored_grad(place.grad / 4u);
 }
 
+fn zero_grad(place: Place) {
+    store_grad(place.grad / 4u, StoredGrad());
+}
+
 // Gradients in a buffer of their own.
 
 @group(0) @binding(3) var<storage, read> grads: array<StoredGrad>;
 
 fn stored_grad(index: u32) -> StoredGrad {
     return grads[index];
+}
+
+// Gradients that are zeroed are in_own_buffer_zeroed.wgsl.
+fn store_grad(index: u32, value: StoredGrad) {
 }

@@ -26,6 +26,7 @@ fn update(p: vec4<f32>, grad: vec4<f32>, s: ptr<function, State>, h: Hyper, now:
 
 // The variant.
 
+const ZERO_GRAD: bool = false;
 
 // The one entry point of every update: load four elements of everything, update, store.
 // All loads come before the first store, so that they are in flight together.
@@ -51,7 +52,9 @@ fn main(
     store_param(place, updated);
     store_state(place, state);
     store_average(place, p, updated, average);
-    leave_grad(place);
+    if ZERO_GRAD {
+        zero_grad(place);
+    }
 }
 
 // This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
@@ -102,6 +105,10 @@ fn load_grad(place: Place) -> vec4<f32> {
     return stored_grad(place.grad / 4u);
 }
 
+fn zero_grad(place: Place) {
+    store_grad(place.grad / 4u, StoredGrad());
+}
+
 // Gradients in a buffer of their own.
 
 @group(0) @binding(3) var<storage, read> grads: array<StoredGrad>;
@@ -110,15 +117,14 @@ fn stored_grad(index: u32) -> StoredGrad {
     return grads[index];
 }
 
+// Gradients that are zeroed are in_own_buffer_zeroed.wgsl.
+fn store_grad(index: u32, value: StoredGrad) {
+}
+
 // Gradients are scaled: by the loss scale, the number of micro-batches, the sign.
 
 fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
     return now.grad_scale * g;
-}
-
-// Gradients stay as they are.
-
-fn leave_grad(place: Place) {
 }
 
 // No running mean of the parameters is kept.

@@ -34,6 +34,7 @@ fn trained(x: vec4<f32>, s: State, h: Hyper) -> vec4<f32> {
 
 // The variant.
 
+const ZERO_GRAD: bool = false;
 
 // The one entry point of every update: load four elements of everything, update, store.
 // All loads come before the first store, so that they are in flight together.
@@ -59,7 +60,9 @@ fn main(
     store_param(place, updated);
     store_state(place, state);
     store_average(place, p, updated, average);
-    leave_grad(place);
+    if ZERO_GRAD {
+        zero_grad(place);
+    }
 }
 
 // This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
@@ -110,6 +113,10 @@ fn load_grad(place: Place) -> vec4<f32> {
     return stored_grad(place.grad / 4u);
 }
 
+fn zero_grad(place: Place) {
+    store_grad(place.grad / 4u, StoredGrad());
+}
+
 // Gradients in a buffer of their own.
 
 @group(0) @binding(3) var<storage, read> grads: array<StoredGrad>;
@@ -118,15 +125,14 @@ fn stored_grad(index: u32) -> StoredGrad {
     return grads[index];
 }
 
+// Gradients that are zeroed are in_own_buffer_zeroed.wgsl.
+fn store_grad(index: u32, value: StoredGrad) {
+}
+
 // Gradients are scaled: by the loss scale, the number of micro-batches, the sign.
 
 fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
     return now.grad_scale * g;
-}
-
-// Gradients stay as they are.
-
-fn leave_grad(place: Place) {
 }
 
 // No running mean of the parameters is kept.
@@ -167,8 +173,7 @@ fn store_state(place: Place, state: State) {
     slot_exp_avg_sq[place.state / 4u] = encode_state(state.exp_avg_sq);
 }
 
-// The entry points of rules whose parameters to evaluate with are others than those to train with.
-// They leave the state and the gradients alone.
+// The entry points where parameters to evaluate with are others than those to train with.
 
 @compute @workgroup_size(256)
 fn evaluate(
@@ -179,7 +184,7 @@ fn evaluate(
     let place = locate(workgroup, grid, lane);
     // Before its first step a group has no other parameters yet.
     if place.count > 0u && now.t > 0u {
-        store_param(place, evaluated(load_param(place), load_state(place), hyper));
+        to_evaluate(place);
     }
 }
 
@@ -191,6 +196,16 @@ fn train(
 ) {
     let place = locate(workgroup, grid, lane);
     if place.count > 0u && now.t > 0u {
-        store_param(place, trained(load_param(place), load_state(place), hyper));
+        to_train(place);
     }
+}
+
+// The rule makes the one of the other. State and gradients are left alone.
+
+fn to_evaluate(place: Place) {
+    store_param(place, evaluated(load_param(place), load_state(place), hyper));
+}
+
+fn to_train(place: Place) {
+    store_param(place, trained(load_param(place), load_state(place), hyper));
 }

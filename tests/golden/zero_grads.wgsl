@@ -10,7 +10,7 @@ fn zero(
 ) {
     let span = spans[workgroup.y * grid.x + workgroup.x];
     for (var i = lane * 4u; i < span.y; i += 1024u) {
-        leave_grad(Place(0u, span.x + i, 0u, min(span.y - i, 4u)));
+        zero_grad(Place(0u, span.x + i, 0u, min(span.y - i, 4u)));
     }
 }
 
@@ -30,9 +30,7 @@ fn load_grad(place: Place) -> vec4<f32> {
     return stored_grad(place.grad / 4u);
 }
 
-// Gradients are left as zeros, four at a time.
-
-fn leave_grad(place: Place) {
+fn zero_grad(place: Place) {
     store_grad(place.grad / 4u, StoredGrad());
 }
 

@@ -1,10 +1,4 @@
-// The running mean and the parameters change places: to evaluate, and back to train.
-
-fn exchange(place: Place) {
-    let p = load_param(place);
-    store_param(place, load_average(place));
-    slot_average[place.state / 4u] = encode_state(p);
-}
+// The entry points where parameters to evaluate with are others than those to train with.
 
 @compute @workgroup_size(256)
 fn evaluate(
@@ -13,9 +7,9 @@ fn evaluate(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let place = locate(workgroup, grid, lane);
-    // Before its first step a group has no mean yet.
+    // Before its first step a group has no other parameters yet.
     if place.count > 0u && now.t > 0u {
-        exchange(place);
+        to_evaluate(place);
     }
 }
 
@@ -27,6 +21,6 @@ fn train(
 ) {
     let place = locate(workgroup, grid, lane);
     if place.count > 0u && now.t > 0u {
-        exchange(place);
+        to_train(place);
     }
 }

@@ -1,0 +1,11 @@
+// The running mean and the parameters change places.
+
+fn to_evaluate(place: Place) {
+    let p = load_param(place);
+    store_param(place, load_average(place));
+    slot_average[place.state / 4u] = encode_state(p);
+}
+
+fn to_train(place: Place) {
+    to_evaluate(place);
+}

@@ -1,0 +1,9 @@
+// The rule makes the one of the other. State and gradients are left alone.
+
+fn to_evaluate(place: Place) {
+    store_param(place, evaluated(load_param(place), load_state(place), hyper));
+}
+
+fn to_train(place: Place) {
+    store_param(place, trained(load_param(place), load_state(place), hyper));
+}

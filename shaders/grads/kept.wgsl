@@ -1,4 +1,0 @@
-// Gradients stay as they are.
-
-fn leave_grad(place: Place) {
-}

@@ -44,6 +44,7 @@ mod error;
 mod gpu;
 pub mod hyperparameter;
 mod layout;
+mod matrix;
 mod optimizer;
 mod options;
 mod plan;

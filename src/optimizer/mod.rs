@@ -1,11 +1,14 @@
 //! The host side of a step on the GPU.
 
+mod batches;
 mod begin_step;
 mod dispatch;
 mod grad_stats;
 mod group;
+mod orthogonalize;
 mod ranges;
 mod snapshot;
+mod solve;
 mod transfer;
 
 use std::fmt;

@@ -1,0 +1,182 @@
+// Newton–Schulz for Muon: products of many matrices at once, each workgroup a tile of one product.
+// The host puts `const SIDE` before this: threads along a side of the tile, 4 rows and columns each.
+// Host side: src/optimizer/orthogonalize.rs. Twin: src/matrix/orthogonalize.rs.
+
+// result = product · left × right + addend · right, where the last term takes `right` at the place of
+// the result. Matrices are anywhere in their buffers and of any strides, so none need be transposed.
+struct Place {
+    first: u32,             // its first element
+    row: u32,               // from one row to the next
+    column: u32,            // from one column to the next
+}
+
+struct Product {
+    left: Place,
+    right: Place,
+    result: Place,
+    rows: u32,              // of left and result
+    columns: u32,           // of right and result
+    inner: u32,             // columns of left, rows of right
+    product: f32,
+    addend: f32,
+    symmetric: u32,         // if 1, tiles below the diagonal are written by those above it
+    padding: u32,
+}
+
+struct Tile {
+    product: u32,
+    row: u32,
+    column: u32,
+    padding: u32,
+}
+
+@group(0) @binding(0) var<storage, read> left: array<f32>;
+@group(0) @binding(1) var<storage, read> right: array<f32>;
+@group(0) @binding(2) var<storage, read_write> result: array<f32>;
+@group(0) @binding(3) var<storage, read> products: array<Product>;
+@group(0) @binding(4) var<storage, read> tiles: array<Tile>;
+
+const DEPTH: u32 = 16u;
+// One more than needed, so that neighbouring threads write to different banks.
+const PITCH: u32 = SIDE + 1u;
+
+// A quad holds 4 rows of `left` or 4 columns of `right`, SIDE apart: threads next to each other then
+// read and write elements next to each other.
+var<workgroup> left_slice: array<vec4<f32>, DEPTH * PITCH>;
+var<workgroup> right_slice: array<vec4<f32>, DEPTH * PITCH>;
+
+fn at(place: Place, row: u32, column: u32) -> u32 {
+    return place.first + row * place.row + column * place.column;
+}
+
+// Beyond the edge are other matrices' elements. Along k zeros keep them out of the sums; sums of rows
+// and columns beyond it are never stored, but need not be read.
+fn left_quad(p: Product, row: u32, k: u32) -> vec4<f32> {
+    var quad = vec4<f32>();
+    if k < p.inner {
+        let first = at(p.left, row, k);
+        let apart = SIDE * p.left.row;
+        if row < p.rows { quad.x = left[first]; }
+        if row + SIDE < p.rows { quad.y = left[first + apart]; }
+        if row + 2u * SIDE < p.rows { quad.z = left[first + 2u * apart]; }
+        if row + 3u * SIDE < p.rows { quad.w = left[first + 3u * apart]; }
+    }
+    return quad;
+}
+
+fn right_quad(p: Product, k: u32, column: u32) -> vec4<f32> {
+    var quad = vec4<f32>();
+    if k < p.inner {
+        let first = at(p.right, k, column);
+        let apart = SIDE * p.right.column;
+        if column < p.columns { quad.x = right[first]; }
+        if column + SIDE < p.columns { quad.y = right[first + apart]; }
+        if column + 2u * SIDE < p.columns { quad.z = right[first + 2u * apart]; }
+        if column + 3u * SIDE < p.columns { quad.w = right[first + 3u * apart]; }
+    }
+    return quad;
+}
+
+// Which quad of a slice a thread loads: (along the side, along the depth). Neighbours load
+// neighbouring elements, whichever way these lie.
+fn quad_of(index: u32, along_depth: bool) -> vec2<u32> {
+    if along_depth {
+        return vec2<u32>(index / DEPTH, index % DEPTH);
+    }
+    return vec2<u32>(index % SIDE, index / SIDE);
+}
+
+fn load_slices(p: Product, tile: Tile, first: u32, lane: u32) {
+    for (var index = lane; index < DEPTH * SIDE; index += SIDE * SIDE) {
+        let l = quad_of(index, p.left.column == 1u);
+        left_slice[l.y * PITCH + l.x] = left_quad(p, tile.row + l.x, first + l.y);
+        let r = quad_of(index, p.right.row == 1u);
+        right_slice[r.y * PITCH + r.x] = right_quad(p, first + r.y, tile.column + r.x);
+    }
+}
+
+// Four rows of the result times four of its columns, for one column of `left` and row of `right`.
+fn outer(k: u32, row: u32, column: u32) -> mat4x4<f32> {
+    let l = left_slice[k * PITCH + row];
+    let r = right_slice[k * PITCH + column];
+    return mat4x4<f32>(l.x * r, l.y * r, l.z * r, l.w * r);
+}
+
+fn with_four(sums: mat4x4<f32>, k: u32, row: u32, column: u32) -> mat4x4<f32> {
+    return sums + outer(k, row, column) + outer(k + 1u, row, column)
+        + outer(k + 2u, row, column) + outer(k + 3u, row, column);
+}
+
+fn store(p: Product, row: u32, column: u32, sum: f32) {
+    if row >= p.rows || column >= p.columns {
+        return;
+    }
+    let value = p.product * sum
+        + p.addend * right[at(p.right, row, column)];
+    result[at(p.result, row, column)] = value;
+    if p.symmetric == 1u {
+        result[at(p.result, column, row)] = value;
+    }
+}
+
+fn store_row(p: Product, row: u32, column: u32, sums: vec4<f32>) {
+    store(p, row, column, sums.x);
+    store(p, row, column + SIDE, sums.y);
+    store(p, row, column + 2u * SIDE, sums.z);
+    store(p, row, column + 3u * SIDE, sums.w);
+}
+
+@compute @workgroup_size(SIDE * SIDE)
+fn multiply(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = workgroup.y * grid.x + workgroup.x;
+    if index >= arrayLength(&tiles) {
+        return;
+    }
+    let tile = tiles[index];
+    let p = products[tile.product];
+    let row = lane / SIDE;
+    let column = lane % SIDE;
+    var sums = mat4x4<f32>();
+    for (var first = 0u; first < p.inner; first += DEPTH) {
+        load_slices(p, tile, first, lane);
+        workgroupBarrier();
+        // Not a loop: Mesa's software drivers end every loop, and say nothing, once a thread has gone
+        // through 65535 rounds of loops. This is enough for 300 000 columns.
+        sums = with_four(sums, 0u, row, column);
+        sums = with_four(sums, 4u, row, column);
+        sums = with_four(sums, 8u, row, column);
+        sums = with_four(sums, 12u, row, column);
+        workgroupBarrier();
+    }
+    store_row(p, tile.row + row, tile.column + column, sums[0]);
+    store_row(p, tile.row + row + SIDE, tile.column + column, sums[1]);
+    store_row(p, tile.row + row + 2u * SIDE, tile.column + column, sums[2]);
+    store_row(p, tile.row + row + 3u * SIDE, tile.column + column, sums[3]);
+}
+
+// result = right, within the same tiles.
+@compute @workgroup_size(SIDE * SIDE)
+fn copy(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = workgroup.y * grid.x + workgroup.x;
+    if index >= arrayLength(&tiles) {
+        return;
+    }
+    let tile = tiles[index];
+    let p = products[tile.product];
+    for (var i = 0u; i < 16u; i++) {
+        let row = tile.row + lane / SIDE + i / 4u * SIDE;
+        let column = tile.column + lane % SIDE + i % 4u * SIDE;
+        if row < p.rows && column < p.columns {
+            let value = right[at(p.right, row, column)];
+            result[at(p.result, row, column)] = value;
+        }
+    }
+}

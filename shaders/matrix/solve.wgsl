@@ -1,0 +1,224 @@
+// Dense Newton: solves (H + λI) d = g by Cholesky, a workgroup for each system. Where the
+// factorisation fails, λ grows tenfold. The host puts `const THREADS` before this.
+// Host side: src/optimizer/solve.rs. Twin: src/matrix/solve.rs.
+
+struct System {
+    hessian: u32,       // first element of H, row-major; only its lower triangle is read
+    step: u32,          // first element of g, where d goes
+    factor: u32,        // first element of the factor
+    outcome: u32,
+    count: u32,         // unknowns
+    damping: f32,       // λ to begin with
+    padding_0: u32,
+    padding_1: u32,
+}
+
+struct Outcome {
+    damping: f32,       // λ that was used
+    failures: u32,      // factorisations that failed
+    not_finite: u32,    // 1 if there is no solution; the step is zero then
+    reserved: u32,
+}
+
+@group(0) @binding(0) var<storage, read> hessians: array<f32>;
+@group(0) @binding(1) var<storage, read_write> steps: array<f32>;
+// By columns. The right-hand side is a further row, below the last: the factorisation of
+// (H g; gᵀ ·) leaves there what forward substitution would.
+@group(0) @binding(2) var<storage, read_write> factor: array<f32>;
+@group(0) @binding(3) var<storage, read_write> outcomes: array<Outcome>;
+@group(0) @binding(4) var<storage, read> systems: array<System>;
+
+const MOST_UNKNOWNS: u32 = 256u;
+const FIRST_DAMPING: f32 = 1e-8;
+const MOST_DAMPING: f32 = 1e37;
+const EPSILON: f32 = 1.1920929e-7;
+
+var<workgroup> pivot_holds: u32;
+var<workgroup> non_finite: array<u32, THREADS>;
+var<workgroup> any_non_finite: u32;
+var<workgroup> solution: array<f32, MOST_UNKNOWNS>;
+
+// By bits: compilers may assume that there is no NaN and no infinity.
+fn is_finite(x: f32) -> bool {
+    return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u;
+}
+
+// Whether every thread of the workgroup says so.
+fn all_threads(holds: bool, lane: u32) -> bool {
+    non_finite[lane] = select(1u, 0u, holds);
+    workgroupBarrier();
+    if lane == 0u {
+        var any = 0u;
+        for (var i = 0u; i < THREADS; i++) {
+            any |= non_finite[i];
+        }
+        any_non_finite = any;
+    }
+    return workgroupUniformLoad(&any_non_finite) == 0u;
+}
+
+fn given_is_finite(system: System, lane: u32) -> bool {
+    var holds = true;
+    for (var i = lane; i < system.count; i += THREADS) {
+        holds = holds && is_finite(steps[system.step + i]);
+    }
+    for (var row = 0u; row < system.count; row++) {
+        for (var column = lane; column <= row; column += THREADS) {
+            let at = system.hessian + row * system.count + column;
+            holds = holds && is_finite(hessians[at]);
+        }
+    }
+    return holds;
+}
+
+// The lower triangle of H, with g below it.
+fn given(system: System, row: u32, column: u32) -> f32 {
+    if row == system.count {
+        return steps[system.step + column];
+    }
+    return hessians[system.hessian + row * system.count + column];
+}
+
+// Minus the products with the eight columns from `first` on.
+fn without_eight(given: f32, first: u32, pitch: u32, row: u32, column: u32) -> f32 {
+    var rest = given;
+    rest -= factor[first + row] * factor[first + column];
+    rest -= factor[first + pitch + row] * factor[first + pitch + column];
+    rest -= factor[first + 2u * pitch + row] * factor[first + 2u * pitch + column];
+    rest -= factor[first + 3u * pitch + row] * factor[first + 3u * pitch + column];
+    rest -= factor[first + 4u * pitch + row] * factor[first + 4u * pitch + column];
+    rest -= factor[first + 5u * pitch + row] * factor[first + 5u * pitch + column];
+    rest -= factor[first + 6u * pitch + row] * factor[first + 6u * pitch + column];
+    rest -= factor[first + 7u * pitch + row] * factor[first + 7u * pitch + column];
+    return rest;
+}
+
+// A positive definite matrix has a positive diagonal: this saves most attempts at what is far from one.
+fn diagonal_is_positive(system: System, damping: f32, lane: u32) -> bool {
+    var holds = true;
+    for (var i = lane; i < system.count; i += THREADS) {
+        holds = holds && given(system, i, i) + damping > 0.0;
+    }
+    return holds;
+}
+
+// Column after column, each from those before it. A pivot is what is left of a diagonal element when
+// all that the columns before explain is taken away. It has a rounding error of up to n·ε of that
+// element for the sum, and 16·ε for what WGSL allows division and square root. What is not above that
+// cannot be told from zero.
+fn factorise(system: System, damping: f32, lane: u32) -> bool {
+    let pitch = system.count + 1u;
+    for (var column = 0u; column < system.count; column++) {
+        let at = system.factor + column * pitch;
+        for (var row = column + lane; row <= system.count; row += THREADS) {
+            var rest = given(system, row, column);
+            if row == column {
+                rest += damping;
+            }
+            let diagonal = rest;
+            // In eights: Mesa's software drivers end every loop, and say nothing, once a thread has
+            // gone through 65535 rounds of loops. One attempt at 256 unknowns takes 6000.
+            var k = 0u;
+            for (; k + 8u <= column; k += 8u) {
+                rest = without_eight(rest, system.factor + k * pitch, pitch, row, column);
+            }
+            for (; k < column; k++) {
+                let before = system.factor + k * pitch;
+                rest -= factor[before + row] * factor[before + column];
+            }
+            factor[at + row] = rest;
+            if row == column {
+                let error = (f32(system.count) + 16.0) * EPSILON * diagonal;
+                pivot_holds = select(0u, 1u, is_finite(rest) && rest > max(error, 0.0));
+            }
+        }
+        storageBarrier();
+        if workgroupUniformLoad(&pivot_holds) == 0u {
+            return false;
+        }
+        let root = sqrt(factor[at + column]);
+        // Every thread has read the pivot before it becomes its root.
+        storageBarrier();
+        for (var row = column + lane; row <= system.count; row += THREADS) {
+            factor[at + row] = select(factor[at + row] / root, root, row == column);
+        }
+        storageBarrier();
+    }
+    return true;
+}
+
+// Solves Lᵀ d = y, from the last unknown to the first.
+fn substitute_back(system: System, lane: u32) {
+    let pitch = system.count + 1u;
+    for (var i = lane; i < system.count; i += THREADS) {
+        solution[i] = factor[system.factor + i * pitch + system.count];
+    }
+    for (var remaining = system.count; remaining > 0u; remaining--) {
+        let last = remaining - 1u;
+        let left = workgroupUniformLoad(&solution[last]);
+        let found = left / factor[system.factor + last * pitch + last];
+        for (var i = lane; i < last; i += THREADS) {
+            solution[i] -= factor[system.factor + i * pitch + last] * found;
+        }
+        if lane == 0u {
+            solution[last] = found;
+        }
+    }
+    workgroupBarrier();
+}
+
+// True if `solution` holds one.
+fn solved(system: System, lane: u32, outcome: ptr<function, Outcome>) -> bool {
+    var damping = system.damping;
+    var failures = 0u;
+    while damping <= MOST_DAMPING {
+        if all_threads(diagonal_is_positive(system, damping, lane), lane)
+            && factorise(system, damping, lane) {
+            substitute_back(system, lane);
+            *outcome = Outcome(damping, failures, 0u, 0u);
+            return true;
+        }
+        failures += 1u;
+        damping = max(10.0 * damping, FIRST_DAMPING);
+    }
+    return false;
+}
+
+@compute @workgroup_size(THREADS)
+fn solve(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = workgroup.y * grid.x + workgroup.x;
+    if index >= arrayLength(&systems) {
+        return;
+    }
+    let system = systems[index];
+    var outcome = Outcome();
+    var holds = false;
+    if all_threads(given_is_finite(system, lane), lane) {
+        holds = solved(system, lane, &outcome);
+    }
+    // It may have overflowed.
+    var finite = holds;
+    if holds {
+        for (var i = lane; i < system.count; i += THREADS) {
+            finite = finite && is_finite(solution[i]);
+        }
+    }
+    holds = all_threads(finite, lane);
+    for (var i = lane; i < system.count; i += THREADS) {
+        var value = 0.0;
+        if holds {
+            value = solution[i];
+        }
+        steps[system.step + i] = value;
+    }
+    if lane == 0u {
+        if !holds {
+            outcome = Outcome(0.0, 0u, 1u, 0u);
+        }
+        outcomes[system.outcome] = outcome;
+    }
+}

@@ -1,0 +1,75 @@
+//! The complete shaders of `shaders/matrix/`.
+
+/// The shader of products: entry points `multiply` and `copy`, whose tiles have `4·side` rows and
+/// columns and whose workgroups have `side²` threads.
+pub(crate) fn multiply_shader(side: u32) -> String {
+    let text = include_str!("../../shaders/matrix/multiply.wgsl");
+    format!("const SIDE: u32 = {side}u;\n{text}")
+}
+
+/// The shader `solve`, with that many threads for each system.
+pub(crate) fn solve_shader(threads: u32) -> String {
+    let text = include_str!("../../shaders/matrix/solve.wgsl");
+    format!("const THREADS: u32 = {threads}u;\n{text}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    fn all() -> Vec<(&'static str, String)> {
+        vec![
+            ("multiply_8", multiply_shader(8)),
+            ("multiply_16", multiply_shader(16)),
+            ("solve_64", solve_shader(64)),
+            ("solve_256", solve_shader(256)),
+        ]
+    }
+
+    #[test]
+    fn naga_accepts_every_shader_without_extensions() {
+        for (name, text) in all() {
+            let module = naga::front::wgsl::parse_str(&text)
+                .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(&text)));
+            let flags = naga::valid::ValidationFlags::all();
+            let capabilities = naga::valid::Capabilities::empty();
+            naga::valid::Validator::new(flags, capabilities)
+                .validate(&module)
+                .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(&text)));
+            let used = module.global_variables.iter().filter(|(_, variable)| {
+                matches!(variable.space, naga::AddressSpace::Storage { .. })
+            });
+            assert!(used.count() <= 8, "{name}");
+            let shared: u32 = module
+                .global_variables
+                .iter()
+                .filter(|(_, variable)| variable.space == naga::AddressSpace::WorkGroup)
+                .map(|(_, variable)| module.types[variable.ty].inner.size(module.to_ctx()))
+                .sum();
+            assert!(shared <= 16 * 1024, "{name}: {shared} bytes");
+        }
+    }
+
+    #[test]
+    fn tint_accepts_every_shader_where_it_is_installed() {
+        if Command::new("tint").arg("--help").output().is_err() {
+            println!("not run: there is no `tint` on the PATH");
+            return;
+        }
+        for (name, text) in all() {
+            let file = format!("wgpu-optim-{}-{name}.wgsl", std::process::id());
+            let path = std::env::temp_dir().join(file);
+            std::fs::write(&path, text).unwrap();
+            let result = Command::new("tint")
+                .args(["--format", "wgsl"])
+                .arg(&path)
+                .output()
+                .unwrap();
+            std::fs::remove_file(&path).unwrap();
+            let message = String::from_utf8_lossy(&result.stderr);
+            assert!(result.status.success(), "{name}: {message}");
+        }
+    }
+}

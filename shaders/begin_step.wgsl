@@ -77,7 +77,12 @@ fn main(@builtin(local_invocation_index) lane: u32) {
                 what.grad_unit,
             );
         }
-        stats.groups[group] = GroupStats(row.lr, row.n - skipped, skipped, row.epoch);
+        var after = before;
+        after.lr = row.lr;
+        after.step_count = row.n - skipped;
+        after.skipped = skipped;
+        after.epoch = row.epoch;
+        stats.groups[group] = after;
     }
     carry_out(!what.is_skipped, lane);
 }

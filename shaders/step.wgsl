@@ -18,7 +18,7 @@ fn main(
     let g = scaled(load_grad(place), place);
     var state = load_state(place);
     let average = load_average(place);
-    let updated = update(p, g, &state, hyper, now);
+    let updated = update_at(place, p, g, &state);
     store_param(place, updated);
     store_state(place, state);
     store_average(place, p, updated, average);

@@ -47,6 +47,10 @@ pub enum Error {
         allowed: String,
     },
 
+    /// A user's rule whose stages and slots do not fit together.
+    #[error("rule {rule} has {problem}")]
+    Rule { rule: String, problem: String },
+
     /// Two tensors of one layout bear the same name.
     #[error("the layout already has a tensor named {name:?}; names must be unique")]
     DuplicateName { name: String },

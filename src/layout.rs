@@ -9,7 +9,10 @@ use std::{
     },
 };
 
-use crate::{Error, Rule, rule::check_lr};
+use crate::{
+    Error, Rule,
+    rule::{check_lr, check_stages},
+};
 
 /// Each tensor starts on a multiple of this many elements (256 bytes), so that it can be bound by
 /// itself on every device.
@@ -97,11 +100,13 @@ impl Layout {
     /// Adds a parameter group that `rule` updates.
     ///
     /// # Errors
-    /// [`Error::Hyperparameter`] names the field that is out of range, its value and the range.
+    /// [`Error::Hyperparameter`] names the field that is out of range, its value and the range;
+    /// [`Error::Rule`] says what is wrong with the stages of a user's rule.
     pub fn group(&mut self, rule: impl Into<Box<dyn Rule>>) -> Result<Group, Error> {
         let mut rule = rule.into();
         rule.validate()?;
         check_lr(&*rule, rule.lr())?;
+        check_stages(&*rule)?;
         let fields = rule.hyperparameters();
         let values = fields.iter().map(|field| (field.name, field.value()));
         self.hyperparameters.push(values.collect());
@@ -113,8 +118,8 @@ impl Layout {
     /// Adds a tensor of f32 to `group`. `&[]` is the shape of a scalar.
     ///
     /// # Errors
-    /// [`Error::DuplicateName`], [`Error::Shape`] for a dimension of zero,
-    /// [`Error::UnknownHandle`] for another layout's group.
+    /// [`Error::DuplicateName`], [`Error::Shape`] for a dimension of zero or a shape that the group's
+    /// rule is not for, [`Error::UnknownHandle`] for another layout's group.
     pub fn tensor(&mut self, group: Group, name: &str, shape: &[usize]) -> Result<Tensor, Error> {
         self.check_group(group)?;
         let shape_error = |reason| Error::Shape {
@@ -137,6 +142,9 @@ impl Layout {
             .ok_or_else(|| {
                 shape_error("with it, the layout has more elements than this machine can address")
             })?;
+        if let Some(reason) = self.groups[group.0].refuses(shape) {
+            return Err(shape_error(reason));
+        }
         if self.names.contains_key(name) {
             return Err(Error::DuplicateName {
                 name: name.to_owned(),
@@ -235,6 +243,7 @@ impl Layout {
     pub(crate) fn arena(&self) -> Arena {
         let mut groups = Vec::with_capacity(self.groups.len());
         let mut tensors = vec![0; self.tensors.len()];
+        let mut in_group = tensors.clone();
         let mut end = 0usize;
         // Tensors by group in one pass, whatever the order of their making.
         let mut members = vec![Vec::new(); self.groups.len()];
@@ -243,8 +252,9 @@ impl Layout {
         }
         for members in members {
             let start = end;
-            for index in members {
+            for (position, index) in members.into_iter().enumerate() {
                 tensors[index] = end;
+                in_group[index] = position;
                 end += self.tensors[index]
                     .element_count
                     .next_multiple_of(TENSOR_ALIGNMENT);
@@ -252,7 +262,11 @@ impl Layout {
             end = end.next_multiple_of(GROUP_ALIGNMENT);
             groups.push(start..end);
         }
-        Arena { groups, tensors }
+        Arena {
+            groups,
+            tensors,
+            in_group,
+        }
     }
 }
 
@@ -273,6 +287,36 @@ impl Layout {
     }
 }
 
+/// A tensor as matrices: its last two dimensions, as often as the others count. One with fewer
+/// dimensions is a single row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Matrices {
+    pub count: usize,
+    pub rows: usize,
+    pub columns: usize,
+    /// Whether the tensor has two dimensions at all.
+    pub has_rows: bool,
+}
+
+impl Matrices {
+    pub fn of(shape: &[usize]) -> Self {
+        match shape {
+            [others @ .., rows, columns] => Self {
+                count: others.iter().product(),
+                rows: *rows,
+                columns: *columns,
+                has_rows: true,
+            },
+            _ => Self {
+                count: 1,
+                rows: 1,
+                columns: shape.iter().product(),
+                has_rows: false,
+            },
+        }
+    }
+}
+
 /// Element positions of a layout's groups and tensors in one contiguous arena.
 #[derive(Debug, Clone)]
 pub(crate) struct Arena {
@@ -280,6 +324,8 @@ pub(crate) struct Arena {
     pub groups: Vec<Range<usize>>,
     /// First element of each tensor.
     pub tensors: Vec<usize>,
+    /// Position of each tensor among those of its group.
+    pub in_group: Vec<usize>,
 }
 
 impl Arena {

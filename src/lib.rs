@@ -3,7 +3,8 @@
 //! You have parameters and gradients in GPU buffers and shaders that fill them. This crate has the
 //! update step: SGD, Adam, AdamW, Lion and the rest, each a WGSL compute shader that reads
 //! parameters, gradients and state once and writes them once, one dispatch for a whole parameter
-//! group however many tensors it has.
+//! group however many tensors it has. Those that look at whole tensors first (LAMB, Adafactor,
+//! Prodigy, Muon) take a few more, as many for ten thousand tensors as for one.
 //!
 //! - [`Layout`] names the tensors and puts them into groups, each with a [`Rule`] of [`rules`].
 //! - [`Optimizer`] keeps the state on your device and records steps into your encoder, over its own
@@ -67,6 +68,8 @@ pub use layout::{GROUP_ALIGNMENT, Group, Layout, TENSOR_ALIGNMENT, Tensor};
 pub use optimizer::{Buffers, Optimizer, Snapshot};
 pub use options::{Average, Clip, LossScale, Options};
 pub use plan::DispatchLimits;
-pub use rule::{Extent, Rule, Slot};
+pub use rule::{
+    Extent, Lines, MOST_UNKNOWNS, MatrixStage, MatrixWork, Over, Rule, Slot, Stages, Sum,
+};
 pub use shader::update_shader;
 pub use stats::{GroupStats, Stats};

@@ -163,6 +163,8 @@ pub(crate) struct RangeWindow {
     /// For each workgroup the first element within the bindings of params, grads and state, and
     /// the number of elements; 0 to fill the grid.
     pub spans: Vec<[u32; 4]>,
+    /// For each of the spans that have elements, the position of its piece.
+    pub pieces: Vec<usize>,
     /// Workgroups along x and y; their product is the number of spans.
     pub grid: [u32; 2],
 }
@@ -174,6 +176,8 @@ struct RangeBlock {
     grad: u64,
     state: u64,
     count: u64,
+    /// Which piece it is part of.
+    piece: usize,
 }
 
 impl RangeBlock {
@@ -189,15 +193,20 @@ impl RangeBlock {
     }
 }
 
-/// Cuts one group's tensors in caller's buffers into as few dispatches as the limits allow.
-pub(crate) fn range_windows(pieces: &[Piece], limits: &DispatchLimits) -> Vec<RangeWindow> {
+/// Cuts one group's tensors into as few dispatches as the limits allow, of workgroups with up to
+/// `length` elements: a [`BLOCK`], or what [`measured_length`] says.
+pub(crate) fn range_windows(
+    pieces: &[Piece],
+    length: u64,
+    limits: &DispatchLimits,
+) -> Vec<RangeWindow> {
     // What can share a dispatch: one way of access to one pair of buffers, in order of appearance.
     let mut order = Vec::new();
     let mut blocks: HashMap<_, Vec<RangeBlock>> = HashMap::new();
-    for piece in pieces {
+    for (index, piece) in pieces.iter().enumerate() {
         for (width, part) in parts(piece) {
             let same_buffer = piece.param_buffer == piece.grad_buffer;
-            for block in cut(part) {
+            for block in cut(part, index, length) {
                 let together = same_buffer && fits_together(&block, limits);
                 let key = (width, piece.param_buffer, piece.grad_buffer, together);
                 blocks
@@ -242,6 +251,7 @@ pub(crate) fn range_windows(pieces: &[Piece], limits: &DispatchLimits) -> Vec<Ra
                 grad_buffer,
                 grad_place: place,
                 spans: padded(inside.iter().map(|block| extent.span(block)), grid),
+                pieces: inside.iter().map(|block| block.piece).collect(),
                 grid,
                 params: extent.params,
                 grads: extent.grads,
@@ -284,14 +294,15 @@ fn parts(piece: &Piece) -> impl Iterator<Item = (Width, Piece)> {
         .filter(|(_, part)| part.count > 0)
 }
 
-fn cut(part: Piece) -> impl Iterator<Item = RangeBlock> {
+fn cut(part: Piece, piece: usize, length: u64) -> impl Iterator<Item = RangeBlock> {
     (0..part.count)
-        .step_by(BLOCK as usize)
+        .step_by(length as usize)
         .map(move |first| RangeBlock {
             param: part.param_offset + 4 * first,
             grad: part.grad_offset + 4 * first,
             state: part.state + first,
-            count: BLOCK.min(part.count - first),
+            count: length.min(part.count - first),
+            piece,
         })
 }
 
@@ -376,6 +387,20 @@ const MEASURING_THREADS: u64 = 64;
 /// Elements that one workgroup measures: 64 loads of four by each of its threads.
 const SPAN: u64 = 64 * 4 * MEASURING_THREADS;
 
+/// Elements that one workgroup measures in tensors with their parameters and state.
+pub(crate) fn measured_length(limits: &DispatchLimits) -> u64 {
+    // A window is no less than a quarter of a binding, and holds one of these at any offset.
+    match limits.binding_bytes / 4 > 4 * SPAN + 255 {
+        true => SPAN,
+        false => BLOCK,
+    }
+}
+
+/// Threads that measure `count` elements in one workgroup.
+pub(crate) fn measuring_threads(count: u64) -> u64 {
+    count.div_ceil(4).min(MEASURING_THREADS)
+}
+
 /// Gradients that lie together. Buffers are known by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct GradPiece {
@@ -441,7 +466,7 @@ pub(crate) fn grad_windows(
                     partial: *partials,
                     run: piece.run,
                 });
-                let threads = count.div_ceil(4).min(MEASURING_THREADS);
+                let threads = measuring_threads(count);
                 *partials += threads;
                 on_span(piece.run, threads);
             }
@@ -545,7 +570,7 @@ mod tests {
     /// Every element of every piece is in exactly one span, at its own place, and every binding
     /// is one that wgpu accepts.
     fn check(pieces: &[Piece], limits: &DispatchLimits) -> Vec<RangeWindow> {
-        let windows = range_windows(pieces, limits);
+        let windows = range_windows(pieces, BLOCK, limits);
         let mut expected = Vec::new();
         for piece in pieces {
             for i in 0..piece.count {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::{
-    Clip, Options, Rule,
+    Clip, Options, Rule, Slot,
     options::AVERAGE,
     plan::{GradPlace, Width},
 };
@@ -60,14 +60,35 @@ pub(crate) enum Pass {
     Evaluate,
     /// And back.
     Train,
+    /// What [`Sum`](crate::Sum) sums up.
+    Measure,
+    /// What [`Lines`](crate::Lines) averages.
+    Lines,
+    /// What a [`MatrixStage`](crate::MatrixStage) begins with.
+    Prepare,
 }
 
 impl Pass {
+    /// The slots of elements and tensors that the pass looks at and leaves as they are; None if it
+    /// changes all that are in use.
+    pub fn reads(self, rule: &dyn Rule) -> Option<&'static [&'static str]> {
+        let stages = rule.stages();
+        match self {
+            Self::Update => stages.matrix.map(|matrix| matrix.reads),
+            Self::Measure => Some(stages.sum.map_or(&[], |sum| sum.reads)),
+            Self::Prepare => None,
+            Self::Evaluate | Self::Train | Self::Lines => Some(&[]),
+        }
+    }
+
     pub fn entry_point(self) -> &'static str {
         match self {
             Self::Update => "main",
             Self::Evaluate => "evaluate",
             Self::Train => "train",
+            Self::Measure => "measure_tensors",
+            Self::Lines => "measure_lines",
+            Self::Prepare => "prepare_matrices",
         }
     }
 }
@@ -176,6 +197,15 @@ fn grads(width: Width) -> &'static str {
     }
 }
 
+/// The shader that counts what became of systems of equations: `tally`.
+pub(crate) fn tally() -> String {
+    [
+        include_str!("../shaders/matrix/tally.wgsl"),
+        include_str!("../shaders/stats.wgsl"),
+    ]
+    .join("\n")
+}
+
 /// The complete, standalone update shader of `rule` over arenas, to read or to compile elsewhere.
 ///
 /// ```
@@ -186,13 +216,249 @@ pub fn update_shader(rule: &dyn Rule) -> String {
     update(rule, Access::Arena, Around::default())
 }
 
-/// The complete update shader of `rule`.
-pub(crate) fn update(rule: &dyn Rule, access: Access, around: Around) -> String {
-    let address = match access {
+/// The complete shader of `rule` for `pass`.
+pub(crate) fn of_rule(rule: &dyn Rule, access: Access, around: Around, pass: Pass) -> String {
+    match pass {
+        Pass::Update | Pass::Evaluate | Pass::Train => update(rule, access, around),
+        Pass::Prepare => prepare(rule, access, around),
+        Pass::Measure => measure_tensors(rule, access, around),
+        Pass::Lines => lines(rule, around, pass.entry_point()),
+    }
+}
+
+/// One of the shaders that bring lines up to date: `measure_lines`, `move_lines` or `factor_rows`.
+pub(crate) fn lines(rule: &dyn Rule, around: Around, entry_point: &str) -> String {
+    let around = Around {
+        zero_grad: false,
+        average: false,
+        ..around
+    };
+    let generated = [variant(rule, around), sums(rule)];
+    let mut files = vec![
+        rule.wgsl(),
+        include_str!("../shaders/now.wgsl"),
+        include_str!("../shaders/tensors/shape.wgsl"),
+    ];
+    match entry_point {
+        "measure_lines" => {
+            files.extend([
+                include_str!("../shaders/lines/measure.wgsl"),
+                include_str!("../shaders/place.wgsl"),
+            ]);
+            let access = Access::Ranges(Width::Scalars, GradPlace::OwnBuffer);
+            // All but the parameters.
+            files.extend(memory(access, around).into_iter().skip(1));
+            if around.scale == Scale::ByTensor {
+                files.push(include_str!("../shaders/window.wgsl"));
+            }
+        }
+        "move_lines" => files.extend([
+            include_str!("../shaders/lines/move.wgsl"),
+            include_str!("../shaders/tensors/bounded.wgsl"),
+        ]),
+        _ => files.extend([
+            include_str!("../shaders/lines/factor.wgsl"),
+            include_str!("../shaders/tensors/bounded.wgsl"),
+        ]),
+    }
+    files.extend(generated.iter().map(String::as_str));
+    files.join("\n")
+}
+
+/// The shader that fills what matrices are then made of.
+fn prepare(rule: &dyn Rule, access: Access, around: Around) -> String {
+    let around = Around {
+        zero_grad: false,
+        average: false,
+        ..around
+    };
+    let generated = generated(rule, around, Pass::Prepare);
+    let mut files = vec![
+        rule.wgsl(),
+        include_str!("../shaders/prepare.wgsl"),
+        include_str!("../shaders/tensors/shape.wgsl"),
+        include_str!("../shaders/now.wgsl"),
+        include_str!("../shaders/place.wgsl"),
+        address(access),
+    ];
+    files.extend(memory(access, around));
+    files.extend(generated.iter().map(String::as_str));
+    files.join("\n")
+}
+
+/// What is generated for `pass`.
+fn generated(rule: &dyn Rule, around: Around, pass: Pass) -> [String; 4] {
+    [
+        variant(rule, around),
+        sums(rule),
+        slots(rule, around, pass.reads(rule)),
+        of_tensors(rule, around, pass),
+    ]
+}
+
+/// How a pass finds its elements.
+fn address(access: Access) -> &'static str {
+    match access {
         Access::Arena => include_str!("../shaders/address/arena.wgsl"),
         Access::FoldedArena => include_str!("../shaders/address/folded_arena.wgsl"),
         Access::Ranges(..) => include_str!("../shaders/address/spans.wgsl"),
+    }
+}
+
+/// The shader that adds up what `rule` measures.
+fn measure_tensors(rule: &dyn Rule, access: Access, around: Around) -> String {
+    let around = Around {
+        zero_grad: false,
+        average: false,
+        ..around
     };
+    let generated = generated(rule, around, Pass::Measure);
+    let mut files = vec![
+        rule.wgsl(),
+        include_str!("../shaders/tensors/measure.wgsl"),
+        include_str!("../shaders/tensors/shape.wgsl"),
+        include_str!("../shaders/now.wgsl"),
+        include_str!("../shaders/place.wgsl"),
+    ];
+    files.extend(memory(access, around));
+    files.extend(generated.iter().map(String::as_str));
+    files.join("\n")
+}
+
+/// The shader that lets `rule` conclude from sums, by workgroups of `lanes`.
+pub(crate) fn conclude_tensors(rule: &dyn Rule, lanes: u32) -> String {
+    let slots = rule.tensor_slots();
+    let mut text = format!("const LANES = {lanes}u;\n\n");
+    text += "fn tensor_at(row: u32) -> OfTensor {\n    return OfTensor(\n";
+    for (slot, index) in slots.iter().zip(SHAPE_WORDS..) {
+        let _ = match slot.used {
+            true => writeln!(text, "        bitcast<f32>(tensors[row + {index}u]),"),
+            false => writeln!(text, "        0.0,"),
+        };
+    }
+    text += "    );\n}\n\nfn keep_tensor(row: u32, tensor: OfTensor) {\n";
+    let used = slots.iter().zip(SHAPE_WORDS..);
+    for (slot, index) in used.filter(|(slot, _)| slot.used) {
+        let name = slot.name;
+        let _ = writeln!(
+            text,
+            "    tensors[row + {index}u] = bitcast<u32>(tensor.{name});"
+        );
+    }
+    text += "}\n";
+    [
+        rule.wgsl(),
+        &variant(rule, Around::default()),
+        include_str!("../shaders/tensors/conclude.wgsl"),
+        include_str!("../shaders/tensors/bounded.wgsl"),
+        include_str!("../shaders/tensors/shape.wgsl"),
+        include_str!("../shaders/now.wgsl"),
+        &sums(rule),
+        &text,
+    ]
+    .join("\n")
+}
+
+/// Words of a tensor's row before its values.
+pub(crate) const SHAPE_WORDS: usize = 8;
+
+/// The types of what `rule` sums up.
+fn sums(rule: &dyn Rule) -> String {
+    let Some(sum) = rule.stages().sum else {
+        return String::new();
+    };
+    let members = |ty: &str| -> String {
+        let names = sum.names.iter();
+        names.map(|name| format!("    {name}: {ty},\n")).collect()
+    };
+    let quads: Vec<_> = (0..4)
+        .map(|index| match sum.names.get(index) {
+            Some(name) => format!("dot(sums.{name}, vec4<f32>(1.0))"),
+            None => "0.0".to_owned(),
+        })
+        .collect();
+    let added = sum.names.iter();
+    let added = added.map(|name| format!("    (*sums).{name} += more.{name};\n"));
+    let of_total = ["x", "y", "z", "w"].iter().zip(sum.names);
+    let of_total: Vec<_> = of_total.map(|(axis, _)| format!("total.{axis}")).collect();
+    format!(
+        "// What the rule sums up, by four elements and in all.\n\n\
+         struct Sums {{\n{}}}\n\nstruct Totals {{\n{}}}\n\n\
+         fn add(sums: ptr<function, Sums>, more: Sums) {{\n{}}}\n\n\
+         fn total(sums: Sums) -> vec4<f32> {{\n    return vec4<f32>(\n        {},\n    );\n}}\n\n\
+         fn sums_of(total: vec4<f32>) -> Totals {{\n    return Totals({});\n}}\n",
+        members("vec4<f32>"),
+        members("f32"),
+        added.collect::<String>(),
+        quads.join(",\n        "),
+        of_total.join(", "),
+    )
+}
+
+/// How a rule comes to what it keeps of tensors, and the call of its function for `pass`.
+fn of_tensors(rule: &dyn Rule, around: Around, pass: Pass) -> String {
+    let reads = pass.reads(rule);
+    let slots = rule.tensor_slots();
+    let is_read = |slot: &Slot| slot.used && reads.is_none_or(|names| names.contains(&slot.name));
+    let looks = looks_at_tensors(rule, reads);
+    let mut text = String::new();
+    if looks || around.scale == Scale::ByTensor {
+        text += include_str!("../shaders/window.wgsl");
+        text += "\n";
+    }
+    if looks {
+        text += include_str!("../shaders/tensors/lookup.wgsl");
+        text += "\n";
+    }
+    if !slots.is_empty() {
+        text += "fn load_tensor(place: Place) -> OfTensor {\n    var tensor = OfTensor();\n";
+        if slots.iter().any(is_read) {
+            text += "    let row = row_of(place);\n";
+        }
+        for (slot, index) in slots.iter().zip(SHAPE_WORDS..) {
+            let name = slot.name;
+            if is_read(slot) {
+                let _ = writeln!(
+                    text,
+                    "    tensor.{name} = bitcast<f32>(tensors[row + {index}u]);"
+                );
+            }
+        }
+        text += "    return tensor;\n}\n\n";
+    }
+    let of = if slots.is_empty() {
+        ""
+    } else {
+        ", load_tensor(place)"
+    };
+    let (name, result, call) = match pass {
+        Pass::Update => ("update", " -> vec4<f32>", "return update"),
+        Pass::Prepare => ("prepare", "", "prepare"),
+        _ => return text,
+    };
+    let _ = write!(
+        text,
+        "fn {name}_at(\n    place: Place,\n    p: vec4<f32>,\n    g: vec4<f32>,\n    \
+         s: ptr<function, State>,\n){result} {{\n    {call}(p, g, s, hyper, now{of});\n}}\n"
+    );
+    text
+}
+
+/// Whether a stage that `reads` these slots, or all, looks at what is kept of tensors.
+pub(crate) fn looks_at_tensors(rule: &dyn Rule, reads: Option<&[&str]>) -> bool {
+    let is_read = |slot: &Slot| slot.used && reads.is_none_or(|names| names.contains(&slot.name));
+    rule.tensor_slots().iter().any(is_read) || looks_at_lines(rule, reads)
+}
+
+/// Whether it looks at what is kept of rows and columns.
+pub(crate) fn looks_at_lines(rule: &dyn Rule, reads: Option<&[&str]>) -> bool {
+    let is_read = |name| reads.is_none_or(|names| names.contains(&name));
+    let lines = rule.stages().lines;
+    lines.is_some_and(|lines| is_read(lines.factor) || is_read(lines.column))
+}
+
+/// How parameters, gradients and state are stored.
+fn memory(access: Access, around: Around) -> [&'static str; 5] {
     let params = match access.width() {
         Width::Quads => include_str!("../shaders/params/quads.wgsl"),
         Width::Scalars => include_str!("../shaders/params/scalars.wgsl"),
@@ -211,8 +477,18 @@ pub(crate) fn update(rule: &dyn Rule, access: Access, around: Around) -> String 
         Scale::ByValue(_) => include_str!("../shaders/scale/by_value.wgsl"),
         Scale::ByTensor => include_str!("../shaders/scale/by_tensor.wgsl"),
     };
-    let variant = variant(rule, around);
-    let slots = slots(rule, around);
+    [
+        params,
+        grads(access.width()),
+        grad_place,
+        scale,
+        include_str!("../shaders/state/f32.wgsl"),
+    ]
+}
+
+/// The complete update shader of `rule`.
+pub(crate) fn update(rule: &dyn Rule, access: Access, around: Around) -> String {
+    let [variant, sums, slots, of_tensors] = generated(rule, around, Pass::Update);
     // The rule comes first, so that a compiler's line numbers are those of its own file.
     let mut files = vec![
         rule.wgsl(),
@@ -220,19 +496,18 @@ pub(crate) fn update(rule: &dyn Rule, access: Access, around: Around) -> String 
         include_str!("../shaders/step.wgsl"),
         include_str!("../shaders/now.wgsl"),
         include_str!("../shaders/place.wgsl"),
-        address,
-        params,
-        grads(access.width()),
-        grad_place,
-        scale,
-        if around.average {
-            include_str!("../shaders/average/moving.wgsl")
-        } else {
-            include_str!("../shaders/average/none.wgsl")
-        },
-        include_str!("../shaders/state/f32.wgsl"),
-        &slots,
+        address(access),
     ];
+    files.extend(memory(access, around));
+    files.push(if around.average {
+        include_str!("../shaders/average/moving.wgsl")
+    } else {
+        include_str!("../shaders/average/none.wgsl")
+    });
+    files.extend([&slots[..], &of_tensors]);
+    if rule.stages().sum.is_some() {
+        files.extend([&sums[..], include_str!("../shaders/tensors/shape.wgsl")]);
+    }
     if around.average || rule.evaluates_elsewhere() {
         files.push(include_str!("../shaders/evaluation/entry_points.wgsl"));
         files.push(if around.average {
@@ -258,33 +533,53 @@ fn variant(rule: &dyn Rule, around: Around) -> String {
     text
 }
 
-/// The lines that name a rule's slots: their bindings, and how `State` is loaded and stored.
-fn slots(rule: &dyn Rule, around: Around) -> String {
+/// The lines that name a rule's slots: their bindings, and how `State` is loaded and stored; of those
+/// slots alone, and without storing, that a stage `reads`.
+fn slots(rule: &dyn Rule, around: Around, reads: Option<&[&str]>) -> String {
     let slots = rule.element_slots();
+    let is_read = |slot: &Slot| reads.is_none_or(|names| names.contains(&slot.name));
     let used = || {
-        slots
-            .iter()
-            .filter(|slot| slot.used)
-            .zip(FIRST_STATE_BINDING..)
+        let used = slots.iter().filter(|slot| slot.used);
+        used.zip(FIRST_STATE_BINDING..)
+            .filter(|(slot, _)| is_read(slot))
     };
     let mut text =
         String::from("// The rule's slots; those that the variant leaves unused read as zero.\n\n");
     for (slot, binding) in used() {
         let name = slot.name;
-        let access = if slot.input { "read" } else { "read_write" };
+        let access = if slot.input || reads.is_some() {
+            "read"
+        } else {
+            "read_write"
+        };
         let _ = writeln!(
             text,
             "@group(0) @binding({binding}) var<storage, {access}> slot_{name}: array<StateQuad>;",
         );
     }
     if around.average {
-        let binding = FIRST_STATE_BINDING + used().count() as u32;
+        let in_use = slots.iter().filter(|slot| slot.used).count();
+        let binding = FIRST_STATE_BINDING + in_use as u32;
         let _ = writeln!(
             text,
             "@group(0) @binding({binding}) var<storage, read_write> slot_{AVERAGE}: array<StateQuad>;",
         );
     }
+    let lines = rule.stages().lines;
+    let lines = lines.filter(|_| looks_at_lines(rule, reads));
+    if lines.is_some() {
+        text += "\n";
+        text += include_str!("../shaders/lines/gather.wgsl");
+    }
     text += "\nfn load_state(place: Place) -> State {\n    var state = State();\n";
+    if let Some(lines) = lines {
+        let _ = writeln!(
+            text,
+            "    let gathered = gather(place);\n    state.{} = gathered.factor;\n    \
+             state.{} = gathered.column;",
+            lines.factor, lines.column
+        );
+    }
     for (slot, _) in used() {
         let name = slot.name;
         let _ = writeln!(
@@ -292,8 +587,9 @@ fn slots(rule: &dyn Rule, around: Around) -> String {
             "    state.{name} = decode_state(slot_{name}[place.state / 4u]);"
         );
     }
-    text += "    return state;\n}\n\nfn store_state(place: Place, state: State) {\n";
-    for (slot, _) in used().filter(|(slot, _)| !slot.input) {
+    text += "    return state;\n}\n";
+    text += "\nfn store_state(place: Place, state: State) {\n";
+    for (slot, _) in used().filter(|(slot, _)| !slot.input && reads.is_none()) {
         let name = slot.name;
         let _ = writeln!(
             text,
@@ -403,9 +699,19 @@ mod tests {
         let mut seen = std::collections::HashSet::new();
         for rule in variants() {
             for access in Access::ALL {
-                let text = update(&*rule, access, Around::default());
-                if seen.insert(text.clone()) {
-                    validated(&text);
+                for pass in passes(&*rule) {
+                    let text = of_rule(&*rule, access, Around::default(), pass);
+                    if seen.insert(text.clone()) {
+                        validated(&text);
+                    }
+                }
+            }
+            for entry_point in LINES.iter().filter(|_| rule.stages().lines.is_some()) {
+                validated(&lines(&*rule, Around::default(), entry_point));
+            }
+            if rule.stages().sum.is_some() {
+                for lanes in [64, 256] {
+                    validated(&conclude_tensors(&*rule, lanes));
                 }
             }
         }
@@ -418,6 +724,19 @@ mod tests {
         }
         validated(&summarize());
         validated(&clip_tensors());
+        validated(&tally());
+    }
+
+    const LINES: [&str; 3] = ["measure_lines", "move_lines", "factor_rows"];
+
+    /// Those with a text of their own.
+    fn passes(rule: &dyn Rule) -> Vec<Pass> {
+        let stages = rule.stages();
+        let measure = stages.sum.map(|_| Pass::Measure);
+        let lines = stages.lines.map(|_| Pass::Lines);
+        let prepare = stages.matrix.map(|_| Pass::Prepare);
+        let passes = [Pass::Update].into_iter().chain(measure);
+        passes.chain(lines).chain(prepare).collect()
     }
 
     /// What can be around an update, each thing by itself and all together; nothing first.
@@ -450,7 +769,9 @@ mod tests {
             let rule = rules::by_name(name).unwrap();
             for (_, around) in arounds() {
                 for access in Access::ALL {
-                    validated(&update(&*rule, access, around));
+                    for pass in passes(&*rule) {
+                        validated(&of_rule(&*rule, access, around, pass));
+                    }
                 }
             }
         }
@@ -479,6 +800,7 @@ mod tests {
             ("summarize".to_owned(), summarize()),
             ("clip_tensors".to_owned(), clip_tensors()),
             ("zero_grads".to_owned(), zero_grads(Width::Quads)),
+            ("tally".to_owned(), tally()),
         ];
         for (name, around) in arounds().into_iter().skip(1) {
             let text = update(&rules::AdamW::default(), Access::Arena, around);
@@ -487,6 +809,23 @@ mod tests {
         for name in rules::names() {
             let rule = rules::by_name(name).unwrap();
             files.push((name.to_owned(), update_shader(&*rule)));
+            // Of what comes before an update, one of each kind: the rules' parts of it are in theirs.
+            let access = Access::Ranges(Width::Quads, GradPlace::OwnBuffer);
+            if name == "lamb" {
+                let measure = of_rule(&*rule, access, Around::default(), Pass::Measure);
+                files.push((format!("{name}-measure"), measure));
+                files.push((format!("{name}-conclude"), conclude_tensors(&*rule, 64)));
+            }
+            if name == "muon" {
+                let text = of_rule(&*rule, Access::Arena, Around::default(), Pass::Prepare);
+                files.push((format!("{name}-prepare"), text));
+            }
+            if rule.stages().lines.is_some() {
+                for entry_point in LINES {
+                    let text = lines(&*rule, Around::default(), entry_point);
+                    files.push((format!("{name}-{entry_point}"), text));
+                }
+            }
         }
         for access in Access::ALL {
             let name = match access {
@@ -541,9 +880,24 @@ mod tests {
             let module = validated(&update_shader(&*rule));
             let members = members(&module, "State");
             let names: Vec<_> = members.iter().map(|(name, ..)| *name).collect();
-            let slots: Vec<_> = rule.element_slots().iter().map(|slot| slot.name).collect();
-            assert_eq!(names, slots, "{}", rule.name());
+            assert_eq!(names, rule.state_members(), "{}", rule.name());
             assert!(members.iter().all(|(_, _, size)| *size == 16));
+        }
+    }
+
+    #[test]
+    fn of_tensor_has_one_f32_per_slot_of_tensors_by_its_name() {
+        for rule in variants() {
+            let slots = rule.tensor_slots();
+            if slots.is_empty() {
+                continue;
+            }
+            let module = validated(&update_shader(&*rule));
+            let members = members(&module, "OfTensor");
+            let names: Vec<_> = members.iter().map(|(name, ..)| *name).collect();
+            let expected: Vec<_> = slots.iter().map(|slot| slot.name).collect();
+            assert_eq!(names, expected, "{}", rule.name());
+            assert!(members.iter().all(|(_, _, size)| *size == 4));
         }
     }
 
@@ -588,18 +942,30 @@ mod tests {
         for rule in variants() {
             for access in Access::ALL {
                 let module = validated(&update(&*rule, access, Around::default()));
+                let tensors = looks_at_tensors(&*rule, Pass::Update.reads(&*rule));
                 let storage = |(_, variable): &(_, &naga::GlobalVariable)| {
                     matches!(variable.space, naga::AddressSpace::Storage { .. })
                 };
                 let count = module.global_variables.iter().filter(storage).count();
-                let used = rule.element_slots().iter().filter(|slot| slot.used).count();
+                let reads = Pass::Update.reads(&*rule);
+                let is_read = |name| reads.is_none_or(|names| names.contains(&name));
+                let slots = rule.element_slots().into_iter();
+                let used = slots.filter(|slot| slot.used && is_read(slot.name)).count();
                 let around = match access {
                     Access::Arena | Access::FoldedArena => 2,
                     Access::Ranges(_, GradPlace::InParams) => 2,
                     Access::Ranges(..) => 3,
                 };
+                let lines = rule.stages().lines.is_some();
+                let used = used + usize::from(tensors) + usize::from(lines);
                 assert_eq!(count, around + used, "{} {access:?}", rule.name());
                 assert!(count <= 8);
+                for pass in passes(&*rule) {
+                    let text = of_rule(&*rule, access, Around::default(), pass);
+                    let module = validated(&text);
+                    let count = module.global_variables.iter().filter(storage).count();
+                    assert!(count <= 8, "{} {pass:?} {access:?}: {count}", rule.name());
+                }
             }
         }
     }

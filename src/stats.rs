@@ -28,4 +28,12 @@ pub struct GroupStats {
     pub step_count: u64,
     /// Its skipped steps.
     pub skipped: u64,
+    /// The largest λ that its last performed step solved a system of equations with; 0 for a rule
+    /// that solves none.
+    pub damping: f64,
+    /// Factorisations that failed so far, each of which made some λ larger.
+    pub failures: u64,
+    /// Systems so far that held a NaN or an infinity, or had no solution with any λ: their tensors
+    /// stayed as they were.
+    pub unsolved: u64,
 }

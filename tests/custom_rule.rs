@@ -1,11 +1,11 @@
-//! A rule from outside the crate: one WGSL function and its twin.
+//! Rules from outside the crate: WGSL and its twin, element by element and by whole tensors.
 
 mod support;
 
 use support::*;
 use wgpu_optim::{
-    Buffers, Error, Layout, Optimizer, Options, Rule, ShaderLocation, Slot, cpu,
-    hyperparameter::Hyperparameter,
+    Buffers, Clip, Error, Layout, LossScale, Optimizer, Options, Over, Rule, ShaderLocation, Slot,
+    Stages, Sum, cpu, hyperparameter::Hyperparameter,
 };
 
 /// Plain descent whose shader is the user's business.
@@ -69,12 +69,158 @@ fn a_rule_from_outside_the_crate_gets_all_that_ours_get() {
     assert!(in_ranges == in_arena);
 }
 
-/// What comes of a rule with that text.
-fn error_of(text: String) -> Error {
+/// Descent by the length of each tensor's gradient, whose shader is the user's business.
+#[derive(Debug)]
+struct OwnOfTensors(&'static str);
+
+impl Rule for OwnOfTensors {
+    fn name(&self) -> &str {
+        "own_of_tensors"
+    }
+    fn hyperparameters(&mut self) -> Vec<Hyperparameter<'_>> {
+        vec![]
+    }
+    fn lr(&self) -> f64 {
+        0.5
+    }
+    fn slots(&self) -> Vec<Slot> {
+        vec![Slot::element("last"), Slot::tensor("norm")]
+    }
+    fn stages(&self) -> Stages {
+        Stages::sum(Sum {
+            names: &["squares"],
+            over: Over::Tensor,
+            reads: &[],
+        })
+    }
+    fn constants(&self) -> Vec<f64> {
+        vec![1e-6]
+    }
+    fn wgsl(&self) -> &str {
+        self.0
+    }
+}
+
+impl<T: cpu::Real> cpu::Twin<T> for OwnOfTensors {
+    fn update(&self, block: cpu::Block<'_, T>, now: cpu::Step<T>) {
+        let [norm] = block.of_tensor();
+        block.each(move |p, g, [last]| {
+            let before = *last;
+            *last = g / (norm + T::from_f64(1e-6));
+            p - now.lr * (*last + before)
+        });
+    }
+    fn measure(&self, block: cpu::Block<'_, T>, _now: cpu::Step<T>) -> cpu::Sums {
+        block.sum(|_, g, [_]| [g * g])
+    }
+    fn conclude(&self, sums: [T; 4], tensor: &mut [T], _shape: cpu::Shape<T>, _now: cpu::Step<T>) {
+        tensor[0] = sums[0].sqrt();
+    }
+}
+
+const OWN_OF_TENSORS: &str = "
+struct Hyper { eps: f32 }
+struct State { last: vec4<f32> }
+struct OfTensor { norm: f32 }
+fn measure(p: vec4<f32>, g: vec4<f32>, s: State, h: Hyper, now: Step, tensor: OfTensor) -> Sums {
+    return Sums(g * g);
+}
+fn conclude(sums: Totals, tensor: ptr<function, OfTensor>, shape: Shape, h: Hyper, now: Step) {
+    (*tensor).norm = sqrt(sums.squares);
+}
+fn update(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step, tensor: OfTensor) -> vec4<f32> {
+    let before = (*s).last;
+    (*s).last = g / (tensor.norm + h.eps);
+    return p - now.lr * ((*s).last + before);
+}";
+
+/// Two groups of the rule at different rates; a tensor of each size in turn.
+fn two_groups(sizes: &[usize]) -> Layout {
     let mut layout = Layout::new();
-    let group = layout.group(Own(text.leak())).unwrap();
+    let groups = [(); 2].map(|()| layout.group(OwnOfTensors(OWN_OF_TENSORS)).unwrap());
+    for (index, &size) in sizes.iter().enumerate() {
+        let group = groups[index % 2];
+        layout.tensor(group, &format!("x{index}"), &[size]).unwrap();
+    }
+    layout
+}
+
+#[test]
+fn a_rule_of_whole_tensors_from_outside_the_crate_gets_groups_and_a_callers_buffers() {
+    let problem = Problem::random(two_groups(&[5, 1030, 64, 3000]), 4, 7);
+    let in_arena = problem.run(&mut problem.in_arena(Options::default()));
+    assert_within_budget(&problem, &in_arena, "own_of_tensors");
+    let bytes = problem.packed_bytes();
+    let (params, grads) = (buffer(bytes), buffer(bytes));
+    let buffers = Buffers {
+        params: problem.packed(&params, 0),
+        grads: Some(problem.packed(&grads, 0)),
+    };
+    let in_ranges = problem.run(&mut problem.over(buffers, Options::default()));
+    for (found, expected) in in_ranges.iter().zip(&in_arena) {
+        let expected: Vec<_> = expected.iter().map(|&p| f64::from(p)).collect();
+        assert!(error(found, &expected) < 1e-6);
+    }
+}
+
+#[test]
+fn a_rule_of_whole_tensors_from_outside_the_crate_is_clipped_scaled_and_skipped() {
+    let layout = two_groups(&[5, 1030]);
+    let options = Options {
+        clip: Clip::Value(0.25),
+        loss_scale: Some(LossScale::fixed(8.0)),
+        ..Default::default()
+    };
+    let mut on_gpu = Optimizer::new(&gpu().device, &layout, options.clone()).unwrap();
+    let mut twin = cpu::Optimizer::<f64>::with_options(&layout, options).unwrap();
+    for step in 0..4 {
+        for tensor in layout.tensors() {
+            let count = layout.element_count(tensor).unwrap();
+            let mut grads: Vec<_> = (0..count).map(|i| 4.0 * (i as f32 + 1.0).sin()).collect();
+            if step == 2 {
+                grads[3] = f32::NAN;
+            }
+            on_gpu.write_grad(&gpu().queue, tensor, &grads).unwrap();
+            let twins = twin.grad_mut(tensor).unwrap();
+            for (to, from) in twins.iter_mut().zip(grads) {
+                *to = f64::from(from);
+            }
+        }
+        submit(|encoder| on_gpu.step(encoder).unwrap());
+        twin.step().unwrap();
+    }
+    let stats = twin.stats();
+    assert_eq!((stats.performed, stats.skipped), (3, 1));
+    for tensor in layout.tensors() {
+        let found = on_gpu.read_param_blocking(&gpu().queue, tensor).unwrap();
+        assert!(error(&found, twin.param(tensor).unwrap()) < 1e-5);
+        // A norm of the clipped gradients: those of the skipped step are no number.
+        let norm = twin.state(tensor, "norm").unwrap()[0];
+        let count = layout.element_count(tensor).unwrap();
+        assert!(0.0 < norm && norm <= 0.25 * (count as f64).sqrt(), "{norm}");
+        let on_gpu = on_gpu.read_state_blocking(&gpu().queue, tensor, "norm");
+        assert!(error(&on_gpu.unwrap(), &[norm]) < 1e-5);
+    }
+}
+
+/// What comes of a rule whose text has a mistake.
+fn error_of(rule: impl Rule + 'static) -> Error {
+    let mut layout = Layout::new();
+    let group = layout.group(rule).unwrap();
     layout.tensor(group, "x", &[3]).unwrap();
     Optimizer::new(&gpu().device, &layout, Options::default()).unwrap_err()
+}
+
+/// Fails unless the error is one of the rule at that place.
+fn assert_is_at(error: Error, rule: &str, line: usize, column: usize) {
+    let message = error.to_string();
+    let Error::Shader { location, .. } = error else {
+        panic!("{message}");
+    };
+    assert_eq!(location, Some(ShaderLocation { line, column }), "{message}");
+    assert!(message.contains(&format!("rule {rule}")), "{message}");
+    let place = format!("line {line}, column {column}");
+    assert!(message.contains(&place), "{message}");
 }
 
 #[test]
@@ -92,15 +238,24 @@ fn a_mistake_in_a_shader_is_an_error_with_its_line_and_column() {
         ("now.lr *", "/* m\u{302}, v\u{302} */ rate *", 7, 29),
     ] {
         assert!(OWN.contains(from));
-        let error = error_of(OWN.replace(from, to));
-        let message = error.to_string();
-        let Error::Shader { location, .. } = error else {
-            panic!("{message}");
-        };
-        assert_eq!(location, Some(ShaderLocation { line, column }), "{message}");
-        assert!(message.contains("rule own"), "{message}");
-        let place = format!("line {line}, column {column}");
-        assert!(message.contains(&place), "{message}");
+        let error = error_of(Own(OWN.replace(from, to).leak()));
+        assert_is_at(error, "own", line, column);
+    }
+}
+
+#[test]
+fn a_mistake_in_what_a_shader_makes_of_tensors_is_an_error_with_its_line_and_column() {
+    for (from, to, line, column) in [
+        // In measure, in conclude, and in update what only tensors have.
+        ("Sums(g * g)", "Sums(g * q)", 6, 21),
+        ("return Sums", "return sums", 6, 12),
+        ("sums.squares", "sums.cubes", 9, 32),
+        ("sqrt(sums.squares)", "g", 9, 22),
+        ("tensor.norm + h", "tensor.length + h", 13, 29),
+    ] {
+        assert!(OWN_OF_TENSORS.contains(from));
+        let text = OWN_OF_TENSORS.replacen(from, to, 1).leak();
+        assert_is_at(error_of(OwnOfTensors(text)), "own_of_tensors", line, column);
     }
 }
 
@@ -112,7 +267,18 @@ fn a_shader_that_lacks_a_part_says_what_is_missing() {
         ("struct Hyper { three: f32 }", "", "Hyper"),
     ] {
         assert!(OWN.contains(from));
-        let message = error_of(OWN.replace(from, to)).to_string();
+        let message = error_of(Own(OWN.replace(from, to).leak())).to_string();
+        assert!(message.contains(missing), "{message}");
+    }
+    for (from, to, missing) in [
+        ("fn measure", "fn measured", "measure"),
+        ("fn conclude", "fn concluded", "conclude"),
+        ("norm: f32", "length: f32", "norm"),
+        ("struct OfTensor { norm: f32 }", "", "OfTensor"),
+    ] {
+        assert!(OWN_OF_TENSORS.contains(from));
+        let text = OWN_OF_TENSORS.replace(from, to).leak();
+        let message = error_of(OwnOfTensors(text)).to_string();
         assert!(message.contains(missing), "{message}");
     }
 }

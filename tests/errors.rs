@@ -11,7 +11,8 @@ use wgpu_optim::{
 fn layout_of(rule: impl Into<Box<dyn Rule>>, count: usize) -> (Layout, Tensor) {
     let mut layout = Layout::new();
     let group = layout.group(rule).unwrap();
-    let tensor = layout.tensor(group, "x", &[count]).unwrap();
+    let shape = shape_for(layout.rule(group).unwrap(), 0, count);
+    let tensor = layout.tensor(group, "x", &shape).unwrap();
     (layout, tensor)
 }
 

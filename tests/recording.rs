@@ -151,7 +151,10 @@ fn the_twin_freezes_groups_too() {
 #[test]
 fn a_saved_run_resumes_bit_for_bit() {
     let queue = &gpu().queue;
-    for variant in Variant::all() {
+    // What is kept depends on flags and choices, not on numbers.
+    let mut variants = Variant::all();
+    variants.retain(|variant| variant.settings.len() <= 1);
+    for variant in variants {
         let problem = Problem::of_sizes(variant.make(), &[5, 1030], 6);
         let expected = problem.run(&mut problem.in_arena(Options::default()));
         let group = only_group(&problem.layout);
@@ -183,7 +186,7 @@ fn a_saved_run_resumes_bit_for_bit() {
             values = problem.read_params(&optimizer);
             saved.clear();
             for tensor in problem.layout.tensors() {
-                for slot in element_slots(rule) {
+                for slot in slots_of(&problem.layout, tensor) {
                     let state = optimizer.read_state_blocking(queue, tensor, slot).unwrap();
                     saved.push((tensor, slot, state));
                 }

@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, ValueEnum};
 use wgpu_optim::schedule::Schedule;
-use wgpu_optim::{Rule, rules};
+use wgpu_optim::{MOST_UNKNOWNS, MatrixWork, Rule, rules};
 
 use crate::around::Around;
 use crate::data::{Dataset, Source, Task};
 use crate::defaults;
 use crate::device::Choice;
-use crate::network::{Activation, Architecture, Loss, batch_count};
+use crate::network::{Activation, Architecture, Loss, Rules, batch_count};
 use crate::training::Plan;
 
 /// Trains a multi-layer perceptron with fused GPU optimizer steps.
@@ -49,15 +49,28 @@ pub struct Arguments {
     #[arg(long, value_name = "KEY=VALUE")]
     pub hyper: Vec<Assignment>,
 
-    /// Learning rate [default: the optimizer's, see below]
+    /// Learning rate of --optimizer [default: the optimizer's, see below]
     #[arg(long)]
     pub lr: Option<PositiveNumber>,
 
-    /// How the learning rate goes on
+    /// Another optimizer for the weight matrices, such as muon, which takes nothing else; the rest, the
+    /// biases, keeps --optimizer
+    ///
+    /// Each has its own learning rate. Warm-up and schedule apply to both alike: --floor is that of
+    /// --optimizer, and the other ends at the same part of its own. Epochs are printed with the rate of
+    /// --optimizer.
+    #[arg(long, value_name = "NAME")]
+    pub matrices: Option<String>,
+
+    /// One of the hyperparameters of --matrices, such as lr=0.01; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", requires = "matrices")]
+    pub matrices_hyper: Vec<Assignment>,
+
+    /// How learning rates go on
     #[arg(long, value_enum, default_value_t = Decay::Cosine)]
     pub schedule: Decay,
 
-    /// Steps in which the learning rate first rises from zero
+    /// Steps in which learning rates first rise from zero
     #[arg(long, value_name = "STEPS", default_value_t = 0)]
     pub warmup: u32,
 
@@ -104,7 +117,11 @@ pub struct Arguments {
 
 fn optimizer_help() -> String {
     let names: Vec<_> = rules::names().collect();
-    format!("The optimizer: {}", names.join(", "))
+    format!(
+        "The optimizer: {}. Muon goes with --matrices instead; newton_dense wants Hessians that this example \
+         does not compute",
+        names.join(", ")
+    )
 }
 
 /// How the learning rate goes on after the warm-up.
@@ -126,30 +143,33 @@ impl Arguments {
         source.load(self.classes.unwrap_or(10).into())
     }
 
-    /// The optimizer with its defaults, --hyper and --lr on top.
-    pub fn rule(&self) -> Result<Box<dyn Rule>> {
-        let mut rule = rules::by_name(&self.optimizer)?;
-        if let Some(defaults) = defaults::of(&self.optimizer) {
-            rule.set("lr", &defaults.lr.to_string())?;
-            for (name, value) in defaults.hyper {
-                rule.set(name, value)?;
-            }
-        }
-        for Assignment { name, value } in &self.hyper {
-            rule.set(name, value)
-                .with_context(|| format!("--hyper {name}={value}"))?;
-        }
+    /// The optimizers with their defaults, and what the user says on top.
+    pub fn rules(&self) -> Result<Rules> {
+        let mut rest = rule(&self.optimizer, "--hyper", &self.hyper)?;
         if let Some(PositiveNumber(lr)) = self.lr {
-            rule.set("lr", &lr.to_string())
+            rest.set("lr", &lr.to_string())
                 .with_context(|| format!("--lr {lr:e}"))?;
         }
-        rule.validate().context("--hyper")?;
-        Ok(rule)
+        let matrices = self.matrices.as_ref();
+        let matrices = matrices.map(|name| rule(name, "--matrices-hyper", &self.matrices_hyper));
+        let mut rules = Rules {
+            matrices: matrices.transpose()?,
+            rest,
+        };
+        rules.rest.validate().context("--hyper")?;
+        if let Some(rule) = &mut rules.matrices {
+            rule.validate().context("--matrices-hyper")?;
+        }
+        for (flag, rule) in rules.by_flag() {
+            check_suits(flag, rule)?;
+        }
+        Ok(rules)
     }
 
     /// Samples per batch, out of `count`.
     fn batch_size(&self, count: usize) -> usize {
-        let whole = defaults::of(&self.optimizer).is_some_and(|defaults| defaults.whole_batches);
+        let mut names = self.matrices.iter().chain([&self.optimizer]);
+        let whole = names.any(|name| defaults::of(name).is_some_and(|of| of.whole_batches));
         let default = if whole {
             BatchSize::All
         } else {
@@ -158,9 +178,9 @@ impl Arguments {
         self.batch_size.unwrap_or(default).of(count)
     }
 
-    /// The training of `rule` on `samples` samples.
-    pub fn plan(&self, rule: &dyn Rule, samples: usize) -> Result<Plan> {
-        let (lr, batch_size) = (rule.lr(), self.batch_size(samples));
+    /// The training with `rules` on `samples` samples.
+    pub fn plan(&self, rules: &Rules, samples: usize) -> Result<Plan> {
+        let (lr, batch_size) = (rules.rest.lr(), self.batch_size(samples));
         let batches = batch_count(samples, batch_size);
         let all_batches = u64::from(self.epochs) * batches as u64;
         let accumulate = self.around.accumulate;
@@ -201,7 +221,8 @@ impl Arguments {
         })
     }
 
-    /// The schedule of a training from `lr` with so many batches per epoch.
+    /// The schedule of the part of each learning rate, where that of --optimizer starts at `lr`, with so
+    /// many batches per epoch.
     fn schedule(&self, lr: f64, batches_per_epoch: usize) -> Result<Schedule> {
         let belongs = |flag: &str, given: bool, schedules: &[Decay], names: &str| {
             ensure!(
@@ -255,7 +276,7 @@ impl Arguments {
             }
             Decay::Cosine => Schedule::Cosine {
                 steps: steps_in(epochs).saturating_sub(warmup).max(1),
-                floor: self.floor.map_or(0.0, |floor| floor.0),
+                floor: self.floor.map_or(0.0, |floor| floor.0 / lr),
             },
             Decay::Exponential => Schedule::Exponential {
                 gamma: gamma(0.9).powf(accumulate as f64 / batches_per_epoch as f64),
@@ -266,6 +287,38 @@ impl Arguments {
         } else {
             schedule
         })
+    }
+}
+
+/// The rule of that name with its defaults, and what the user says with `flag` on top.
+fn rule(name: &str, flag: &str, hyper: &[Assignment]) -> Result<Box<dyn Rule>> {
+    let mut rule = rules::by_name(name)?;
+    if let Some(defaults) = defaults::of(name) {
+        rule.set("lr", &defaults.lr.to_string())?;
+        for (name, value) in defaults.hyper {
+            rule.set(name, value)?;
+        }
+    }
+    for Assignment { name, value } in hyper {
+        rule.set(name, value)
+            .with_context(|| format!("{flag} {name}={value}"))?;
+    }
+    Ok(rule)
+}
+
+/// Fails for a rule that is not for the tensors that `flag` gives it.
+fn check_suits(flag: &str, rule: &dyn Rule) -> Result<()> {
+    let name = rule.name();
+    match rule.stages().matrix.map(|stage| stage.work) {
+        Some(MatrixWork::Orthogonalize { .. }) if flag != "--matrices" => bail!(
+            "{flag} {name} is for matrices alone, and biases are none: use --matrices {name}, and --optimizer \
+             for the rest."
+        ),
+        Some(MatrixWork::Solve { .. }) => bail!(
+            "{flag} {name} takes the whole Hessian of each tensor, of at most {MOST_UNKNOWNS} parameters: a layer \
+             has more, and this example computes none. Expected another optimizer."
+        ),
+        _ => Ok(()),
     }
 }
 
@@ -409,15 +462,55 @@ mod tests {
 
     #[test]
     fn unknown_optimizers_and_hyperparameters_are_errors() {
-        assert!(parse(&["--optimizer", "adamm"]).unwrap().rule().is_err());
-        assert!(parse(&["--hyper", "momentun=0.9"]).unwrap().rule().is_err());
-        assert!(parse(&["--hyper", "beta1=0.95"]).unwrap().rule().is_ok());
+        let rules = |line: &[&str]| parse(line).unwrap().rules();
+        assert!(rules(&["--optimizer", "adamm"]).is_err());
+        assert!(rules(&["--hyper", "momentun=0.9"]).is_err());
+        assert!(rules(&["--hyper", "beta1=0.95"]).is_ok());
+        assert!(rules(&["--matrices", "muun"]).is_err());
+        let muon = |hyper| rules(&["--matrices", "muon", "--matrices-hyper", hyper]);
+        assert!(muon("momentum=0.9").is_ok());
+        for wrong in ["momentun=0.9", "momentum=1.5", "ns_steps=2.5"] {
+            let error = format!("{:#}", muon(wrong).unwrap_err());
+            assert!(error.contains("--matrices-hyper"), "{error}");
+        }
+    }
+
+    #[test]
+    fn hyperparameters_of_matrices_want_a_rule_for_them() {
+        let error = parse(&["--matrices-hyper", "lr=0.01"]).unwrap_err();
+        assert!(error.contains("--matrices <NAME>"), "{error}");
+    }
+
+    #[test]
+    fn a_rule_for_other_tensors_is_refused_with_the_remedy() {
+        let error = |line: &[&str]| parse(line).unwrap().rules().unwrap_err().to_string();
+        let muon = error(&["--optimizer", "muon"]);
+        assert!(muon.contains("use --matrices muon"), "{muon}");
+        for flag in ["--optimizer", "--matrices"] {
+            let newton = error(&[flag, "newton_dense"]);
+            assert!(
+                newton.contains(&format!("{flag} newton_dense")) && newton.contains("at most 256"),
+                "{newton}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_group_starts_at_its_own_learning_rate() {
+        let lr = |line: &[&str]| {
+            let rules = parse(&[&["--matrices", "muon"], line].concat()).unwrap();
+            let rules = rules.rules().unwrap();
+            (rules.matrices.unwrap().lr(), rules.rest.lr())
+        };
+        let (muon, adamw) = lr(&[]);
+        assert_eq!(lr(&["--lr", "0.5"]), (muon, 0.5));
+        assert_eq!(lr(&["--matrices-hyper", "lr=0.5"]), (0.5, adamw));
     }
 
     #[test]
     fn every_optimizer_takes_the_defaults_that_are_documented_for_it() {
         for name in rules::names() {
-            let rule = parse(&["--optimizer", name]).unwrap().rule().unwrap();
+            let rule = rule(name, "--hyper", &[]).unwrap();
             let library = rules::by_name(name).unwrap().lr();
             let expected = defaults::of(name).map_or(library, |defaults| defaults.lr);
             assert_eq!(rule.lr(), expected, "{name}");
@@ -427,7 +520,7 @@ mod tests {
     #[test]
     fn the_users_learning_rate_wins_over_the_default() {
         let arguments = parse(&["--hyper", "lr=0.5", "--lr", "0.25"]).unwrap();
-        assert_eq!(arguments.rule().unwrap().lr(), 0.25);
+        assert_eq!(arguments.rules().unwrap().rest.lr(), 0.25);
     }
 
     #[test]
@@ -475,7 +568,7 @@ mod tests {
             "--hyper",
             "nesterov=true",
         ];
-        let error = format!("{:#}", parse(&line).unwrap().rule().unwrap_err());
+        let error = format!("{:#}", parse(&line).unwrap().rules().unwrap_err());
         assert!(
             error.contains("--hyper") && error.contains("nesterov"),
             "{error}"
@@ -537,7 +630,7 @@ mod tests {
                 accumulate,
             ];
             let arguments = parse(&line).unwrap();
-            arguments.plan(&*arguments.rule().unwrap(), 95)
+            arguments.plan(&arguments.rules().unwrap(), 95)
         };
         assert!(plan("20").is_ok());
         let error = plan("21").err().unwrap().to_string();

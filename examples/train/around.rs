@@ -5,10 +5,10 @@ use std::str::FromStr;
 
 use anyhow::{Result, ensure};
 use wgpu_optim::hyperparameter::Interval;
-use wgpu_optim::{Average, Clip, LossScale, Options, Rule};
+use wgpu_optim::{Average, Clip, LossScale, Options};
 
 use crate::arguments::PositiveNumber;
-use crate::network::curvatures;
+use crate::network::{Rules, curvatures};
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Around {
@@ -44,27 +44,9 @@ pub struct Around {
 }
 
 impl Around {
-    /// What the library is to do around each step of `rule`.
-    pub fn options(&self, rule: &dyn Rule) -> Result<Options> {
-        // A curvature is estimated from one batch's gradient as it is.
-        let changes = [
-            ("--loss-scale", self.loss_scale.is_some()),
-            ("--accumulate", self.accumulate > 1),
-            ("--poison", self.poison.is_some()),
-        ];
-        for (flag, given) in changes {
-            ensure!(
-                !given || curvatures(rule).is_empty(),
-                "{flag} does not go with --optimizer {}, whose curvature is estimated from the gradient: \
-                 expected a rule that takes nothing but the gradient.",
-                rule.name()
-            );
-        }
-        ensure!(
-            self.ema.is_none() || !rule.evaluates_elsewhere(),
-            "--ema does not go with --optimizer {}, which averages by itself: expected a rule that does not.",
-            rule.name()
-        );
+    /// What the library is to do around each step of `rules`.
+    pub fn options(&self, rules: &Rules) -> Result<Options> {
+        self.check(rules)?;
         let clips = [
             self.clip_norm.map(|most| Clip::GlobalNorm(most.0)),
             self.clip_tensor_norm.map(|most| Clip::TensorNorm(most.0)),
@@ -83,6 +65,32 @@ impl Around {
             }),
             limits: None,
         })
+    }
+
+    /// Fails for what a rule does not go with.
+    fn check(&self, rules: &Rules) -> Result<()> {
+        // A curvature is estimated from one batch's gradient as it is.
+        let changes = [
+            ("--loss-scale", self.loss_scale.is_some()),
+            ("--accumulate", self.accumulate > 1),
+            ("--poison", self.poison.is_some()),
+        ];
+        for (chosen_by, rule) in rules.by_flag() {
+            let name = rule.name();
+            for (flag, given) in changes {
+                ensure!(
+                    !given || curvatures(rule).is_empty(),
+                    "{flag} does not go with {chosen_by} {name}, whose curvature is estimated from the \
+                     gradient: expected a rule that takes nothing but the gradient."
+                );
+            }
+            ensure!(
+                self.ema.is_none() || !rule.evaluates_elsewhere(),
+                "--ema does not go with {chosen_by} {name}, which averages by itself: expected a rule that \
+                 does not."
+            );
+        }
+        Ok(())
     }
 
     /// What is on, in words; None if nothing is.
@@ -168,7 +176,7 @@ mod tests {
 
     fn options(line: &[&str]) -> Options {
         let rule = rules::by_name("adamw").unwrap();
-        parse(line).unwrap().options(&*rule).unwrap()
+        parse(line).unwrap().options(&rule.into()).unwrap()
     }
 
     #[test]
@@ -235,18 +243,28 @@ mod tests {
     #[test]
     fn rules_with_a_curvature_take_gradients_of_one_batch_as_they_are() {
         for name in ["sophia", "newton"] {
-            let rule = rules::by_name(name).unwrap();
-            for line in [
-                ["--loss-scale", "8"],
-                ["--accumulate", "2"],
-                ["--poison", "10"],
-            ] {
-                let error = parse(&line).unwrap().options(&*rule).unwrap_err();
-                let error = error.to_string();
-                assert!(error.contains(line[0]) && error.contains(name), "{error}");
+            let rule = || rules::by_name(name).unwrap();
+            let mixed = Rules {
+                matrices: Some(rule()),
+                rest: rules::by_name("adamw").unwrap(),
+            };
+            for (rules, chosen_by) in [(rule().into(), "--optimizer"), (mixed, "--matrices")] {
+                for line in [
+                    ["--loss-scale", "8"],
+                    ["--accumulate", "2"],
+                    ["--poison", "10"],
+                ] {
+                    let error = parse(&line).unwrap().options(&rules).unwrap_err();
+                    let error = error.to_string();
+                    let chosen = format!("{chosen_by} {name}");
+                    assert!(
+                        error.contains(line[0]) && error.contains(&chosen),
+                        "{error}"
+                    );
+                }
+                let around = parse(&["--clip-norm", "1", "--ema", "0.9"]).unwrap();
+                assert!(around.options(&rules).is_ok());
             }
-            let around = parse(&["--clip-norm", "1", "--ema", "0.9"]).unwrap();
-            assert!(around.options(&*rule).is_ok());
         }
     }
 
@@ -254,12 +272,12 @@ mod tests {
     fn an_average_is_refused_by_flag_where_the_library_would_refuse_it() {
         let around = parse(&["--ema", "0.9"]).unwrap();
         for name in rules::names() {
-            let rule = rules::by_name(name).unwrap();
-            match around.options(&*rule) {
+            let rule = || rules::by_name(name).unwrap();
+            match around.options(&rule().into()) {
                 Ok(options) => {
                     let mut layout = wgpu_optim::Layout::new();
-                    let group = layout.group(rule).unwrap();
-                    layout.tensor(group, "weight", &[1]).unwrap();
+                    let group = layout.group(rule()).unwrap();
+                    layout.tensor(group, "weight", &[1, 1]).unwrap();
                     let twin = wgpu_optim::cpu::Optimizer::<f32>::with_options(&layout, options);
                     assert!(twin.is_ok(), "{name}: {:?}", twin.err());
                 }

@@ -47,6 +47,14 @@ pub const DEFAULTS: &[Defaults] = &[
     suits("schedulefree_sgd", 0.3, &[]),
     suits("sophia", 0.001, &[]),
     suits("newton", 0.01, &[("damping", "0.1")]),
+    suits("lars", 3.0, &[]),
+    suits("lamb", 0.01, &[]),
+    suits("novograd", 0.01, &[]),
+    suits("adafactor", 0.1, &[]),
+    suits("prodigy", 1.0, &[]),
+    suits("gradient_agreement", 0.03, &[("factor", "0.001")]),
+    // With --matrices.
+    suits("muon", 0.02, &[]),
 ];
 
 const fn suits(

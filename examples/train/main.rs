@@ -45,12 +45,12 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let rule = arguments.rule()?;
-    let options = arguments.around.options(&*rule)?;
+    let rules = arguments.rules()?;
+    let options = arguments.around.options(&rules)?;
     let data = arguments.data()?;
     let architecture = arguments.architecture(&data)?;
     let samples = data.train.count;
-    let plan = arguments.plan(&*rule, samples)?;
+    let plan = arguments.plan(&rules, samples)?;
     let mut report = Report::new(
         data.task,
         u64::from(plan.epochs) * samples as u64,
@@ -73,16 +73,15 @@ fn run(arguments: &Arguments) -> Result<()> {
         sizes.join(" → ")
     ))?;
     report.line(&format!(
-        "optimizer  {}, lr {}, {} samples per step",
-        rule.name(),
-        plan.lr,
+        "optimizer  {}, {} samples per step",
+        rules.description(),
         plan.batch_size * plan.accumulate as usize
     ))?;
     if let Some(description) = arguments.around.description() {
         report.line(&format!("gradients  {description}"))?;
     }
 
-    let registered = architecture.register(rule, options.clone())?;
+    let registered = architecture.register(rules, options.clone())?;
     let mut network: Box<dyn Network + '_> = match &opened.device {
         Device::Gpu(gpu) => {
             let network = GpuNetwork::new(gpu, registered, &data, plan.batch_size, plan.seed);

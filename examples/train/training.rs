@@ -20,7 +20,9 @@ pub struct Plan {
     pub poison: Option<u32>,
     /// Samples of the training data.
     pub samples: usize,
+    /// What `--optimizer` starts with.
     pub lr: f64,
+    /// Of the part of each group's learning rate.
     pub schedule: Schedule,
     pub seed: u64,
 }
@@ -34,7 +36,7 @@ pub struct Epoch {
     pub train: Score,
     /// After the epoch.
     pub test: Score,
-    /// Of the epoch's last step.
+    /// Of `--optimizer` in the epoch's last step.
     pub lr: f64,
     pub samples_per_second: f64,
 }
@@ -103,7 +105,8 @@ pub fn train(
             micro_batches += 1;
             if micro_batches == plan.accumulate {
                 micro_batches = 0;
-                lr = plan.schedule.at(plan.lr, step);
+                let part = plan.schedule.at(1.0, step);
+                lr = part * plan.lr;
                 step += 1;
                 if plan
                     .poison
@@ -111,7 +114,7 @@ pub fn train(
                 {
                     network.poison()?;
                 }
-                network.update(lr)?;
+                network.update(part)?;
             }
             observer.advanced(plan.batch_size.min(plan.samples - batch * plan.batch_size));
         }
@@ -168,12 +171,12 @@ mod tests {
 
     fn outcome(on: On, line: &[&str]) -> Outcome {
         let arguments: Arguments = clap::Parser::parse_from([&["train"], line].concat());
-        let rule = arguments.rule().unwrap();
+        let rules = arguments.rules().unwrap();
         let data = arguments.data().unwrap();
-        let plan = arguments.plan(&*rule, data.train.count).unwrap();
-        let options = arguments.around.options(&*rule).unwrap();
+        let plan = arguments.plan(&rules, data.train.count).unwrap();
+        let options = arguments.around.options(&rules).unwrap();
         let architecture = arguments.architecture(&data).unwrap();
-        let registered = architecture.register(rule, options).unwrap();
+        let registered = architecture.register(rules, options).unwrap();
         let (batch_size, seed) = (plan.batch_size, plan.seed);
         let mut network: Box<dyn Network> = match on {
             On::Cpu => {
@@ -188,10 +191,64 @@ mod tests {
 
     #[test]
     fn every_rule_learns_the_digits_with_the_defaults_for_it() {
-        for name in wgpu_optim::rules::names() {
-            let score = trained(&["--optimizer", name]);
+        // The network computes none of the Hessians that newton_dense takes.
+        for name in wgpu_optim::rules::names().filter(|name| *name != "newton_dense") {
+            let line = match name {
+                // Its matrix products take their time on the CPU.
+                "muon" => &["--matrices", name, "--hidden", "64", "--epochs", "10"][..],
+                // It takes one step an epoch.
+                "rprop" => &["--optimizer", name],
+                // A third of the default, which is enough.
+                _ => &["--optimizer", name, "--epochs", "10"],
+            };
+            let score = trained(line);
             assert!(score.accuracy >= 0.93, "{name}: {score:?}");
         }
+    }
+
+    #[test]
+    fn matrices_and_the_rest_learn_with_rules_of_their_own() {
+        let line = |matrices, rest| {
+            let flags = ["--matrices", matrices, "--optimizer", rest];
+            [&flags[..], &["--hidden", "64", "--epochs", "4"]].concat()
+        };
+        for (matrices, rest) in [
+            ("muon", "adamw"),
+            // Curvatures of one group alone, and parameters that it evaluates with.
+            ("sophia", "schedulefree_sgd"),
+            ("schedulefree_adamw", "newton"),
+        ] {
+            let line = line(matrices, rest);
+            let [cpu, gpu] = [On::Cpu, On::Gpu].map(|on| outcome(on, &line).test);
+            assert!(
+                cpu.accuracy > 0.85 && (gpu.accuracy - cpu.accuracy).abs() < 0.02,
+                "{line:?}: {gpu:?}, on the CPU {cpu:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_schedule_takes_both_learning_rates_down_alike() {
+        let lrs = |line: &[&str]| {
+            let line = [line, &["--hidden", "", "--epochs", "1"]].concat();
+            let groups = outcome(On::Cpu, &line).stats.groups;
+            groups.iter().map(|group| group.lr).collect::<Vec<_>>()
+        };
+        let mixed = [
+            "--matrices",
+            "muon",
+            "--matrices-hyper",
+            "lr=0.5",
+            "--lr",
+            "0.25",
+        ];
+        let scheduled = |flags: &[&'static str]| lrs(&[&mixed, flags].concat());
+        assert_eq!(scheduled(&["--schedule", "constant"]), [0.25, 0.5]);
+        let [rest, matrices] = scheduled(&["--floor", "0.125"])[..] else {
+            panic!("two groups");
+        };
+        assert!((0.125..0.13).contains(&rest), "{rest}");
+        assert!((matrices - 2.0 * rest).abs() < 1e-9, "{matrices}");
     }
 
     /// Trains with and without a NaN in every tenth step.

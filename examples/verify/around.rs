@@ -9,9 +9,17 @@ pub struct Around {
     pub options: Options,
 }
 
-/// The rules that are stepped with each of [`arounds`]: they differ in what they keep and in how they
-/// use the step count.
-pub const RULES: [&str; 3] = ["adamw", "sgd", "adopt"];
+/// The rules that are stepped with each of [`arounds`]: they differ in what they keep, in how
+/// they use the step count and in what they look at before the update.
+pub const RULES: [&str; 7] = [
+    "adamw",
+    "sgd",
+    "adopt",
+    "lamb",
+    "adafactor",
+    "muon",
+    "newton_dense",
+];
 
 /// Each thing by itself, and all that go together.
 pub fn arounds() -> Vec<Around> {

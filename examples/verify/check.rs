@@ -171,9 +171,9 @@ fn check_problem(
         }
         let in_ranges = in_ranges(problem, options, gpu, &marks)?;
         let differing = differing(&on_gpu, &in_ranges);
-        // A norm is added up in another order there.
+        // Sums are added up in another order there.
         let has_norm = matches!(options.clip, Clip::GlobalNorm(_) | Clip::TensorNorm(_));
-        if has_norm {
+        if has_norm || rule.stages().sum.is_some() {
             let deviation = truth.deviation(&in_ranges, turn);
             if deviation.largest > budget {
                 let deviation = explain(problem, &marks, &deviation);

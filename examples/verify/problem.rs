@@ -1,7 +1,9 @@
 //! Starting parameters and what each step finds, random or from a file.
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use wgpu_optim::{BufferRange, Error, Extent, Layout, Rule, Tensor, wgpu};
+use wgpu_optim::{
+    BufferRange, Error, Extent, Layout, MOST_UNKNOWNS, MatrixWork, Rule, Slot, Tensor, wgpu,
+};
 
 use super::subject::Subject;
 
@@ -49,13 +51,18 @@ pub enum View {
     State(&'static str),
 }
 
-/// The slots per element that are in use: inputs, which the caller fills, or state.
-pub fn element_slots(rule: &dyn Rule, input: bool) -> Vec<&'static str> {
-    let slots = rule.slots().into_iter();
+/// The inputs beside the gradient, which the caller fills.
+pub fn input_slots(rule: &dyn Rule) -> Vec<Slot> {
+    let mut slots = rule.slots();
+    slots.retain(|slot| slot.used && slot.input);
     slots
-        .filter(|slot| slot.used && slot.extent == Extent::Element && slot.input == input)
-        .map(|slot| slot.name)
-        .collect()
+}
+
+/// The state that is kept of tensors from step to step.
+pub fn state_slots(rule: &dyn Rule) -> Vec<Slot> {
+    let mut slots = rule.slots();
+    slots.retain(|slot| slot.used && !slot.input && !slot.scratch && slot.extent != Extent::Group);
+    slots
 }
 
 impl Problem {
@@ -82,7 +89,8 @@ impl Problem {
         })
     }
 
-    /// One group of `rule` with a tensor of each size.
+    /// One group of `rule` with a tensor of each size, or about: in a shape that the rule looks at
+    /// twice, if it looks at shapes.
     pub fn with_sizes(
         rule: impl Into<Box<dyn Rule>>,
         sizes: &[usize],
@@ -91,7 +99,8 @@ impl Problem {
         let mut layout = Layout::new();
         let group = layout.group(rule)?;
         for (index, &size) in sizes.iter().enumerate() {
-            layout.tensor(group, &format!("{index}: {size}"), &[size])?;
+            let shape = shape_for(layout.rule(group)?, index, size);
+            layout.tensor(group, &format!("{index}: {size}"), &shape)?;
         }
         Self::generate(layout, steps, sizes.len() as u64)
     }
@@ -210,6 +219,38 @@ impl Problem {
     }
 }
 
+/// Elements of the largest matrix that is made orthogonal.
+const MOST_OF_MATRIX: usize = 30_000;
+
+/// A shape of `size` elements, or fewer, that `rule` accepts, another one for each `index`.
+pub fn shape_for(rule: &dyn Rule, index: usize, size: usize) -> Vec<usize> {
+    match rule.stages().matrix.map(|stage| stage.work) {
+        // The twin in f64 is slow with larger ones.
+        Some(MatrixWork::Orthogonalize { .. }) => {
+            return matrix(index % 2, size.min(MOST_OF_MATRIX));
+        }
+        Some(MatrixWork::Solve { .. }) => return vec![size.min(MOST_UNKNOWNS)],
+        _ => {}
+    }
+    if rule.stages().lines.is_some() && !index.is_multiple_of(3) {
+        return matrix(index, size);
+    }
+    vec![size]
+}
+
+/// Two dimensions near one another, or three; the smaller one first or last.
+fn matrix(index: usize, size: usize) -> Vec<usize> {
+    let divides = |count: &usize| size.is_multiple_of(*count);
+    let smaller = (1..).take_while(|count| count * count <= size);
+    let smaller = smaller.filter(divides).last().unwrap_or(1);
+    match index % 3 {
+        0 => vec![smaller, size / smaller],
+        1 => vec![size / smaller, smaller],
+        _ if smaller.is_multiple_of(2) => vec![2, smaller / 2, size / smaller],
+        _ => vec![smaller, size / smaller],
+    }
+}
+
 /// Parameters of magnitude one.
 pub fn random_params(rng: &mut StdRng, count: usize) -> Vec<f32> {
     (0..count).map(|_| rng.random_range(-1.0..1.0)).collect()
@@ -236,6 +277,21 @@ fn random_curvatures(rng: &mut StdRng, count: usize) -> Vec<f32> {
     (0..count).map(|_| one(rng)).collect()
 }
 
+/// A symmetric matrix whose least eigenvalue is near `least`, row-major.
+fn random_hessian(rng: &mut StdRng, count: usize, least: f32) -> Vec<f32> {
+    let root: Vec<f32> = random_params(rng, count * count);
+    let rows: Vec<_> = root.chunks(count).collect();
+    let mut hessian = Vec::with_capacity(count * count);
+    for (i, a) in rows.iter().enumerate() {
+        for (j, b) in rows.iter().enumerate() {
+            let product: f32 = a.iter().zip(*b).map(|(x, y)| x * y).sum();
+            let shift = if i == j { least } else { 0.0 };
+            hessian.push(product / count as f32 + shift);
+        }
+    }
+    hessian
+}
+
 /// Inputs for all rules of `layout` that have some, filled anew every third step.
 fn random_inputs(rng: &mut StdRng, layout: &Layout, step: usize) -> Result<Vec<Input>, Error> {
     let mut inputs = Vec::new();
@@ -243,11 +299,19 @@ fn random_inputs(rng: &mut StdRng, layout: &Layout, step: usize) -> Result<Vec<I
         return Ok(inputs);
     }
     for (index, tensor) in layout.tensors().enumerate() {
-        for slot in element_slots(layout.rule(layout.group_of(tensor)?)?, true) {
+        let rule = layout.rule(layout.group_of(tensor)?)?;
+        let count = layout.element_count(tensor)?;
+        for slot in input_slots(rule) {
+            let values = match slot.extent {
+                // Every other one is indefinite.
+                Extent::Pair if index.is_multiple_of(2) => random_hessian(rng, count, 0.5),
+                Extent::Pair => random_hessian(rng, count, -0.5),
+                _ => random_curvatures(rng, count),
+            };
             inputs.push(Input {
                 tensor: index,
-                slot,
-                values: random_curvatures(rng, layout.element_count(tensor)?),
+                slot: slot.name,
+                values,
             });
         }
     }

@@ -41,6 +41,10 @@ const COMBINATIONS: &[(&str, &[(&str, &str)])] = &[
     ),
 ];
 
+/// What the flags of a rule are turned on top of in place of its defaults: with these it moves too
+/// little to tell.
+const MOVING: &[(&str, &str, &str)] = &[("prodigy", "d0", "0.001")];
+
 impl Variant {
     /// The defaults of `rule`, all numbers changed, and each flag and choice on top of either,
     /// where the rule allows it. The first is the default.
@@ -53,6 +57,12 @@ impl Variant {
                     let candidates = match field.name {
                         "lr" => [0.02, 0.3],
                         "eps" => [0.03, 0.3],
+                        "beta2_decay" => [-0.6, -0.3],
+                        // Others need not lead to an orthogonal matrix, or stay finite.
+                        "ns_steps" => [3.0, 4.0],
+                        "ns_a" => [1.5, 2.0],
+                        "ns_b" => [-0.5, -1.0],
+                        "ns_c" => [0.0, 0.1],
                         _ => [0.3, 4.5],
                     };
                     match candidates
@@ -73,7 +83,9 @@ impl Variant {
         }
         let settings = Vec::new();
         let mut variants = vec![Self { rule, settings }];
-        for base in [Vec::new(), numbers] {
+        let moving = MOVING.iter().filter(|(name, ..)| *name == rule);
+        let moving = moving.map(|(_, field, value)| (*field, value.to_string()));
+        for base in [moving.collect(), numbers] {
             let settings = base.clone();
             variants.push(Self { rule, settings });
             for switch in &switches {

@@ -1,5 +1,7 @@
 // Dense Newton: solves (H + λI) d = g by Cholesky, a workgroup for each system. Where the
-// factorisation fails, λ grows tenfold. The host puts `const THREADS` before this.
+// factorisation fails, λ grows tenfold. The host puts `const THREADS` and `const ATTEMPTS` before this:
+// Mesa's software drivers end every loop, and say nothing, once a thread has gone through 65535 rounds
+// of loops, so a dispatch makes so many attempts at most.
 // Host side: src/optimizer/solve.rs. Twin: src/matrix/solve.rs.
 
 struct System {
@@ -9,15 +11,15 @@ struct System {
     outcome: u32,
     count: u32,         // unknowns
     damping: f32,       // λ to begin with
-    padding_0: u32,
-    padding_1: u32,
+    continues: u32,     // 1 in a dispatch that goes on where the one before it stopped
+    padding: u32,
 }
 
 struct Outcome {
     damping: f32,       // λ that was used
     failures: u32,      // factorisations that failed
     not_finite: u32,    // 1 if there is no solution; the step is zero then
-    reserved: u32,
+    pending: u32,       // 1 while λ is to be tried next, and the step is still g
 }
 
 @group(0) @binding(0) var<storage, read> hessians: array<f32>;
@@ -37,6 +39,7 @@ var<workgroup> pivot_holds: u32;
 var<workgroup> non_finite: array<u32, THREADS>;
 var<workgroup> any_non_finite: u32;
 var<workgroup> solution: array<f32, MOST_UNKNOWNS>;
+var<workgroup> begun: Outcome;
 
 // By bits: compilers may assume that there is no NaN and no infinity.
 fn is_finite(x: f32) -> bool {
@@ -116,8 +119,7 @@ fn factorise(system: System, damping: f32, lane: u32) -> bool {
                 rest += damping;
             }
             let diagonal = rest;
-            // In eights: Mesa's software drivers end every loop, and say nothing, once a thread has
-            // gone through 65535 rounds of loops. One attempt at 256 unknowns takes 6000.
+            // In eights, for fewer rounds: one attempt at 256 unknowns takes 6000.
             var k = 0u;
             for (; k + 8u <= column; k += 8u) {
                 rest = without_eight(rest, system.factor + k * pitch, pitch, row, column);
@@ -167,19 +169,17 @@ fn substitute_back(system: System, lane: u32) {
     workgroupBarrier();
 }
 
-// True if `solution` holds one.
+// True if `solution` holds one. The outcome says where to go on.
 fn solved(system: System, lane: u32, outcome: ptr<function, Outcome>) -> bool {
-    var damping = system.damping;
-    var failures = 0u;
-    while damping <= MOST_DAMPING {
+    for (var attempt = 0u; attempt < ATTEMPTS && (*outcome).damping <= MOST_DAMPING; attempt++) {
+        let damping = (*outcome).damping;
         if all_threads(diagonal_is_positive(system, damping, lane), lane)
             && factorise(system, damping, lane) {
             substitute_back(system, lane);
-            *outcome = Outcome(damping, failures, 0u, 0u);
             return true;
         }
-        failures += 1u;
-        damping = max(10.0 * damping, FIRST_DAMPING);
+        (*outcome).failures += 1u;
+        (*outcome).damping = max(10.0 * damping, FIRST_DAMPING);
     }
     return false;
 }
@@ -195,10 +195,25 @@ fn solve(
         return;
     }
     let system = systems[index];
-    var outcome = Outcome();
+    if lane == 0u {
+        begun = Outcome(system.damping, 0u, 0u, 1u);
+        if system.continues == 1u {
+            begun = outcomes[system.outcome];
+        }
+    }
+    var outcome = workgroupUniformLoad(&begun);
+    if outcome.pending == 0u {
+        return;
+    }
     var holds = false;
-    if all_threads(given_is_finite(system, lane), lane) {
+    if system.continues == 1u || all_threads(given_is_finite(system, lane), lane) {
         holds = solved(system, lane, &outcome);
+        if !holds && outcome.damping <= MOST_DAMPING {
+            if lane == 0u {
+                outcomes[system.outcome] = outcome;
+            }
+            return;
+        }
     }
     // It may have overflowed.
     var finite = holds;
@@ -216,6 +231,7 @@ fn solve(
         steps[system.step + i] = value;
     }
     if lane == 0u {
+        outcome.pending = 0u;
         if !holds {
             outcome = Outcome(0.0, 0u, 1u, 0u);
         }

@@ -13,11 +13,24 @@ struct State {
     exp_avg_var: vec4<f32>,
 }
 
-fn update(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
+fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
     let surprise = g - (*s).exp_avg;
     (*s).exp_avg_var += h.one_minus_beta2 * (surprise * surprise - (*s).exp_avg_var) + h.eps_in_state;
     let m_hat = now.at.x * (*s).exp_avg;
     let s_hat = now.at.y * (*s).exp_avg_var;
-    return p - (now.decay * p + now.lr * m_hat / (sqrt(s_hat + h.eps_inside) + h.eps));
+    return m_hat / (sqrt(s_hat + h.eps_inside) + h.eps);
+}
+
+fn update(
+    p: vec4<f32>,
+    grad: vec4<f32>,
+    s: ptr<function, State>,
+    h: Hyper,
+    now: Step,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    let g = decayed(p, grad, h);
+    let u = cautious(direction(g, s, h, now), g, tensor);
+    return p - (now.decay * p + now.lr * u);
 }

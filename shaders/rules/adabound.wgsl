@@ -14,8 +14,7 @@ struct State {
     max_exp_avg_sq: vec4<f32>,
 }
 
-fn update(p: vec4<f32>, grad: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
-    let g = grad + h.weight_decay * p;
+fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
     (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);
     var v = (*s).exp_avg_sq;
@@ -28,5 +27,18 @@ fn update(p: vec4<f32>, grad: vec4<f32>, s: ptr<function, State>, h: Hyper, now:
     let lowest = vec4<f32>(final_lr * now.at.y);
     let highest = vec4<f32>(final_lr * now.at.z);
     let eta = min(max(now.lr * now.at.x / (sqrt(v) + h.eps), lowest), highest);
-    return p - (now.decay * p + eta * (*s).exp_avg);
+    return eta * (*s).exp_avg;
+}
+
+fn update(
+    p: vec4<f32>,
+    grad: vec4<f32>,
+    s: ptr<function, State>,
+    h: Hyper,
+    now: Step,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    let g = decayed(p, grad, h);
+    let u = cautious(direction(g, s, h, now), g, tensor);
+    return p - (now.decay * p + u);
 }

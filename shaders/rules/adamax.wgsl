@@ -13,10 +13,22 @@ struct State {
     exp_inf: vec4<f32>,
 }
 
-fn update(p: vec4<f32>, grad: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
-    let g = grad + h.weight_decay * p;
+fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
     (*s).exp_inf = max((*s).exp_inf - h.one_minus_beta2 * (*s).exp_inf, abs(g) + h.eps_in_state);
     let m_hat = now.at.x * (*s).exp_avg;
-    return p - now.lr * m_hat / ((*s).exp_inf + h.eps);
+    return m_hat / ((*s).exp_inf + h.eps);
+}
+
+fn update(
+    p: vec4<f32>,
+    grad: vec4<f32>,
+    s: ptr<function, State>,
+    h: Hyper,
+    now: Step,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    let g = decayed(p, grad, h);
+    let u = cautious(direction(g, s, h, now), g, tensor);
+    return p - now.lr * u;
 }

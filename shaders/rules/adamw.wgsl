@@ -14,7 +14,7 @@ struct State {
     max_exp_avg_sq: vec4<f32>,
 }
 
-fn update(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
+fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
     (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);
     // at: the weights of m and of g in m̂, the correction of v before and after the maximum.
@@ -25,5 +25,18 @@ fn update(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: St
         (*s).max_exp_avg_sq = v_hat;
     }
     v_hat = now.at.w * v_hat;
-    return p - (now.decay * p + now.lr * m_hat / (sqrt(v_hat + h.eps_inside) + h.eps));
+    return m_hat / (sqrt(v_hat + h.eps_inside) + h.eps);
+}
+
+fn update(
+    p: vec4<f32>,
+    grad: vec4<f32>,
+    s: ptr<function, State>,
+    h: Hyper,
+    now: Step,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    let g = decayed(p, grad, h);
+    let u = cautious(direction(g, s, h, now), g, tensor);
+    return p - (now.decay * p + now.lr * u);
 }

@@ -15,7 +15,7 @@ struct State {
     prev_grad: vec4<f32>,
 }
 
-fn update(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
+fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     // at: 1/(1 - β1ᵗ), β2/(1 - β2ᵗ), 1/(1 - β3ᵗ), 0 at the first step, which has no gradient before.
     let d = now.at.w * (g - (*s).prev_grad);
     (*s).prev_grad = g;
@@ -24,7 +24,19 @@ fn update(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: St
     let ahead = g + h.beta2 * d;
     (*s).exp_avg_sq += h.one_minus_beta3 * (ahead * ahead - (*s).exp_avg_sq);
     let m_hat = now.at.x * (*s).exp_avg + now.at.y * (*s).exp_avg_diff;
-    let u = m_hat / (sqrt(now.at.z * (*s).exp_avg_sq) + h.eps);
+    return m_hat / (sqrt(now.at.z * (*s).exp_avg_sq) + h.eps);
+}
+
+fn update(
+    p: vec4<f32>,
+    grad: vec4<f32>,
+    s: ptr<function, State>,
+    h: Hyper,
+    now: Step,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    let g = decayed(p, grad, h);
+    let u = cautious(direction(g, s, h, now), g, tensor);
     let change = now.decay * p + now.lr * u;
     if DECOUPLED {
         return p - change;

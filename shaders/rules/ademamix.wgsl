@@ -12,12 +12,25 @@ struct State {
     exp_avg_sq: vec4<f32>,
 }
 
-fn update(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
+fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     // at: 1/c1, α, 1 - β3 and 1/c2 of this step.
     (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
     (*s).exp_avg_slow += now.at.z * (g - (*s).exp_avg_slow);
     (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);
     let m_hat = now.at.x * (*s).exp_avg + now.at.y * (*s).exp_avg_slow;
     let v_hat = now.at.w * (*s).exp_avg_sq;
-    return p - (now.decay * p + now.lr * m_hat / (sqrt(v_hat) + h.eps));
+    return m_hat / (sqrt(v_hat) + h.eps);
+}
+
+fn update(
+    p: vec4<f32>,
+    grad: vec4<f32>,
+    s: ptr<function, State>,
+    h: Hyper,
+    now: Step,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    let g = decayed(p, grad, h);
+    let u = cautious(direction(g, s, h, now), g, tensor);
+    return p - (now.decay * p + now.lr * u);
 }

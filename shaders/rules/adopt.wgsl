@@ -10,12 +10,24 @@ struct State {
     exp_avg_sq: vec4<f32>,
 }
 
-fn update(p: vec4<f32>, grad: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
-    let g = grad + h.weight_decay * p;
+fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     // at: how far m and v move, the bound on u. The first step moves only v, all the way.
     let bound = vec4<f32>(now.at.z);
     let u = min(max(g / max(sqrt((*s).exp_avg_sq), vec4<f32>(h.eps)), -bound), bound);
     (*s).exp_avg += now.at.x * (u - (*s).exp_avg);
     (*s).exp_avg_sq += now.at.y * (g * g - (*s).exp_avg_sq);
-    return p - (now.decay * p + now.lr * (*s).exp_avg);
+    return (*s).exp_avg;
+}
+
+fn update(
+    p: vec4<f32>,
+    grad: vec4<f32>,
+    s: ptr<function, State>,
+    h: Hyper,
+    now: Step,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    let g = decayed(p, grad, h);
+    let u = cautious(direction(g, s, h, now), g, tensor);
+    return p - (now.decay * p + now.lr * u);
 }

@@ -14,12 +14,24 @@ struct State {
     exp_avg_sq: vec4<f32>,
 }
 
-fn update(p: vec4<f32>, grad: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
-    let g = grad + h.weight_decay * p;
+fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
     (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);
     // at: μ₊/(1 - Pμ₊), (1 - μ)/(1 - P), 1/c2, with μ₊ the momentum of the step to come.
     let m_hat = now.at.x * (*s).exp_avg + now.at.y * g;
     let v_hat = now.at.z * (*s).exp_avg_sq;
-    return p - (now.decay * p + now.lr * m_hat / (sqrt(v_hat + h.eps_inside) + h.eps));
+    return m_hat / (sqrt(v_hat + h.eps_inside) + h.eps);
+}
+
+fn update(
+    p: vec4<f32>,
+    grad: vec4<f32>,
+    s: ptr<function, State>,
+    h: Hyper,
+    now: Step,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    let g = decayed(p, grad, h);
+    let u = cautious(direction(g, s, h, now), g, tensor);
+    return p - (now.decay * p + now.lr * u);
 }

@@ -14,8 +14,7 @@ struct State {
     momentum_buffer: vec4<f32>,
 }
 
-fn update(p: vec4<f32>, grad: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
-    let g = grad + h.weight_decay * p;
+fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     (*s).square_avg += h.one_minus_alpha * (g * g - (*s).square_avg);
     var variance = (*s).square_avg;
     if CENTERED {
@@ -26,5 +25,18 @@ fn update(p: vec4<f32>, grad: vec4<f32>, s: ptr<function, State>, h: Hyper, now:
     let u = g / (sqrt(variance + h.eps_inside) + h.eps);
     let b = h.momentum * (*s).momentum_buffer + u;
     (*s).momentum_buffer = b;
-    return p - now.lr * b;
+    return b;
+}
+
+fn update(
+    p: vec4<f32>,
+    grad: vec4<f32>,
+    s: ptr<function, State>,
+    h: Hyper,
+    now: Step,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    let g = decayed(p, grad, h);
+    let u = cautious(direction(g, s, h, now), g, tensor);
+    return p - now.lr * u;
 }

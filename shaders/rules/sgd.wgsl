@@ -10,13 +10,25 @@ struct State {
     momentum_buffer: vec4<f32>,
 }
 
-fn update(p: vec4<f32>, grad: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
-    let g = grad + h.weight_decay * p;
+fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     // classic: b ← μb + (1 - d)g, first b ← g; average: b ← b + (1 - μ)(g - b)
     let b = (*s).momentum_buffer + (now.at.y * g - now.at.x * (*s).momentum_buffer);
     (*s).momentum_buffer = b;
     if NESTEROV {
-        return p - now.lr * (g + h.momentum * b);
+        return g + h.momentum * b;
     }
-    return p - now.lr * b;
+    return b;
+}
+
+fn update(
+    p: vec4<f32>,
+    grad: vec4<f32>,
+    s: ptr<function, State>,
+    h: Hyper,
+    now: Step,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    let g = decayed(p, grad, h);
+    let u = cautious(direction(g, s, h, now), g, tensor);
+    return p - now.lr * u;
 }

@@ -4,21 +4,27 @@
 //! fallback.
 
 mod gradients;
+mod lines;
 mod twin;
 
 use std::{ops::Range, sync::Arc};
 
 use rayon::prelude::*;
 
-pub use twin::{Block, Real, Step, Twin};
+pub use twin::{Block, Real, Shape, Step, Sums, Twin};
+use twin::{bounded, clipped};
 
 use gradients::{Scaler, clip_factor, norm};
+use lines::LineState;
 
 use crate::{
-    Clip, Error, Group, GroupStats, Layout, LossScale, Options, Rule, Slot, Stats, Tensor,
-    layout::{Arena, TensorEntry},
+    Clip, Error, Group, GroupStats, Layout, Lines, LossScale, MatrixStage, MatrixWork, Options,
+    Over, Rule, Slot, Stats, Tensor,
+    layout::{Arena, Matrices, TensorEntry},
+    matrix::{orthogonalize, solve},
     progress::{Progress, Skips},
     rule::position_of,
+    shader::looks_at_tensors,
 };
 
 /// Elements that one thread takes at a time.
@@ -61,10 +67,45 @@ struct GroupState<T> {
     slots: Vec<Slot>,
     /// One arena per slot, indexed from the group's start; empty if not in use.
     state: Vec<Vec<T>>,
+    tensors: Vec<TensorState<T>>,
+    /// What became of systems of equations.
+    solved: Tally,
+}
+
+/// How systems of equations went; see [`GroupStats`].
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    damping: f64,
+    failures: u64,
+    unsolved: u64,
+}
+
+/// What is kept of one tensor of a group.
+#[derive(Debug, Clone)]
+struct TensorState<T> {
+    /// Counted from the group's start.
+    elements: Range<usize>,
+    matrices: Matrices,
+    /// The slots of tensors.
+    values: Vec<T>,
+    /// That of pairs of elements.
+    pairs: Vec<T>,
+    /// Those of rows and columns.
+    lines: Option<LineState<T>>,
+}
+
+/// Elements of a group that are stepped alike: a tensor, or all of them.
+#[derive(Debug, Clone)]
+struct Part<T> {
+    /// Counted from the group's start.
+    elements: Range<usize>,
+    now: Step<T>,
+    /// Position among the group's tensors.
+    tensor: Option<usize>,
 }
 
 /// What is done with each block of a group.
-type Work<'a, T> = dyn Fn(&dyn Twin<T>, Block<'_, T>) + Sync + 'a;
+type Work<'a, T, R> = dyn Fn(&dyn Twin<T>, Block<'_, T>) -> R + Sync + 'a;
 
 impl<T: Real> Optimizer<T> {
     /// Parameters and gradients start at zero, state as each rule says.
@@ -99,7 +140,31 @@ impl<T: Real> Optimizer<T> {
                 }
                 state.push(values);
             }
+            let of_tensor = rule.tensor_slots();
+            let keeps_lines = rule.stages().lines.is_some();
+            let pair = rule.pair_slot();
+            let mut tensors = Vec::new();
+            let members = layout.tensors.iter().filter(|tensor| tensor.group == group);
+            for (tensor, elements) in members.zip(layout.tensors_in(&arena, group)) {
+                let matrices = Matrices::of(&tensor.shape);
+                let start = |slot: &Slot| if slot.used { slot.start } else { 0.0 };
+                let values = of_tensor.iter().map(start).map(T::from_f64);
+                let pairs = match pair {
+                    Some(pair) => zeros(pair.extent.count(&tensor.shape), pair.name)?,
+                    None => Vec::new(),
+                };
+                let lines = keeps_lines.then(|| LineState::new(matrices));
+                tensors.push(TensorState {
+                    elements,
+                    values: values.collect(),
+                    pairs,
+                    lines: lines.transpose()?,
+                    matrices,
+                });
+            }
             groups.push(GroupState {
+                tensors,
+                solved: Tally::default(),
                 progress: Progress::new(&**rule),
                 skips: Skips::default(),
                 slots,
@@ -155,14 +220,38 @@ impl<T: Real> Optimizer<T> {
     /// # Errors
     /// [`Error::UnknownState`] if the tensor's rule keeps none of that name.
     pub fn state(&self, tensor: Tensor, slot: &str) -> Result<&[T], Error> {
-        let (group, slot, range) = self.state_range(tensor, slot)?;
-        Ok(&self.groups[group.0].state[slot][range])
+        Ok(match self.state_place(tensor, slot)? {
+            StatePlace::Elements(group, slot, range) => &self.groups[group.0].state[slot][range],
+            StatePlace::Tensor(group, tensor, slot) => {
+                std::slice::from_ref(&self.groups[group.0].tensors[tensor].values[slot])
+            }
+            StatePlace::Pairs(group, tensor) => &self.groups[group.0].tensors[tensor].pairs,
+            StatePlace::Lines(group, tensor, names) => {
+                let lines = self.groups[group.0].tensors[tensor].lines.as_ref();
+                lines
+                    .and_then(|lines| lines.slot(&names, slot))
+                    .unwrap_or_default()
+            }
+        })
     }
 
     /// The state `slot` of `tensor`, to be written.
     pub fn state_mut(&mut self, tensor: Tensor, slot: &str) -> Result<&mut [T], Error> {
-        let (group, slot, range) = self.state_range(tensor, slot)?;
-        Ok(&mut self.groups[group.0].state[slot][range])
+        Ok(match self.state_place(tensor, slot)? {
+            StatePlace::Elements(group, slot, range) => {
+                &mut self.groups[group.0].state[slot][range]
+            }
+            StatePlace::Tensor(group, tensor, slot) => {
+                std::slice::from_mut(&mut self.groups[group.0].tensors[tensor].values[slot])
+            }
+            StatePlace::Pairs(group, tensor) => &mut self.groups[group.0].tensors[tensor].pairs,
+            StatePlace::Lines(group, tensor, names) => {
+                let lines = self.groups[group.0].tensors[tensor].lines.as_mut();
+                lines
+                    .and_then(|lines| lines.slot_mut(&names, slot))
+                    .unwrap_or_default()
+            }
+        })
     }
 
     /// The learning rate of `group`'s next step.
@@ -261,6 +350,9 @@ impl<T: Real> Optimizer<T> {
             step_count: group.progress.step_count() - group.skips.count,
             skipped: group.skips.count,
             lr: group.progress.last_lr(),
+            damping: group.solved.damping,
+            failures: group.solved.failures,
+            unsolved: group.solved.unsolved,
         });
         Stats {
             loss_scale: self.scaler.scale,
@@ -297,6 +389,7 @@ impl<T: Real> Optimizer<T> {
         {
             self.stats.clip_factor = clip_factor(norm, most);
         }
+        let mut performed = Vec::new();
         for &group in &groups {
             let GroupState {
                 rule,
@@ -308,12 +401,12 @@ impl<T: Real> Optimizer<T> {
             if skipped {
                 skips.skip(step);
             } else {
-                let step = skips.perform(step);
-                self.update(group, step, unscale * self.stats.clip_factor);
+                performed.push((group, skips.perform(step)));
             }
-            if self.options.zero_grad {
-                self.grads[self.arena.groups[group.0].clone()].fill(T::zero());
-            }
+        }
+        self.perform(&performed, unscale * self.stats.clip_factor);
+        for group in groups.iter().filter(|_| self.options.zero_grad) {
+            self.grads[self.arena.groups[group.0].clone()].fill(T::zero());
         }
         if let Some(options) = &self.options.loss_scale {
             self.scaler.update(options, skipped);
@@ -330,38 +423,159 @@ impl<T: Real> Optimizer<T> {
         Some(total)
     }
 
-    /// One performed step of `group`, whose gradients are multiplied by `grad_scale` first.
-    fn update(&mut self, group: Group, step: Step<f64>, grad_scale: f64) {
+    /// One performed step of these groups, whose gradients are multiplied by `grad_scale` first.
+    fn perform(&mut self, steps: &[(Group, Step<f64>)], grad_scale: f64) {
+        let parts: Vec<_> = steps
+            .iter()
+            .map(|&(group, step)| self.parts(group, step, grad_scale))
+            .collect();
+        // All sums before any update: some are over more than one group.
+        let mut sums = Vec::new();
+        for (&(group, _), parts) in steps.iter().zip(&parts) {
+            self.step_lines(group, parts);
+            sums.push(self.measure(group, parts));
+        }
+        for (index, (&(group, step), parts)) in steps.iter().zip(&parts).enumerate() {
+            if let Some(sum) = self.groups[group.0].rule.stages().sum {
+                let total = || {
+                    let name = self.groups[group.0].rule.name();
+                    let alike = |group: &Group| self.groups[group.0].rule.name() == name;
+                    let groups = steps.iter().map(|(group, _)| group).zip(&sums);
+                    let sums = groups
+                        .filter(|(group, _)| alike(group))
+                        .flat_map(|(_, sums)| sums);
+                    sums.copied().fold(Sums::default(), added)
+                };
+                let sums = match sum.over {
+                    Over::Tensor => sums[index].clone(),
+                    Over::Everything => vec![total(); parts.len()],
+                };
+                self.conclude(group, parts, &sums, sum.over);
+            }
+            self.update(group, step.t, parts);
+        }
+    }
+
+    /// `group` in parts of one scale each, and of one tensor each where its rule keeps something of
+    /// tensors.
+    fn parts(&self, group: Group, step: Step<f64>, grad_scale: f64) -> Vec<Part<T>> {
+        let GroupState { rule, tensors, .. } = &self.groups[group.0];
+        let range = self.arena.groups[group.0].clone();
+        let now = |factor| {
+            let step = Step {
+                grad_scale: step.grad_scale * grad_scale * factor,
+                ..step
+            };
+            step.rounded()
+        };
+        let by_norm = match self.options.clip {
+            Clip::TensorNorm(most) => Some(most),
+            _ => None,
+        };
+        let looks_at_tensors = looks_at_tensors(&**rule, None);
+        if by_norm.is_none() && !looks_at_tensors {
+            return vec![Part {
+                elements: 0..range.len(),
+                now: now(1.0),
+                tensor: None,
+            }];
+        }
+        let parts = tensors.iter().enumerate().map(|(index, tensor)| {
+            let factor = by_norm.map_or(1.0, |most| {
+                let grads = &self.grads[range.start..][tensor.elements.clone()];
+                // Finite, or the step would have been skipped.
+                clip_factor(norm(grads).unwrap_or_default() * grad_scale, most)
+            });
+            Part {
+                elements: tensor.elements.clone(),
+                now: now(factor),
+                tensor: Some(index),
+            }
+        });
+        parts.collect()
+    }
+
+    /// Brings what is kept of rows and columns up to date.
+    fn step_lines(&mut self, group: Group, parts: &[Part<T>]) {
+        let clip_value = self.clip_value();
+        let start = self.arena.groups[group.0].start;
+        let GroupState { rule, tensors, .. } = &mut self.groups[group.0];
+        for part in parts {
+            let tensor = part.tensor.map(|index| &mut tensors[index]);
+            let Some(lines) = tensor.and_then(|tensor| tensor.lines.as_mut()) else {
+                continue;
+            };
+            let grads = &self.grads[start..][part.elements.clone()];
+            let scaled = |g| clipped(part.now.grad_scale * g, clip_value);
+            lines.step(T::twin(&**rule), grads, scaled, part.now);
+        }
+    }
+
+    /// What each element of the gradient is clamped to, if to anything.
+    fn clip_value(&self) -> Option<T> {
+        match self.options.clip {
+            Clip::Value(most) => Some(T::from_f64(most)),
+            _ => None,
+        }
+    }
+
+    /// The sums of each part, if the rule of `group` has any.
+    fn measure(&mut self, group: Group, parts: &[Part<T>]) -> Vec<Sums> {
+        if self.groups[group.0].rule.stages().sum.is_none() {
+            return Vec::new();
+        }
+        let of_part = |part: &Part<T>| {
+            let blocks = self.each_block(group, part, &|twin, block| twin.measure(block, part.now));
+            // In order, so that the result does not depend on the threads.
+            blocks.into_iter().fold(Sums::default(), added)
+        };
+        parts.iter().map(of_part).collect()
+    }
+
+    fn conclude(&mut self, group: Group, parts: &[Part<T>], sums: &[Sums], over: Over) {
+        let GroupState { rule, tensors, .. } = &mut self.groups[group.0];
+        let twin = T::twin(&**rule);
+        let unused: Vec<_> = rule.tensor_slots().iter().map(|slot| !slot.used).collect();
+        let once = over == Over::Everything;
+        for (part, sums) in parts
+            .iter()
+            .zip(sums)
+            .take(if once { 1 } else { parts.len() })
+        {
+            let Some(tensor) = part.tensor.map(|index| &mut tensors[index]) else {
+                continue;
+            };
+            let shape = Shape::of(&tensor.matrices);
+            twin.conclude(sums.map(bounded), &mut tensor.values, shape, part.now);
+            let values = tensor.values.iter_mut().zip(&unused);
+            for (value, _) in values.filter(|(_, unused)| **unused) {
+                *value = T::zero();
+            }
+        }
+        if let (true, Some((first, others))) = (once, tensors.split_first_mut()) {
+            for tensor in others {
+                tensor.values.clone_from(&first.values);
+            }
+        }
+    }
+
+    fn update(&mut self, group: Group, t: u64, parts: &[Part<T>]) {
         let average = self.options.average;
-        if average.is_some_and(|average| !average.debias) && step.t == 1 {
+        if average.is_some_and(|average| !average.debias) && t == 1 {
             self.start_average(group);
         }
-        let range = self.arena.groups[group.0].clone();
-        let scaled = |factor| Step {
-            grad_scale: step.grad_scale * grad_scale * factor,
-            ..step
-        };
-        let parts: Vec<_> = match self.options.clip {
-            Clip::TensorNorm(most) => {
-                let tensors = self.layout.tensors_in(&self.arena, group);
-                let clipped = tensors.map(|tensor| {
-                    let grads = &self.grads[range.start..][tensor.clone()];
-                    // Finite, or the step would have been skipped.
-                    let norm = norm(grads).unwrap_or_default();
-                    (tensor, scaled(clip_factor(norm * grad_scale, most)))
-                });
-                clipped.collect()
+        if let Some(stage) = self.groups[group.0].rule.stages().matrix {
+            for part in parts {
+                self.each_block(group, part, &|twin, block| twin.prepare(block, part.now));
             }
-            _ => vec![(0..range.len(), scaled(1.0))],
-        };
-        for (elements, step) in parts {
-            let now = step.rounded();
-            self.each_block(group, elements, now.grad_scale, &|twin, block| {
-                twin.update(block, now);
-            });
+            self.step_matrices(group, &stage);
+        }
+        for part in parts {
+            self.each_block(group, part, &|twin, block| twin.update(block, part.now));
         }
         if let Some(average) = average {
-            let weight = T::from_f64(average.weight(step.t));
+            let range = self.arena.groups[group.0].clone();
+            let weight = T::from_f64(average.weight(t));
             let state = &mut self.groups[group.0].state;
             let Some(average) = state.last_mut() else {
                 return;
@@ -370,6 +584,39 @@ impl<T: Real> Optimizer<T> {
                 .par_iter_mut()
                 .zip(&self.params[range])
                 .for_each(|(average, &p)| *average = *average + weight * (p - *average));
+        }
+    }
+
+    /// Replaces the slot of `stage`, once it is filled.
+    fn step_matrices(&mut self, group: Group, stage: &MatrixStage) {
+        let GroupState {
+            slots,
+            state,
+            tensors,
+            solved,
+            ..
+        } = &mut self.groups[group.0];
+        let Some(slot) = slots.iter().position(|slot| slot.name == stage.slot) else {
+            return;
+        };
+        solved.damping = 0.0;
+        for tensor in tensors {
+            let values = &mut state[slot][tensor.elements.clone()];
+            match stage.work {
+                MatrixWork::Orthogonalize {
+                    steps,
+                    coefficients,
+                } => {
+                    let Matrices { rows, columns, .. } = tensor.matrices;
+                    orthogonalize(values, rows, columns, steps, coefficients);
+                }
+                MatrixWork::Solve { damping, .. } => {
+                    let outcome = solve(&tensor.pairs, values, damping);
+                    solved.damping = solved.damping.max(outcome.damping);
+                    solved.failures += u64::from(outcome.failures);
+                    solved.unsolved += u64::from(!outcome.finite);
+                }
+            }
         }
     }
 
@@ -397,7 +644,7 @@ impl<T: Real> Optimizer<T> {
         }
     }
 
-    fn switch(&mut self, work: &Work<'_, T>) {
+    fn switch(&mut self, work: &Work<'_, T, ()>) {
         for group in self.layout.groups() {
             let range = self.arena.groups[group.0].clone();
             let GroupState {
@@ -412,28 +659,38 @@ impl<T: Real> Optimizer<T> {
                 continue;
             }
             if rule.evaluates_elsewhere() {
-                self.each_block(group, 0..range.len(), T::one(), work);
+                let all = Part {
+                    elements: 0..range.len(),
+                    // This is no step.
+                    now: Step::default().rounded(),
+                    tensor: None,
+                };
+                self.each_block(group, &all, work);
             } else if let (Some(_), Some(average)) = (self.options.average, state.last_mut()) {
                 average.swap_with_slice(&mut self.params[range]);
             }
         }
     }
 
-    /// Does `work` on blocks of `elements`, which count from the group's start.
-    fn each_block(
+    /// What `work` makes of each block of `part`, in order.
+    fn each_block<R: Send>(
         &mut self,
         group: Group,
-        elements: Range<usize>,
-        grad_scale: T,
-        work: &Work<'_, T>,
-    ) {
-        let clip_value = match self.options.clip {
-            Clip::Value(most) => Some(T::from_f64(most)),
-            _ => None,
-        };
+        part: &Part<T>,
+        work: &Work<'_, T, R>,
+    ) -> Vec<R> {
+        let clip_value = self.clip_value();
+        let Part {
+            elements,
+            now,
+            tensor,
+        } = part;
         let start = self.arena.groups[group.0].start;
         let in_arena = start + elements.start..start + elements.end;
         let group = &mut self.groups[group.0];
+        let tensor = tensor.map(|index| &group.tensors[index]);
+        let of_tensor = tensor.map_or(&[][..], |tensor| &tensor.values);
+        let lines = tensor.and_then(|tensor| tensor.lines.as_ref());
         // All but the average, which is not the rule's.
         let of_rule = group.state.len() - 1;
         let mut state: Vec<_> = group.state[..of_rule]
@@ -451,16 +708,26 @@ impl<T: Real> Optimizer<T> {
                     .iter_mut()
                     .map(|slot| slot.next().unwrap_or_default())
                     .collect(),
-                grad_scale,
+                of_tensor,
+                grad_scale: now.grad_scale,
                 clip_value,
             })
             .collect();
         let twin = T::twin(&*group.rule);
+        let work = |(index, mut block): (usize, Block<'_, T>)| {
+            let Some(lines) = lines else {
+                return work(twin, block);
+            };
+            let first = index * CHUNK;
+            let [mut factors, mut columns] = lines.gather(first..first + block.params.len());
+            block.state.extend([&mut factors[..], &mut columns[..]]);
+            work(twin, block)
+        };
         if blocks.len() > 1 {
-            blocks.into_par_iter().for_each(|block| work(twin, block));
+            blocks.into_par_iter().enumerate().map(work).collect()
         } else {
             // Waking threads costs more than one block of work.
-            blocks.into_iter().for_each(|block| work(twin, block));
+            blocks.into_iter().enumerate().map(work).collect()
         }
     }
 
@@ -481,18 +748,49 @@ impl<T: Real> Optimizer<T> {
         Ok(start..start + count)
     }
 
-    fn state_range(
-        &self,
-        tensor: Tensor,
-        slot: &str,
-    ) -> Result<(Group, usize, Range<usize>), Error> {
+    /// Where the state `slot` of `tensor` is.
+    fn state_place(&self, tensor: Tensor, slot: &str) -> Result<StatePlace, Error> {
         let &TensorEntry { group, .. } = self.layout.entry(tensor)?;
         let GroupState { rule, slots, .. } = &self.groups[group.0];
+        let in_group = self.arena.in_group[tensor.0];
+        let mut of_tensor = rule.tensor_slots().into_iter();
+        if let Some(slot) = of_tensor.position(|other| other.used && other.name == slot) {
+            return Ok(StatePlace::Tensor(group, in_group, slot));
+        }
+        let lines = self.groups[group.0].tensors[in_group].lines.as_ref();
+        if let (Some(names), Some(lines)) = (rule.stages().lines, lines)
+            && lines.slot(&names, slot).is_some()
+        {
+            return Ok(StatePlace::Lines(group, in_group, names));
+        }
+        let pairs = rule
+            .pair_slot()
+            .filter(|pair| pair.used && pair.name == slot);
+        if pairs.is_some() {
+            return Ok(StatePlace::Pairs(group, in_group));
+        }
         let slot = position_of(&**rule, slots, slot)?;
         let range = self.range(tensor)?;
         let start = self.arena.groups[group.0].start;
-        Ok((group, slot, range.start - start..range.end - start))
+        let elements = range.start - start..range.end - start;
+        Ok(StatePlace::Elements(group, slot, elements))
     }
+}
+
+/// Where a slot of state is kept.
+enum StatePlace {
+    /// Group, slot of elements, elements.
+    Elements(Group, usize, Range<usize>),
+    /// Group, tensor in it, slot of tensors.
+    Tensor(Group, usize, usize),
+    /// Group, tensor in it.
+    Pairs(Group, usize),
+    /// Group, tensor in it, names of its slots.
+    Lines(Group, usize, Lines),
+}
+
+fn added(a: Sums, b: Sums) -> Sums {
+    std::array::from_fn(|index| a[index] + b[index])
 }
 
 fn zeros<T: Real>(count: usize, what: &str) -> Result<Vec<T>, Error> {

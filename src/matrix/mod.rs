@@ -1,9 +1,5 @@
 //! What Muon and the dense Newton do with whole matrices, on the CPU: the truth in f64, the fallback
 //! in f32. The same on the GPU is `src/optimizer/{orthogonalize,solve}.rs`.
-#![cfg_attr(
-    not(test),
-    expect(unused_imports, reason = "the rules that use it come next")
-)]
 
 mod orthogonalize;
 mod shaders;

@@ -1,9 +1,5 @@
 //! Newton–Schulz: drives the singular values of a matrix towards one, for Muon. Jordan et al. 2024,
 //! <https://kellerjordan.github.io/posts/muon/>. On the GPU: `src/optimizer/orthogonalize.rs`.
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the rules that use it come next")
-)]
 
 use rayon::prelude::*;
 

@@ -7,10 +7,10 @@ pub(crate) fn multiply_shader(side: u32) -> String {
     format!("const SIDE: u32 = {side}u;\n{text}")
 }
 
-/// The shader `solve`, with that many threads for each system.
-pub(crate) fn solve_shader(threads: u32) -> String {
+/// The shader `solve`, with that many threads for each system, and values of λ that it tries.
+pub(crate) fn solve_shader(threads: u32, attempts: u32) -> String {
     let text = include_str!("../../shaders/matrix/solve.wgsl");
-    format!("const THREADS: u32 = {threads}u;\n{text}")
+    format!("const THREADS: u32 = {threads}u;\nconst ATTEMPTS: u32 = {attempts}u;\n{text}")
 }
 
 #[cfg(test)]
@@ -23,8 +23,8 @@ mod tests {
         vec![
             ("multiply_8", multiply_shader(8)),
             ("multiply_16", multiply_shader(16)),
-            ("solve_64", solve_shader(64)),
-            ("solve_256", solve_shader(256)),
+            ("solve_64", solve_shader(64, 8)),
+            ("solve_256", solve_shader(256, 8)),
         ]
     }
 

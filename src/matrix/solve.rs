@@ -1,8 +1,4 @@
 //! Small dense systems by Cholesky, for the dense Newton. On the GPU: `src/optimizer/solve.rs`.
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the rules that use it come next")
-)]
 
 use crate::cpu::Real;
 

@@ -45,6 +45,9 @@ pub(super) struct GroupTotals {
     pub step_count: u32,
     pub skipped: u32,
     epoch: u32,
+    pub damping: f32,
+    pub failures: u32,
+    pub unsolved: u32,
 }
 
 /// Bytes of a WGSL `Step`.
@@ -392,7 +395,10 @@ mod tests {
             Recorded, text, "Recorded",
             at average_weight lr decay grad_scale n refreshed epoch
         );
-        assert_laid_out_as!(GroupTotals, text, "GroupStats", lr step_count skipped epoch);
+        assert_laid_out_as!(
+            GroupTotals, text, "GroupStats",
+            lr step_count skipped epoch damping failures unsolved
+        );
         let (mut members, _) = layout_of(text, "Stats");
         let groups = members.pop().unwrap();
         assert_eq!(groups, ("groups".to_owned(), size_of::<Totals>()));

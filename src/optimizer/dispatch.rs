@@ -2,12 +2,16 @@
 
 use std::{collections::HashMap, ops::Range};
 
-use super::{begin_step::STEP_BYTES, begin_step::STEP_STRIDE};
+use super::{
+    begin_step::{STEP_BYTES, STEP_STRIDE},
+    lines::LineTable,
+    tensors::TensorTable,
+};
 use crate::{
     BufferRange, Error, Rule, ShaderLocation,
     buffer::guarded,
     layout::TENSOR_ALIGNMENT,
-    plan::{DispatchLimits, GradPlace, Piece, RangeWindow, arena_windows, range_windows},
+    plan::{BLOCK, DispatchLimits, GradPlace, Piece, RangeWindow, arena_windows, range_windows},
     shader::{self, Access, Around, FIRST_STATE_BINDING, Pass},
 };
 
@@ -46,6 +50,8 @@ impl Dispatch {
 #[derive(Debug, Default)]
 pub(super) struct Pipelines {
     by_shader: HashMap<(String, &'static str), wgpu::ComputePipeline>,
+    /// Those of groups: their text need not be put together to be found again.
+    by_group: HashMap<(usize, Access, Pass), wgpu::ComputePipeline>,
 }
 
 impl Pipelines {
@@ -61,17 +67,39 @@ impl Pipelines {
     }
 
     /// The shader of a rule.
-    async fn of_rule(
+    pub async fn of_rule(
         &mut self,
         device: &wgpu::Device,
         group: GroupBindings<'_>,
         access: Access,
     ) -> Result<wgpu::ComputePipeline, Error> {
         let GroupBindings {
-            rule, around, pass, ..
+            index,
+            rule,
+            around,
+            pass,
+            ..
         } = group;
-        let text = shader::update(rule, access, around);
-        let compiled = self.get(device, rule.name(), &text, pass.entry_point());
+        let key = (index, access, pass);
+        if let Some(pipeline) = self.by_group.get(&key) {
+            return Ok(pipeline.clone());
+        }
+        let text = shader::of_rule(rule, access, around, pass);
+        let compiled = self.compile_rule(device, rule, &text, pass.entry_point());
+        let pipeline = compiled.await?;
+        self.by_group.insert(key, pipeline.clone());
+        Ok(pipeline)
+    }
+
+    /// A shader that begins with the text of `rule`.
+    pub async fn compile_rule(
+        &mut self,
+        device: &wgpu::Device,
+        rule: &dyn Rule,
+        text: &str,
+        entry_point: &'static str,
+    ) -> Result<wgpu::ComputePipeline, Error> {
+        let compiled = self.get(device, rule.name(), text, entry_point);
         compiled
             .await
             .map_err(|(error, messages)| shader_error(rule, error, messages))
@@ -168,6 +196,10 @@ pub(super) struct GroupBindings<'a> {
     /// Where gradients are clipped by tensor: the factors of all tensors, and the group's first
     /// unit of 64 elements among them.
     pub tensor_factors: Option<(&'a wgpu::Buffer, u64)>,
+    /// What the rule keeps of tensors.
+    pub tensors: Option<&'a TensorTable>,
+    /// And of their rows and columns.
+    pub lines: Option<&'a LineTable>,
 }
 
 /// The dispatches of a group whose parameters and gradients are `elements` of two arenas.
@@ -194,10 +226,10 @@ pub(super) async fn over_arena(
             let window = group.window(device, in_group)?;
             let mut entries = group.entries(in_group, size);
             entries.push(entry(2, params, offset, size));
-            if group.pass == Pass::Update {
+            if group.has_gradients() {
                 entries.push(entry(3, grads, offset, size));
             }
-            entries.extend(group.clip_entries(&window));
+            entries.extend(group.window_entries(&window));
             Ok::<_, Error>(bind(device, &pipeline, group.rule.name(), &entries))
         });
         dispatches.push(Dispatch {
@@ -219,42 +251,59 @@ pub(super) async fn over_ranges(
     group: GroupBindings<'_>,
     tensors: Vec<(&BufferRange, &BufferRange, u64)>,
 ) -> Result<Vec<Dispatch>, Error> {
-    let mut buffers: Vec<&wgpu::Buffer> = tensors
-        .iter()
-        .flat_map(|(param, grad, _)| [&param.buffer, &grad.buffer])
-        .collect();
-    buffers.sort_unstable();
-    buffers.dedup();
-    let number = |buffer| buffers.partition_point(|other| *other < buffer);
-    let pieces: Vec<_> = tensors
-        .into_iter()
-        .map(|(param, grad, state)| Piece {
-            param_buffer: number(&param.buffer),
-            param_offset: param.offset,
-            grad_buffer: number(&grad.buffer),
-            grad_offset: grad.offset,
-            state,
-            count: param.size / 4,
-        })
-        .collect();
+    let (buffers, pieces) = pieces(&tensors);
     let mut dispatches = Vec::new();
-    for window in range_windows(&pieces, limits) {
+    for window in range_windows(&pieces, BLOCK, limits) {
         let access = Access::Ranges(window.width, window.grad_place);
         let pipeline = pipelines.of_rule(device, group, access).await?;
         let made = guarded(device, "the bindings of a caller's ranges", || {
-            range_dispatch(device, &pipeline, group, &buffers, &window)
+            range_dispatch(
+                device,
+                &pipeline,
+                group,
+                &buffers,
+                &window,
+                &window.spans,
+                &[],
+            )
         });
         dispatches.push(made.await??);
     }
     Ok(dispatches)
 }
 
-fn range_dispatch(
+/// The ranges of tensors with their buffers by number, and the buffers.
+pub(super) fn pieces<'a>(
+    tensors: &[(&'a BufferRange, &'a BufferRange, u64)],
+) -> (Vec<&'a wgpu::Buffer>, Vec<Piece>) {
+    let mut buffers: Vec<_> = tensors
+        .iter()
+        .flat_map(|(param, grad, _)| [&param.buffer, &grad.buffer])
+        .collect();
+    buffers.sort_unstable();
+    buffers.dedup();
+    let number = |buffer| buffers.partition_point(|other| *other < buffer);
+    let pieces = tensors.iter().map(|(param, grad, state)| Piece {
+        param_buffer: number(&param.buffer),
+        param_offset: param.offset,
+        grad_buffer: number(&grad.buffer),
+        grad_offset: grad.offset,
+        state: *state,
+        count: param.size / 4,
+    });
+    let pieces = pieces.collect();
+    (buffers, pieces)
+}
+
+/// A dispatch over `window` of these `spans`, one or more for each of its workgroups.
+pub(super) fn range_dispatch(
     device: &wgpu::Device,
     pipeline: &wgpu::ComputePipeline,
     group: GroupBindings<'_>,
     buffers: &[&wgpu::Buffer],
     window: &RangeWindow,
+    spans: &[[u32; 4]],
+    beside: &[wgpu::BindGroupEntry<'_>],
 ) -> Result<Dispatch, Error> {
     let size = |range: &Range<u64>| range.end - range.start;
     let params = buffers[window.param_buffer];
@@ -263,16 +312,17 @@ fn range_dispatch(
         device,
         "spans",
         wgpu::BufferUsages::STORAGE,
-        bytemuck::cast_slice(&window.spans),
+        bytemuck::cast_slice(spans),
     )?;
-    let factors_window = group.window(device, window.state.start)?;
+    let state_window = group.window(device, window.state.start)?;
     let mut entries = group.entries(window.state.start, size(&window.state));
     entries.push(entry(2, params, window.params.start, size(&window.params)));
-    if group.pass == Pass::Update && window.grad_place != GradPlace::InParams {
+    if group.has_gradients() && window.grad_place != GradPlace::InParams {
         entries.push(entry(3, grads, window.grads.start, size(&window.grads)));
     }
     entries.push(entry(4, &spans, 0, spans.size()));
-    entries.extend(group.clip_entries(&factors_window));
+    entries.extend(group.window_entries(&state_window));
+    entries.extend_from_slice(beside);
     Ok(Dispatch {
         bind_group: bind(device, pipeline, group.rule.name(), &entries),
         pipeline: pipeline.clone(),
@@ -282,14 +332,22 @@ fn range_dispatch(
 }
 
 impl<'a> GroupBindings<'a> {
+    /// The group's `Hyper` and its `Step`.
+    pub fn numbers(&self) -> Vec<wgpu::BindGroupEntry<'a>> {
+        let step = self.index as u64 * STEP_STRIDE;
+        vec![
+            entry(0, self.hyper, 0, self.hyper.size()),
+            entry(1, self.steps, step, STEP_BYTES),
+        ]
+    }
+
     /// What the pass binds beside parameters and gradients, for the state from byte `offset` on.
     fn entries(&self, offset: u64, size: u64) -> Vec<wgpu::BindGroupEntry<'a>> {
-        let step = self.index as u64 * STEP_STRIDE;
-        let mut entries = vec![entry(1, self.steps, step, STEP_BYTES)];
+        let mut entries = self.numbers();
         // Where there is an average, evaluation is about it alone.
-        let of_average = self.around.average && self.pass != Pass::Update;
-        if !of_average {
-            entries.push(entry(0, self.hyper, 0, self.hyper.size()));
+        let of_average = self.around.average && !self.has_gradients();
+        if of_average {
+            entries.remove(0);
         }
         let of_rule = self.state.len() - usize::from(self.around.average);
         let state = match (self.pass, of_average) {
@@ -297,36 +355,95 @@ impl<'a> GroupBindings<'a> {
             (_, true) => of_rule..self.state.len(),
             (_, false) => 0..of_rule,
         };
+        let used = self.rule.element_slots().into_iter();
+        let used: Vec<_> = used.filter(|slot| slot.used).collect();
         for index in state {
-            let binding = FIRST_STATE_BINDING + index as u32;
-            entries.push(entry(binding, &self.state[index], offset, size));
+            // Evaluation looks at all state that it binds.
+            let reads = self.reads().filter(|_| self.has_gradients());
+            let is_read = used.get(index).is_none_or(|slot| {
+                // The average is no slot of the rule.
+                reads.is_none_or(|names| names.contains(&slot.name))
+            });
+            if is_read {
+                let binding = FIRST_STATE_BINDING + index as u32;
+                entries.push(entry(binding, &self.state[index], offset, size));
+            }
         }
         entries
     }
 
-    /// What tells where in the tensors' factors a dispatch begins whose state begins at byte
-    /// `offset`.
-    fn window(&self, device: &wgpu::Device, offset: u64) -> Result<Option<wgpu::Buffer>, Error> {
-        let Some((_, group)) = self.tensor_factors.filter(|_| self.pass == Pass::Update) else {
+    /// How many storage bindings the pass has.
+    pub fn count(&self, in_ranges: bool) -> u64 {
+        // All but the two uniforms; parameters and gradients.
+        let state = self.entries(0, 4).len() - 2;
+        let measures = self.pass == Pass::Measure;
+        let others = [
+            in_ranges || measures,
+            measures,
+            self.tensors_read().is_some(),
+            self.lines_read().is_some(),
+            self.factors_read().is_some(),
+        ];
+        let others = others.into_iter().filter(|is_bound| *is_bound);
+        (state + 2 + others.count()) as u64
+    }
+
+    /// Whether the pass looks at the gradients.
+    fn has_gradients(&self) -> bool {
+        !matches!(self.pass, Pass::Evaluate | Pass::Train)
+    }
+
+    /// The slots that the pass looks at; None: all.
+    fn reads(&self) -> Option<&'static [&'static str]> {
+        self.pass.reads(self.rule)
+    }
+
+    /// What the rule keeps of tensors, if the pass looks at it.
+    fn tensors_read(&self) -> Option<&'a wgpu::Buffer> {
+        let looks = shader::looks_at_tensors(self.rule, self.reads());
+        self.tensors.filter(|_| looks).map(|table| &table.buffer)
+    }
+
+    /// What it keeps of rows and columns.
+    fn lines_read(&self) -> Option<&'a wgpu::Buffer> {
+        let looks = shader::looks_at_lines(self.rule, self.reads());
+        self.lines.filter(|_| looks).map(|table| &table.buffer)
+    }
+
+    /// The factors that clip tensors, if the pass looks at gradients.
+    fn factors_read(&self) -> Option<(&'a wgpu::Buffer, u64)> {
+        self.tensor_factors.filter(|_| self.has_gradients())
+    }
+
+    /// What tells a dispatch whose state begins at byte `offset` where it begins.
+    pub fn window(
+        &self,
+        device: &wgpu::Device,
+        offset: u64,
+    ) -> Result<Option<wgpu::Buffer>, Error> {
+        if self.tensors_read().is_none() && self.factors_read().is_none() {
             return Ok(None);
-        };
-        let first = group + offset / (4 * TENSOR_ALIGNMENT as u64);
-        let contents = [first as u32, 0, 0, 0];
+        }
+        let in_group = offset / (4 * TENSOR_ALIGNMENT as u64);
+        let group = self.factors_read().map_or(0, |(_, group)| group);
+        let contents = [(group + in_group) as u32, in_group as u32, 0, 0];
         let uniform = wgpu::BufferUsages::UNIFORM;
         filled_buffer(device, "window", uniform, bytemuck::cast_slice(&contents)).map(Some)
     }
 
-    fn clip_entries<'w>(&self, window: &'w Option<wgpu::Buffer>) -> Vec<wgpu::BindGroupEntry<'w>>
+    pub fn window_entries<'w>(
+        &self,
+        window: &'w Option<wgpu::Buffer>,
+    ) -> Vec<wgpu::BindGroupEntry<'w>>
     where
         'a: 'w,
     {
-        match (window, self.tensor_factors) {
-            (Some(window), Some((factors, _))) => vec![
-                entry(14, window, 0, window.size()),
-                entry(15, factors, 0, factors.size()),
-            ],
-            _ => Vec::new(),
-        }
+        let whole = |binding, buffer: &'w wgpu::Buffer| entry(binding, buffer, 0, buffer.size());
+        let mut entries: Vec<_> = window.iter().map(|window| whole(14, window)).collect();
+        entries.extend(self.lines_read().map(|lines| whole(11, lines)));
+        entries.extend(self.tensors_read().map(|tensors| whole(13, tensors)));
+        entries.extend(self.factors_read().map(|(factors, _)| whole(15, factors)));
+        entries
     }
 }
 

@@ -177,7 +177,7 @@ impl Maker<'_> {
     pub async fn make(
         mut self,
         groups: &[GroupGrads],
-        updates: &mut [Vec<Dispatch>],
+        updates: Vec<&mut Dispatch>,
     ) -> Result<GradStats, Error> {
         let Self {
             device, options, ..
@@ -213,7 +213,8 @@ impl Maker<'_> {
                 zero[window.group].push(over.dispatch(&text, "zero", &[]).await?);
             }
         }
-        let switches = self.make_conditional(updates, &mut zero).await?;
+        let zeros = zero.iter_mut().flatten().collect();
+        let switches = self.make_conditional(updates, zeros).await?;
 
         let grid = fold(cut.runs.len() as u64, self.limits);
         let text = shader::summarize();
@@ -249,12 +250,12 @@ impl Maker<'_> {
     /// Gives each of `updates`, for performed steps, and of `zero`, for skipped ones, a switch.
     async fn make_conditional(
         &self,
-        updates: &mut [Vec<Dispatch>],
-        zero: &mut [Vec<Dispatch>],
+        updates: Vec<&mut Dispatch>,
+        zero: Vec<&mut Dispatch>,
     ) -> Result<wgpu::Buffer, Error> {
         let mut switches = Vec::new();
-        for (dispatches, if_skipped) in [(&*updates, 0), (&*zero, 1)] {
-            switches.extend(dispatches.iter().flatten().map(|dispatch| {
+        for (dispatches, if_skipped) in [(&updates, 0), (&zero, 1)] {
+            switches.extend(dispatches.iter().map(|dispatch| {
                 let [x, y] = dispatch.grid;
                 Switch {
                     grid: [x, y, 1],
@@ -271,8 +272,7 @@ impl Maker<'_> {
             filled_buffer(self.device, "switches", usage, contents)
         });
         let buffer = made.await??;
-        let dispatches = updates.iter_mut().chain(zero).flatten();
-        for (index, dispatch) in dispatches.enumerate() {
+        for (index, dispatch) in updates.into_iter().chain(zero).enumerate() {
             let got = std::mem::offset_of!(Switch, got) + index * size_of::<Switch>();
             dispatch.switched = Some(Switched {
                 buffer: buffer.clone(),

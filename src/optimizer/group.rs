@@ -2,10 +2,13 @@
 
 use super::{
     begin_step::BeginStep,
-    dispatch::{GroupBindings, filled_buffer, written_buffer},
+    dispatch::{GroupBindings, Pipelines, filled_buffer, written_buffer},
+    lines::LineTable,
+    matrix::{self, MatrixState},
+    tensors::{Member, TensorTable},
 };
 use crate::{
-    Error, Group, Layout, Options,
+    DispatchLimits, Error, Group, Layout, Options,
     buffer::guarded,
     layout::{Arena, GROUP_ALIGNMENT},
     progress::Progress,
@@ -25,16 +28,38 @@ pub(super) struct GroupState {
     pub hyper: wgpu::Buffer,
     /// The slots of elements in use, in the rule's order, and the average after them.
     pub state: Vec<wgpu::Buffer>,
+    /// Those of tensors, if there are any.
+    pub tensors: Option<TensorTable>,
+    /// Those of rows and columns.
+    pub lines: Option<LineTable>,
+    /// What is made of its matrices.
+    pub matrix: Option<MatrixState>,
+}
+
+/// What all groups are made from.
+pub(super) struct Plan<'a> {
+    pub device: &'a wgpu::Device,
+    pub layout: &'a Layout,
+    pub arena: &'a Arena,
+    pub options: &'a Options,
+    pub limits: &'a DispatchLimits,
+    pub begin_step: &'a BeginStep,
 }
 
 impl GroupState {
     pub async fn new(
-        device: &wgpu::Device,
-        layout: &Layout,
-        arena: &Arena,
+        plan: &Plan<'_>,
+        pipelines: &mut Pipelines,
         group: Group,
-        options: &Options,
     ) -> Result<Self, Error> {
+        let &Plan {
+            device,
+            layout,
+            arena,
+            options,
+            limits,
+            begin_step,
+        } = plan;
         let rule = &*layout.groups[group.0];
         let element_count = arena.groups[group.0].len();
         let slots = options.element_slots(rule);
@@ -47,6 +72,14 @@ impl GroupState {
         let mut constants: Vec<f32> = rule.constants().iter().map(|&value| value as f32).collect();
         // OpenGL counts a uniform block in units of 16 bytes.
         constants.resize(constants.len().next_multiple_of(4).max(4), 0.0);
+        let members = layout.tensors.iter().filter(|tensor| tensor.group == group);
+        let members: Vec<_> = members
+            .zip(layout.tensors_in(arena, group))
+            .map(|(tensor, elements)| Member {
+                elements,
+                shape: &tensor.shape,
+            })
+            .collect();
         let what = format!("the state of rule {}", rule.name());
         let made = guarded(device, &what, || {
             let hyper = filled_buffer(
@@ -80,13 +113,32 @@ impl GroupState {
                     }
                 })
             });
-            Ok((hyper, state.collect::<Result<Vec<_>, Error>>()?))
+            let state = state.collect::<Result<Vec<_>, Error>>()?;
+            let shapes: Vec<_> = members.iter().map(|member| member.shape).collect();
+            let keeps_lines = rule.stages().lines.is_some() && !members.is_empty();
+            let lines = keeps_lines.then(|| LineTable::new(device, rule.name(), &shapes));
+            let lines = lines.transpose()?;
+            let table = TensorTable::new(device, rule, &members, element_count, lines.as_ref())?;
+            Ok::<_, Error>((hyper, state, table, lines))
         });
-        let (hyper, state) = made.await??;
+        let (hyper, state, tensors, lines) = made.await??;
+        let maker = matrix::Maker {
+            device,
+            pipelines,
+            limits,
+            begin_step,
+            group: group.0,
+            rule,
+            members: &members,
+            state: &state,
+        };
         Ok(Self {
+            matrix: maker.make().await?,
             progress: Progress::new(rule),
             hyper,
             state,
+            tensors,
+            lines,
         })
     }
 
@@ -108,6 +160,8 @@ impl GroupState {
             pass,
             around,
             tensor_factors,
+            tensors: self.tensors.as_ref(),
+            lines: self.lines.as_ref(),
         }
     }
 }
@@ -129,14 +183,32 @@ pub(super) fn check_buffer_size(
     })
 }
 
+/// A table that is bound as a whole.
+pub(super) fn check_binding_size(
+    device: &wgpu::Device,
+    what: &str,
+    bytes: u64,
+) -> Result<(), Error> {
+    check_buffer_size(device, what, bytes)?;
+    let allowed = device.limits().max_storage_buffer_binding_size;
+    if bytes <= allowed {
+        return Ok(());
+    }
+    Err(Error::Limit {
+        what: what.to_owned(),
+        needed: bytes,
+        limit: "max_storage_buffer_binding_size",
+        allowed,
+    })
+}
+
 /// All that an update touches are storage bindings of one shader.
 pub(super) fn check_binding_count(
     device: &wgpu::Device,
     rule: &str,
     slots: usize,
-    beside: u64,
+    needed: u64,
 ) -> Result<(), Error> {
-    let needed = beside + slots as u64;
     let allowed = u64::from(device.limits().max_storage_buffers_per_shader_stage);
     if needed <= allowed {
         return Ok(());
@@ -144,7 +216,7 @@ pub(super) fn check_binding_count(
     Err(Error::Limit {
         what: format!(
             "rule {rule} with {slots} values per parameter (its flags, Options::average, \
-             Clip::TensorNorm and a caller's own ranges each take a binding) and {beside} beside them"
+             Clip::TensorNorm and a caller's own ranges each take a binding)"
         ),
         needed,
         limit: "max_storage_buffers_per_shader_stage",

@@ -5,10 +5,14 @@ mod begin_step;
 mod dispatch;
 mod grad_stats;
 mod group;
+mod lines;
+mod matrix;
 mod orthogonalize;
 mod ranges;
 mod snapshot;
 mod solve;
+mod sums;
+mod tensors;
 mod transfer;
 
 use std::fmt;
@@ -17,6 +21,7 @@ use begin_step::{BeginStep, Recorded};
 use dispatch::{Dispatch, GroupBindings, Pipelines, over_arena, over_ranges};
 use grad_stats::{GradStats, GroupGrads, Maker};
 use group::{ARENA_USAGE, GroupState, check_binding_count, check_buffer_size};
+use sums::{Members, SharedSums};
 
 pub use snapshot::Snapshot;
 
@@ -89,9 +94,12 @@ pub struct Optimizer {
 /// A step over known gradients.
 #[derive(Debug)]
 struct Planned {
+    before: Before,
+    /// What is found out about tensors, by group: that of all groups comes before any update.
+    findings: Vec<Vec<Dispatch>>,
+    shared_sums: SharedSums,
     /// By group.
     updates: Vec<Vec<Dispatch>>,
-    before: Before,
 }
 
 /// What a step begins with.
@@ -173,7 +181,7 @@ impl Optimizer {
         options: Options,
     ) -> Result<Self, Error> {
         let mut optimizer = Self::without_buffers(device, layout, options).await?;
-        optimizer.check_bindings(2)?;
+        optimizer.check_bindings(false)?;
         let bytes = 4 * optimizer.arena.element_count() as u64;
         check_buffer_size(device, "the arena of parameters", bytes)?;
         let arena = |label| wgpu::BufferDescriptor {
@@ -186,14 +194,21 @@ impl Optimizer {
             [arena("params"), arena("grads")].map(|arena| device.create_buffer(&arena))
         })
         .await?;
-        let mut pipelines = Pipelines::default();
+        let mut pipelines = std::mem::take(&mut optimizer.pipelines);
         let arenas = [&params, &grads];
         let grads_of_groups = optimizer.arena_grads(&grads);
         let mut plan = async |pass| optimizer.plan_arenas(&mut pipelines, arenas, pass).await;
+        let prepare = plan(Pass::Prepare).await?;
         let updates = plan(Pass::Update).await?;
         let evaluate = plan(Pass::Evaluate).await?;
         let train = plan(Pass::Train).await?;
-        let planned = optimizer.plan(&mut pipelines, updates, &grads_of_groups);
+        let members = optimizer.arena_members([&params, &grads]);
+        let planned = optimizer.plan(
+            &mut pipelines,
+            [prepare, updates],
+            members,
+            &grads_of_groups,
+        );
         optimizer.planned = Some(planned.await?);
         optimizer.evaluation = Evaluation {
             is_on: false,
@@ -222,7 +237,7 @@ impl Optimizer {
     /// [`rebind`](Optimizer::rebind), for the web.
     pub async fn rebind_async(&mut self, buffers: Buffers) -> Result<(), Error> {
         let Buffers { params, grads } = buffers;
-        self.check_bindings(3)?;
+        self.check_bindings(true)?;
         ranges::check_params(&self.layout, &params)?;
         let mut pipelines = std::mem::take(&mut self.pipelines);
         let made = self.plan_rebound(&mut pipelines, &params, grads.as_deref());
@@ -293,7 +308,7 @@ impl Optimizer {
         let entry = match known {
             Some(position) => self.passed.remove(position),
             None => {
-                self.check_bindings(3)?;
+                self.check_bindings(true)?;
                 let mut pipelines = std::mem::take(&mut self.pipelines);
                 let made = self.plan_step(&mut pipelines, &self.params, grads).await;
                 self.pipelines = pipelines;
@@ -546,12 +561,22 @@ impl Optimizer {
         let limits = options.limits.unwrap_or(of_device);
         limits.check(&of_device)?;
         let arena = layout.arena();
+        let lrs: Vec<_> = layout.groups.iter().map(|rule| rule.lr()).collect();
+        let begin_step = BeginStep::new(device, &lrs, &options).await?;
+        let mut pipelines = Pipelines::default();
+        let plan = group::Plan {
+            device,
+            layout,
+            arena: &arena,
+            options: &options,
+            limits: &limits,
+            begin_step: &begin_step,
+        };
         let mut groups = Vec::new();
         for group in layout.groups() {
-            let state = GroupState::new(device, layout, &arena, group, &options);
+            let state = GroupState::new(&plan, &mut pipelines, group);
             groups.push(state.await?);
         }
-        let lrs: Vec<_> = layout.groups.iter().map(|rule| rule.lr()).collect();
         let mut tensor_factors = None;
         if by_tensor {
             let bytes = 4 * (arena.element_count() / TENSOR_ALIGNMENT) as u64;
@@ -571,8 +596,8 @@ impl Optimizer {
             layout: layout.clone(),
             arena,
             limits,
-            pipelines: Pipelines::default(),
-            begin_step: BeginStep::new(device, &lrs, &options).await?,
+            pipelines,
+            begin_step,
             groups,
             params: Vec::new(),
             grads: None,
@@ -682,9 +707,8 @@ impl Optimizer {
         grads: &[BufferRange],
     ) -> Result<Planned, Error> {
         ranges::check_grads(&self.layout, params, grads, self.options.zero_grad)?;
-        let updates = self
-            .plan_ranges(pipelines, params, grads, Pass::Update)
-            .await?;
+        let mut plan = async |pass| self.plan_ranges(pipelines, params, grads, pass).await;
+        let steps = [plan(Pass::Prepare).await?, plan(Pass::Update).await?];
         let mut groups = Vec::new();
         for group in self.layout.groups() {
             let tensors = self.layout.tensors.iter().zip(&self.arena.tensors);
@@ -696,17 +720,46 @@ impl Optimizer {
                 ranges: of_group.collect(),
             });
         }
-        self.plan(pipelines, updates, &groups).await
+        let members = self.members(params, grads);
+        self.plan(pipelines, steps, members, &groups).await
     }
 
-    /// Whether what an update binds beside the state, `beside` and the factors of tensors, fits the
-    /// device: parameters and gradients in arenas, spans too in a caller's ranges.
-    fn check_bindings(&self, beside: u64) -> Result<(), Error> {
-        let beside = beside + u64::from(self.tensor_factors.is_some());
-        let mut groups = self.layout.groups.iter().zip(&self.groups);
-        groups.try_for_each(|(rule, group)| {
-            check_binding_count(&self.device, rule.name(), group.state.len(), beside)
-        })
+    /// Parameters and gradients of each group, tensor by tensor.
+    fn members(&self, params: &[BufferRange], grads: &[BufferRange]) -> Vec<Members> {
+        let mut members = vec![Vec::new(); self.groups.len()];
+        let ranges = params.iter().zip(grads).zip(&self.arena.tensors);
+        for (tensor, ((param, grad), position)) in self.layout.tensors.iter().zip(ranges) {
+            let group = tensor.group.0;
+            let state = position - self.arena.groups[group].start;
+            members[group].push((param.clone(), grad.clone(), state as u64));
+        }
+        members
+    }
+
+    /// The same in this crate's own arenas, with padding, which is zero: all of it by quads.
+    fn arena_members(&self, arenas: [&wgpu::Buffer; 2]) -> Vec<Members> {
+        let [params, grads] = arenas.map(|arena| {
+            let mut ranges = self.arena_ranges(arena);
+            for range in &mut ranges {
+                range.size = range.size.next_multiple_of(4 * TENSOR_ALIGNMENT as u64);
+            }
+            ranges
+        });
+        self.members(&params, &grads)
+    }
+
+    /// Whether what the passes of a step bind fits the device, in arenas or in a caller's ranges.
+    fn check_bindings(&self, in_ranges: bool) -> Result<(), Error> {
+        for group in self.layout.groups() {
+            let passes = [Pass::Update, Pass::Measure, Pass::Prepare];
+            let passes = passes.into_iter().filter(|pass| self.has(group, *pass));
+            let counts = passes.map(|pass| self.bindings(group, pass).count(in_ranges));
+            let needed = counts.max().unwrap_or(0);
+            let rule = self.layout.groups[group.0].name();
+            let slots = self.groups[group.0].state.len();
+            check_binding_count(&self.device, rule, slots, needed)?;
+        }
+        Ok(())
     }
 
     /// The gradients of each group in this crate's own arena.
@@ -744,24 +797,51 @@ impl Optimizer {
     async fn plan(
         &self,
         pipelines: &mut Pipelines,
-        mut updates: Vec<Vec<Dispatch>>,
+        [mut prepare, mut updates]: [Vec<Vec<Dispatch>>; 2],
+        members: Vec<Members>,
         grads: &[GroupGrads],
     ) -> Result<Planned, Error> {
+        let groups = self.layout.groups().zip(members);
+        let groups: Vec<_> = groups
+            .map(|(group, members)| (self.bindings(group, Pass::Measure), members))
+            .collect();
+        let (device, limits) = (&self.device, &self.limits);
+        let sums = sums::plan(device, pipelines, limits, &groups).await?;
+        let mut findings = Vec::new();
+        for ((group, members), measure) in groups.iter().zip(sums.measure) {
+            let mut of_group = lines::plan(device, pipelines, limits, *group, members).await?;
+            of_group.extend(measure);
+            findings.push(of_group);
+        }
+        for (index, conclude) in sums.conclude.into_iter().enumerate() {
+            let matrix = self.groups[index].matrix.iter();
+            let before = conclude
+                .into_iter()
+                .chain(prepare[index].drain(..))
+                .chain(matrix.flat_map(|matrix| matrix.dispatches.clone()));
+            updates[index].splice(0..0, before);
+        }
         let before = if self.options.skips() {
             let maker = Maker {
-                device: &self.device,
+                device,
                 pipelines,
-                limits: &self.limits,
+                limits,
                 options: &self.options,
                 begin_step: &self.begin_step,
                 tensor_factors: self.tensor_factors.as_ref(),
             };
-            let stats = maker.make(grads, &mut updates);
+            let conditional = findings.iter_mut().chain(&mut updates).flatten();
+            let stats = maker.make(grads, conditional.collect());
             Before::GradStats(Box::new(stats.await?))
         } else {
-            Before::Plain(self.begin_step.bind(&self.device, None).await?)
+            Before::Plain(self.begin_step.bind(device, None).await?)
         };
-        Ok(Planned { updates, before })
+        Ok(Planned {
+            before,
+            findings,
+            shared_sums: sums.shared,
+            updates,
+        })
     }
 
     fn bindings(&self, group: Group, pass: Pass) -> GroupBindings<'_> {
@@ -779,9 +859,13 @@ impl Optimizer {
 
     /// Whether `group` has that pass.
     fn has(&self, group: Group, pass: Pass) -> bool {
-        pass == Pass::Update
-            || self.options.average.is_some()
-            || self.layout.groups[group.0].evaluates_elsewhere()
+        let rule = &self.layout.groups[group.0];
+        match pass {
+            Pass::Update => true,
+            Pass::Prepare => rule.stages().matrix.is_some(),
+            Pass::Measure => rule.stages().sum.is_some(),
+            _ => self.options.average.is_some() || rule.evaluates_elsewhere(),
+        }
     }
 
     /// Counts a step of every group that takes part and brings its numbers to the device.
@@ -812,8 +896,11 @@ impl Optimizer {
 impl Optimizer {
     /// Records the dispatches of a step whose numbers are on their way.
     fn record(&self, encoder: &mut wgpu::CommandEncoder, planned: &Planned) {
-        let mut pass = compute_pass(encoder, "optimizer step");
         let takes_part = |group: usize| !self.groups[group].progress.frozen;
+        planned
+            .shared_sums
+            .clear(encoder, |group| !takes_part(group));
+        let mut pass = compute_pass(encoder, "optimizer step");
         match &planned.before {
             Before::Plain(bind_group) => self.begin_step.dispatch(&mut pass, bind_group),
             Before::GradStats(stats) => {
@@ -821,12 +908,16 @@ impl Optimizer {
                 self.begin_step.dispatch(&mut pass, &stats.begin_step);
             }
         }
-        for (group, updates) in planned.updates.iter().enumerate() {
-            if takes_part(group) {
-                updates.iter().for_each(|update| update.record(&mut pass));
-                if let Before::GradStats(stats) = &planned.before {
-                    stats.record_zero(&mut pass, group);
-                }
+        let groups = || (0..self.groups.len()).filter(|group| takes_part(*group));
+        for found in groups().flat_map(|group| &planned.findings[group]) {
+            found.record(&mut pass);
+        }
+        for group in groups() {
+            for update in &planned.updates[group] {
+                update.record(&mut pass);
+            }
+            if let Before::GradStats(stats) = &planned.before {
+                stats.record_zero(&mut pass, group);
             }
         }
     }
@@ -837,4 +928,44 @@ fn compute_pass<'e>(encoder: &'e mut wgpu::CommandEncoder, label: &str) -> wgpu:
         label: Some(label),
         timestamp_writes: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Gpu, GpuOptions, rules};
+
+    /// What a step records for one group of that many small tensors.
+    fn dispatches(gpu: &Gpu, rule: Box<dyn Rule>, tensors: usize) -> usize {
+        let mut layout = Layout::new();
+        let group = layout.group(rule).unwrap();
+        for index in 0..tensors {
+            layout.tensor(group, &index.to_string(), &[3, 4]).unwrap();
+        }
+        let optimizer = Optimizer::new(&gpu.device, &layout, Options::default()).unwrap();
+        let planned = optimizer.planned.unwrap();
+        let dispatches = planned.findings.iter().chain(&planned.updates);
+        dispatches.flatten().count()
+    }
+
+    #[test]
+    fn ten_thousand_tensors_cost_no_more_dispatches_than_ten() {
+        let gpu = Gpu::open_blocking(&GpuOptions::default()).unwrap();
+        for name in rules::names() {
+            let expected = match name {
+                "lars" | "lamb" | "novograd" | "prodigy" | "gradient_agreement" => 3,
+                "adafactor" => 6,
+                "muon" => 20,
+                "newton_dense" => 4,
+                _ => 1,
+            };
+            for tensors in [10, 10_000] {
+                let rule = rules::by_name(name).unwrap();
+                assert_eq!(dispatches(&gpu, rule, tensors), expected, "{name}");
+            }
+        }
+        let mut cautious = rules::by_name("adamw").unwrap();
+        cautious.set("cautious", "true").unwrap();
+        assert_eq!(dispatches(&gpu, cautious, 10), 3);
+    }
 }

@@ -1,9 +1,5 @@
 //! Newton–Schulz for all matrices of a group: the host side of `shaders/matrix/multiply.wgsl`. On the
 //! CPU: `src/matrix/orthogonalize.rs`.
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the rules that use it come next")
-)]
 
 use std::ops::Range;
 
@@ -129,6 +125,7 @@ impl Plan {
 }
 
 /// Bytes of the buffers that [`orthogonalize`] makes to compute in; its tables come on top.
+#[cfg(test)]
 pub(super) fn scratch_bytes(limits: &DispatchLimits, matrices: &[Matrix]) -> Result<u64, Error> {
     let plan = Plan::new(limits, matrices)?;
     Ok(plan.span.end - plan.span.start + 2 * plan.square_bytes)

@@ -94,6 +94,9 @@ impl Snapshot {
                 lr: f64::from(group.lr),
                 step_count: u64::from(group.step_count),
                 skipped: u64::from(group.skipped),
+                damping: f64::from(group.damping),
+                failures: u64::from(group.failures),
+                unsolved: u64::from(group.unsolved),
             }
         });
         let mut groups: Vec<_> = groups.collect();

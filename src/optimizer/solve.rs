@@ -1,9 +1,5 @@
 //! The dense Newton's systems of a group: the host side of `shaders/matrix/solve.wgsl`. On the CPU:
 //! `src/matrix/solve.rs`.
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the rules that use it come next")
-)]
 
 use std::ops::Range;
 
@@ -41,7 +37,8 @@ pub(super) struct Outcome {
     pub failures: u32,
     /// 1 if the system held NaN or infinity, or its solution would have; the step is zero then.
     pub not_finite: u32,
-    pub reserved: u32,
+    /// The shader's own.
+    pending: u32,
 }
 
 /// What one workgroup solves.
@@ -50,6 +47,12 @@ pub(super) const MOST_UNKNOWNS: u32 = 256;
 /// Threads of a workgroup, one for each row, for systems up to that size.
 const FEW_THREADS: u32 = 32;
 const MANY_THREADS: u32 = 256;
+
+/// Values of λ that there are, from zero up.
+const ATTEMPTS: u32 = 48;
+
+/// How many of them a dispatch tries with large systems.
+const ATTEMPTS_AT_ONCE: u32 = 8;
 
 /// WGSL's `System`.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
@@ -61,8 +64,8 @@ struct Row {
     outcome: u32,
     count: u32,
     damping: f32,
-    padding_0: u32,
-    padding_1: u32,
+    continues: u32,
+    padding: u32,
 }
 
 /// Systems, numbered, with what they bind of Hessians, steps and outcomes, of factors and of the
@@ -114,6 +117,7 @@ fn factor_bytes(planned: &[(u32, Systems)]) -> u64 {
 }
 
 /// Bytes of the buffer that [`solve`] makes to compute in; its tables come on top.
+#[cfg(test)]
 pub(super) fn scratch_bytes(limits: &DispatchLimits, systems: &[System]) -> Result<u64, Error> {
     Ok(factor_bytes(&plan(limits, systems)?))
 }
@@ -148,39 +152,45 @@ pub(super) async fn solve(
     let factors = factors.await?;
     let widest = u64::from(limits.workgroups_per_dimension);
     for (threads, batch) in &planned {
-        let text = solve_shader(*threads);
+        let attempts = match *threads {
+            FEW_THREADS => ATTEMPTS,
+            _ => ATTEMPTS_AT_ONCE,
+        };
+        let text = solve_shader(*threads, attempts);
         let pipeline = pipelines.compile(device, &text, "solve").await?;
         let size = |range: &Range<u64>| range.end - range.start;
         let [hessian, step, outcome] = &batch.windows;
-        let rows = rows(batch, damping as f32);
-        // One dispatch, unless there are more systems than one can have workgroups.
-        for rows in rows.chunks((widest * widest) as usize) {
-            let made = guarded(device, "the bindings of dense systems", || {
-                let storage = wgpu::BufferUsages::STORAGE;
-                let contents = bytemuck::cast_slice(rows);
-                let table = filled_buffer(device, "systems", storage, contents)?;
-                let entries = [
-                    entry(0, hessians, hessian.start, size(hessian)),
-                    entry(1, steps, step.start, size(step)),
-                    entry(2, &factors, 0, batch.sizes[0]),
-                    entry(3, outcomes, outcome.start, size(outcome)),
-                    entry(4, &table, 0, table.size()),
-                ];
-                Ok::<_, Error>(bind(device, &pipeline, "dense systems", &entries))
-            });
-            dispatches.push(Dispatch {
-                bind_group: made.await??,
-                pipeline: pipeline.clone(),
-                grid: fold(rows.len() as u64, limits),
-                switched: None,
-            });
+        for round in 0..ATTEMPTS / attempts {
+            let rows = rows(batch, damping as f32, round > 0);
+            // One dispatch, unless there are more systems than one can have workgroups.
+            for rows in rows.chunks((widest * widest) as usize) {
+                let made = guarded(device, "the bindings of dense systems", || {
+                    let storage = wgpu::BufferUsages::STORAGE;
+                    let contents = bytemuck::cast_slice(rows);
+                    let table = filled_buffer(device, "systems", storage, contents)?;
+                    let entries = [
+                        entry(0, hessians, hessian.start, size(hessian)),
+                        entry(1, steps, step.start, size(step)),
+                        entry(2, &factors, 0, batch.sizes[0]),
+                        entry(3, outcomes, outcome.start, size(outcome)),
+                        entry(4, &table, 0, table.size()),
+                    ];
+                    Ok::<_, Error>(bind(device, &pipeline, "dense systems", &entries))
+                });
+                dispatches.push(Dispatch {
+                    bind_group: made.await??,
+                    pipeline: pipeline.clone(),
+                    grid: fold(rows.len() as u64, limits),
+                    switched: None,
+                });
+            }
         }
     }
     Ok(dispatches)
 }
 
 /// The table of a batch, counted from the starts of its bindings.
-fn rows(batch: &Systems, damping: f32) -> Vec<Row> {
+fn rows(batch: &Systems, damping: f32, continues: bool) -> Vec<Row> {
     let mut factor = 0;
     let [hessian, step, outcome] = batch.windows.each_ref().map(|window| window.start);
     let row = |(index, system): &(u64, System)| {
@@ -191,8 +201,8 @@ fn rows(batch: &Systems, damping: f32) -> Vec<Row> {
             outcome: (index - outcome / size_of::<Outcome>() as u64) as u32,
             count: system.count,
             damping,
-            padding_0: 0,
-            padding_1: 0,
+            continues: continues.into(),
+            padding: 0,
         };
         factor += factor_count(system);
         row
@@ -360,7 +370,7 @@ mod tests {
                 let mut single = g.to_vec();
                 let expected = matrix::solve(h, &mut single, damping);
                 assert_eq!(outcome.not_finite, u32::from(!expected.finite), "{what}");
-                assert_eq!(outcome.reserved, 0);
+                assert_eq!(outcome.pending, 0);
                 // Where to draw the line between a rank of 1 and rounding, is up to rounding.
                 let agreed = outcome.failures.abs_diff(expected.failures);
                 assert!(agreed <= u32::from(*kind == Rank1), "{what} {expected:?}");
@@ -483,9 +493,14 @@ mod tests {
     fn the_number_of_systems_does_not_change_that_of_dispatches() {
         let gpu = gpu();
         let limits = DispatchLimits::of(&gpu.device.limits());
+        // Of large systems several, each with some values of λ.
+        let large = (ATTEMPTS / ATTEMPTS_AT_ONCE) as usize;
         for (wanted, dispatches) in [
             (vec![(3, Definite); 200], 1),
-            (vec![(40, Definite), (3, Zero), (50, Zero), (4, Rank1)], 2),
+            (
+                vec![(40, Definite), (3, Zero), (50, Zero), (4, Rank1)],
+                1 + large,
+            ),
             (vec![], 0),
         ] {
             let made = Bench::new(&wanted).made(&gpu, &limits, 0.0);
@@ -511,12 +526,12 @@ mod tests {
 
     #[test]
     fn tables_lie_as_the_shader_reads_them() {
-        let text = &solve_shader(FEW_THREADS);
+        let text = &solve_shader(FEW_THREADS, ATTEMPTS);
         assert_laid_out_as!(
             Row, text, "System",
-            hessian step factor outcome count damping padding_0 padding_1
+            hessian step factor outcome count damping continues padding
         );
-        assert_laid_out_as!(Outcome, text, "Outcome", damping failures not_finite reserved);
+        assert_laid_out_as!(Outcome, text, "Outcome", damping failures not_finite pending);
         assert!(text.contains(&format!("const MOST_UNKNOWNS: u32 = {MOST_UNKNOWNS}u;")));
     }
 

@@ -1,8 +1,8 @@
 //! Where tensors lie, and reading and writing them.
 
-use super::Optimizer;
+use super::{Optimizer, group::GroupState};
 use crate::{
-    BufferRange, Error, Layout, Tensor, layout::TensorEntry, read, rule::position_of, write,
+    BufferRange, Error, Layout, Slot, Tensor, layout::TensorEntry, read, rule::position_of, write,
 };
 
 impl Optimizer {
@@ -41,6 +41,41 @@ impl Optimizer {
             ..
         } = self.layout.entry(tensor)?;
         let rule = &*self.layout.groups[group.0];
+        let GroupState {
+            tensors,
+            lines,
+            matrix,
+            ..
+        } = &self.groups[group.0];
+        let in_group = self.arena.in_group[tensor.0];
+        let named = |other: &Slot| other.used && other.name == slot;
+        let of_tensor = rule.tensor_slots();
+        let position = of_tensor.iter().position(named);
+        if let (Some(position), Some(table)) = (position, tensors) {
+            return Ok(BufferRange {
+                buffer: table.buffer.clone(),
+                offset: table.offset(in_group, position),
+                size: 4,
+            });
+        }
+        if let (Some(names), Some(table)) = (rule.stages().lines, lines)
+            && let Some([offset, size]) = table.range(&names, in_group, slot)
+        {
+            return Ok(BufferRange {
+                buffer: table.buffer.clone(),
+                offset,
+                size,
+            });
+        }
+        let pairs = matrix.as_ref().and_then(|matrix| matrix.pairs.as_ref());
+        if let Some(pairs) = pairs.filter(|_| rule.pair_slot().is_some_and(|pair| named(&pair))) {
+            let [offset, size] = pairs.range(in_group);
+            return Ok(BufferRange {
+                buffer: pairs.buffer.clone(),
+                offset,
+                size,
+            });
+        }
         let slots = self.options.element_slots(rule);
         let position = position_of(rule, &slots, slot)?;
         // Slots that are not in use have no buffer.

@@ -1,8 +1,8 @@
 use crate::{
-    Rule, Slot,
-    cpu::{Block, Real, Step, Twin},
+    Rule, Slot, Stages,
+    cpu::{Block, Real, Shape, Step, Sums, Twin},
     hyperparameter::Hyperparameter,
-    rules::{bias_correction, eps_terms},
+    rules::{bias_correction, cautious, eps_terms},
 };
 
 /// AdaBelief: Adam that divides by how much the gradient differs from its running mean.
@@ -26,6 +26,9 @@ pub struct AdaBelief {
     pub eps_in_state: bool,
     /// Decoupled.
     pub weight_decay: f64,
+    /// Leave out elements whose update and gradient point different ways, and scale the others up for
+    /// them. Liang et al. 2024, arXiv:2411.16085.
+    pub cautious: bool,
     /// Climb in place of descending.
     pub maximize: bool,
 }
@@ -40,6 +43,7 @@ impl Default for AdaBelief {
             eps_inside_root: false,
             eps_in_state: true,
             weight_decay: 0.0,
+            cautious: false,
             maximize: false,
         }
     }
@@ -58,6 +62,26 @@ impl AdaBelief {
             eps,
         ]
     }
+
+    /// What the learning rate multiplies.
+    fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, &mut [T; 2]) -> T + Copy + use<T> {
+        let [
+            one_minus_beta1,
+            one_minus_beta2,
+            eps_in_state,
+            eps_inside,
+            eps,
+        ] = self.hyper().map(T::from_f64);
+        move |g, [exp_avg, exp_avg_var]| {
+            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
+            let surprise = g - *exp_avg;
+            *exp_avg_var = *exp_avg_var
+                + (one_minus_beta2 * (surprise * surprise - *exp_avg_var) + eps_in_state);
+            let m_hat = now.at[0] * *exp_avg;
+            let s_hat = now.at[1] * *exp_avg_var;
+            m_hat / ((s_hat + eps_inside).sqrt() + eps)
+        }
+    }
 }
 
 impl Rule for AdaBelief {
@@ -74,6 +98,7 @@ impl Rule for AdaBelief {
             Hyperparameter::flag("eps_inside_root", &mut self.eps_inside_root),
             Hyperparameter::flag("eps_in_state", &mut self.eps_in_state),
             Hyperparameter::non_negative("weight_decay", &mut self.weight_decay),
+            Hyperparameter::flag("cautious", &mut self.cautious),
             Hyperparameter::flag("maximize", &mut self.maximize),
         ]
     }
@@ -91,7 +116,15 @@ impl Rule for AdaBelief {
     }
 
     fn slots(&self) -> Vec<Slot> {
-        vec![Slot::element("exp_avg"), Slot::element("exp_avg_var")]
+        vec![
+            Slot::element("exp_avg"),
+            Slot::element("exp_avg_var"),
+            cautious::slot(self.cautious),
+        ]
+    }
+
+    fn stages(&self) -> Stages {
+        cautious::stages(self.cautious, &["exp_avg", "exp_avg_var"])
     }
 
     fn constants(&self) -> Vec<f64> {
@@ -109,27 +142,22 @@ impl Rule for AdaBelief {
     }
 
     fn wgsl(&self) -> &str {
-        include_str!("../../shaders/rules/adabelief.wgsl")
+        cautious::wgsl!("adabelief", "plain", self.cautious)
     }
 }
 
 impl<T: Real> Twin<T> for AdaBelief {
     fn update(&self, block: Block<'_, T>, now: Step<T>) {
-        let [
-            one_minus_beta1,
-            one_minus_beta2,
-            eps_in_state,
-            eps_inside,
-            eps,
-        ] = self.hyper().map(T::from_f64);
-        block.each(move |p, g, [exp_avg, exp_avg_var]| {
-            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
-            let surprise = g - *exp_avg;
-            *exp_avg_var = *exp_avg_var
-                + (one_minus_beta2 * (surprise * surprise - *exp_avg_var) + eps_in_state);
-            let m_hat = now.at[0] * *exp_avg;
-            let s_hat = now.at[1] * *exp_avg_var;
-            p - (now.decay * p + now.lr * m_hat / ((s_hat + eps_inside).sqrt() + eps))
-        });
+        let decayed = cautious::plain();
+        let stepped = move |p, u| p - (now.decay * p + now.lr * u);
+        cautious::each(block, self.cautious, decayed, self.direction(now), stepped);
+    }
+
+    fn measure(&self, block: Block<'_, T>, now: Step<T>) -> Sums {
+        cautious::measure(block, cautious::plain(), self.direction(now))
+    }
+
+    fn conclude(&self, sums: [T; 4], tensor: &mut [T], shape: Shape<T>, _now: Step<T>) {
+        cautious::conclude(sums, tensor, shape);
     }
 }

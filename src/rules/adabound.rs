@@ -1,8 +1,8 @@
 use crate::{
-    Rule, Slot,
-    cpu::{Block, Real, Step, Twin},
+    Rule, Slot, Stages,
+    cpu::{Block, Real, Shape, Step, Sums, Twin},
     hyperparameter::{Hyperparameter, Interval},
-    rules::{bias_correction, decay_terms},
+    rules::{bias_correction, cautious, decay_terms},
 };
 
 /// AdaBound: Adam whose learning rates are held within bounds that close in on SGD's.
@@ -31,6 +31,9 @@ pub struct AdaBound {
     pub weight_decay: f64,
     /// Whether the decay acts beside the update, not through the gradient.
     pub decoupled_weight_decay: bool,
+    /// Leave out elements whose update and gradient point different ways, and scale the others up for
+    /// them. Liang et al. 2024, arXiv:2411.16085.
+    pub cautious: bool,
     /// Climb in place of descending.
     pub maximize: bool,
 }
@@ -47,6 +50,7 @@ impl Default for AdaBound {
             amsbound: false,
             weight_decay: 0.0,
             decoupled_weight_decay: true,
+            cautious: false,
             maximize: false,
         }
     }
@@ -66,6 +70,26 @@ impl AdaBound {
             self.eps,
             self.final_lr / self.lr,
         ]
+    }
+
+    /// What the parameter moves by, the learning rate in it.
+    fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, &mut [T; 3]) -> T + Copy + use<T> {
+        let [_, one_minus_beta1, one_minus_beta2, eps, final_ratio] = self.hyper().map(T::from_f64);
+        let amsbound = self.amsbound;
+        move |g, [exp_avg, exp_avg_sq, max_exp_avg_sq]| {
+            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
+            *exp_avg_sq = *exp_avg_sq + one_minus_beta2 * (g * g - *exp_avg_sq);
+            let mut v = *exp_avg_sq;
+            if amsbound {
+                v = max_exp_avg_sq.max(v);
+                *max_exp_avg_sq = v;
+            }
+            let final_lr = final_ratio * now.lr;
+            let eta = (now.lr * now.at[0] / (v.sqrt() + eps))
+                .max(final_lr * now.at[1])
+                .min(final_lr * now.at[2]);
+            eta * *exp_avg
+        }
     }
 }
 
@@ -93,6 +117,7 @@ impl Rule for AdaBound {
             Hyperparameter::flag("amsbound", &mut self.amsbound),
             Hyperparameter::non_negative("weight_decay", &mut self.weight_decay),
             Hyperparameter::flag("decoupled_weight_decay", &mut self.decoupled_weight_decay),
+            Hyperparameter::flag("cautious", &mut self.cautious),
             Hyperparameter::flag("maximize", &mut self.maximize),
         ]
     }
@@ -114,7 +139,12 @@ impl Rule for AdaBound {
             Slot::element("exp_avg"),
             Slot::element("exp_avg_sq"),
             Slot::element("max_exp_avg_sq").used_if(self.amsbound),
+            cautious::slot(self.cautious),
         ]
+    }
+
+    fn stages(&self) -> Stages {
+        cautious::stages(self.cautious, &["exp_avg", "exp_avg_sq", "max_exp_avg_sq"])
     }
 
     fn constants(&self) -> Vec<f64> {
@@ -138,34 +168,26 @@ impl Rule for AdaBound {
     }
 
     fn wgsl(&self) -> &str {
-        include_str!("../../shaders/rules/adabound.wgsl")
+        cautious::wgsl!("adabound", "l2", self.cautious)
     }
 }
 
 impl<T: Real> Twin<T> for AdaBound {
     fn update(&self, block: Block<'_, T>, now: Step<T>) {
-        let [
-            weight_decay,
-            one_minus_beta1,
-            one_minus_beta2,
-            eps,
-            final_ratio,
-        ] = self.hyper().map(T::from_f64);
-        let amsbound = self.amsbound;
-        block.each(move |p, grad, [exp_avg, exp_avg_sq, max_exp_avg_sq]| {
-            let g = grad + weight_decay * p;
-            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
-            *exp_avg_sq = *exp_avg_sq + one_minus_beta2 * (g * g - *exp_avg_sq);
-            let mut v = *exp_avg_sq;
-            if amsbound {
-                v = max_exp_avg_sq.max(v);
-                *max_exp_avg_sq = v;
-            }
-            let final_lr = final_ratio * now.lr;
-            let eta = (now.lr * now.at[0] / (v.sqrt() + eps))
-                .max(final_lr * now.at[1])
-                .min(final_lr * now.at[2]);
-            p - (now.decay * p + eta * *exp_avg)
-        });
+        let decayed = cautious::l2(self.decay_terms().0);
+        let stepped = move |p, u| p - (now.decay * p + u);
+        cautious::each(block, self.cautious, decayed, self.direction(now), stepped);
+    }
+
+    fn measure(&self, block: Block<'_, T>, now: Step<T>) -> Sums {
+        cautious::measure(
+            block,
+            cautious::l2(self.decay_terms().0),
+            self.direction(now),
+        )
+    }
+
+    fn conclude(&self, sums: [T; 4], tensor: &mut [T], shape: Shape<T>, _now: Step<T>) {
+        cautious::conclude(sums, tensor, shape);
     }
 }

@@ -1,8 +1,8 @@
 use crate::{
-    Rule, Slot,
-    cpu::{Block, Real, Step, Twin},
+    Rule, Slot, Stages,
+    cpu::{Block, Real, Shape, Step, Sums, Twin},
     hyperparameter::{Choice, Hyperparameter},
-    rules::{bias_correction, eps_terms},
+    rules::{bias_correction, cautious, eps_terms},
 };
 
 /// Adam: the running mean of the gradient over the root of its running square.
@@ -32,6 +32,9 @@ pub struct Adam {
     pub nesterov: bool,
     /// L2: added to the gradient. See [`AdamW`](crate::rules::AdamW) for the decoupled kind.
     pub weight_decay: f64,
+    /// Leave out elements whose update and gradient point different ways, and scale the others up for
+    /// them. Liang et al. 2024, arXiv:2411.16085.
+    pub cautious: bool,
     /// Climb in place of descending.
     pub maximize: bool,
 }
@@ -113,6 +116,7 @@ impl Default for Adam {
             amsgrad: Amsgrad::Off,
             nesterov: false,
             weight_decay: 0.0,
+            cautious: false,
             maximize: false,
         }
     }
@@ -129,6 +133,24 @@ impl Adam {
             eps_inside,
             eps,
         ]
+    }
+
+    /// What the learning rate multiplies.
+    fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, &mut [T; 3]) -> T + Copy + use<T> {
+        let [_, one_minus_beta1, one_minus_beta2, eps_inside, eps] = self.hyper().map(T::from_f64);
+        let amsgrad = self.amsgrad != Amsgrad::Off;
+        move |g, [exp_avg, exp_avg_sq, max_exp_avg_sq]| {
+            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
+            *exp_avg_sq = *exp_avg_sq + one_minus_beta2 * (g * g - *exp_avg_sq);
+            let m_hat = now.at[0] * *exp_avg + now.at[1] * g;
+            let mut v_hat = now.at[2] * *exp_avg_sq;
+            if amsgrad {
+                v_hat = max_exp_avg_sq.max(v_hat);
+                *max_exp_avg_sq = v_hat;
+            }
+            v_hat = now.at[3] * v_hat;
+            m_hat / ((v_hat + eps_inside).sqrt() + eps)
+        }
     }
 }
 
@@ -148,6 +170,7 @@ impl Rule for Adam {
             Hyperparameter::choice("amsgrad", &mut self.amsgrad),
             Hyperparameter::flag("nesterov", &mut self.nesterov),
             Hyperparameter::non_negative("weight_decay", &mut self.weight_decay),
+            Hyperparameter::flag("cautious", &mut self.cautious),
             Hyperparameter::flag("maximize", &mut self.maximize),
         ]
     }
@@ -165,7 +188,12 @@ impl Rule for Adam {
             Slot::element("exp_avg"),
             Slot::element("exp_avg_sq"),
             Slot::element("max_exp_avg_sq").used_if(self.amsgrad != Amsgrad::Off),
+            cautious::slot(self.cautious),
         ]
+    }
+
+    fn stages(&self) -> Stages {
+        cautious::stages(self.cautious, &["exp_avg", "exp_avg_sq", "max_exp_avg_sq"])
     }
 
     fn constants(&self) -> Vec<f64> {
@@ -189,32 +217,22 @@ impl Rule for Adam {
     }
 
     fn wgsl(&self) -> &str {
-        include_str!("../../shaders/rules/adam.wgsl")
+        cautious::wgsl!("adam", "l2", self.cautious)
     }
 }
 
 impl<T: Real> Twin<T> for Adam {
     fn update(&self, block: Block<'_, T>, now: Step<T>) {
-        let [
-            weight_decay,
-            one_minus_beta1,
-            one_minus_beta2,
-            eps_inside,
-            eps,
-        ] = self.hyper().map(T::from_f64);
-        let amsgrad = self.amsgrad != Amsgrad::Off;
-        block.each(move |p, grad, [exp_avg, exp_avg_sq, max_exp_avg_sq]| {
-            let g = grad + weight_decay * p;
-            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
-            *exp_avg_sq = *exp_avg_sq + one_minus_beta2 * (g * g - *exp_avg_sq);
-            let m_hat = now.at[0] * *exp_avg + now.at[1] * g;
-            let mut v_hat = now.at[2] * *exp_avg_sq;
-            if amsgrad {
-                v_hat = max_exp_avg_sq.max(v_hat);
-                *max_exp_avg_sq = v_hat;
-            }
-            v_hat = now.at[3] * v_hat;
-            p - now.lr * m_hat / ((v_hat + eps_inside).sqrt() + eps)
-        });
+        let decayed = cautious::l2(self.weight_decay);
+        let stepped = move |p, u| p - now.lr * u;
+        cautious::each(block, self.cautious, decayed, self.direction(now), stepped);
+    }
+
+    fn measure(&self, block: Block<'_, T>, now: Step<T>) -> Sums {
+        cautious::measure(block, cautious::l2(self.weight_decay), self.direction(now))
+    }
+
+    fn conclude(&self, sums: [T; 4], tensor: &mut [T], shape: Shape<T>, _now: Step<T>) {
+        cautious::conclude(sums, tensor, shape);
     }
 }

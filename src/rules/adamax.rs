@@ -1,8 +1,8 @@
 use crate::{
-    Rule, Slot,
-    cpu::{Block, Real, Step, Twin},
+    Rule, Slot, Stages,
+    cpu::{Block, Real, Shape, Step, Sums, Twin},
     hyperparameter::Hyperparameter,
-    rules::{bias_correction, eps_terms},
+    rules::{bias_correction, cautious, eps_terms},
 };
 
 /// Adamax: Adam over the largest recent gradient in place of the root of the mean square.
@@ -25,6 +25,9 @@ pub struct Adamax {
     pub eps_in_state: bool,
     /// L2: added to the gradient.
     pub weight_decay: f64,
+    /// Leave out elements whose update and gradient point different ways, and scale the others up for
+    /// them. Liang et al. 2024, arXiv:2411.16085.
+    pub cautious: bool,
     /// Climb in place of descending.
     pub maximize: bool,
 }
@@ -38,6 +41,7 @@ impl Default for Adamax {
             eps: 1e-8,
             eps_in_state: true,
             weight_decay: 0.0,
+            cautious: false,
             maximize: false,
         }
     }
@@ -55,6 +59,18 @@ impl Adamax {
             eps,
         ]
     }
+
+    /// What the learning rate multiplies.
+    fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, &mut [T; 2]) -> T + Copy + use<T> {
+        let [_, one_minus_beta1, one_minus_beta2, eps_in_state, eps] =
+            self.hyper().map(T::from_f64);
+        move |g, [exp_avg, exp_inf]| {
+            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
+            *exp_inf = (*exp_inf - one_minus_beta2 * *exp_inf).max(g.abs() + eps_in_state);
+            let m_hat = now.at[0] * *exp_avg;
+            m_hat / (*exp_inf + eps)
+        }
+    }
 }
 
 impl Rule for Adamax {
@@ -70,6 +86,7 @@ impl Rule for Adamax {
             Hyperparameter::eps("eps", &mut self.eps),
             Hyperparameter::flag("eps_in_state", &mut self.eps_in_state),
             Hyperparameter::non_negative("weight_decay", &mut self.weight_decay),
+            Hyperparameter::flag("cautious", &mut self.cautious),
             Hyperparameter::flag("maximize", &mut self.maximize),
         ]
     }
@@ -83,7 +100,15 @@ impl Rule for Adamax {
     }
 
     fn slots(&self) -> Vec<Slot> {
-        vec![Slot::element("exp_avg"), Slot::element("exp_inf")]
+        vec![
+            Slot::element("exp_avg"),
+            Slot::element("exp_inf"),
+            cautious::slot(self.cautious),
+        ]
+    }
+
+    fn stages(&self) -> Stages {
+        cautious::stages(self.cautious, &["exp_avg", "exp_inf"])
     }
 
     fn constants(&self) -> Vec<f64> {
@@ -96,25 +121,22 @@ impl Rule for Adamax {
     }
 
     fn wgsl(&self) -> &str {
-        include_str!("../../shaders/rules/adamax.wgsl")
+        cautious::wgsl!("adamax", "l2", self.cautious)
     }
 }
 
 impl<T: Real> Twin<T> for Adamax {
     fn update(&self, block: Block<'_, T>, now: Step<T>) {
-        let [
-            weight_decay,
-            one_minus_beta1,
-            one_minus_beta2,
-            eps_in_state,
-            eps,
-        ] = self.hyper().map(T::from_f64);
-        block.each(move |p, grad, [exp_avg, exp_inf]| {
-            let g = grad + weight_decay * p;
-            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
-            *exp_inf = (*exp_inf - one_minus_beta2 * *exp_inf).max(g.abs() + eps_in_state);
-            let m_hat = now.at[0] * *exp_avg;
-            p - now.lr * m_hat / (*exp_inf + eps)
-        });
+        let decayed = cautious::l2(self.weight_decay);
+        let stepped = move |p, u| p - now.lr * u;
+        cautious::each(block, self.cautious, decayed, self.direction(now), stepped);
+    }
+
+    fn measure(&self, block: Block<'_, T>, now: Step<T>) -> Sums {
+        cautious::measure(block, cautious::l2(self.weight_decay), self.direction(now))
+    }
+
+    fn conclude(&self, sums: [T; 4], tensor: &mut [T], shape: Shape<T>, _now: Step<T>) {
+        cautious::conclude(sums, tensor, shape);
     }
 }

@@ -1,10 +1,10 @@
 use crate::{
-    Rule, Slot,
-    cpu::{Block, Real, Step, Twin},
+    Rule, Slot, Stages,
+    cpu::{Block, Real, Shape, Step, Sums, Twin},
     hyperparameter::Hyperparameter,
     rules::{
         adam::{Amsgrad, Correction},
-        eps_terms,
+        cautious, eps_terms,
     },
 };
 
@@ -35,6 +35,9 @@ pub struct AdamW {
     pub nesterov: bool,
     /// Decoupled.
     pub weight_decay: f64,
+    /// Leave out elements whose update and gradient point different ways, and scale the others up for
+    /// them. Liang et al. 2024, arXiv:2411.16085.
+    pub cautious: bool,
     /// Climb in place of descending.
     pub maximize: bool,
 }
@@ -51,6 +54,7 @@ impl Default for AdamW {
             amsgrad: Amsgrad::Off,
             nesterov: false,
             weight_decay: 1e-2,
+            cautious: false,
             maximize: false,
         }
     }
@@ -61,6 +65,24 @@ impl AdamW {
     fn hyper(&self) -> [f64; 4] {
         let (eps_inside, eps) = eps_terms(self.eps, self.eps_inside_root);
         [1.0 - self.beta1, 1.0 - self.beta2, eps_inside, eps]
+    }
+
+    /// What the learning rate multiplies.
+    fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, &mut [T; 3]) -> T + Copy + use<T> {
+        let [one_minus_beta1, one_minus_beta2, eps_inside, eps] = self.hyper().map(T::from_f64);
+        let amsgrad = self.amsgrad != Amsgrad::Off;
+        move |g, [exp_avg, exp_avg_sq, max_exp_avg_sq]| {
+            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
+            *exp_avg_sq = *exp_avg_sq + one_minus_beta2 * (g * g - *exp_avg_sq);
+            let m_hat = now.at[0] * *exp_avg + now.at[1] * g;
+            let mut v_hat = now.at[2] * *exp_avg_sq;
+            if amsgrad {
+                v_hat = max_exp_avg_sq.max(v_hat);
+                *max_exp_avg_sq = v_hat;
+            }
+            v_hat = now.at[3] * v_hat;
+            m_hat / ((v_hat + eps_inside).sqrt() + eps)
+        }
     }
 }
 
@@ -80,6 +102,7 @@ impl Rule for AdamW {
             Hyperparameter::choice("amsgrad", &mut self.amsgrad),
             Hyperparameter::flag("nesterov", &mut self.nesterov),
             Hyperparameter::non_negative("weight_decay", &mut self.weight_decay),
+            Hyperparameter::flag("cautious", &mut self.cautious),
             Hyperparameter::flag("maximize", &mut self.maximize),
         ]
     }
@@ -101,7 +124,12 @@ impl Rule for AdamW {
             Slot::element("exp_avg"),
             Slot::element("exp_avg_sq"),
             Slot::element("max_exp_avg_sq").used_if(self.amsgrad != Amsgrad::Off),
+            cautious::slot(self.cautious),
         ]
+    }
+
+    fn stages(&self) -> Stages {
+        cautious::stages(self.cautious, &["exp_avg", "exp_avg_sq", "max_exp_avg_sq"])
     }
 
     fn constants(&self) -> Vec<f64> {
@@ -125,25 +153,22 @@ impl Rule for AdamW {
     }
 
     fn wgsl(&self) -> &str {
-        include_str!("../../shaders/rules/adamw.wgsl")
+        cautious::wgsl!("adamw", "plain", self.cautious)
     }
 }
 
 impl<T: Real> Twin<T> for AdamW {
     fn update(&self, block: Block<'_, T>, now: Step<T>) {
-        let [one_minus_beta1, one_minus_beta2, eps_inside, eps] = self.hyper().map(T::from_f64);
-        let amsgrad = self.amsgrad != Amsgrad::Off;
-        block.each(move |p, g, [exp_avg, exp_avg_sq, max_exp_avg_sq]| {
-            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
-            *exp_avg_sq = *exp_avg_sq + one_minus_beta2 * (g * g - *exp_avg_sq);
-            let m_hat = now.at[0] * *exp_avg + now.at[1] * g;
-            let mut v_hat = now.at[2] * *exp_avg_sq;
-            if amsgrad {
-                v_hat = max_exp_avg_sq.max(v_hat);
-                *max_exp_avg_sq = v_hat;
-            }
-            v_hat = now.at[3] * v_hat;
-            p - (now.decay * p + now.lr * m_hat / ((v_hat + eps_inside).sqrt() + eps))
-        });
+        let decayed = cautious::plain();
+        let stepped = move |p, u| p - (now.decay * p + now.lr * u);
+        cautious::each(block, self.cautious, decayed, self.direction(now), stepped);
+    }
+
+    fn measure(&self, block: Block<'_, T>, now: Step<T>) -> Sums {
+        cautious::measure(block, cautious::plain(), self.direction(now))
+    }
+
+    fn conclude(&self, sums: [T; 4], tensor: &mut [T], shape: Shape<T>, _now: Step<T>) {
+        cautious::conclude(sums, tensor, shape);
     }
 }

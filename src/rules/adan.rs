@@ -1,8 +1,8 @@
 use crate::{
-    Rule, Slot,
-    cpu::{Block, Real, Step, Twin},
+    Rule, Slot, Stages,
+    cpu::{Block, Real, Shape, Step, Sums, Twin},
     hyperparameter::Hyperparameter,
-    rules::bias_correction,
+    rules::{bias_correction, cautious},
 };
 
 /// Adan: Adam with Nesterov momentum by the difference of gradients.
@@ -29,6 +29,9 @@ pub struct Adan {
     pub weight_decay: f64,
     /// `p·(1 − lr·weight_decay) − lr·u` in place of the division.
     pub decoupled_weight_decay: bool,
+    /// Leave out elements whose update and gradient point different ways, and scale the others up for
+    /// them. Liang et al. 2024, arXiv:2411.16085.
+    pub cautious: bool,
     /// Climb in place of descending.
     pub maximize: bool,
 }
@@ -43,6 +46,7 @@ impl Default for Adan {
             eps: 1e-8,
             weight_decay: 0.0,
             decoupled_weight_decay: false,
+            cautious: false,
             maximize: false,
         }
     }
@@ -58,6 +62,27 @@ impl Adan {
             self.beta2,
             self.eps,
         ]
+    }
+
+    /// What the learning rate multiplies.
+    fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, &mut [T; 4]) -> T + Copy + use<T> {
+        let [
+            one_minus_beta1,
+            one_minus_beta2,
+            one_minus_beta3,
+            beta2,
+            eps,
+        ] = self.hyper().map(T::from_f64);
+        move |g, [exp_avg, exp_avg_diff, exp_avg_sq, prev_grad]| {
+            let d = now.at[3] * (g - *prev_grad);
+            *prev_grad = g;
+            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
+            *exp_avg_diff = *exp_avg_diff + one_minus_beta2 * (d - *exp_avg_diff);
+            let ahead = g + beta2 * d;
+            *exp_avg_sq = *exp_avg_sq + one_minus_beta3 * (ahead * ahead - *exp_avg_sq);
+            let m_hat = now.at[0] * *exp_avg + now.at[1] * *exp_avg_diff;
+            m_hat / ((now.at[2] * *exp_avg_sq).sqrt() + eps)
+        }
     }
 }
 
@@ -75,6 +100,7 @@ impl Rule for Adan {
             Hyperparameter::eps("eps", &mut self.eps),
             Hyperparameter::non_negative("weight_decay", &mut self.weight_decay),
             Hyperparameter::flag("decoupled_weight_decay", &mut self.decoupled_weight_decay),
+            Hyperparameter::flag("cautious", &mut self.cautious),
             Hyperparameter::flag("maximize", &mut self.maximize),
         ]
     }
@@ -97,7 +123,15 @@ impl Rule for Adan {
             Slot::element("exp_avg_diff"),
             Slot::element("exp_avg_sq"),
             Slot::element("prev_grad"),
+            cautious::slot(self.cautious),
         ]
+    }
+
+    fn stages(&self) -> Stages {
+        cautious::stages(
+            self.cautious,
+            &["exp_avg", "exp_avg_diff", "exp_avg_sq", "prev_grad"],
+        )
     }
 
     fn constants(&self) -> Vec<f64> {
@@ -119,36 +153,29 @@ impl Rule for Adan {
     }
 
     fn wgsl(&self) -> &str {
-        include_str!("../../shaders/rules/adan.wgsl")
+        cautious::wgsl!("adan", "plain", self.cautious)
     }
 }
 
 impl<T: Real> Twin<T> for Adan {
     fn update(&self, block: Block<'_, T>, now: Step<T>) {
-        let [
-            one_minus_beta1,
-            one_minus_beta2,
-            one_minus_beta3,
-            beta2,
-            eps,
-        ] = self.hyper().map(T::from_f64);
+        let decayed = cautious::plain();
         let decoupled = self.decoupled_weight_decay;
-        block.each(
-            move |p, g, [exp_avg, exp_avg_diff, exp_avg_sq, prev_grad]| {
-                let d = now.at[3] * (g - *prev_grad);
-                *prev_grad = g;
-                *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
-                *exp_avg_diff = *exp_avg_diff + one_minus_beta2 * (d - *exp_avg_diff);
-                let ahead = g + beta2 * d;
-                *exp_avg_sq = *exp_avg_sq + one_minus_beta3 * (ahead * ahead - *exp_avg_sq);
-                let m_hat = now.at[0] * *exp_avg + now.at[1] * *exp_avg_diff;
-                let u = m_hat / ((now.at[2] * *exp_avg_sq).sqrt() + eps);
-                let change = now.decay * p + now.lr * u;
-                if decoupled {
-                    return p - change;
-                }
-                p - change / (T::one() + now.decay)
-            },
-        );
+        let stepped = move |p, u| {
+            let change = now.decay * p + now.lr * u;
+            if decoupled {
+                return p - change;
+            }
+            p - change / (T::one() + now.decay)
+        };
+        cautious::each(block, self.cautious, decayed, self.direction(now), stepped);
+    }
+
+    fn measure(&self, block: Block<'_, T>, now: Step<T>) -> Sums {
+        cautious::measure(block, cautious::plain(), self.direction(now))
+    }
+
+    fn conclude(&self, sums: [T; 4], tensor: &mut [T], shape: Shape<T>, _now: Step<T>) {
+        cautious::conclude(sums, tensor, shape);
     }
 }

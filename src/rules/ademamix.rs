@@ -1,8 +1,8 @@
 use crate::{
-    Rule, Slot,
-    cpu::{Block, Real, Step, Twin},
+    Rule, Slot, Stages,
+    cpu::{Block, Real, Shape, Step, Sums, Twin},
     hyperparameter::Hyperparameter,
-    rules::bias_correction,
+    rules::{bias_correction, cautious},
 };
 
 /// AdEMAMix: Adam with a second, much slower mean of the gradient.
@@ -30,6 +30,9 @@ pub struct AdEmaMix {
     pub eps: f64,
     /// Decoupled.
     pub weight_decay: f64,
+    /// Leave out elements whose update and gradient point different ways, and scale the others up for
+    /// them. Liang et al. 2024, arXiv:2411.16085.
+    pub cautious: bool,
     /// Climb in place of descending.
     pub maximize: bool,
 }
@@ -45,6 +48,7 @@ impl Default for AdEmaMix {
             t_alpha_beta3: 0.0,
             eps: 1e-8,
             weight_decay: 0.0,
+            cautious: false,
             maximize: false,
         }
     }
@@ -66,6 +70,19 @@ impl AdEmaMix {
         let beta3 = (slow / ((1.0 - progress) * slow / fast + progress)).exp();
         (self.alpha * progress, beta3.min(self.beta3))
     }
+
+    /// What the learning rate multiplies.
+    fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, &mut [T; 3]) -> T + Copy + use<T> {
+        let [one_minus_beta1, one_minus_beta2, eps] = self.hyper().map(T::from_f64);
+        move |g, [exp_avg, exp_avg_slow, exp_avg_sq]| {
+            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
+            *exp_avg_slow = *exp_avg_slow + now.at[2] * (g - *exp_avg_slow);
+            *exp_avg_sq = *exp_avg_sq + one_minus_beta2 * (g * g - *exp_avg_sq);
+            let m_hat = now.at[0] * *exp_avg + now.at[1] * *exp_avg_slow;
+            let v_hat = now.at[3] * *exp_avg_sq;
+            m_hat / (v_hat.sqrt() + eps)
+        }
+    }
 }
 
 impl Rule for AdEmaMix {
@@ -83,6 +100,7 @@ impl Rule for AdEmaMix {
             Hyperparameter::non_negative("t_alpha_beta3", &mut self.t_alpha_beta3),
             Hyperparameter::eps("eps", &mut self.eps),
             Hyperparameter::non_negative("weight_decay", &mut self.weight_decay),
+            Hyperparameter::flag("cautious", &mut self.cautious),
             Hyperparameter::flag("maximize", &mut self.maximize),
         ]
     }
@@ -104,7 +122,12 @@ impl Rule for AdEmaMix {
             Slot::element("exp_avg"),
             Slot::element("exp_avg_slow"),
             Slot::element("exp_avg_sq"),
+            cautious::slot(self.cautious),
         ]
+    }
+
+    fn stages(&self) -> Stages {
+        cautious::stages(self.cautious, &["exp_avg", "exp_avg_slow", "exp_avg_sq"])
     }
 
     fn constants(&self) -> Vec<f64> {
@@ -123,20 +146,22 @@ impl Rule for AdEmaMix {
     }
 
     fn wgsl(&self) -> &str {
-        include_str!("../../shaders/rules/ademamix.wgsl")
+        cautious::wgsl!("ademamix", "plain", self.cautious)
     }
 }
 
 impl<T: Real> Twin<T> for AdEmaMix {
     fn update(&self, block: Block<'_, T>, now: Step<T>) {
-        let [one_minus_beta1, one_minus_beta2, eps] = self.hyper().map(T::from_f64);
-        block.each(move |p, g, [exp_avg, exp_avg_slow, exp_avg_sq]| {
-            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
-            *exp_avg_slow = *exp_avg_slow + now.at[2] * (g - *exp_avg_slow);
-            *exp_avg_sq = *exp_avg_sq + one_minus_beta2 * (g * g - *exp_avg_sq);
-            let m_hat = now.at[0] * *exp_avg + now.at[1] * *exp_avg_slow;
-            let v_hat = now.at[3] * *exp_avg_sq;
-            p - (now.decay * p + now.lr * m_hat / (v_hat.sqrt() + eps))
-        });
+        let decayed = cautious::plain();
+        let stepped = move |p, u| p - (now.decay * p + now.lr * u);
+        cautious::each(block, self.cautious, decayed, self.direction(now), stepped);
+    }
+
+    fn measure(&self, block: Block<'_, T>, now: Step<T>) -> Sums {
+        cautious::measure(block, cautious::plain(), self.direction(now))
+    }
+
+    fn conclude(&self, sums: [T; 4], tensor: &mut [T], shape: Shape<T>, _now: Step<T>) {
+        cautious::conclude(sums, tensor, shape);
     }
 }

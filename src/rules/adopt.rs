@@ -1,8 +1,8 @@
 use crate::{
-    Rule, Slot,
-    cpu::{Block, Real, Step, Twin},
+    Rule, Slot, Stages,
+    cpu::{Block, Real, Shape, Step, Sums, Twin},
     hyperparameter::Hyperparameter,
-    rules::decay_terms,
+    rules::{cautious, decay_terms},
 };
 
 /// ADOPT: Adam that divides by the second moment of the step before, so that it converges for any
@@ -28,6 +28,9 @@ pub struct Adopt {
     pub weight_decay: f64,
     /// Whether the decay acts beside the update, not through the gradient.
     pub decoupled_weight_decay: bool,
+    /// Leave out elements whose update and gradient point different ways, and scale the others up for
+    /// them. Liang et al. 2024, arXiv:2411.16085.
+    pub cautious: bool,
     /// Climb in place of descending.
     pub maximize: bool,
 }
@@ -42,6 +45,7 @@ impl Default for Adopt {
             clip_exponent: 0.25,
             weight_decay: 0.0,
             decoupled_weight_decay: false,
+            cautious: false,
             maximize: false,
         }
     }
@@ -55,6 +59,18 @@ impl Adopt {
     /// `Hyper` in shaders/rules/adopt.wgsl.
     fn hyper(&self) -> [f64; 2] {
         [self.decay_terms().0, self.eps]
+    }
+
+    /// What the learning rate multiplies.
+    fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, &mut [T; 2]) -> T + Copy + use<T> {
+        let [_, eps] = self.hyper().map(T::from_f64);
+        move |g, [exp_avg, exp_avg_sq]| {
+            let bound = now.at[2];
+            let u = (g / exp_avg_sq.sqrt().max(eps)).max(-bound).min(bound);
+            *exp_avg = *exp_avg + now.at[0] * (u - *exp_avg);
+            *exp_avg_sq = *exp_avg_sq + now.at[1] * (g * g - *exp_avg_sq);
+            *exp_avg
+        }
     }
 }
 
@@ -72,6 +88,7 @@ impl Rule for Adopt {
             Hyperparameter::non_negative("clip_exponent", &mut self.clip_exponent),
             Hyperparameter::non_negative("weight_decay", &mut self.weight_decay),
             Hyperparameter::flag("decoupled_weight_decay", &mut self.decoupled_weight_decay),
+            Hyperparameter::flag("cautious", &mut self.cautious),
             Hyperparameter::flag("maximize", &mut self.maximize),
         ]
     }
@@ -89,7 +106,15 @@ impl Rule for Adopt {
     }
 
     fn slots(&self) -> Vec<Slot> {
-        vec![Slot::element("exp_avg"), Slot::element("exp_avg_sq")]
+        vec![
+            Slot::element("exp_avg"),
+            Slot::element("exp_avg_sq"),
+            cautious::slot(self.cautious),
+        ]
+    }
+
+    fn stages(&self) -> Stages {
+        cautious::stages(self.cautious, &["exp_avg", "exp_avg_sq"])
     }
 
     fn constants(&self) -> Vec<f64> {
@@ -106,20 +131,26 @@ impl Rule for Adopt {
     }
 
     fn wgsl(&self) -> &str {
-        include_str!("../../shaders/rules/adopt.wgsl")
+        cautious::wgsl!("adopt", "l2", self.cautious)
     }
 }
 
 impl<T: Real> Twin<T> for Adopt {
     fn update(&self, block: Block<'_, T>, now: Step<T>) {
-        let [weight_decay, eps] = self.hyper().map(T::from_f64);
-        block.each(move |p, grad, [exp_avg, exp_avg_sq]| {
-            let g = grad + weight_decay * p;
-            let bound = now.at[2];
-            let u = (g / exp_avg_sq.sqrt().max(eps)).max(-bound).min(bound);
-            *exp_avg = *exp_avg + now.at[0] * (u - *exp_avg);
-            *exp_avg_sq = *exp_avg_sq + now.at[1] * (g * g - *exp_avg_sq);
-            p - (now.decay * p + now.lr * *exp_avg)
-        });
+        let decayed = cautious::l2(self.decay_terms().0);
+        let stepped = move |p, u| p - (now.decay * p + now.lr * u);
+        cautious::each(block, self.cautious, decayed, self.direction(now), stepped);
+    }
+
+    fn measure(&self, block: Block<'_, T>, now: Step<T>) -> Sums {
+        cautious::measure(
+            block,
+            cautious::l2(self.decay_terms().0),
+            self.direction(now),
+        )
+    }
+
+    fn conclude(&self, sums: [T; 4], tensor: &mut [T], shape: Shape<T>, _now: Step<T>) {
+        cautious::conclude(sums, tensor, shape);
     }
 }

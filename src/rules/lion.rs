@@ -1,7 +1,8 @@
 use crate::{
-    Rule, Slot,
-    cpu::{Block, Real, Step, Twin},
+    Rule, Slot, Stages,
+    cpu::{Block, Real, Shape, Step, Sums, Twin},
     hyperparameter::Hyperparameter,
+    rules::cautious,
 };
 
 /// Lion: the sign of an interpolation between momentum and gradient.
@@ -19,6 +20,9 @@ pub struct Lion {
     pub beta2: f64,
     /// Decoupled.
     pub weight_decay: f64,
+    /// Leave out elements whose update and gradient point different ways, and scale the others up for
+    /// them. Liang et al. 2024, arXiv:2411.16085.
+    pub cautious: bool,
     /// Climb in place of descending.
     pub maximize: bool,
 }
@@ -30,6 +34,7 @@ impl Default for Lion {
             beta1: 0.9,
             beta2: 0.99,
             weight_decay: 0.0,
+            cautious: false,
             maximize: false,
         }
     }
@@ -39,6 +44,16 @@ impl Lion {
     /// `Hyper` in shaders/rules/lion.wgsl.
     fn hyper(&self) -> [f64; 2] {
         [1.0 - self.beta1, 1.0 - self.beta2]
+    }
+
+    /// What the learning rate multiplies.
+    fn direction<T: Real>(&self) -> impl Fn(T, &mut [T; 1]) -> T + Copy + use<T> {
+        let [one_minus_beta1, one_minus_beta2] = self.hyper().map(T::from_f64);
+        move |g, [exp_avg]| {
+            let u = (*exp_avg + one_minus_beta1 * (g - *exp_avg)).sign();
+            *exp_avg = *exp_avg + one_minus_beta2 * (g - *exp_avg);
+            u
+        }
     }
 }
 
@@ -53,6 +68,7 @@ impl Rule for Lion {
             Hyperparameter::below_one("beta1", &mut self.beta1),
             Hyperparameter::below_one("beta2", &mut self.beta2),
             Hyperparameter::non_negative("weight_decay", &mut self.weight_decay),
+            Hyperparameter::flag("cautious", &mut self.cautious),
             Hyperparameter::flag("maximize", &mut self.maximize),
         ]
     }
@@ -70,7 +86,11 @@ impl Rule for Lion {
     }
 
     fn slots(&self) -> Vec<Slot> {
-        vec![Slot::element("exp_avg")]
+        vec![Slot::element("exp_avg"), cautious::slot(self.cautious)]
+    }
+
+    fn stages(&self) -> Stages {
+        cautious::stages(self.cautious, &["exp_avg"])
     }
 
     fn constants(&self) -> Vec<f64> {
@@ -78,17 +98,22 @@ impl Rule for Lion {
     }
 
     fn wgsl(&self) -> &str {
-        include_str!("../../shaders/rules/lion.wgsl")
+        cautious::wgsl!("lion", "plain", self.cautious)
     }
 }
 
 impl<T: Real> Twin<T> for Lion {
     fn update(&self, block: Block<'_, T>, now: Step<T>) {
-        let [one_minus_beta1, one_minus_beta2] = self.hyper().map(T::from_f64);
-        block.each(move |p, g, [exp_avg]| {
-            let u = (*exp_avg + one_minus_beta1 * (g - *exp_avg)).sign();
-            *exp_avg = *exp_avg + one_minus_beta2 * (g - *exp_avg);
-            p - (now.decay * p + now.lr * u)
-        });
+        let decayed = cautious::plain();
+        let stepped = move |p, u| p - (now.decay * p + now.lr * u);
+        cautious::each(block, self.cautious, decayed, self.direction(), stepped);
+    }
+
+    fn measure(&self, block: Block<'_, T>, _now: Step<T>) -> Sums {
+        cautious::measure(block, cautious::plain(), self.direction())
+    }
+
+    fn conclude(&self, sums: [T; 4], tensor: &mut [T], shape: Shape<T>, _now: Step<T>) {
+        cautious::conclude(sums, tensor, shape);
     }
 }

@@ -3,9 +3,11 @@
 //! Defaults are PyTorch's where PyTorch has the rule. Every rule has a `maximize` flag. Where
 //! sources disagree about a formula, the variant is a field.
 
+mod cautious;
 mod schedule_free;
 
 pub use adam::Amsgrad;
+pub use muon::AdjustLr;
 pub use sgd::MomentumForm;
 
 use crate::{Error, Rule};
@@ -51,6 +53,14 @@ registry! {
     schedulefree_sgd::ScheduleFreeSgd,
     sophia::Sophia,
     newton::Newton,
+    adafactor::Adafactor,
+    lars::Lars,
+    lamb::Lamb,
+    novograd::NovoGrad,
+    muon::Muon,
+    newton_dense::NewtonDense,
+    prodigy::Prodigy,
+    gradient_agreement::GradientAgreement,
 }
 
 /// The names that [`by_name`] knows.
@@ -134,7 +144,7 @@ mod tests {
             let mut rule = by_name(name).unwrap();
             let fields: Vec<_> = rule.hyperparameters().iter().map(|f| f.name).collect();
             for field in fields {
-                for bad in ["NaN", "inf", "-inf", "-1", "1e39", "word", ""] {
+                for bad in ["NaN", "inf", "-inf", "-100", "1e39", "word", ""] {
                     let error = rule.set(field, bad).unwrap_err().to_string();
                     assert!(error.contains(name) && error.contains(field), "{error}");
                     assert!(error.contains("expected"), "{error}");

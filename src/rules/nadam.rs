@@ -1,8 +1,8 @@
 use crate::{
-    Rule, Slot,
-    cpu::{Block, Real, Step, Twin},
+    Rule, Slot, Stages,
+    cpu::{Block, Real, Shape, Step, Sums, Twin},
     hyperparameter::Hyperparameter,
-    rules::{bias_correction, decay_terms, eps_terms},
+    rules::{bias_correction, cautious, decay_terms, eps_terms},
 };
 
 /// NAdam: Adam with Nesterov momentum whose weight warms up.
@@ -30,6 +30,9 @@ pub struct NAdam {
     pub weight_decay: f64,
     /// Whether the decay acts beside the update, not through the gradient.
     pub decoupled_weight_decay: bool,
+    /// Leave out elements whose update and gradient point different ways, and scale the others up for
+    /// them. Liang et al. 2024, arXiv:2411.16085.
+    pub cautious: bool,
     /// Climb in place of descending.
     pub maximize: bool,
 }
@@ -45,6 +48,7 @@ impl Default for NAdam {
             momentum_decay: 4e-3,
             weight_decay: 0.0,
             decoupled_weight_decay: false,
+            cautious: false,
             maximize: false,
         }
     }
@@ -84,6 +88,18 @@ impl NAdam {
         }
         self.beta1.powf(t) * warm_up.exp()
     }
+
+    /// What the learning rate multiplies.
+    fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, &mut [T; 2]) -> T + Copy + use<T> {
+        let [_, one_minus_beta1, one_minus_beta2, eps_inside, eps] = self.hyper().map(T::from_f64);
+        move |g, [exp_avg, exp_avg_sq]| {
+            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
+            *exp_avg_sq = *exp_avg_sq + one_minus_beta2 * (g * g - *exp_avg_sq);
+            let m_hat = now.at[0] * *exp_avg + now.at[1] * g;
+            let v_hat = now.at[2] * *exp_avg_sq;
+            m_hat / ((v_hat + eps_inside).sqrt() + eps)
+        }
+    }
 }
 
 impl Rule for NAdam {
@@ -101,6 +117,7 @@ impl Rule for NAdam {
             Hyperparameter::non_negative("momentum_decay", &mut self.momentum_decay),
             Hyperparameter::non_negative("weight_decay", &mut self.weight_decay),
             Hyperparameter::flag("decoupled_weight_decay", &mut self.decoupled_weight_decay),
+            Hyperparameter::flag("cautious", &mut self.cautious),
             Hyperparameter::flag("maximize", &mut self.maximize),
         ]
     }
@@ -118,7 +135,15 @@ impl Rule for NAdam {
     }
 
     fn slots(&self) -> Vec<Slot> {
-        vec![Slot::element("exp_avg"), Slot::element("exp_avg_sq")]
+        vec![
+            Slot::element("exp_avg"),
+            Slot::element("exp_avg_sq"),
+            cautious::slot(self.cautious),
+        ]
+    }
+
+    fn stages(&self) -> Stages {
+        cautious::stages(self.cautious, &["exp_avg", "exp_avg_sq"])
     }
 
     fn constants(&self) -> Vec<f64> {
@@ -139,27 +164,27 @@ impl Rule for NAdam {
     }
 
     fn wgsl(&self) -> &str {
-        include_str!("../../shaders/rules/nadam.wgsl")
+        cautious::wgsl!("nadam", "l2", self.cautious)
     }
 }
 
 impl<T: Real> Twin<T> for NAdam {
     fn update(&self, block: Block<'_, T>, now: Step<T>) {
-        let [
-            weight_decay,
-            one_minus_beta1,
-            one_minus_beta2,
-            eps_inside,
-            eps,
-        ] = self.hyper().map(T::from_f64);
-        block.each(move |p, grad, [exp_avg, exp_avg_sq]| {
-            let g = grad + weight_decay * p;
-            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
-            *exp_avg_sq = *exp_avg_sq + one_minus_beta2 * (g * g - *exp_avg_sq);
-            let m_hat = now.at[0] * *exp_avg + now.at[1] * g;
-            let v_hat = now.at[2] * *exp_avg_sq;
-            p - (now.decay * p + now.lr * m_hat / ((v_hat + eps_inside).sqrt() + eps))
-        });
+        let decayed = cautious::l2(self.decay_terms().0);
+        let stepped = move |p, u| p - (now.decay * p + now.lr * u);
+        cautious::each(block, self.cautious, decayed, self.direction(now), stepped);
+    }
+
+    fn measure(&self, block: Block<'_, T>, now: Step<T>) -> Sums {
+        cautious::measure(
+            block,
+            cautious::l2(self.decay_terms().0),
+            self.direction(now),
+        )
+    }
+
+    fn conclude(&self, sums: [T; 4], tensor: &mut [T], shape: Shape<T>, _now: Step<T>) {
+        cautious::conclude(sums, tensor, shape);
     }
 }
 

@@ -1,8 +1,8 @@
 use crate::{
-    Rule, Slot,
-    cpu::{Block, Real, Step, Twin},
+    Rule, Slot, Stages,
+    cpu::{Block, Real, Shape, Step, Sums, Twin},
     hyperparameter::{Hyperparameter, Interval},
-    rules::{bias_correction, decay_terms, eps_terms},
+    rules::{bias_correction, cautious, decay_terms, eps_terms},
 };
 
 /// RAdam: Adam that steps by momentum alone until the variance of its learning rate is tractable,
@@ -34,6 +34,9 @@ pub struct RAdam {
     pub weight_decay: f64,
     /// Whether the decay acts beside the update, not through the gradient.
     pub decoupled_weight_decay: bool,
+    /// Leave out elements whose update and gradient point different ways, and scale the others up for
+    /// them. Liang et al. 2024, arXiv:2411.16085.
+    pub cautious: bool,
     /// Climb in place of descending.
     pub maximize: bool,
 }
@@ -50,6 +53,7 @@ impl Default for RAdam {
             rho_threshold: 5.0,
             weight_decay: 0.0,
             decoupled_weight_decay: false,
+            cautious: false,
             maximize: false,
         }
     }
@@ -78,6 +82,18 @@ impl RAdam {
             (at_t / at_limit).sqrt()
         })
     }
+
+    /// What the learning rate multiplies.
+    fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, &mut [T; 2]) -> T + Copy + use<T> {
+        let [_, one_minus_beta1, one_minus_beta2, eps_inside, eps] = self.hyper().map(T::from_f64);
+        move |g, [exp_avg, exp_avg_sq]| {
+            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
+            *exp_avg_sq = *exp_avg_sq + one_minus_beta2 * (g * g - *exp_avg_sq);
+            let m_hat = now.at[0] * *exp_avg;
+            let root = (now.at[1] * *exp_avg_sq + eps_inside).sqrt() + eps;
+            m_hat * (now.at[2] / root + now.at[3])
+        }
+    }
 }
 
 impl Rule for RAdam {
@@ -100,6 +116,7 @@ impl Rule for RAdam {
             ),
             Hyperparameter::non_negative("weight_decay", &mut self.weight_decay),
             Hyperparameter::flag("decoupled_weight_decay", &mut self.decoupled_weight_decay),
+            Hyperparameter::flag("cautious", &mut self.cautious),
             Hyperparameter::flag("maximize", &mut self.maximize),
         ]
     }
@@ -117,7 +134,15 @@ impl Rule for RAdam {
     }
 
     fn slots(&self) -> Vec<Slot> {
-        vec![Slot::element("exp_avg"), Slot::element("exp_avg_sq")]
+        vec![
+            Slot::element("exp_avg"),
+            Slot::element("exp_avg_sq"),
+            cautious::slot(self.cautious),
+        ]
+    }
+
+    fn stages(&self) -> Stages {
+        cautious::stages(self.cautious, &["exp_avg", "exp_avg_sq"])
     }
 
     fn constants(&self) -> Vec<f64> {
@@ -138,27 +163,26 @@ impl Rule for RAdam {
     }
 
     fn wgsl(&self) -> &str {
-        include_str!("../../shaders/rules/radam.wgsl")
+        cautious::wgsl!("radam", "l2", self.cautious)
     }
 }
 
 impl<T: Real> Twin<T> for RAdam {
     fn update(&self, block: Block<'_, T>, now: Step<T>) {
-        let [
-            weight_decay,
-            one_minus_beta1,
-            one_minus_beta2,
-            eps_inside,
-            eps,
-        ] = self.hyper().map(T::from_f64);
-        block.each(move |p, grad, [exp_avg, exp_avg_sq]| {
-            let g = grad + weight_decay * p;
-            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
-            *exp_avg_sq = *exp_avg_sq + one_minus_beta2 * (g * g - *exp_avg_sq);
-            let m_hat = now.at[0] * *exp_avg;
-            let root = (now.at[1] * *exp_avg_sq + eps_inside).sqrt() + eps;
-            let u = m_hat * (now.at[2] / root + now.at[3]);
-            p - (now.decay * p + now.lr * u)
-        });
+        let decayed = cautious::l2(self.decay_terms().0);
+        let stepped = move |p, u| p - (now.decay * p + now.lr * u);
+        cautious::each(block, self.cautious, decayed, self.direction(now), stepped);
+    }
+
+    fn measure(&self, block: Block<'_, T>, now: Step<T>) -> Sums {
+        cautious::measure(
+            block,
+            cautious::l2(self.decay_terms().0),
+            self.direction(now),
+        )
+    }
+
+    fn conclude(&self, sums: [T; 4], tensor: &mut [T], shape: Shape<T>, _now: Step<T>) {
+        cautious::conclude(sums, tensor, shape);
     }
 }

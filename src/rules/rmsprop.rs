@@ -1,8 +1,8 @@
 use crate::{
-    Rule, Slot,
-    cpu::{Block, Real, Step, Twin},
+    Rule, Slot, Stages,
+    cpu::{Block, Real, Shape, Step, Sums, Twin},
     hyperparameter::Hyperparameter,
-    rules::eps_terms,
+    rules::{cautious, eps_terms},
 };
 
 /// RMSprop: the gradient over a running root mean square of itself.
@@ -28,6 +28,9 @@ pub struct RmsProp {
     pub centered: bool,
     /// L2: added to the gradient.
     pub weight_decay: f64,
+    /// Leave out elements whose update and gradient point different ways, and scale the others up for
+    /// them. Liang et al. 2024, arXiv:2411.16085.
+    pub cautious: bool,
     /// Climb in place of descending.
     pub maximize: bool,
 }
@@ -42,6 +45,7 @@ impl Default for RmsProp {
             momentum: 0.0,
             centered: false,
             weight_decay: 0.0,
+            cautious: false,
             maximize: false,
         }
     }
@@ -60,6 +64,24 @@ impl RmsProp {
             self.momentum,
         ]
     }
+
+    /// What the learning rate multiplies.
+    fn direction<T: Real>(&self) -> impl Fn(T, &mut [T; 3]) -> T + Copy + use<T> {
+        let [_, one_minus_alpha, eps_inside, eps, momentum] = self.hyper().map(T::from_f64);
+        let centered = self.centered;
+        move |g, [square_avg, grad_avg, momentum_buffer]| {
+            *square_avg = *square_avg + one_minus_alpha * (g * g - *square_avg);
+            let mut variance = *square_avg;
+            if centered {
+                *grad_avg = *grad_avg + one_minus_alpha * (g - *grad_avg);
+                variance = (variance - *grad_avg * *grad_avg).max(T::zero());
+            }
+            let u = g / ((variance + eps_inside).sqrt() + eps);
+            let b = momentum * *momentum_buffer + u;
+            *momentum_buffer = b;
+            b
+        }
+    }
 }
 
 impl Rule for RmsProp {
@@ -76,6 +98,7 @@ impl Rule for RmsProp {
             Hyperparameter::below_one("momentum", &mut self.momentum),
             Hyperparameter::flag("centered", &mut self.centered),
             Hyperparameter::non_negative("weight_decay", &mut self.weight_decay),
+            Hyperparameter::flag("cautious", &mut self.cautious),
             Hyperparameter::flag("maximize", &mut self.maximize),
         ]
     }
@@ -93,7 +116,15 @@ impl Rule for RmsProp {
             Slot::element("square_avg"),
             Slot::element("grad_avg").used_if(self.centered),
             Slot::element("momentum_buffer").used_if(self.momentum > 0.0),
+            cautious::slot(self.cautious),
         ]
+    }
+
+    fn stages(&self) -> Stages {
+        cautious::stages(
+            self.cautious,
+            &["square_avg", "grad_avg", "momentum_buffer"],
+        )
     }
 
     fn constants(&self) -> Vec<f64> {
@@ -105,27 +136,22 @@ impl Rule for RmsProp {
     }
 
     fn wgsl(&self) -> &str {
-        include_str!("../../shaders/rules/rmsprop.wgsl")
+        cautious::wgsl!("rmsprop", "l2", self.cautious)
     }
 }
 
 impl<T: Real> Twin<T> for RmsProp {
     fn update(&self, block: Block<'_, T>, now: Step<T>) {
-        let [weight_decay, one_minus_alpha, eps_inside, eps, momentum] =
-            self.hyper().map(T::from_f64);
-        let centered = self.centered;
-        block.each(move |p, grad, [square_avg, grad_avg, momentum_buffer]| {
-            let g = grad + weight_decay * p;
-            *square_avg = *square_avg + one_minus_alpha * (g * g - *square_avg);
-            let mut variance = *square_avg;
-            if centered {
-                *grad_avg = *grad_avg + one_minus_alpha * (g - *grad_avg);
-                variance = (variance - *grad_avg * *grad_avg).max(T::zero());
-            }
-            let u = g / ((variance + eps_inside).sqrt() + eps);
-            let b = momentum * *momentum_buffer + u;
-            *momentum_buffer = b;
-            p - now.lr * b
-        });
+        let decayed = cautious::l2(self.weight_decay);
+        let stepped = move |p, u| p - now.lr * u;
+        cautious::each(block, self.cautious, decayed, self.direction(), stepped);
+    }
+
+    fn measure(&self, block: Block<'_, T>, _now: Step<T>) -> Sums {
+        cautious::measure(block, cautious::l2(self.weight_decay), self.direction())
+    }
+
+    fn conclude(&self, sums: [T; 4], tensor: &mut [T], shape: Shape<T>, _now: Step<T>) {
+        cautious::conclude(sums, tensor, shape);
     }
 }

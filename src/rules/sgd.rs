@@ -1,7 +1,8 @@
 use crate::{
-    Error, Rule, Slot,
-    cpu::{Block, Real, Step, Twin},
+    Error, Rule, Slot, Stages,
+    cpu::{Block, Real, Shape, Step, Sums, Twin},
     hyperparameter::{Choice, Hyperparameter},
+    rules::cautious,
 };
 
 /// Stochastic gradient descent with momentum.
@@ -24,6 +25,9 @@ pub struct Sgd {
     pub momentum_form: MomentumForm,
     /// L2: added to the gradient.
     pub weight_decay: f64,
+    /// Leave out elements whose update and gradient point different ways, and scale the others up for
+    /// them. Liang et al. 2024, arXiv:2411.16085.
+    pub cautious: bool,
     /// Climb in place of descending.
     pub maximize: bool,
 }
@@ -58,6 +62,7 @@ impl Default for Sgd {
             nesterov: false,
             momentum_form: MomentumForm::Classic,
             weight_decay: 0.0,
+            cautious: false,
             maximize: false,
         }
     }
@@ -67,6 +72,21 @@ impl Sgd {
     /// `Hyper` in shaders/rules/sgd.wgsl.
     fn hyper(&self) -> [f64; 2] {
         [self.weight_decay, self.momentum]
+    }
+
+    /// What the learning rate multiplies.
+    fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, &mut [T; 1]) -> T + Copy + use<T> {
+        let [_, momentum] = self.hyper().map(T::from_f64);
+        let [forget, take, ..] = now.at;
+        let nesterov = self.nesterov;
+        move |g, [momentum_buffer]| {
+            let b = *momentum_buffer + (take * g - forget * *momentum_buffer);
+            *momentum_buffer = b;
+            if nesterov {
+                return g + momentum * b;
+            }
+            b
+        }
     }
 }
 
@@ -83,6 +103,7 @@ impl Rule for Sgd {
             Hyperparameter::flag("nesterov", &mut self.nesterov),
             Hyperparameter::choice("momentum_form", &mut self.momentum_form),
             Hyperparameter::non_negative("weight_decay", &mut self.weight_decay),
+            Hyperparameter::flag("cautious", &mut self.cautious),
             Hyperparameter::flag("maximize", &mut self.maximize),
         ]
     }
@@ -114,7 +135,14 @@ impl Rule for Sgd {
     }
 
     fn slots(&self) -> Vec<Slot> {
-        vec![Slot::element("momentum_buffer").used_if(self.momentum > 0.0)]
+        vec![
+            Slot::element("momentum_buffer").used_if(self.momentum > 0.0),
+            cautious::slot(self.cautious),
+        ]
+    }
+
+    fn stages(&self) -> Stages {
+        cautious::stages(self.cautious, &["momentum_buffer"])
     }
 
     fn constants(&self) -> Vec<f64> {
@@ -136,23 +164,22 @@ impl Rule for Sgd {
     }
 
     fn wgsl(&self) -> &str {
-        include_str!("../../shaders/rules/sgd.wgsl")
+        cautious::wgsl!("sgd", "l2", self.cautious)
     }
 }
 
 impl<T: Real> Twin<T> for Sgd {
     fn update(&self, block: Block<'_, T>, now: Step<T>) {
-        let [weight_decay, momentum] = self.hyper().map(T::from_f64);
-        let [forget, take, ..] = now.at;
-        let nesterov = self.nesterov;
-        block.each(move |p, grad, [momentum_buffer]| {
-            let g = grad + weight_decay * p;
-            let b = *momentum_buffer + (take * g - forget * *momentum_buffer);
-            *momentum_buffer = b;
-            if nesterov {
-                return p - now.lr * (g + momentum * b);
-            }
-            p - now.lr * b
-        });
+        let decayed = cautious::l2(self.weight_decay);
+        let stepped = move |p, u| p - now.lr * u;
+        cautious::each(block, self.cautious, decayed, self.direction(now), stepped);
+    }
+
+    fn measure(&self, block: Block<'_, T>, now: Step<T>) -> Sums {
+        cautious::measure(block, cautious::l2(self.weight_decay), self.direction(now))
+    }
+
+    fn conclude(&self, sums: [T; 4], tensor: &mut [T], shape: Shape<T>, _now: Step<T>) {
+        cautious::conclude(sums, tensor, shape);
     }
 }

@@ -1,7 +1,8 @@
 use crate::{
-    Rule, Slot,
-    cpu::{Block, Real, Step, Twin},
+    Rule, Slot, Stages,
+    cpu::{Block, Real, Shape, Step, Sums, Twin},
     hyperparameter::Hyperparameter,
+    rules::cautious,
 };
 
 /// Sophia: momentum over a running curvature, each element of the update clipped to ±1.
@@ -29,6 +30,9 @@ pub struct Sophia {
     pub eps: f64,
     /// Decoupled.
     pub weight_decay: f64,
+    /// Leave out elements whose update and gradient point different ways, and scale the others up for
+    /// them. Liang et al. 2024, arXiv:2411.16085.
+    pub cautious: bool,
     /// Climb in place of descending.
     pub maximize: bool,
 }
@@ -42,6 +46,7 @@ impl Default for Sophia {
             rho: 0.04,
             eps: 1e-12,
             weight_decay: 0.0,
+            cautious: false,
             maximize: false,
         }
     }
@@ -51,6 +56,20 @@ impl Sophia {
     /// `Hyper` in shaders/rules/sophia.wgsl.
     fn hyper(&self) -> [f64; 4] {
         [1.0 - self.beta1, 1.0 - self.beta2, self.rho, self.eps]
+    }
+
+    /// What the learning rate multiplies.
+    fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, &mut [T; 3]) -> T + Copy + use<T> {
+        let [one_minus_beta1, one_minus_beta2, rho, eps] = self.hyper().map(T::from_f64);
+        let one = T::one();
+        let refreshed = now.refreshed > T::zero();
+        move |g, [exp_avg, hessian, hessian_estimate]| {
+            if refreshed {
+                *hessian = *hessian + one_minus_beta2 * (*hessian_estimate - *hessian);
+            }
+            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
+            (*exp_avg / (rho * *hessian).max(eps)).max(-one).min(one)
+        }
     }
 }
 
@@ -67,6 +86,7 @@ impl Rule for Sophia {
             Hyperparameter::non_negative("rho", &mut self.rho),
             Hyperparameter::eps("eps", &mut self.eps),
             Hyperparameter::non_negative("weight_decay", &mut self.weight_decay),
+            Hyperparameter::flag("cautious", &mut self.cautious),
             Hyperparameter::flag("maximize", &mut self.maximize),
         ]
     }
@@ -88,7 +108,12 @@ impl Rule for Sophia {
             Slot::element("exp_avg"),
             Slot::element("hessian"),
             Slot::input("hessian_estimate"),
+            cautious::slot(self.cautious),
         ]
+    }
+
+    fn stages(&self) -> Stages {
+        cautious::stages(self.cautious, &["exp_avg", "hessian", "hessian_estimate"])
     }
 
     fn constants(&self) -> Vec<f64> {
@@ -96,22 +121,22 @@ impl Rule for Sophia {
     }
 
     fn wgsl(&self) -> &str {
-        include_str!("../../shaders/rules/sophia.wgsl")
+        cautious::wgsl!("sophia", "plain", self.cautious)
     }
 }
 
 impl<T: Real> Twin<T> for Sophia {
     fn update(&self, block: Block<'_, T>, now: Step<T>) {
-        let [one_minus_beta1, one_minus_beta2, rho, eps] = self.hyper().map(T::from_f64);
-        let one = T::one();
-        let refreshed = now.refreshed > T::zero();
-        block.each(move |p, g, [exp_avg, hessian, hessian_estimate]| {
-            if refreshed {
-                *hessian = *hessian + one_minus_beta2 * (*hessian_estimate - *hessian);
-            }
-            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
-            let u = (*exp_avg / (rho * *hessian).max(eps)).max(-one).min(one);
-            p - (now.decay * p + now.lr * u)
-        });
+        let decayed = cautious::plain();
+        let stepped = move |p, u| p - (now.decay * p + now.lr * u);
+        cautious::each(block, self.cautious, decayed, self.direction(now), stepped);
+    }
+
+    fn measure(&self, block: Block<'_, T>, now: Step<T>) -> Sums {
+        cautious::measure(block, cautious::plain(), self.direction(now))
+    }
+
+    fn conclude(&self, sums: [T; 4], tensor: &mut [T], shape: Shape<T>, _now: Step<T>) {
+        cautious::conclude(sums, tensor, shape);
     }
 }

@@ -1,8 +1,8 @@
 use crate::{
-    Rule, Slot,
-    cpu::{Block, Real, Step, Twin},
+    Rule, Slot, Stages,
+    cpu::{Block, Real, Shape, Step, Sums, Twin},
     hyperparameter::Hyperparameter,
-    rules::bias_correction,
+    rules::{bias_correction, cautious},
 };
 
 /// Yogi: Adam whose second moment moves by the gradient's size, not by its distance.
@@ -22,6 +22,9 @@ pub struct Yogi {
     pub eps: f64,
     /// What both moments start at.
     pub initial_accumulator_value: f64,
+    /// Leave out elements whose update and gradient point different ways, and scale the others up for
+    /// them. Liang et al. 2024, arXiv:2411.16085.
+    pub cautious: bool,
     /// Climb in place of descending.
     pub maximize: bool,
 }
@@ -34,6 +37,7 @@ impl Default for Yogi {
             beta2: 0.999,
             eps: 1e-3,
             initial_accumulator_value: 1e-6,
+            cautious: false,
             maximize: false,
         }
     }
@@ -43,6 +47,19 @@ impl Yogi {
     /// `Hyper` in shaders/rules/yogi.wgsl.
     fn hyper(&self) -> [f64; 3] {
         [1.0 - self.beta1, 1.0 - self.beta2, self.eps]
+    }
+
+    /// What the learning rate multiplies.
+    fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, &mut [T; 2]) -> T + Copy + use<T> {
+        let [one_minus_beta1, one_minus_beta2, eps] = self.hyper().map(T::from_f64);
+        move |g, [exp_avg, exp_avg_sq]| {
+            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
+            let towards = (*exp_avg_sq - g * g).sign();
+            *exp_avg_sq = *exp_avg_sq - one_minus_beta2 * towards * (g * g);
+            let m_hat = now.at[0] * *exp_avg;
+            let v_hat = now.at[1] * *exp_avg_sq;
+            m_hat / (v_hat.sqrt() + eps)
+        }
     }
 }
 
@@ -61,6 +78,7 @@ impl Rule for Yogi {
                 "initial_accumulator_value",
                 &mut self.initial_accumulator_value,
             ),
+            Hyperparameter::flag("cautious", &mut self.cautious),
             Hyperparameter::flag("maximize", &mut self.maximize),
         ]
     }
@@ -77,7 +95,12 @@ impl Rule for Yogi {
         vec![
             Slot::element("exp_avg").starting_at(self.initial_accumulator_value),
             Slot::element("exp_avg_sq").starting_at(self.initial_accumulator_value),
+            cautious::slot(self.cautious),
         ]
+    }
+
+    fn stages(&self) -> Stages {
+        cautious::stages(self.cautious, &["exp_avg", "exp_avg_sq"])
     }
 
     fn constants(&self) -> Vec<f64> {
@@ -95,20 +118,22 @@ impl Rule for Yogi {
     }
 
     fn wgsl(&self) -> &str {
-        include_str!("../../shaders/rules/yogi.wgsl")
+        cautious::wgsl!("yogi", "plain", self.cautious)
     }
 }
 
 impl<T: Real> Twin<T> for Yogi {
     fn update(&self, block: Block<'_, T>, now: Step<T>) {
-        let [one_minus_beta1, one_minus_beta2, eps] = self.hyper().map(T::from_f64);
-        block.each(move |p, g, [exp_avg, exp_avg_sq]| {
-            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
-            let towards = (*exp_avg_sq - g * g).sign();
-            *exp_avg_sq = *exp_avg_sq - one_minus_beta2 * towards * (g * g);
-            let m_hat = now.at[0] * *exp_avg;
-            let v_hat = now.at[1] * *exp_avg_sq;
-            p - now.lr * m_hat / (v_hat.sqrt() + eps)
-        });
+        let decayed = cautious::plain();
+        let stepped = move |p, u| p - now.lr * u;
+        cautious::each(block, self.cautious, decayed, self.direction(now), stepped);
+    }
+
+    fn measure(&self, block: Block<'_, T>, now: Step<T>) -> Sums {
+        cautious::measure(block, cautious::plain(), self.direction(now))
+    }
+
+    fn conclude(&self, sums: [T; 4], tensor: &mut [T], shape: Shape<T>, _now: Step<T>) {
+        cautious::conclude(sums, tensor, shape);
     }
 }

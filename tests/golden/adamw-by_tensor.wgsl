@@ -14,7 +14,7 @@ struct State {
     max_exp_avg_sq: vec4<f32>,
 }
 
-fn update(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
+fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
     (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);
     // at: the weights of m and of g in m̂, the correction of v before and after the maximum.
@@ -25,7 +25,35 @@ fn update(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: St
         (*s).max_exp_avg_sq = v_hat;
     }
     v_hat = now.at.w * v_hat;
-    return p - (now.decay * p + now.lr * m_hat / (sqrt(v_hat + h.eps_inside) + h.eps));
+    return m_hat / (sqrt(v_hat + h.eps_inside) + h.eps);
+}
+
+fn update(
+    p: vec4<f32>,
+    grad: vec4<f32>,
+    s: ptr<function, State>,
+    h: Hyper,
+    now: Step,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    let g = decayed(p, grad, h);
+    let u = cautious(direction(g, s, h, now), g, tensor);
+    return p - (now.decay * p + now.lr * u);
+}
+
+// The gradient as the rule sees it: as it is.
+fn decayed(p: vec4<f32>, g: vec4<f32>, h: Hyper) -> vec4<f32> {
+    return g;
+}
+
+// Without caution: the update as the rule found it.
+
+struct OfTensor {
+    mask_scale: f32,
+}
+
+fn cautious(u: vec4<f32>, g: vec4<f32>, tensor: OfTensor) -> vec4<f32> {
+    return u;
 }
 
 // The variant.
@@ -53,7 +81,7 @@ fn main(
     let g = scaled(load_grad(place), place);
     var state = load_state(place);
     let average = load_average(place);
-    let updated = update(p, g, &state, hyper, now);
+    let updated = update_at(place, p, g, &state);
     store_param(place, updated);
     store_state(place, state);
     store_average(place, p, updated, average);
@@ -128,23 +156,12 @@ fn store_grad(index: u32, value: StoredGrad) {
 
 // Gradients are scaled, and clipped by the norm of their tensor.
 
-// Where this dispatch's part of the state begins in all of it, in units of 64 elements.
-@group(0) @binding(14) var<uniform> window: vec4<u32>;
-// The root of a factor for each unit of 64 elements of all groups: a tensor starts at a whole one.
+// The root of a factor for each unit of 64 elements of all groups.
 @group(0) @binding(15) var<storage, read> root_factors: array<f32>;
 
 fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
     let root = root_factors[window.x + place.state / 64u];
     return now.grad_scale * (root * (root * g));
-}
-
-// No running mean of the parameters is kept.
-
-fn load_average(place: Place) -> vec4<f32> {
-    return vec4<f32>();
-}
-
-fn store_average(place: Place, p: vec4<f32>, updated: vec4<f32>, average: vec4<f32>) {
 }
 
 // State as f32, four at a time. The glue that names a rule's slots is generated around this.
@@ -157,6 +174,15 @@ fn decode_state(quad: StateQuad) -> vec4<f32> {
 
 fn encode_state(value: vec4<f32>) -> StateQuad {
     return value;
+}
+
+// No running mean of the parameters is kept.
+
+fn load_average(place: Place) -> vec4<f32> {
+    return vec4<f32>();
+}
+
+fn store_average(place: Place, p: vec4<f32>, updated: vec4<f32>, average: vec4<f32>) {
 }
 
 // The rule's slots; those that the variant leaves unused read as zero.
@@ -174,4 +200,22 @@ fn load_state(place: Place) -> State {
 fn store_state(place: Place, state: State) {
     slot_exp_avg[place.state / 4u] = encode_state(state.exp_avg);
     slot_exp_avg_sq[place.state / 4u] = encode_state(state.exp_avg_sq);
+}
+
+// Where a dispatch's part of the state begins, in units of 64 elements: x in that of all groups, y in
+// that of its own. A tensor starts at a whole unit.
+@group(0) @binding(14) var<uniform> window: vec4<u32>;
+
+fn load_tensor(place: Place) -> OfTensor {
+    var tensor = OfTensor();
+    return tensor;
+}
+
+fn update_at(
+    place: Place,
+    p: vec4<f32>,
+    g: vec4<f32>,
+    s: ptr<function, State>,
+) -> vec4<f32> {
+    return update(p, g, s, hyper, now, load_tensor(place));
 }

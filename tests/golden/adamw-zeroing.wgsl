@@ -14,7 +14,7 @@ struct State {
     max_exp_avg_sq: vec4<f32>,
 }
 
-fn update(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
+fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
     (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);
     // at: the weights of m and of g in m̂, the correction of v before and after the maximum.
@@ -25,7 +25,35 @@ fn update(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: St
         (*s).max_exp_avg_sq = v_hat;
     }
     v_hat = now.at.w * v_hat;
-    return p - (now.decay * p + now.lr * m_hat / (sqrt(v_hat + h.eps_inside) + h.eps));
+    return m_hat / (sqrt(v_hat + h.eps_inside) + h.eps);
+}
+
+fn update(
+    p: vec4<f32>,
+    grad: vec4<f32>,
+    s: ptr<function, State>,
+    h: Hyper,
+    now: Step,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    let g = decayed(p, grad, h);
+    let u = cautious(direction(g, s, h, now), g, tensor);
+    return p - (now.decay * p + now.lr * u);
+}
+
+// The gradient as the rule sees it: as it is.
+fn decayed(p: vec4<f32>, g: vec4<f32>, h: Hyper) -> vec4<f32> {
+    return g;
+}
+
+// Without caution: the update as the rule found it.
+
+struct OfTensor {
+    mask_scale: f32,
+}
+
+fn cautious(u: vec4<f32>, g: vec4<f32>, tensor: OfTensor) -> vec4<f32> {
+    return u;
 }
 
 // The variant.
@@ -53,7 +81,7 @@ fn main(
     let g = scaled(load_grad(place), place);
     var state = load_state(place);
     let average = load_average(place);
-    let updated = update(p, g, &state, hyper, now);
+    let updated = update_at(place, p, g, &state);
     store_param(place, updated);
     store_state(place, state);
     store_average(place, p, updated, average);
@@ -132,15 +160,6 @@ fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
     return now.grad_scale * g;
 }
 
-// No running mean of the parameters is kept.
-
-fn load_average(place: Place) -> vec4<f32> {
-    return vec4<f32>();
-}
-
-fn store_average(place: Place, p: vec4<f32>, updated: vec4<f32>, average: vec4<f32>) {
-}
-
 // State as f32, four at a time. The glue that names a rule's slots is generated around this.
 
 alias StateQuad = vec4<f32>;
@@ -151,6 +170,15 @@ fn decode_state(quad: StateQuad) -> vec4<f32> {
 
 fn encode_state(value: vec4<f32>) -> StateQuad {
     return value;
+}
+
+// No running mean of the parameters is kept.
+
+fn load_average(place: Place) -> vec4<f32> {
+    return vec4<f32>();
+}
+
+fn store_average(place: Place, p: vec4<f32>, updated: vec4<f32>, average: vec4<f32>) {
 }
 
 // The rule's slots; those that the variant leaves unused read as zero.
@@ -168,4 +196,18 @@ fn load_state(place: Place) -> State {
 fn store_state(place: Place, state: State) {
     slot_exp_avg[place.state / 4u] = encode_state(state.exp_avg);
     slot_exp_avg_sq[place.state / 4u] = encode_state(state.exp_avg_sq);
+}
+
+fn load_tensor(place: Place) -> OfTensor {
+    var tensor = OfTensor();
+    return tensor;
+}
+
+fn update_at(
+    place: Place,
+    p: vec4<f32>,
+    g: vec4<f32>,
+    s: ptr<function, State>,
+) -> vec4<f32> {
+    return update(p, g, s, hyper, now, load_tensor(place));
 }

@@ -15,7 +15,7 @@ struct State {
     prev_grad: vec4<f32>,
 }
 
-fn update(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
+fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     // at: 1/(1 - β1ᵗ), β2/(1 - β2ᵗ), 1/(1 - β3ᵗ), 0 at the first step, which has no gradient before.
     let d = now.at.w * (g - (*s).prev_grad);
     (*s).prev_grad = g;
@@ -24,12 +24,39 @@ fn update(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: St
     let ahead = g + h.beta2 * d;
     (*s).exp_avg_sq += h.one_minus_beta3 * (ahead * ahead - (*s).exp_avg_sq);
     let m_hat = now.at.x * (*s).exp_avg + now.at.y * (*s).exp_avg_diff;
-    let u = m_hat / (sqrt(now.at.z * (*s).exp_avg_sq) + h.eps);
+    return m_hat / (sqrt(now.at.z * (*s).exp_avg_sq) + h.eps);
+}
+
+fn update(
+    p: vec4<f32>,
+    grad: vec4<f32>,
+    s: ptr<function, State>,
+    h: Hyper,
+    now: Step,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    let g = decayed(p, grad, h);
+    let u = cautious(direction(g, s, h, now), g, tensor);
     let change = now.decay * p + now.lr * u;
     if DECOUPLED {
         return p - change;
     }
     return p - change / (1.0 + now.decay);
+}
+
+// The gradient as the rule sees it: as it is.
+fn decayed(p: vec4<f32>, g: vec4<f32>, h: Hyper) -> vec4<f32> {
+    return g;
+}
+
+// Without caution: the update as the rule found it.
+
+struct OfTensor {
+    mask_scale: f32,
+}
+
+fn cautious(u: vec4<f32>, g: vec4<f32>, tensor: OfTensor) -> vec4<f32> {
+    return u;
 }
 
 // The variant.
@@ -57,7 +84,7 @@ fn main(
     let g = scaled(load_grad(place), place);
     var state = load_state(place);
     let average = load_average(place);
-    let updated = update(p, g, &state, hyper, now);
+    let updated = update_at(place, p, g, &state);
     store_param(place, updated);
     store_state(place, state);
     store_average(place, p, updated, average);
@@ -136,15 +163,6 @@ fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
     return now.grad_scale * g;
 }
 
-// No running mean of the parameters is kept.
-
-fn load_average(place: Place) -> vec4<f32> {
-    return vec4<f32>();
-}
-
-fn store_average(place: Place, p: vec4<f32>, updated: vec4<f32>, average: vec4<f32>) {
-}
-
 // State as f32, four at a time. The glue that names a rule's slots is generated around this.
 
 alias StateQuad = vec4<f32>;
@@ -155,6 +173,15 @@ fn decode_state(quad: StateQuad) -> vec4<f32> {
 
 fn encode_state(value: vec4<f32>) -> StateQuad {
     return value;
+}
+
+// No running mean of the parameters is kept.
+
+fn load_average(place: Place) -> vec4<f32> {
+    return vec4<f32>();
+}
+
+fn store_average(place: Place, p: vec4<f32>, updated: vec4<f32>, average: vec4<f32>) {
 }
 
 // The rule's slots; those that the variant leaves unused read as zero.
@@ -178,4 +205,18 @@ fn store_state(place: Place, state: State) {
     slot_exp_avg_diff[place.state / 4u] = encode_state(state.exp_avg_diff);
     slot_exp_avg_sq[place.state / 4u] = encode_state(state.exp_avg_sq);
     slot_prev_grad[place.state / 4u] = encode_state(state.prev_grad);
+}
+
+fn load_tensor(place: Place) -> OfTensor {
+    var tensor = OfTensor();
+    return tensor;
+}
+
+fn update_at(
+    place: Place,
+    p: vec4<f32>,
+    g: vec4<f32>,
+    s: ptr<function, State>,
+) -> vec4<f32> {
+    return update(p, g, s, hyper, now, load_tensor(place));
 }

@@ -77,7 +77,12 @@ fn main(@builtin(local_invocation_index) lane: u32) {
                 what.grad_unit,
             );
         }
-        stats.groups[group] = GroupStats(row.lr, row.n - skipped, skipped, row.epoch);
+        var after = before;
+        after.lr = row.lr;
+        after.step_count = row.n - skipped;
+        after.skipped = skipped;
+        after.epoch = row.epoch;
+        stats.groups[group] = after;
     }
     carry_out(!what.is_skipped, lane);
 }
@@ -113,6 +118,9 @@ struct GroupStats {
     step_count: u32,        // steps performed
     skipped: u32,
     epoch: u32,             // of the step count
+    damping: f32,           // the largest of the last step's systems of equations
+    failures: u32,          // of factorisations, so far
+    unsolved: u32,          // systems with NaN or infinity, so far
 }
 
 // Nothing looks at the gradients: every step is performed, with gradients as they are.

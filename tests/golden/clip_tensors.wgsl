@@ -90,4 +90,7 @@ struct GroupStats {
     step_count: u32,        // steps performed
     skipped: u32,
     epoch: u32,             // of the step count
+    damping: f32,           // the largest of the last step's systems of equations
+    failures: u32,          // of factorisations, so far
+    unsolved: u32,          // systems with NaN or infinity, so far
 }

@@ -49,7 +49,7 @@ fn main(
     let g = scaled(load_grad(place), place);
     var state = load_state(place);
     let average = load_average(place);
-    let updated = update(p, g, &state, hyper, now);
+    let updated = update_at(place, p, g, &state);
     store_param(place, updated);
     store_state(place, state);
     store_average(place, p, updated, average);
@@ -128,15 +128,6 @@ fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
     return now.grad_scale * g;
 }
 
-// No running mean of the parameters is kept.
-
-fn load_average(place: Place) -> vec4<f32> {
-    return vec4<f32>();
-}
-
-fn store_average(place: Place, p: vec4<f32>, updated: vec4<f32>, average: vec4<f32>) {
-}
-
 // State as f32, four at a time. The glue that names a rule's slots is generated around this.
 
 alias StateQuad = vec4<f32>;
@@ -147,6 +138,15 @@ fn decode_state(quad: StateQuad) -> vec4<f32> {
 
 fn encode_state(value: vec4<f32>) -> StateQuad {
     return value;
+}
+
+// No running mean of the parameters is kept.
+
+fn load_average(place: Place) -> vec4<f32> {
+    return vec4<f32>();
+}
+
+fn store_average(place: Place, p: vec4<f32>, updated: vec4<f32>, average: vec4<f32>) {
 }
 
 // The rule's slots; those that the variant leaves unused read as zero.
@@ -164,4 +164,13 @@ fn load_state(place: Place) -> State {
 fn store_state(place: Place, state: State) {
     slot_prev[place.state / 4u] = encode_state(state.prev);
     slot_step_size[place.state / 4u] = encode_state(state.step_size);
+}
+
+fn update_at(
+    place: Place,
+    p: vec4<f32>,
+    g: vec4<f32>,
+    s: ptr<function, State>,
+) -> vec4<f32> {
+    return update(p, g, s, hyper, now);
 }

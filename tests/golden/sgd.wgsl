@@ -10,15 +10,42 @@ struct State {
     momentum_buffer: vec4<f32>,
 }
 
-fn update(p: vec4<f32>, grad: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
-    let g = grad + h.weight_decay * p;
+fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     // classic: b ← μb + (1 - d)g, first b ← g; average: b ← b + (1 - μ)(g - b)
     let b = (*s).momentum_buffer + (now.at.y * g - now.at.x * (*s).momentum_buffer);
     (*s).momentum_buffer = b;
     if NESTEROV {
-        return p - now.lr * (g + h.momentum * b);
+        return g + h.momentum * b;
     }
-    return p - now.lr * b;
+    return b;
+}
+
+fn update(
+    p: vec4<f32>,
+    grad: vec4<f32>,
+    s: ptr<function, State>,
+    h: Hyper,
+    now: Step,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    let g = decayed(p, grad, h);
+    let u = cautious(direction(g, s, h, now), g, tensor);
+    return p - now.lr * u;
+}
+
+// The gradient as the rule sees it: with the weight decay in it.
+fn decayed(p: vec4<f32>, g: vec4<f32>, h: Hyper) -> vec4<f32> {
+    return g + h.weight_decay * p;
+}
+
+// Without caution: the update as the rule found it.
+
+struct OfTensor {
+    mask_scale: f32,
+}
+
+fn cautious(u: vec4<f32>, g: vec4<f32>, tensor: OfTensor) -> vec4<f32> {
+    return u;
 }
 
 // The variant.
@@ -46,7 +73,7 @@ fn main(
     let g = scaled(load_grad(place), place);
     var state = load_state(place);
     let average = load_average(place);
-    let updated = update(p, g, &state, hyper, now);
+    let updated = update_at(place, p, g, &state);
     store_param(place, updated);
     store_state(place, state);
     store_average(place, p, updated, average);
@@ -125,15 +152,6 @@ fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
     return now.grad_scale * g;
 }
 
-// No running mean of the parameters is kept.
-
-fn load_average(place: Place) -> vec4<f32> {
-    return vec4<f32>();
-}
-
-fn store_average(place: Place, p: vec4<f32>, updated: vec4<f32>, average: vec4<f32>) {
-}
-
 // State as f32, four at a time. The glue that names a rule's slots is generated around this.
 
 alias StateQuad = vec4<f32>;
@@ -146,6 +164,15 @@ fn encode_state(value: vec4<f32>) -> StateQuad {
     return value;
 }
 
+// No running mean of the parameters is kept.
+
+fn load_average(place: Place) -> vec4<f32> {
+    return vec4<f32>();
+}
+
+fn store_average(place: Place, p: vec4<f32>, updated: vec4<f32>, average: vec4<f32>) {
+}
+
 // The rule's slots; those that the variant leaves unused read as zero.
 
 
@@ -155,4 +182,18 @@ fn load_state(place: Place) -> State {
 }
 
 fn store_state(place: Place, state: State) {
+}
+
+fn load_tensor(place: Place) -> OfTensor {
+    var tensor = OfTensor();
+    return tensor;
+}
+
+fn update_at(
+    place: Place,
+    p: vec4<f32>,
+    g: vec4<f32>,
+    s: ptr<function, State>,
+) -> vec4<f32> {
+    return update(p, g, s, hyper, now, load_tensor(place));
 }

@@ -24,7 +24,7 @@ use wgpu_optim::{
 };
 
 pub use accuracy::{is_sign_based, ulp};
-pub use problem::{Problem, random_grads, random_params};
+pub use problem::{Problem, input_slots, random_grads, random_params, shape_for, state_slots};
 use subject::OnGpu;
 pub use variant::Variant;
 
@@ -150,6 +150,16 @@ pub fn element_slots(rule: &dyn Rule) -> Vec<&'static str> {
         .collect()
 }
 
+/// All that is kept of `tensor`, inputs too.
+pub fn slots_of(layout: &Layout, tensor: Tensor) -> Vec<&'static str> {
+    let rule = layout.rule(layout.group_of(tensor).unwrap()).unwrap();
+    let shape = layout.shape(tensor).unwrap();
+    let mut slots = state_slots(rule);
+    slots.extend(input_slots(rule));
+    slots.retain(|slot| slot.extent.count(shape) > 0);
+    slots.iter().map(|slot| slot.name).collect()
+}
+
 /// A buffer such as a caller would own.
 pub fn buffer(bytes: u64) -> wgpu::Buffer {
     gpu().device.create_buffer(&wgpu::BufferDescriptor {
@@ -214,6 +224,24 @@ pub fn assert_within_budget(problem: &Problem, found: &[Vec<f32>], label: &str) 
         differing as f64 <= total as f64 / 10_000.0,
         "{label}: {differing} of {total} elements differ"
     );
+}
+
+/// Whether some rule adds something up, whose last bits depend on the order.
+pub fn sums_up(problem: &Problem) -> bool {
+    let mut groups = problem.layout.groups();
+    groups.any(|group| {
+        let stages = problem.layout.rule(group).unwrap().stages();
+        stages.sum.is_some() || stages.lines.is_some()
+    })
+}
+
+/// Bit for bit, but for rules that sum something up: in another order, elsewhere.
+pub fn assert_same(problem: &Problem, found: &[Vec<f32>], expected: &[Vec<f32>], label: &str) {
+    if sums_up(problem) {
+        assert_within_budget(problem, found, label);
+    } else {
+        assert!(found == expected, "{label}");
+    }
 }
 
 pub fn only_group(layout: &Layout) -> Group {

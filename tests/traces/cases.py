@@ -8,12 +8,17 @@ import math
 from functools import partial
 
 import optax
+import prodigyopt
 import pytorch_optimizer as po
 import schedulefree
+import torch
 import torch.optim as o
 
-# Keras comes from there since its backend has to be chosen before it is imported.
-from frameworks import formula_case, keras, keras_case, optax_case, torch_case
+import formulas
+# Keras comes from there since its backend has to be chosen before it is imported, and timm so
+# that it asks for no more than its optimizers need.
+from frameworks import (SHORT, formula_case, keras, keras_case, optax_case, timm_adamw, timm_lion,
+                        torch_case)
 
 k = keras.optimizers
 
@@ -24,7 +29,17 @@ for denominator in ["apply_ams_bound", "apply_ams_bound_foreach"]:
     setattr(po.AdaBound, denominator, staticmethod(without))
 
 
-def warm_up_and_cosine(peak, steps=100, warm_up=10):
+# In f64 it would take the eps of f64.
+F32_EPS = 1.1920928955078125e-7
+EPS_OF_F32 = ", its eps1 that of f32"
+
+# PyTorch's is in bf16 whatever the parameters are.
+NOT_IN_BF16 = ", its Newton-Schulz in the parameters' type"
+torch.optim._muon._zeropower_via_newtonschulz = (
+    lambda u, coefficients, steps, eps: formulas.newton_schulz(u, *coefficients, steps, eps))
+
+
+def warm_up_and_cosine(peak, steps=SHORT, warm_up=10):
     def lr(step):
         if step < warm_up:
             return peak * (step + 1) / warm_up
@@ -42,6 +57,7 @@ def chain(lr, scale, weight_decay=0.0):
 SGD_LR = warm_up_and_cosine(0.05)
 ASGD_LR = warm_up_and_cosine(0.1)
 ADAM_LR = warm_up_and_cosine(0.02)
+PRODIGY_LR = warm_up_and_cosine(1.0)
 
 CASES = [
     torch_case("sgd", o.SGD),
@@ -54,6 +70,9 @@ CASES = [
                lr=0.05, momentum=0.9, momentum_form="ema"),
     keras_case("sgd-keras_nesterov", partial(k.SGD, momentum=0.9, nesterov=True),
                lr=0.01, momentum=0.9, nesterov=True),
+    formula_case("sgd-cautious",
+                 lr=0.02, momentum=0.9, nesterov=True, weight_decay=0.1, maximize=True,
+                 cautious=True),
 
     torch_case("adagrad", o.Adagrad),
     torch_case("adagrad-options",
@@ -83,6 +102,8 @@ CASES = [
     keras_case("rmsprop-keras_centered_momentum",
                partial(k.RMSprop, centered=True, momentum=0.9, epsilon=0.02),
                lr=1e-3, alpha=0.9, centered=True, momentum=0.9, eps=0.02, eps_inside_root=True),
+    formula_case("rmsprop-cautious",
+                 lr=0.003, alpha=0.9, momentum=0.8, eps=0.05, weight_decay=0.1, cautious=True),
 
     torch_case("rprop", o.Rprop),
     torch_case("rprop-options",
@@ -112,6 +133,8 @@ CASES = [
     keras_case("adam-keras", k.Adam, eps=1e-7, eps_before_correction=True),
     keras_case("adam-keras_amsgrad", partial(k.Adam, amsgrad=True, epsilon=0.02, beta_2=0.99),
                beta2=0.99, eps=0.02, eps_before_correction=True, amsgrad="max_raw"),
+    formula_case("adam-cautious",
+                 lr=0.01, beta2=0.95, eps=1e-3, weight_decay=0.1, amsgrad="max_raw", cautious=True),
 
     torch_case("adamw", o.AdamW),
     torch_case("adamw-max_raw",
@@ -131,6 +154,10 @@ CASES = [
     optax_case("adamw-optax", "adamw", optax.adamw, weight_decay=1e-4),
     optax_case("adamw-optax_nadamw", "nadamw", optax.nadamw, weight_decay=1e-4, nesterov=True),
     keras_case("adamw-keras", k.AdamW, weight_decay=0.004, eps=1e-7, eps_before_correction=True),
+    torch_case("adamw-cautious",
+               partial(timm_adamw.AdamWLegacy, lr=0.01, betas=(0.9, 0.95), eps=1e-4,
+                       weight_decay=0.3, caution=True, maximize=True),
+               lr=0.01, beta2=0.95, eps=1e-4, weight_decay=0.3, maximize=True, cautious=True),
 
     torch_case("adamax", o.Adamax),
     torch_case("adamax-options",
@@ -140,6 +167,7 @@ CASES = [
     keras_case("adamax-keras", k.Adamax, lr=1e-3, eps=1e-7, eps_in_state=False),
     keras_case("adamax-eps_outside_state", partial(k.Adamax, beta_2=0.9, epsilon=0.05),
                lr=1e-3, beta2=0.9, eps=0.05, eps_in_state=False),
+    formula_case("adamax-cautious", lr=0.01, beta2=0.95, eps=1e-4, cautious=True),
 
     torch_case("nadam", o.NAdam),
     torch_case("nadam-options",
@@ -150,6 +178,9 @@ CASES = [
     formula_case("nadam-eps_inside",
                  lr=0.01, beta2=0.95, eps=0.02, eps_inside_root=True, weight_decay=0.1),
     keras_case("nadam-keras", k.Nadam, lr=1e-3, eps=1e-7, momentum_decay=1.0),
+    formula_case("nadam-cautious",
+                 lr=0.01, beta2=0.95, eps=1e-3, weight_decay=0.3, decoupled_weight_decay=True,
+                 cautious=True),
 
     torch_case("radam", o.RAdam),
     torch_case("radam-options",
@@ -163,6 +194,8 @@ CASES = [
                                                          threshold=4.0), 0.2),
                lr=0.01, beta2=0.9, eps=0.02, eps_inside_root=True, eps_before_correction=False,
                rho_threshold=4.0, weight_decay=0.2, decoupled_weight_decay=True),
+    formula_case("radam-cautious",
+                 lr=0.01, beta2=0.95, eps=1e-3, weight_decay=0.1, maximize=True, cautious=True),
 
     optax_case("adabelief", "adabelief", optax.adabelief),
     optax_case("adabelief-options",
@@ -173,6 +206,8 @@ CASES = [
                lambda lr: optax.adabelief(lr, b1=0.8, b2=0.95, eps=0.05, eps_root=0.0),
                lr=0.01, beta1=0.8, beta2=0.95, eps=0.05, eps_in_state=False),
     formula_case("adabelief-eps_inside", lr=0.01, beta2=0.95, eps=0.02, eps_inside_root=True),
+    formula_case("adabelief-cautious",
+                 lr=0.01, beta2=0.95, eps=1e-4, weight_decay=0.2, cautious=True),
 
     torch_case("adabound", po.AdaBound, note=NO_SECOND_EPS),
     torch_case("adabound-options",
@@ -187,6 +222,8 @@ CASES = [
                note=NO_SECOND_EPS,
                lr=0.01, gamma=0.01, beta2=0.9, eps=1e-4, amsbound=True, weight_decay=0.1,
                decoupled_weight_decay=False, maximize=True),
+    formula_case("adabound-cautious",
+                 lr=0.01, beta2=0.95, gamma=0.02, eps=1e-3, weight_decay=0.3, cautious=True),
 
     optax_case("yogi", "yogi", optax.yogi),
     optax_case("yogi-options", "scale_by_yogi",
@@ -194,12 +231,16 @@ CASES = [
                                                         initial_accumulator_value=0.1)),
                negated=True, lr=0.02, beta1=0.8, beta2=0.9, eps=0.05,
                initial_accumulator_value=0.1, maximize=True),
+    formula_case("yogi-cautious", lr=0.02, beta2=0.9, eps=0.01, maximize=True, cautious=True),
 
     optax_case("lion", "lion(weight_decay=0)", lambda lr: optax.lion(lr, weight_decay=0.0)),
     optax_case("lion-options", "lion", lambda lr: optax.lion(lr, b1=0.7, b2=0.8, weight_decay=0.2),
                negated=True, lr=0.01, beta1=0.7, beta2=0.8, weight_decay=0.2, maximize=True),
     optax_case("lion-optax", "lion", optax.lion, weight_decay=1e-3),
     keras_case("lion-keras", k.Lion, lr=1e-3),
+    torch_case("lion-cautious",
+               partial(timm_lion.Lion, lr=0.01, betas=(0.7, 0.8), weight_decay=0.2, caution=True),
+               lr=0.01, beta1=0.7, beta2=0.8, weight_decay=0.2, cautious=True),
 
     optax_case("signsgd", "signum", optax.signum),
     optax_case("signsgd-plain", "sign_sgd", optax.sign_sgd,
@@ -215,6 +256,9 @@ CASES = [
                        weight_decouple=True),
                lr=0.01, beta1=0.9, beta2=0.8, beta3=0.95, weight_decay=0.3,
                decoupled_weight_decay=True),
+    formula_case("adan-cautious",
+                 lr=0.01, beta1=0.9, beta2=0.8, beta3=0.95, eps=1e-3, weight_decay=0.3,
+                 cautious=True),
 
     torch_case("adopt", po.ADOPT),
     torch_case("adopt-options",
@@ -226,6 +270,9 @@ CASES = [
                partial(po.ADOPT, lr=0.01, betas=(0.9, 0.95), weight_decay=0.3,
                        weight_decouple=True),
                lr=0.01, beta2=0.95, weight_decay=0.3, decoupled_weight_decay=True),
+    formula_case("adopt-cautious",
+                 lr=0.01, beta2=0.95, eps=0.01, weight_decay=0.3, decoupled_weight_decay=True,
+                 cautious=True),
 
     optax_case("ademamix", "contrib.ademamix", optax.contrib.ademamix),
     torch_case("ademamix-options",
@@ -233,6 +280,9 @@ CASES = [
                        t_alpha_beta3=40.0, weight_decay=0.3, weight_decouple=True, maximize=True),
                lr=0.01, beta1=0.8, beta2=0.95, beta3=0.99, alpha=3.0, eps=0.05,
                t_alpha_beta3=40.0, weight_decay=0.3, maximize=True),
+    formula_case("ademamix-cautious",
+                 lr=0.01, beta2=0.95, beta3=0.99, eps=1e-3, t_alpha_beta3=30.0, weight_decay=0.2,
+                 maximize=True, cautious=True),
 
     torch_case("schedulefree_adamw", schedulefree.AdamWScheduleFree),
     torch_case("schedulefree_adamw-schedule",
@@ -255,7 +305,68 @@ CASES = [
                partial(po.SophiaH, lr=0.01 / 0.5, betas=(0.8, 0.9), p=0.5, eps=0.02 / 0.5,
                        weight_decay=0.2 * 0.5, update_period=1000, maximize=True),
                lr=0.01, beta1=0.8, beta2=0.9, rho=0.5, eps=0.02, weight_decay=0.2, maximize=True),
+    formula_case("sophia-cautious",
+                 lr=0.01, beta1=0.8, beta2=0.9, rho=0.5, eps=0.02, weight_decay=0.2, cautious=True),
 
     formula_case("newton"),
     formula_case("newton-options", lr=0.1, damping=0.1, maximize=True),
+
+    # The other damping still fails for the eigenvalues that the first one is for.
+    formula_case("newton_dense"),
+    formula_case("newton_dense-options", lr=0.1, damping=0.1, maximize=True),
+
+    optax_case("lars", "lars", lambda lr: optax.lars(lr, eps=1e-8), lr=1.0, eps=1e-8),
+    optax_case("lars-options", "lars",
+               lambda lr: optax.lars(lr, weight_decay=0.1, trust_coefficient=0.02, eps=0.05,
+                                     momentum=0.8, nesterov=True),
+               negated=True, lr=0.3, weight_decay=0.1, trust_coefficient=0.02, eps=0.05,
+               momentum=0.8, nesterov=True, maximize=True),
+
+    optax_case("lamb", "lamb", optax.lamb),
+    optax_case("lamb-options", "lamb",
+               lambda lr: optax.lamb(lr, b1=0.8, b2=0.95, eps=0.01, weight_decay=0.1),
+               negated=True, lr=0.02, beta1=0.8, beta2=0.95, eps=0.01, weight_decay=0.1,
+               maximize=True),
+
+    optax_case("novograd", "novograd", optax.novograd),
+    optax_case("novograd-options", "novograd",
+               lambda lr: optax.novograd(lr, b1=0.8, b2=0.7, eps=0.05, weight_decay=0.1),
+               negated=True, lr=0.01, beta1=0.8, beta2=0.7, eps=0.05, weight_decay=0.1,
+               maximize=True),
+
+    torch_case("adafactor", partial(o.Adafactor, eps=(F32_EPS, 1e-3)), note=EPS_OF_F32),
+    torch_case("adafactor-options",
+               partial(o.Adafactor, lr=0.2, beta2_decay=-0.5, eps=(0.01, 0.8), d=1.2,
+                       weight_decay=0.1, maximize=True),
+               lr=0.2, beta2_decay=-0.5, eps1=0.01, eps2=0.8, d=1.2, weight_decay=0.1,
+               maximize=True),
+
+    torch_case("prodigy", prodigyopt.Prodigy),
+    optax_case("prodigy-optax", "contrib.prodigy", optax.contrib.prodigy,
+               use_bias_correction=True),
+    torch_case("prodigy-growth_rate",
+               partial(prodigyopt.Prodigy, lr=0.5, betas=(0.8, 0.95), beta3=0.9, eps=1e-3,
+                       weight_decay=0.3, d0=0.01, d_coef=2.0, growth_rate=1.1,
+                       use_bias_correction=True),
+               negated=True, lr=0.5, beta1=0.8, beta2=0.95, beta3=0.9, eps=1e-3, weight_decay=0.3,
+               d0=0.01, d_coef=2.0, growth_rate=1.1, use_bias_correction=True, maximize=True),
+    torch_case("prodigy-safeguard_warmup_schedule",
+               partial(prodigyopt.Prodigy, lr=PRODIGY_LR[0], d0=1e-5, safeguard_warmup=True),
+               lr=PRODIGY_LR, d0=1e-5, safeguard_warmup=True),
+
+    formula_case("gradient_agreement"),
+    formula_case("gradient_agreement-options",
+                 lr=0.01, momentum=0.7, factor=0.3, min_lr=0.005, maximize=True),
+
+    torch_case("muon", o.Muon, note=NOT_IN_BF16),
+    torch_case("muon-match_rms_adamw",
+               partial(o.Muon, lr=0.01, momentum=0.8, nesterov=False, weight_decay=0.3, eps=0.2,
+                       ns_steps=3, ns_coefficients=(2.0, -1.5, 0.5),
+                       adjust_lr_fn="match_rms_adamw"),
+               note=NOT_IN_BF16, negated=True,
+               lr=0.01, momentum=0.8, nesterov=False, weight_decay=0.3, eps=0.2, ns_steps=3,
+               ns_a=2.0, ns_b=-1.5, ns_c=0.5, adjust_lr_fn="match_rms_adamw", maximize=True),
+    torch_case("muon-spectral_unclamped",
+               partial(o.Muon, lr=0.01, adjust_lr_fn="spectral_unclamped"), note=NOT_IN_BF16,
+               lr=0.01, adjust_lr_fn="spectral_unclamped"),
 ]

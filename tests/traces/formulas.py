@@ -1,17 +1,15 @@
 """The rules in plain numpy, to check what the frameworks give and to record what none of them has.
 
 A rule is a function of its hyperparameters `h`, its state `s` (anything not yet set is zero), the
-step count `t` from 1, the learning rate, the parameters and the gradient. It returns what is to be
-subtracted from the parameters. Maximizing and weight decay are added by `run`.
+step count `t` from 1, the learning rate, the parameters and the gradient, of one tensor. It returns
+what is to be subtracted from the parameters. Maximizing, weight decay and caution are added by
+`run`.
 """
 
 import math
 from types import SimpleNamespace
 
 import numpy as np
-
-# Steps at which the schedule-free optimizers are switched to evaluation.
-EVALUATED = [1, 10, 100]
 
 
 class State:
@@ -159,9 +157,9 @@ def yogi(h, s, t, lr, p, g):
 
 
 def lion(h, s, t, lr, p, g):
-    u = np.sign(h.beta1 * s.m + (1 - h.beta1) * g)
+    s.before_sign = h.beta1 * s.m + (1 - h.beta1) * g
     s.m = ema(s.m, g, h.beta2)
-    return lr * u
+    return lr * np.sign(s.before_sign)
 
 
 def signsgd(h, s, t, lr, p, g):
@@ -176,10 +174,7 @@ def adan(h, s, t, lr, p, g):
     s.diff = ema(s.diff, d, h.beta2)
     s.n = ema(s.n, (g + h.beta2 * d) ** 2, h.beta3)
     ahead = s.m / (1 - h.beta1**t) + h.beta2 * s.diff / (1 - h.beta2**t)
-    change = lr * ahead / (np.sqrt(s.n / (1 - h.beta3**t)) + h.eps)
-    if h.decoupled_weight_decay:
-        return change
-    return p - (p - change) / (1 + lr * h.weight_decay)
+    return lr * ahead / (np.sqrt(s.n / (1 - h.beta3**t)) + h.eps)
 
 
 def adopt(h, s, t, lr, p, g):
@@ -242,6 +237,131 @@ def newton(h, s, t, lr, p, g, hessian):
     return lr * g / (np.abs(s.h) + h.damping)
 
 
+def newton_dense(h, s, t, lr, p, g, hessian):
+    if hessian is not None:
+        s.h = hessian
+    damping = h.damping
+    while True:
+        try:
+            lower = np.linalg.cholesky(s.h + damping * np.eye(g.size, dtype=g.dtype))
+            break
+        except np.linalg.LinAlgError:
+            damping = max(10 * damping, 1e-8)
+    s.damping = damping
+    d = np.linalg.solve(lower.T, np.linalg.solve(lower, np.reshape(g, -1)))
+    return lr * d.reshape(g.shape)
+
+
+def trust_ratio(p, u, coefficient=1.0, eps=0.0):
+    of_p, of_u = np.linalg.norm(p), np.linalg.norm(u)
+    return coefficient * of_p / (of_u + eps) if of_p > 0 and of_u > 0 else 1.0
+
+
+def lars(h, s, t, lr, p, g):
+    u = lr * trust_ratio(p, g, h.trust_coefficient, h.eps) * g
+    s.momentum_buffer = h.momentum * s.momentum_buffer + u
+    return u + h.momentum * s.momentum_buffer if h.nesterov else s.momentum_buffer
+
+
+def lamb(h, s, t, lr, p, g):
+    s.exp_avg = ema(s.exp_avg, g, h.beta1)
+    s.exp_avg_sq = ema(s.exp_avg_sq, g * g, h.beta2)
+    u = s.exp_avg / (1 - h.beta1**t) / (np.sqrt(s.exp_avg_sq / (1 - h.beta2**t)) + h.eps)
+    u = u + h.weight_decay * p
+    s.trust_ratio = trust_ratio(p, u)
+    return lr * s.trust_ratio * u
+
+
+def novograd(h, s, t, lr, p, g):
+    square = np.linalg.norm(g) ** 2
+    s.exp_avg_sq = square if t == 1 else ema(s.exp_avg_sq, square, h.beta2)
+    s.exp_avg = h.beta1 * s.exp_avg + g / (np.sqrt(s.exp_avg_sq) + h.eps) + h.weight_decay * p
+    return lr * s.exp_avg
+
+
+def root_mean_square(x):
+    return np.linalg.norm(x) / math.sqrt(x.size)
+
+
+def adafactor(h, s, t, lr, p, g):
+    weight = t**h.beta2_decay
+    alpha = max(h.eps2, root_mean_square(p)) * min(lr, 1 / math.sqrt(t))
+    if g.ndim > 1:
+        s.row_var = ema(s.row_var, np.mean(g * g, axis=-1, keepdims=True), 1 - weight)
+        s.col_var = ema(s.col_var, np.mean(g * g, axis=-2, keepdims=True), 1 - weight)
+        mean = np.mean(s.row_var, axis=-2, keepdims=True)
+        variance = s.row_var * s.col_var / np.maximum(mean, h.eps1)
+    else:
+        s.variance = variance = ema(s.variance, g * g, 1 - weight)
+    u = g / np.sqrt(np.maximum(variance, h.eps1**2))
+    return alpha / max(1.0, root_mean_square(u) / h.d) * u
+
+
+def prodigy_estimate(h, states, t, lr, params, grads):
+    """What Prodigy takes from all tensors together."""
+    if t == 1:
+        for n, s in states.items():
+            s.p0, s.d, s.d_max = params[n], h.d0, h.d0
+    one = next(iter(states.values()))
+    d, d_max, numerator = one.d, one.d_max, one.d_numerator
+    beta3, growth_rate = h.beta3 or math.sqrt(h.beta2), h.growth_rate or math.inf
+    dlr = d * lr
+    if h.use_bias_correction:
+        dlr *= math.sqrt(1 - h.beta2**t) / (1 - h.beta1**t)
+    moved = sum((g * (states[n].p0 - params[n])).sum() for n, g in grads.items())
+    numerator = beta3 * numerator + d / h.d0 * dlr * moved
+    total = 0.0
+    for n, s in states.items():
+        s.exp_avg = ema(s.exp_avg, d * grads[n], h.beta1)
+        s.exp_avg_sq = ema(s.exp_avg_sq, (d * grads[n]) ** 2, h.beta2)
+        s.s = beta3 * s.s + d / h.d0 * (d if h.safeguard_warmup else dlr) * grads[n]
+        total += np.abs(s.s).sum()
+    assert total > 0, "frameworks differ where all gradients have been zero"
+    estimate = h.d_coef * numerator / total
+    # The first growth has no limit, and a larger estimate than the limit allows is kept for later.
+    if d == h.d0:
+        d = max(d, estimate)
+    d_max = max(d_max, estimate)
+    d = min(d_max, d * growth_rate)
+    for s in states.values():
+        s.dlr, s.d, s.d_max, s.d_numerator = dlr, d, d_max, numerator
+
+
+def prodigy(h, s, t, lr, p, g):
+    return s.dlr * (h.weight_decay * p + s.exp_avg / (np.sqrt(s.exp_avg_sq) + s.d * h.eps))
+
+
+def gradient_agreement(h, s, t, lr, p, g):
+    agreement = np.sum(g * s.prev)
+    rate = (lr if t == 1 else s.rate) * (1 + h.factor if agreement > 0 else 1 - h.factor)
+    # Kept in the type that all is kept in, as a framework would keep a rate per tensor.
+    s.rate = g.dtype.type(max(rate, h.min_lr))
+    s.prev = g
+    s.v = h.momentum * s.v - s.rate * g
+    return -s.v
+
+
+def newton_schulz(x, a, b, c, steps, eps):
+    """In the type that x has. Of numpy and of PyTorch."""
+    is_tall = x.shape[0] > x.shape[1]
+    x = x.T if is_tall else x
+    x = x / max(float((x * x).sum()) ** 0.5, eps)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.T if is_tall else x
+
+
+def muon(h, s, t, lr, p, g):
+    s.momentum_buffer = ema(s.momentum_buffer, g, h.momentum)
+    u = g + h.momentum * (s.momentum_buffer - g) if h.nesterov else s.momentum_buffer
+    rows, columns = p.shape
+    scale = {"original": math.sqrt(max(1, rows / columns)),
+             "match_rms_adamw": 0.2 * math.sqrt(max(rows, columns)),
+             "spectral_unclamped": math.sqrt(rows / columns)}[h.adjust_lr_fn]
+    return lr * scale * newton_schulz(u, h.ns_a, h.ns_b, h.ns_c, h.ns_steps, h.eps)
+
+
 BETAS = {"beta1": 0.9, "beta2": 0.999}
 EPS = {"eps": 1e-8, "eps_inside_root": False}
 ADAM = BETAS | EPS | {"eps_before_correction": False, "amsgrad": "off", "nesterov": False}
@@ -283,13 +403,46 @@ RULES = {
     "schedulefree_sgd": (schedulefree_sgd, SCHEDULE_FREE | {"lr": 1.0, "momentum": 0.9}),
     "sophia": (sophia, {"lr": 1e-4, "beta1": 0.965, "beta2": 0.99, "rho": 0.04, "eps": 1e-12}),
     "newton": (newton, {"lr": 1.0, "damping": 1e-8}),
+    "newton_dense": (newton_dense, {"lr": 1.0, "damping": 0.0}),
+    "lars": (lars, {"lr": 1e-3, "momentum": 0.9, "nesterov": False, "trust_coefficient": 1e-3,
+                    "eps": 1e-8}),
+    "lamb": (lamb, BETAS | {"lr": 1e-3, "eps": 1e-6}),
+    "novograd": (novograd, {"lr": 1e-3, "beta1": 0.9, "beta2": 0.25, "eps": 1e-6}),
+    "adafactor": (adafactor, {"lr": 1e-2, "beta2_decay": -0.8, "eps1": 1.1920928955078125e-7,
+                              "eps2": 1e-3, "d": 1.0}),
+    "prodigy": (prodigy, BETAS | {"lr": 1.0, "beta3": 0.0, "eps": 1e-8, "d0": 1e-6, "d_coef": 1.0,
+                                  "growth_rate": 0.0, "use_bias_correction": False,
+                                  "safeguard_warmup": False}),
+    "gradient_agreement": (gradient_agreement, {"lr": 1e-3, "momentum": 0.9, "factor": 0.1,
+                                                "min_lr": 1e-6}),
+    "muon": (muon, {"lr": 1e-3, "momentum": 0.95, "nesterov": True, "weight_decay": 0.1,
+                    "eps": 1e-7, "ns_steps": 5, "ns_a": 3.4445, "ns_b": -4.775, "ns_c": 2.0315,
+                    "adjust_lr_fn": "original"}),
 }
-DECOUPLED = ["adamw", "adabelief", "lion", "ademamix", "sophia"]
-DECAY_OF_THEIR_OWN = ["adan", "schedulefree_adamw", "schedulefree_sgd"]
+DECOUPLED = ["adamw", "adabelief", "lion", "ademamix", "sophia", "adafactor", "muon"]
+DECAY_OF_THEIR_OWN = ["schedulefree_adamw", "schedulefree_sgd", "lamb", "novograd", "prodigy"]
+CAUTIOUS = ["sgd", "rmsprop", "adam", "adamw", "nadam", "radam", "adabelief", "adamax", "adabound",
+            "yogi", "lion", "adan", "adopt", "ademamix", "sophia"]
+
+# The state that is recorded after the last step, of a rule or of one trace: slots of the tensor's
+# shape, and others. Prodigy's sums grow with d / d0 and are recorded where that stays small: their
+# errors would drown those of the parameters.
+STATE = {
+    "asgd": (["ax"], []),
+    "lars": (["momentum_buffer"], []),
+    "lamb": (["exp_avg", "exp_avg_sq"], ["trust_ratio"]),
+    "novograd": (["exp_avg"], ["exp_avg_sq"]),
+    "adafactor": ([], ["row_var", "col_var", "variance"]),
+    "prodigy": (["exp_avg", "exp_avg_sq", "p0"], ["d"]),
+    "prodigy-growth_rate": (["exp_avg", "exp_avg_sq", "p0", "s"], ["d", "d_numerator"]),
+    "muon": (["momentum_buffer"], []),
+}
 
 
 def hyperparameters(rule, changed):
     defaults = {"maximize": False, "weight_decay": 0.0} | RULES[rule][1]
+    if rule in CAUTIOUS:
+        defaults["cautious"] = False
     unknown = set(changed) - set(defaults)
     assert not unknown, f"{rule} has no {unknown}"
     return SimpleNamespace(**(defaults | changed))
@@ -300,32 +453,76 @@ def rates(rule, changed, steps):
     return lr if isinstance(lr, list) else [lr] * steps
 
 
-def run(case, trace, dtype):
-    """The parameters after every step, and what some rules have besides them."""
+def is_evaluated(trace, t):
+    """Whether the schedule-free optimizers are switched to evaluation after step t."""
+    return t in (1, 10, trace.steps)
+
+
+def recorded_state(case, trace, params, find):
+    """`find(slot, name)` gives the state of a tensor, None where it has no such state."""
+    like_params, others = STATE.get(case.name) or STATE.get(case.rule, ([], []))
+    found = {}
+    for slot in like_params + others:
+        for n, p in params.items():
+            value = find(slot, n)
+            if value is not None:
+                value = np.asarray(value, p.dtype)
+                if slot in others:
+                    value = value.reshape(-1)
+                elif value.size == p.size:
+                    value = value.reshape(p.shape)
+                else:
+                    # A framework may hold one zero for a tensor of zeros.
+                    value = np.full_like(p, value)
+                found[f"expected_{slot}.{trace.steps}.{n}"] = value
+    return found
+
+
+def cautious(change, g):
+    mask = ((np.sign(change) == np.sign(g)) & (g != 0)).astype(g.dtype)
+    return change * mask / max(mask.mean(), 1e-3)
+
+
+def run(case, trace, dtype, watch=None):
+    """The parameters after every step, and what some rules have besides them.
+
+    `watch(name, change, g)` gets what decides each mask of caution.
+    """
     update, h = RULES[case.rule][0], hyperparameters(case.rule, case.hyper)
-    lrs = rates(case.rule, case.hyper, trace.steps)
-    h.lr = lrs[0]
+    lrs = rates(case.rule, case.hyper, trace.steps)[:trace.steps]
+    h.lr = rates(case.rule, case.hyper, 1)[0]
     decoupled = getattr(h, "decoupled_weight_decay", case.rule in DECOUPLED)
-    coupled = not decoupled and case.rule not in DECAY_OF_THEIR_OWN
-    steps, extras = [{} for _ in range(trace.steps)], {}
-    for name, p in trace.start(dtype).items():
-        s = State()
-        for t, lr in enumerate(lrs, start=1):
-            g = trace.gradient(t, dtype)[name]
+    proximal = case.rule == "adan" and not decoupled
+    coupled = not (decoupled or proximal or case.rule in DECAY_OF_THEIR_OWN)
+    params = trace.start(dtype)
+    states = {n: State() for n in params}
+    steps, extras = [], {}
+    for t, lr in enumerate(lrs, start=1):
+        grads = trace.gradient(t, dtype)
+        curvature = trace.curvature(t, dtype)
+        for n, p in params.items():
             if h.maximize:
-                g = -g
+                grads[n] = -grads[n]
             if coupled:
-                g = g + h.weight_decay * p
-            if trace.second_order:
-                curvature = trace.curvature(t, dtype)
-                change = update(h, s, t, lr, p, g, curvature and curvature[name])
+                grads[n] = grads[n] + h.weight_decay * p
+        if case.rule == "prodigy":
+            prodigy_estimate(h, states, t, lr, params, grads)
+        for n, p in params.items():
+            g, s = grads[n], states[n]
+            more = [curvature and curvature[n]] if trace.second_order else []
+            change = update(h, s, t, lr, p, g, *more)
+            if getattr(h, "cautious", False):
+                if watch:
+                    watch(n, s.before_sign if case.rule == "lion" else change, g)
+                change = cautious(change, g)
+            if proximal:
+                p = (p - change) / (1 + lr * h.weight_decay)
             else:
-                change = update(h, s, t, lr, p, g)
-            p = p - (lr * h.weight_decay * p + change if decoupled else change)
+                p = p - (lr * h.weight_decay * p + change if decoupled else change)
             assert p.dtype == dtype, f"{case.name} left {dtype}"
-            steps[t - 1][name] = p
-            if "schedulefree" in case.rule and t in EVALUATED:
-                extras[f"evaluated.{t}.{name}"] = s.evaluated
-        if case.rule == "asgd":
-            extras[f"expected_ax.{trace.steps}.{name}"] = s.ax
-    return steps, extras
+            params[n] = p
+            if "schedulefree" in case.rule and is_evaluated(trace, t):
+                extras[f"evaluated.{t}.{n}"] = s.evaluated
+        steps.append(dict(params))
+    find = lambda slot, n: states[n].__dict__.get(slot)
+    return steps, extras | recorded_state(case, trace, params, find)

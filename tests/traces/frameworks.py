@@ -5,9 +5,12 @@ after every step, a list of `{name: array}`, and what some rules have besides th
 """
 
 import os
+import sys
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
+from importlib.util import find_spec
+from types import ModuleType
 from typing import Callable
 
 os.environ["KERAS_BACKEND"] = "jax"
@@ -20,7 +23,23 @@ import torch
 
 import formulas
 
+
+def without_its_models(package):
+    """timm's optimizers need nothing of what `import timm` asks for."""
+    [folder] = find_spec(package).submodule_search_locations
+    for name, path in [(package, folder), (f"{package}.optim", f"{folder}/optim")]:
+        sys.modules[name] = ModuleType(name)
+        sys.modules[name].__path__ = [path]
+
+
+without_its_models("timm")
+import timm.optim.adamw as timm_adamw
+import timm.optim.lion as timm_lion
+
 torch.set_num_threads(1)
+
+LONG, SHORT = 100, 50
+SHORTEST = 30
 
 
 @dataclass
@@ -33,6 +52,13 @@ class Case:
     @property
     def rule(self):
         return self.name.split("-")[0]
+
+    @property
+    def steps(self):
+        # A variant is to show its formula; only the rule's first trace is to show long runs too.
+        if self.name.endswith("-cautious"):
+            return SHORTEST
+        return SHORT if "-" in self.name else LONG
 
     def run(self, trace, dtype):
         return self.runner(self, trace, dtype)
@@ -68,17 +94,16 @@ def torch_case(name, make, negated=False, note="", **hyper):
             else:
                 optimizer.step()
             steps.append(values(params))
-            if package == "schedulefree" and t in formulas.EVALUATED:
+            if package == "schedulefree" and formulas.is_evaluated(trace, t):
                 optimizer.eval()
                 extras |= {f"evaluated.{t}.{n}": p for n, p in values(params).items()}
                 optimizer.train()
                 # Switching there and back rounds; the run goes on from what it had.
                 for n, p in steps[-1].items():
                     params[n].data.copy_(torch.tensor(p))
-        if case.rule == "asgd":
-            averages = {n: optimizer.state[p]["ax"] for n, p in params.items()}
-            extras = {f"expected_ax.{trace.steps}.{n}": a for n, a in values(averages).items()}
-        return steps, extras
+        # Prodigy's sums over all tensors are its group's.
+        find = lambda slot, n: (optimizer.state[params[n]] | optimizer.param_groups[0]).get(slot)
+        return steps, extras | formulas.recorded_state(case, trace, steps[-1], find)
 
     return Case(name, hyper, source, run)
 
@@ -90,6 +115,17 @@ def class_path(make):
 
 def values(tensors):
     return {n: tensor.detach().numpy().copy() for n, tensor in tensors.items()}
+
+
+# What optax calls the state. LARS' buffer has the sign of what is added to the parameters there.
+OPTAX_STATE = {
+    "lars": {"momentum_buffer": ("trace", -1)},
+    "lamb": {"exp_avg": ("mu", 1), "exp_avg_sq": ("nu", 1)},
+    "novograd": {"exp_avg": ("mu", 1), "exp_avg_sq": ("nu", 1)},
+    "prodigy": {"exp_avg": ("exp_avg", 1), "exp_avg_sq": ("exp_avg_sq", 1), "s": ("grad_sum", 1),
+                "p0": ("params0", 1), "d": ("estim_lr", 1),
+                "d_numerator": ("numerator_weighted", 1)},
+}
 
 
 def optax_case(name, what, make, negated=False, **hyper):
@@ -109,7 +145,14 @@ def optax_case(name, what, make, negated=False, **hyper):
                 updates, state = transform.update(gradient, state, params)
                 params = optax.apply_updates(params, updates)
                 steps.append({n: np.asarray(p) for n, p in params.items()})
-            return steps, {}
+
+            def find(slot, n):
+                if slot in OPTAX_STATE.get(case.rule, {}):
+                    theirs, sign = OPTAX_STATE[case.rule][slot]
+                    found = optax.tree.get(state, theirs)
+                    return sign * np.asarray(found[n] if isinstance(found, dict) else found)
+
+            return steps, formulas.recorded_state(case, trace, steps[-1], find)
 
     return Case(name, hyper, f"optax {optax.__version__} {what}", run)
 

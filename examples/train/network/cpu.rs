@@ -153,13 +153,11 @@ impl<T: Scalar> CpuNetwork<T> {
     /// Fills what the rule takes beside the gradient: see curvature.wgsl.
     fn fill_curvatures(&mut self, rows: usize) -> Result<()> {
         let rows = T::from_f64(rows as f64);
-        for slot in self.registered.curvatures() {
-            for tensor in self.registered.layout.tensors() {
-                let gradient = self.optimizer.grad(tensor)?.to_vec();
-                let curvature = self.optimizer.state_mut(tensor, slot)?;
-                for (curvature, g) in curvature.iter_mut().zip(gradient) {
-                    *curvature = rows * g * g;
-                }
+        for &(tensor, slot) in &self.registered.curvatures {
+            let gradient = self.optimizer.grad(tensor)?.to_vec();
+            let curvature = self.optimizer.state_mut(tensor, slot)?;
+            for (curvature, g) in curvature.iter_mut().zip(gradient) {
+                *curvature = rows * g * g;
             }
         }
         Ok(())
@@ -219,9 +217,11 @@ impl<T: Scalar> Network for CpuNetwork<T> {
         Ok(())
     }
 
-    fn update(&mut self, lr: f64) -> Result<()> {
-        self.optimizer.set_lr(self.registered.group, lr)?;
-        self.optimizer.refresh(self.registered.group)?;
+    fn update(&mut self, part: f64) -> Result<()> {
+        for &(group, lr) in &self.registered.groups {
+            self.optimizer.set_lr(group, part * lr)?;
+            self.optimizer.refresh(group)?;
+        }
         self.optimizer.step()?;
         Ok(())
     }

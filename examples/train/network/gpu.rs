@@ -258,9 +258,11 @@ impl Network for GpuNetwork<'_> {
         Ok(())
     }
 
-    fn update(&mut self, lr: f64) -> Result<()> {
-        self.optimizer.set_lr(self.registered.group, lr)?;
-        self.optimizer.refresh(self.registered.group)?;
+    fn update(&mut self, part: f64) -> Result<()> {
+        for &(group, lr) in &self.registered.groups {
+            self.optimizer.set_lr(group, part * lr)?;
+            self.optimizer.refresh(group)?;
+        }
         let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
         self.optimizer.step(encoder)?;
         Ok(())
@@ -352,7 +354,7 @@ struct Kernels {
     score: Kernel,
     /// Absent without hidden layers.
     backward: Option<Kernel>,
-    /// Absent if the optimizer's rule asks for no curvature.
+    /// Absent if no rule asks for a curvature.
     curvature: Option<Kernel>,
     weight_gradient: Kernel,
     bias_gradient: Kernel,
@@ -393,7 +395,7 @@ impl Kernels {
                     &[Read, Read, Read, Write],
                 )
             }),
-            curvature: (!registered.curvatures().is_empty()).then(|| {
+            curvature: (!registered.curvatures.is_empty()).then(|| {
                 kernel(
                     "curvature",
                     &[include_str!("shaders/curvature.wgsl")],
@@ -708,20 +710,18 @@ impl Builder<'_> {
         let Some(kernel) = &self.kernels.curvature else {
             return Ok(());
         };
-        for slot in self.registered.curvatures() {
-            for tensor in self.registered.layout.tensors() {
-                let count = self.registered.layout.element_count(tensor)? as u32;
-                program.push(kernel.dispatch(
-                    &self.gpu.device,
-                    [count, 0, 0, 0],
-                    &[
-                        self.optimizer.grad(tensor)?.binding(),
-                        self.optimizer.state(tensor, slot)?.binding(),
-                    ],
-                    count.div_ceil(256).min(1024),
-                    Workgroups::Fixed(1),
-                ));
-            }
+        for &(tensor, slot) in &self.registered.curvatures {
+            let count = self.registered.layout.element_count(tensor)? as u32;
+            program.push(kernel.dispatch(
+                &self.gpu.device,
+                [count, 0, 0, 0],
+                &[
+                    self.optimizer.grad(tensor)?.binding(),
+                    self.optimizer.state(tensor, slot)?.binding(),
+                ],
+                count.div_ceil(256).min(1024),
+                Workgroups::Fixed(1),
+            ));
         }
         Ok(())
     }

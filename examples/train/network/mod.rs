@@ -51,24 +51,60 @@ pub struct Linear {
     pub bias: Tensor,
 }
 
+/// What updates a network.
+#[derive(Debug)]
+pub struct Rules {
+    /// Of the weights, where they have a rule of their own.
+    pub matrices: Option<Box<dyn Rule>>,
+    /// Of all other tensors.
+    pub rest: Box<dyn Rule>,
+}
+
+impl Rules {
+    /// Each rule with the flag that chose it.
+    pub fn by_flag(&self) -> impl Iterator<Item = (&'static str, &dyn Rule)> {
+        let matrices = self.matrices.iter().map(|rule| ("--matrices", &**rule));
+        matrices.chain([("--optimizer", &*self.rest)])
+    }
+
+    /// Names and learning rates.
+    pub fn description(&self) -> String {
+        let of = |rule: &dyn Rule| format!("{}, lr {}", rule.name(), rule.lr());
+        match &self.matrices {
+            Some(matrices) => format!(
+                "{} for matrices; {} for the rest",
+                of(&**matrices),
+                of(&*self.rest)
+            ),
+            None => of(&*self.rest),
+        }
+    }
+}
+
+impl From<Box<dyn Rule>> for Rules {
+    fn from(rest: Box<dyn Rule>) -> Self {
+        Self {
+            matrices: None,
+            rest,
+        }
+    }
+}
+
 /// A network's tensors, registered with an optimizer's layout.
 #[derive(Clone)]
 pub struct Registered {
     pub architecture: Architecture,
     pub layout: Layout,
-    pub group: Group,
+    /// Each parameter group with the learning rate that it starts with.
+    pub groups: Vec<(Group, f64)>,
     pub layers: Vec<Linear>,
+    /// What rules take beside the gradient: tensors and slots.
+    pub curvatures: Vec<(Tensor, &'static str)>,
     /// What surrounds a step.
     pub options: Options,
 }
 
 impl Registered {
-    /// The inputs of the rule beside the gradient.
-    pub fn curvatures(&self) -> Vec<&'static str> {
-        let rule = self.layout.rule(self.group);
-        rule.map(curvatures).unwrap_or_default()
-    }
-
     /// Whether a backward pass adds to the gradients that are there, instead of overwriting them.
     pub fn adds_gradients(&self) -> bool {
         self.options.accumulate > 1
@@ -80,6 +116,16 @@ pub fn curvatures(rule: &dyn Rule) -> Vec<&'static str> {
     let slots = rule.slots();
     let inputs = slots.iter().filter(|slot| slot.input && slot.used);
     inputs.map(|slot| slot.name).collect()
+}
+
+/// The inputs of all tensors' rules beside the gradient.
+fn all_curvatures(layout: &Layout) -> Result<Vec<(Tensor, &'static str)>> {
+    let mut all = Vec::new();
+    for tensor in layout.tensors() {
+        let rule = layout.rule(layout.group_of(tensor)?)?;
+        all.extend(curvatures(rule).into_iter().map(|slot| (tensor, slot)));
+    }
+    Ok(all)
 }
 
 /// Mean loss over some samples, and the part of them whose largest output is the target's.
@@ -99,8 +145,9 @@ pub trait Network {
     fn backward(&mut self, batch: usize) -> Result<()>;
     /// Puts a NaN into the gradient that is there.
     fn poison(&mut self) -> Result<()>;
-    /// Updates the weights from the gradient that is there.
-    fn update(&mut self, lr: f64) -> Result<()>;
+    /// Updates the weights from the gradient that is there, each at so much of the learning rate that
+    /// it started with.
+    fn update(&mut self, part: f64) -> Result<()>;
     /// The epoch's training score: each batch scored by the weights that it met. Waits for the
     /// device.
     fn train_score(&mut self) -> Result<Score>;
@@ -122,29 +169,36 @@ impl Architecture {
             .fold(0, usize::saturating_add)
     }
 
-    /// Registers `0.weight`, `0.bias`, `1.weight`, … in one parameter group.
-    pub fn register(self, rule: Box<dyn Rule>, options: Options) -> Result<Registered> {
+    /// Registers `0.weight`, `0.bias`, `1.weight`, …, in one parameter group for each rule.
+    pub fn register(self, rules: impl Into<Rules>, options: Options) -> Result<Registered> {
         ensure!(
             self.parameter_count() <= MOST_PARAMETERS,
             "This network would have {} parameters; at most {MOST_PARAMETERS} are allowed.",
             self.parameter_count()
         );
         let mut layout = Layout::new();
-        let group = layout.group(rule)?;
+        let Rules { matrices, rest } = rules.into();
+        let rest = layout.group(rest)?;
+        let matrices = match matrices {
+            Some(rule) => layout.group(rule)?,
+            None => rest,
+        };
         let mut layers = Vec::new();
         for (index, pair) in self.sizes.windows(2).enumerate() {
             let (inputs, outputs) = (pair[0], pair[1]);
             layers.push(Linear {
                 inputs,
                 outputs,
-                weight: layout.tensor(group, &format!("{index}.weight"), &[outputs, inputs])?,
-                bias: layout.tensor(group, &format!("{index}.bias"), &[outputs])?,
+                weight: layout.tensor(matrices, &format!("{index}.weight"), &[outputs, inputs])?,
+                bias: layout.tensor(rest, &format!("{index}.bias"), &[outputs])?,
             });
         }
+        let lr = |group| Ok((group, layout.rule(group)?.lr()));
         Ok(Registered {
             architecture: self,
+            groups: layout.groups().map(lr).collect::<Result<_>>()?,
+            curvatures: all_curvatures(&layout)?,
             layout,
-            group,
             layers,
             options,
         })

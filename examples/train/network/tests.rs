@@ -34,6 +34,13 @@ fn options() -> GpuOptions {
     }
 }
 
+/// A rule that starts at a learning rate of 1, so that a part of it is a learning rate.
+fn rule(name: &str) -> Box<dyn Rule> {
+    let mut rule = rules::by_name(name).unwrap();
+    rule.set("lr", "1").unwrap();
+    rule
+}
+
 trait Step: Network {
     /// One step from the gradient of one batch.
     fn step(&mut self, batch: usize, lr: f64) -> Result<()> {
@@ -104,8 +111,7 @@ impl Pair {
         scale: f32,
         options: Options,
     ) -> Self {
-        let rule = rules::by_name("sgd").unwrap();
-        let registered = architecture.clone().register(rule, options).unwrap();
+        let registered = architecture.clone().register(rule("sgd"), options).unwrap();
         let layers = registered.layers.clone();
         let gpu = GpuNetwork::new(gpu(), registered.clone(), data, batch_size, 3).unwrap();
         let mut cpu = CpuNetwork::new(registered, data, batch_size, 3).unwrap();
@@ -530,7 +536,7 @@ fn digits() -> (Dataset, Architecture) {
 fn adamw(architecture: &Architecture) -> Registered {
     architecture
         .clone()
-        .register(rules::by_name("adamw").unwrap(), Options::default())
+        .register(rule("adamw"), Options::default())
         .unwrap()
 }
 
@@ -710,7 +716,7 @@ fn a_network_of_absurd_size_is_an_error() {
         loss: Loss::Mse,
     };
     let error = architecture
-        .register(rules::by_name("sgd").unwrap(), Options::default())
+        .register(rule("sgd"), Options::default())
         .err()
         .unwrap();
     assert!(error.to_string().contains("parameters"), "{error}");

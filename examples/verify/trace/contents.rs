@@ -6,14 +6,15 @@ use anyhow::{Context, Result, bail, ensure};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::name::Name;
+use wgpu_optim::{Extent, Rule};
 
-/// Every tensor has the shape of the parameter that it is of.
+/// Every tensor has the shape of the parameter that it is of, or the size of what a rule keeps of it.
 pub struct Contents<'a> {
     tensors: BTreeMap<Name<'a>, TensorView<'a>>,
 }
 
 impl<'a> Contents<'a> {
-    pub fn of(file: &'a SafeTensors<'a>) -> Result<Self> {
+    pub fn of(file: &'a SafeTensors<'a>, rule: &dyn Rule) -> Result<Self> {
         let mut tensors = BTreeMap::new();
         for (name, view) in file.iter() {
             tensors.insert(Name::parse(name)?, view);
@@ -26,6 +27,17 @@ impl<'a> Contents<'a> {
                 )
             })?;
             let (shape, expected) = (view.shape(), start.shape());
+            let slot = name.kind.strip_prefix("expected_").unwrap_or(name.kind);
+            let mut slots = rule.slots().into_iter();
+            let slot = slots.find(|other| other.name == slot && other.extent != Extent::Element);
+            if let Some(extent) = slot.map(|slot| slot.extent) {
+                let (count, expected) = (shape.iter().product::<usize>(), extent.count(expected));
+                ensure!(
+                    count == expected,
+                    "tensor {name} has {count} elements; expected {expected}"
+                );
+                continue;
+            }
             ensure!(
                 shape == expected,
                 "tensor {name} has the shape {shape:?}; expected {expected:?} as \"param.{}\" has",

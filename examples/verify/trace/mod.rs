@@ -14,7 +14,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use safetensors::tensor::SafeTensors;
 use wgpu_optim::{Layout, Rule};
 
-use crate::problem::{Input, Mark, Problem, View, element_slots};
+use crate::problem::{Input, Mark, Problem, View, input_slots, state_slots};
 use contents::Contents;
 use hyper::Hyper;
 use name::Name;
@@ -46,7 +46,7 @@ impl Trace {
         let hyper = Hyper::parse(entry(&metadata, "hyper")?)?;
         let rule = hyper.rule(entry(&metadata, "rule")?)?;
 
-        let mut contents = Contents::of(&file)?;
+        let mut contents = Contents::of(&file, &*rule)?;
         let mut layout = Layout::new();
         let group = layout.group(hyper.rule(rule.name())?).context("hyper")?;
         let starts = contents.of_kind("param");
@@ -108,8 +108,9 @@ impl Trace {
             ("expected".into(), Some("expected_f32"), View::Trained),
             ("evaluated".into(), Some("evaluated_f32"), View::Evaluated),
         ];
-        for slot in element_slots(&*self.rule, false) {
-            views.push((format!("expected_{slot}"), None, View::State(slot)));
+        for slot in state_slots(&*self.rule) {
+            let kind = format!("expected_{}", slot.name);
+            views.push((kind, None, View::State(slot.name)));
         }
         for (kind, kind_in_f32, view) in views {
             for name in contents.of_kind(&kind) {
@@ -163,17 +164,17 @@ fn inputs<'a>(
     rule: &dyn Rule,
 ) -> Result<Vec<Vec<Input>>> {
     let mut inputs: Vec<Vec<Input>> = (0..steps).map(|_| Vec::new()).collect();
-    for slot in element_slots(rule, true) {
-        let mut filled: Vec<usize> = contents.of_kind(slot).iter().map(|n| n.step).collect();
+    for slot in input_slots(rule) {
+        let mut filled: Vec<usize> = contents.of_kind(slot.name).iter().map(|n| n.step).collect();
         filled.dedup();
         for step in filled {
             // The rule takes the inputs of all tensors for new, or of none.
             for (tensor, param) in tensors.iter().enumerate() {
-                let kind = slot;
+                let kind = slot.name;
                 let values = contents.take_f32(Name { kind, step, param })?;
                 inputs[step - 1].push(Input {
                     tensor,
-                    slot,
+                    slot: slot.name,
                     values,
                 });
             }

@@ -410,7 +410,10 @@ fn recorded_traces_are_long_and_varied() {
     for path in recorded() {
         let file = path.display();
         let Problem { layout, grads, .. } = Trace::read(&path).unwrap().problem;
-        assert!(grads.len() >= 100, "{file}");
+        // Those of a rule's defaults are longer than those of its variants.
+        let is_variant = path.file_stem().unwrap().to_string_lossy().contains('-');
+        let least = if is_variant { 30 } else { 100 };
+        assert!(grads.len() >= least, "{file}");
         let mut shapes: Vec<_> = layout.tensors().map(|t| layout.shape(t).unwrap()).collect();
         shapes.dedup();
         assert!(shapes.len() >= 3, "{file}: {shapes:?}");

@@ -1,0 +1,64 @@
+// Makes each row's factor of it and of the mean of all rows of its matrix, one workgroup a matrix.
+
+@group(0) @binding(0) var<uniform> hyper: Hyper;
+
+struct Rows {
+    first: u32,         // where the rows of the matrix are kept
+    factors: u32,       // where their factors go
+    count: u32,
+}
+
+@group(0) @binding(4) var<storage, read> matrices: array<Rows>;
+@group(0) @binding(11) var<storage, read_write> lines: array<f32>;
+
+const LANES = 256u;
+var<workgroup> sums: array<f32, LANES>;
+
+fn row_at(rows: Rows, i: u32) -> f32 {
+    if i < rows.count {
+        return lines[rows.first + i];
+    }
+    return 0.0;
+}
+
+fn factor_at(rows: Rows, i: u32, mean: f32) {
+    if i < rows.count {
+        lines[rows.factors + i] = row_factor(lines[rows.first + i], mean, hyper);
+    }
+}
+
+@compute @workgroup_size(LANES)
+fn factor_rows(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = workgroup.y * grid.x + workgroup.x;
+    if index >= arrayLength(&matrices) {
+        return;
+    }
+    let rows = matrices[index];
+    var sum = 0.0;
+    // Four at a time: llvmpipe lets no thread go round its loops more than 65 535 times in all.
+    for (var i = lane; i < rows.count; i += 4u * LANES) {
+        sum += row_at(rows, i)
+            + row_at(rows, i + LANES)
+            + row_at(rows, i + 2u * LANES)
+            + row_at(rows, i + 3u * LANES);
+    }
+    sums[lane] = sum;
+    workgroupBarrier();
+    for (var half = LANES / 2u; half > 0u; half /= 2u) {
+        if lane < half {
+            sums[lane] += sums[lane + half];
+        }
+        workgroupBarrier();
+    }
+    let mean = bounded(sums[0] / f32(rows.count));
+    for (var i = lane; i < rows.count; i += 4u * LANES) {
+        factor_at(rows, i, mean);
+        factor_at(rows, i + LANES, mean);
+        factor_at(rows, i + 2u * LANES, mean);
+        factor_at(rows, i + 3u * LANES, mean);
+    }
+}

@@ -1,0 +1,62 @@
+// Adds up what the rule makes of the gradient along the rows and the columns of a tile of a matrix: up
+// to 64 columns and any number of rows. A thread has a column of the tile, then a row.
+
+@group(0) @binding(0) var<uniform> hyper: Hyper;
+@group(0) @binding(1) var<uniform> now: Step;
+
+// One for each workgroup. Host side: src/optimizer/lines.rs.
+struct Tile {
+    grad: u32,          // its first element in the gradients
+    state: u32,         // and in the state
+    stride: u32,        // elements from one row to the next
+    rows: u32,
+    columns: u32,
+    row_sums: u32,      // where its first sums go
+    column_sums: u32,
+    padding: u32,
+}
+
+@group(0) @binding(4) var<storage, read> tiles: array<Tile>;
+@group(0) @binding(12) var<storage, read_write> partials: array<f32>;
+
+const HEIGHT = 32u;
+var<workgroup> values: array<f32, 2048>;
+
+@compute @workgroup_size(64)
+fn measure_lines(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = workgroup.y * grid.x + workgroup.x;
+    if index >= arrayLength(&tiles) {
+        return;
+    }
+    let tile = tiles[index];
+    var column_sum = 0.0;
+    for (var top = 0u; top < tile.rows; top += HEIGHT) {
+        let height = min(tile.rows - top, HEIGHT);
+        for (var row = 0u; row < height; row++) {
+            var value = 0.0;
+            if lane < tile.columns {
+                let offset = (top + row) * tile.stride + lane;
+                let place = Place(0u, tile.grad + offset, tile.state + offset, 1u);
+                value = line(scaled(load_grad(place), place).x, hyper);
+            }
+            column_sum += value;
+            values[row * 64u + lane] = value;
+        }
+        workgroupBarrier();
+        if lane < height {
+            var row_sum = 0.0;
+            for (var column = 0u; column < 64u; column++) {
+                row_sum += values[lane * 64u + column];
+            }
+            partials[tile.row_sums + top + lane] = row_sum;
+        }
+        workgroupBarrier();
+    }
+    if lane < tile.columns {
+        partials[tile.column_sums + lane] = column_sum;
+    }
+}

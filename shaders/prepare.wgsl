@@ -1,0 +1,21 @@
+// Lets the rule fill what a whole matrix is then made of: all that step.wgsl does but the parameters.
+
+@group(0) @binding(0) var<uniform> hyper: Hyper;
+@group(0) @binding(1) var<uniform> now: Step;
+
+@compute @workgroup_size(256)
+fn prepare_matrices(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let place = locate(workgroup, grid, lane);
+    if place.count == 0u {
+        return;
+    }
+    let p = load_param(place);
+    let g = scaled(load_grad(place), place);
+    var state = load_state(place);
+    prepare_at(place, p, g, &state);
+    store_state(place, state);
+}

@@ -1,0 +1,40 @@
+// Momentum with a learning rate for each tensor, by the agreement of its gradients. A textbook's custom
+// optimizer; per weight it is Jacobs 1988. Twin: src/rules/gradient_agreement.rs
+
+struct Hyper {
+    momentum: f32,
+    factor: f32,
+    least: f32,             // min_lr over the lr of the rule
+}
+
+struct State {
+    momentum_buffer: vec4<f32>,
+    prev_grad: vec4<f32>,
+}
+
+struct OfTensor {
+    lr_scale: f32,
+}
+
+fn measure(p: vec4<f32>, g: vec4<f32>, s: State, h: Hyper, now: Step, tensor: OfTensor) -> Sums {
+    return Sums(g * s.prev_grad);
+}
+
+fn conclude(sums: Totals, tensor: ptr<function, OfTensor>, shape: Shape, h: Hyper, now: Step) {
+    let factor = select(-h.factor, h.factor, sums.agreement > 0.0);
+    let scale = (*tensor).lr_scale + factor * (*tensor).lr_scale;
+    (*tensor).lr_scale = max(scale, h.least);
+}
+
+fn update(
+    p: vec4<f32>,
+    g: vec4<f32>,
+    s: ptr<function, State>,
+    h: Hyper,
+    now: Step,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    (*s).prev_grad = g;
+    (*s).momentum_buffer = h.momentum * (*s).momentum_buffer - now.lr * tensor.lr_scale * g;
+    return p + (*s).momentum_buffer;
+}

@@ -1,0 +1,37 @@
+// NovoGrad. Ginsburg et al. 2019, arXiv:1905.11286, as in optax.novograd. Twin: src/rules/novograd.rs
+
+struct Hyper {
+    eps: f32,
+    weight_decay: f32,
+}
+
+struct State {
+    exp_avg: vec4<f32>,
+}
+
+struct OfTensor {
+    exp_avg_sq: f32,
+}
+
+fn measure(p: vec4<f32>, g: vec4<f32>, s: State, h: Hyper, now: Step, tensor: OfTensor) -> Sums {
+    return Sums(g * g);
+}
+
+fn conclude(sums: Totals, tensor: ptr<function, OfTensor>, shape: Shape, h: Hyper, now: Step) {
+    // at: the weight of the new norm, and that of the momentum so far.
+    (*tensor).exp_avg_sq += now.at.x * (sums.g_squared - (*tensor).exp_avg_sq);
+}
+
+fn update(
+    p: vec4<f32>,
+    g: vec4<f32>,
+    s: ptr<function, State>,
+    h: Hyper,
+    now: Step,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    let denominator = sqrt(tensor.exp_avg_sq) + h.eps;
+    let a = g / denominator + h.weight_decay * p;
+    (*s).exp_avg = now.at.y * (*s).exp_avg + a;
+    return p - now.lr * (*s).exp_avg;
+}

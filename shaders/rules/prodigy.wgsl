@@ -1,0 +1,78 @@
+// Prodigy. Mishchenko & Defazio 2024, arXiv:2306.06101, as in optax.contrib.prodigy; options of
+// prodigyopt. Twin: src/rules/prodigy.rs
+
+struct Hyper {
+    one_minus_beta1: f32,
+    one_minus_beta2: f32,
+    one_minus_beta3: f32,
+    eps: f32,
+    weight_decay: f32,
+    d0: f32,
+    d_coef: f32,
+    growth_rate: f32,
+}
+
+struct State {
+    exp_avg: vec4<f32>,
+    exp_avg_sq: vec4<f32>,
+    s: vec4<f32>,
+    p0: vec4<f32>,
+}
+
+struct OfTensor {
+    d: f32,
+    d_max: f32,
+    d_numerator: f32,
+    d_before: f32,          // d before this step
+    dlr: f32,
+}
+
+fn s_moved(s: vec4<f32>, g: vec4<f32>, d: f32, h: Hyper, now: Step) -> vec4<f32> {
+    // at: what dlr is d·lr times.
+    let rate = select(now.lr * now.at.x, 1.0, SAFEGUARD_WARMUP);
+    return s + (d / h.d0 * (d * rate) * g - h.one_minus_beta3 * s);
+}
+
+fn measure(p: vec4<f32>, g: vec4<f32>, s: State, h: Hyper, now: Step, tensor: OfTensor) -> Sums {
+    let p0 = select(s.p0, p, now.t == 1u);
+    return Sums(g * (p0 - p), abs(s_moved(s.s, g, tensor.d, h, now)));
+}
+
+fn conclude(sums: Totals, tensor: ptr<function, OfTensor>, shape: Shape, h: Hyper, now: Step) {
+    let dlr = (*tensor).d * now.lr * now.at.x;
+    (*tensor).d_numerator +=
+        (*tensor).d / h.d0 * dlr * sums.correlation - h.one_minus_beta3 * (*tensor).d_numerator;
+    (*tensor).d_before = (*tensor).d;
+    if sums.s_magnitude > 0.0 {
+        let d_hat = h.d_coef * (*tensor).d_numerator / sums.s_magnitude;
+        (*tensor).d_max = max((*tensor).d_max, d_hat);
+        if LIMITED {
+            let first = select((*tensor).d, max((*tensor).d, d_hat), (*tensor).d == h.d0);
+            (*tensor).d = min((*tensor).d_max, first * h.growth_rate);
+        } else {
+            (*tensor).d = (*tensor).d_max;
+        }
+        (*tensor).dlr = dlr;
+    } else {
+        // There was no gradient yet: nothing moves.
+        (*tensor).dlr = 0.0;
+    }
+}
+
+fn update(
+    p: vec4<f32>,
+    grad: vec4<f32>,
+    s: ptr<function, State>,
+    h: Hyper,
+    now: Step,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    (*s).p0 = select((*s).p0, p, now.t == 1u);
+    let g = tensor.d_before * grad;
+    (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
+    (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);
+    (*s).s = s_moved((*s).s, grad, tensor.d_before, h, now);
+    // A normal number, or padding would divide zero by zero.
+    let eps = max(tensor.d * h.eps, 1.1754944e-38);
+    return p - (h.weight_decay * tensor.dlr * p + tensor.dlr * (*s).exp_avg / (sqrt((*s).exp_avg_sq) + eps));
+}

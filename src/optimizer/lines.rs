@@ -1,0 +1,505 @@
+//! Means over the rows and columns of matrices: the host side of `shaders/lines/`.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{
+    dispatch::{Dispatch, GroupBindings, Pipelines, bind, entry, filled_buffer, pieces},
+    group::{ARENA_USAGE, check_binding_size},
+    sums::Members,
+};
+use crate::{
+    Error,
+    buffer::guarded,
+    layout::{Matrices, TENSOR_ALIGNMENT},
+    plan::{DispatchLimits, fold},
+    rule::Lines,
+    shader::{self, Pass},
+};
+
+/// Columns of a tile, and lines of a strip.
+const WIDTH: usize = 64;
+
+/// Rows that a tile sums up at a time.
+const HEIGHT: usize = 32;
+
+/// Tiles below one another, about: more add up their sums for longer.
+const STACK: usize = 64;
+
+/// Rows of a tile at most. Mesa's llvmpipe ends every loop of a thread, without a word, once it has
+/// gone round 65 535 times in all.
+const MOST_ROWS: usize = 4096;
+
+/// What is kept of the rows and columns of a group's tensors.
+#[derive(Debug)]
+pub(super) struct LineTable {
+    pub buffer: wgpu::Buffer,
+    places: Vec<LinePlace>,
+}
+
+/// Where that of one tensor lies, in elements: factors of all its rows, its columns, its rows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LinePlace {
+    pub matrices: Matrices,
+    pub factors: usize,
+    pub columns: usize,
+    rows: usize,
+}
+
+impl LinePlace {
+    /// Of each of these tensors, and how many elements there are in all.
+    fn of(shapes: &[&[usize]]) -> (Vec<Self>, usize) {
+        let mut end = 0;
+        let mut next = |count: usize| {
+            let start = end;
+            end += count.next_multiple_of(TENSOR_ALIGNMENT);
+            start
+        };
+        let place = |shape: &&[usize]| {
+            let matrices = Matrices::of(shape);
+            let rows = matrices.count * matrices.rows;
+            Self {
+                matrices,
+                factors: next(rows),
+                columns: next(matrices.count * matrices.columns),
+                rows: next(if matrices.has_rows { rows } else { 0 }),
+            }
+        };
+        let places = shapes.iter().map(place).collect();
+        (places, end)
+    }
+
+    /// First element and number of those of a slot, if the tensor has any.
+    fn range(&self, lines: &Lines, name: &str) -> Option<[usize; 2]> {
+        let Matrices {
+            count,
+            rows,
+            columns,
+            has_rows,
+        } = self.matrices;
+        match has_rows {
+            true if name == lines.row => Some([self.rows, count * rows]),
+            true if name == lines.factor => Some([self.factors, count * rows]),
+            true if name == lines.column => Some([self.columns, count * columns]),
+            false if name == lines.vector => Some([self.columns, columns]),
+            _ => None,
+        }
+    }
+}
+
+impl LineTable {
+    pub fn new(device: &wgpu::Device, rule: &str, shapes: &[&[usize]]) -> Result<Self, Error> {
+        let (places, count) = LinePlace::of(shapes);
+        let bytes = 4 * count as u64;
+        let what = format!("what rule {rule} keeps of rows and columns");
+        check_binding_size(device, &what, bytes)?;
+        let mut values = vec![0f32; count];
+        for place in places.iter().filter(|place| !place.matrices.has_rows) {
+            values[place.factors] = 1.0;
+        }
+        let buffer = filled_buffer(device, "lines", ARENA_USAGE, bytemuck::cast_slice(&values))?;
+        Ok(Self { buffer, places })
+    }
+
+    pub fn place(&self, tensor: usize) -> &LinePlace {
+        &self.places[tensor]
+    }
+
+    /// Bytes at which slot `name` of tensor `tensor` of the group begins, and their number.
+    pub fn range(&self, lines: &Lines, tensor: usize, name: &str) -> Option<[u64; 2]> {
+        let range = self.places[tensor].range(lines, name)?;
+        Some(range.map(|elements| 4 * elements as u64))
+    }
+}
+
+/// WGSL's `Tile`.
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+struct Tile {
+    grad: u32,
+    state: u32,
+    stride: u32,
+    rows: u32,
+    columns: u32,
+    row_sums: u32,
+    column_sums: u32,
+    padding: u32,
+}
+
+/// WGSL's `Strip`.
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+struct Strip {
+    first: u32,
+    count: u32,
+    partial: u32,
+    stride: u32,
+    sums: u32,
+    length: u32,
+}
+
+/// WGSL's `Rows`.
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+struct Rows {
+    first: u32,
+    factors: u32,
+    count: u32,
+}
+
+/// A tile with the bytes of its gradients, wherever they lie.
+struct Placed {
+    buffer: usize,
+    bytes: std::ops::Range<u64>,
+    tile: Tile,
+}
+
+/// A group's matrices, cut up.
+#[derive(Default)]
+struct Cut {
+    tiles: Vec<Placed>,
+    strips: Vec<Strip>,
+    rows: Vec<Rows>,
+    partials: usize,
+}
+
+impl Cut {
+    /// `gradient` is where the tensor's gradient lies, `state` its first element in the group.
+    fn add(
+        &mut self,
+        place: &LinePlace,
+        buffer: usize,
+        gradient: u64,
+        state: u64,
+        limits: &DispatchLimits,
+    ) {
+        let Matrices {
+            count,
+            rows,
+            columns,
+            has_rows,
+        } = place.matrices;
+        // A tile is bound in one piece, at any offset: from its first row to 64 elements of its last.
+        let fitting = (limits.binding_bytes as usize - 512) / (4 * columns) + 1;
+        let height = rows.div_ceil(STACK).next_multiple_of(HEIGHT);
+        let height = height.min(MOST_ROWS).min(fitting).max(1);
+        let [across, down] = [columns.div_ceil(WIDTH), rows.div_ceil(height)];
+        for matrix in 0..count {
+            let row_sums = self.partials;
+            let column_sums = row_sums + across * rows;
+            self.partials = column_sums + down * columns;
+            for (tile_row, top) in (0..rows).step_by(height).enumerate() {
+                for (tile_column, left) in (0..columns).step_by(WIDTH).enumerate() {
+                    let tile_rows = height.min(rows - top);
+                    let tile_columns = WIDTH.min(columns - left);
+                    let element = ((matrix * rows + top) * columns + left) as u64;
+                    let start = gradient + 4 * element;
+                    let length = (tile_rows - 1) * columns + tile_columns;
+                    self.tiles.push(Placed {
+                        buffer,
+                        bytes: start..start + 4 * length as u64,
+                        tile: Tile {
+                            grad: 0,
+                            state: (state + element) as u32,
+                            stride: columns as u32,
+                            rows: tile_rows as u32,
+                            columns: tile_columns as u32,
+                            row_sums: (row_sums + tile_column * rows + top) as u32,
+                            column_sums: (column_sums + tile_row * columns + left) as u32,
+                            padding: 0,
+                        },
+                    });
+                }
+            }
+            let first_column = place.columns + matrix * columns;
+            self.add_strips(first_column, columns, column_sums, down, rows);
+            if has_rows {
+                let first_row = place.rows + matrix * rows;
+                self.add_strips(first_row, rows, row_sums, across, columns);
+                self.rows.push(Rows {
+                    first: first_row as u32,
+                    factors: (place.factors + matrix * rows) as u32,
+                    count: rows as u32,
+                });
+            }
+        }
+    }
+
+    /// `count` lines of `length` elements, kept from `first` on, with `sums` partial sums each.
+    fn add_strips(
+        &mut self,
+        first: usize,
+        count: usize,
+        partial: usize,
+        sums: usize,
+        length: usize,
+    ) {
+        let strips = (0..count).step_by(WIDTH).map(|start| Strip {
+            first: (first + start) as u32,
+            count: WIDTH.min(count - start) as u32,
+            partial: (partial + start) as u32,
+            stride: count as u32,
+            sums: sums as u32,
+            length: length as u32,
+        });
+        self.strips.extend(strips);
+    }
+
+    /// Tiles that share a dispatch: a buffer, the bytes of it that are bound, and the tiles.
+    fn windows(&mut self, limits: &DispatchLimits) -> Vec<Window> {
+        self.tiles
+            .sort_by_key(|placed| (placed.buffer, placed.bytes.start));
+        let widest = u64::from(limits.workgroups_per_dimension);
+        let most = (widest * widest).min(limits.binding_bytes / size_of::<Tile>() as u64);
+        let mut windows: Vec<Window> = Vec::new();
+        for placed in &self.tiles {
+            let Placed { buffer, bytes, .. } = placed;
+            let fits = windows.last().is_some_and(|window| {
+                let end = bytes.end.max(window.bytes.end);
+                window.buffer == *buffer
+                    && end - window.bytes.start <= limits.binding_bytes
+                    && (window.tiles.len() as u64) < most
+            });
+            if !fits {
+                let start = bytes.start - bytes.start % limits.offset_alignment;
+                windows.push(Window {
+                    buffer: *buffer,
+                    bytes: start..bytes.end,
+                    tiles: Vec::new(),
+                });
+            }
+            if let Some(window) = windows.last_mut() {
+                window.bytes.end = window.bytes.end.max(bytes.end);
+                window.tiles.push(Tile {
+                    grad: ((bytes.start - window.bytes.start) / 4) as u32,
+                    ..placed.tile
+                });
+            }
+        }
+        windows
+    }
+}
+
+struct Window {
+    buffer: usize,
+    bytes: std::ops::Range<u64>,
+    tiles: Vec<Tile>,
+}
+
+/// The dispatches that bring what is kept of `group`'s lines up to date with the gradients of
+/// `members`; none if its rule keeps nothing of lines.
+pub(super) async fn plan(
+    device: &wgpu::Device,
+    pipelines: &mut Pipelines,
+    limits: &DispatchLimits,
+    group: GroupBindings<'_>,
+    members: &Members,
+) -> Result<Vec<Dispatch>, Error> {
+    let Some(table) = group.lines else {
+        return Ok(Vec::new());
+    };
+    let group = GroupBindings {
+        pass: Pass::Lines,
+        ..group
+    };
+    let tensors: Vec<_> = members
+        .iter()
+        .map(|(param, grad, state)| (param, grad, *state))
+        .collect();
+    let (buffers, pieces) = pieces(&tensors);
+    let mut cut = Cut::default();
+    for (piece, place) in pieces.iter().zip(&table.places) {
+        cut.add(
+            place,
+            piece.grad_buffer,
+            piece.grad_offset,
+            piece.state,
+            limits,
+        );
+    }
+    let bytes = 4 * cut.partials as u64;
+    let name = group.rule.name();
+    let what = format!("the sums over rows and columns of rule {name}");
+    check_binding_size(device, &what, bytes)?;
+    let made = guarded(device, "the sums over rows and columns", || {
+        device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("partial sums of lines"),
+            size: bytes,
+            usage: wgpu::BufferUsages::STORAGE,
+            mapped_at_creation: false,
+        })
+    });
+    let partials = made.await?;
+    let lines = entry(11, &table.buffer, 0, table.buffer.size());
+    let sums = entry(12, &partials, 0, bytes);
+    let mut dispatches = Vec::new();
+    let mut maker = Maker {
+        device,
+        pipelines,
+        limits,
+        group,
+        dispatches: &mut dispatches,
+    };
+    for window in cut.windows(limits) {
+        let size = window.bytes.end - window.bytes.start;
+        let grads = entry(3, buffers[window.buffer], window.bytes.start, size);
+        let entries = [grads, sums.clone()];
+        let tiles = bytemuck::cast_slice(&window.tiles);
+        let count = window.tiles.len();
+        maker.add("measure_lines", tiles, count, &entries).await?;
+    }
+    let strips = bytemuck::cast_slice(&cut.strips);
+    let entries = [lines.clone(), sums];
+    maker
+        .add("move_lines", strips, cut.strips.len(), &entries)
+        .await?;
+    if !cut.rows.is_empty() {
+        let rows = bytemuck::cast_slice(&cut.rows);
+        maker
+            .add("factor_rows", rows, cut.rows.len(), &[lines])
+            .await?;
+    }
+    Ok(dispatches)
+}
+
+struct Maker<'m, 'a> {
+    device: &'m wgpu::Device,
+    pipelines: &'m mut Pipelines,
+    limits: &'m DispatchLimits,
+    group: GroupBindings<'a>,
+    dispatches: &'m mut Vec<Dispatch>,
+}
+
+impl Maker<'_, '_> {
+    /// A dispatch of a workgroup for each row of `table`.
+    async fn add(
+        &mut self,
+        entry_point: &'static str,
+        table: &[u8],
+        count: usize,
+        beside: &[wgpu::BindGroupEntry<'_>],
+    ) -> Result<(), Error> {
+        let Self { device, group, .. } = self;
+        let rule = group.rule;
+        let text = shader::lines(rule, group.around, entry_point);
+        let compiled = self
+            .pipelines
+            .compile_rule(device, rule, &text, entry_point);
+        let pipeline = compiled.await?;
+        let measures = entry_point == "measure_lines";
+        let made = guarded(device, "the bindings of rows and columns", || {
+            let storage = wgpu::BufferUsages::STORAGE;
+            let table = filled_buffer(device, entry_point, storage, table)?;
+            let window = group.window(device, 0)?;
+            let mut entries = group.numbers();
+            if entry_point == "factor_rows" {
+                // It knows no step.
+                entries.truncate(1);
+            }
+            entries.push(entry(4, &table, 0, table.size()));
+            entries.extend_from_slice(beside);
+            if measures {
+                entries.extend(group.window_entries(&window));
+            }
+            Ok::<_, Error>(bind(device, &pipeline, entry_point, &entries))
+        });
+        self.dispatches.push(Dispatch {
+            bind_group: made.await??,
+            pipeline,
+            grid: fold(count as u64, self.limits),
+            switched: None,
+        });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shader::{assert_laid_out_as, layout_of};
+    use crate::{Rule, rules::Adafactor, shader::Around};
+
+    #[test]
+    fn tables_lie_as_the_shaders_read_them() {
+        let rule: Box<dyn Rule> = Adafactor::default().into();
+        let text = |entry_point| shader::lines(&*rule, Around::default(), entry_point);
+        assert_laid_out_as!(
+            Tile, &text("measure_lines"), "Tile",
+            grad state stride rows columns row_sums column_sums padding
+        );
+        assert_laid_out_as!(
+            Strip, &text("move_lines"), "Strip",
+            first count partial stride sums length
+        );
+        assert_laid_out_as!(Rows, &text("factor_rows"), "Rows", first factors count);
+        let size = |entry_point, name| layout_of(&text(entry_point), name).1;
+        assert_eq!(size("measure_lines", "Tile"), size_of::<Tile>());
+        assert_eq!(size("move_lines", "Strip"), size_of::<Strip>());
+        assert_eq!(size("factor_rows", "Rows"), size_of::<Rows>());
+    }
+
+    const TINY: DispatchLimits = DispatchLimits {
+        binding_bytes: 16 * 1024,
+        offset_alignment: 256,
+        workgroups_per_dimension: 3,
+    };
+
+    #[test]
+    fn tiles_cover_every_element_once_and_fit_their_bindings() {
+        let wide = DispatchLimits {
+            binding_bytes: 128 << 20,
+            workgroups_per_dimension: 65_535,
+            ..TINY
+        };
+        let shapes: [&[usize]; 9] = [
+            &[],
+            &[1],
+            &[1000],
+            &[1, 300],
+            &[300, 1],
+            &[65, 129],
+            &[3, 40, 7],
+            &[2, 3, 3, 3],
+            &[2100, 5],
+        ];
+        for limits in [TINY, wide] {
+            for gradient in [0, 4, 300] {
+                let (places, _) = LinePlace::of(&shapes);
+                let mut cut = Cut::default();
+                let mut expected = Vec::new();
+                let mut offset = gradient;
+                for (place, shape) in places.iter().zip(&shapes) {
+                    cut.add(place, 0, offset, 0, &limits);
+                    let count = shape.iter().product::<usize>() as u64;
+                    expected.extend((0..count).map(|i| offset + 4 * i));
+                    offset += 4 * count + 8;
+                }
+                let mut found = Vec::new();
+                let mut sums = vec![0; cut.partials];
+                for window in cut.windows(&limits) {
+                    assert_eq!(window.bytes.start % limits.offset_alignment, 0);
+                    assert!(window.bytes.end - window.bytes.start <= limits.binding_bytes);
+                    for tile in &window.tiles {
+                        for row in 0..tile.rows {
+                            sums[(tile.row_sums + row) as usize] += 1;
+                            for column in 0..tile.columns {
+                                let element = tile.grad + row * tile.stride + column;
+                                let byte = window.bytes.start + 4 * u64::from(element);
+                                assert!(byte < window.bytes.end);
+                                found.push(byte);
+                            }
+                        }
+                        for column in 0..tile.columns {
+                            sums[(tile.column_sums + column) as usize] += 1;
+                        }
+                    }
+                }
+                found.sort_unstable();
+                assert!(found == expected, "not every element exactly once");
+                assert!(
+                    sums.iter().all(|&count| count == 1),
+                    "a sum is shared or not written"
+                );
+            }
+        }
+    }
+}

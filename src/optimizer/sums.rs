@@ -1,0 +1,252 @@
+//! Sums over whole tensors, and what a rule concludes from them: the host side of
+//! `shaders/tensors/measure.wgsl` and `conclude.wgsl`.
+
+use std::{collections::HashMap, ops::Range};
+
+use super::{
+    dispatch::{
+        Dispatch, GroupBindings, Pipelines, bind, entry, filled_buffer, pieces, range_dispatch,
+    },
+    group::check_binding_size,
+};
+use crate::{
+    BufferRange, Error, Over,
+    buffer::guarded,
+    plan::{
+        DispatchLimits, Piece, RangeWindow, fold, measured_length, measuring_threads, range_windows,
+    },
+    shader::{self, Access, Pass},
+};
+
+/// Bytes of a partial sum.
+const PARTIAL_BYTES: u64 = 16;
+
+/// From so many partial sums on, more threads add them up.
+const MANY: u64 = 1 << 14;
+
+/// What a step sums up, by group.
+pub(super) struct Sums {
+    /// Those of all groups come before what any concludes.
+    pub measure: Vec<Vec<Dispatch>>,
+    pub conclude: Vec<Option<Dispatch>>,
+    pub shared: SharedSums,
+}
+
+/// Partial sums that more than one group adds up.
+#[derive(Debug)]
+pub(super) struct SharedSums {
+    partials: Option<wgpu::Buffer>,
+    /// By group: bytes of those that are its own.
+    of_groups: Vec<Option<Range<u64>>>,
+}
+
+impl SharedSums {
+    /// Takes those of groups that rest out of the sums of others.
+    pub fn clear(&self, encoder: &mut wgpu::CommandEncoder, rests: impl Fn(usize) -> bool) {
+        let Some(partials) = &self.partials else {
+            return;
+        };
+        for (group, shared) in self.of_groups.iter().enumerate() {
+            if let Some(range) = shared.as_ref().filter(|_| rests(group)) {
+                encoder.clear_buffer(partials, range.start, Some(range.end - range.start));
+            }
+        }
+    }
+}
+
+/// A group's parameters and gradients, tensor by tensor, with the first element in its state.
+pub(super) type Members = Vec<(BufferRange, BufferRange, u64)>;
+
+/// A group whose rule sums something up, cut into dispatches.
+struct Cut<'a> {
+    buffers: Vec<&'a wgpu::Buffer>,
+    windows: Vec<RangeWindow>,
+    /// Partial sums of each tensor: the first, and their number.
+    of_tensors: Vec<[u64; 2]>,
+}
+
+impl<'a> Cut<'a> {
+    /// `partials` counts the partial sums of all groups.
+    fn new(members: &'a Members, limits: &DispatchLimits, partials: &mut u64) -> Self {
+        let members: Vec<_> = members
+            .iter()
+            .map(|(param, grad, state)| (param, grad, *state))
+            .collect();
+        let (buffers, pieces): (_, Vec<Piece>) = pieces(&members);
+        let windows = range_windows(&pieces, measured_length(limits), limits);
+        let mut of_tensors = vec![[0, 0]; pieces.len()];
+        for window in &windows {
+            for (&piece, span) in window.pieces.iter().zip(&window.spans) {
+                of_tensors[piece][1] += measuring_threads(u64::from(span[3]));
+            }
+        }
+        for of_tensor in &mut of_tensors {
+            of_tensor[0] = *partials;
+            *partials += of_tensor[1];
+        }
+        Self {
+            buffers,
+            windows,
+            of_tensors,
+        }
+    }
+
+    fn partials(&self) -> Range<u64> {
+        let first = self.of_tensors.first().map_or(0, |[first, _]| *first);
+        let end = self
+            .of_tensors
+            .last()
+            .map_or(0, |[first, count]| first + count);
+        first..end
+    }
+
+    /// The spans of each window, with the first partial sum of each behind it.
+    fn spans(&self) -> Vec<Vec<[u32; 4]>> {
+        let mut next: Vec<_> = self.of_tensors.iter().map(|[first, _]| *first).collect();
+        let of_window = |window: &RangeWindow| {
+            let mut spans = Vec::new();
+            for (index, span) in window.spans.iter().enumerate() {
+                let mut partial = 0;
+                if let Some(&piece) = window.pieces.get(index) {
+                    partial = next[piece];
+                    next[piece] += measuring_threads(u64::from(span[3]));
+                }
+                spans.extend([*span, [partial as u32, 0, 0, 0]]);
+            }
+            spans
+        };
+        self.windows.iter().map(of_window).collect()
+    }
+}
+
+/// What all groups sum up, over these members of theirs.
+pub(super) async fn plan(
+    device: &wgpu::Device,
+    pipelines: &mut Pipelines,
+    limits: &DispatchLimits,
+    groups: &[(GroupBindings<'_>, Members)],
+) -> Result<Sums, Error> {
+    let mut sums = Sums {
+        measure: vec![Vec::new(); groups.len()],
+        conclude: vec![None; groups.len()],
+        shared: SharedSums {
+            partials: None,
+            of_groups: vec![None; groups.len()],
+        },
+    };
+    // Groups of one rule lie together, since their sums may be taken together.
+    let summing = |(_, (group, members)): &(usize, &(GroupBindings<'_>, Members))| {
+        group.rule.stages().sum.is_some() && group.tensors.is_some() && !members.is_empty()
+    };
+    let mut order: Vec<_> = groups.iter().enumerate().filter(summing).collect();
+    order.sort_by_key(|(_, (group, _))| group.rule.name());
+    let mut count = 0;
+    let mut of_rules: HashMap<&str, Range<u64>> = HashMap::new();
+    let mut cuts = Vec::new();
+    for (index, (group, members)) in order {
+        let cut = Cut::new(members, limits, &mut count);
+        let partials = cut.partials();
+        let together = of_rules.entry(group.rule.name());
+        together.or_insert(partials.clone()).end = partials.end;
+        cuts.push((index, *group, cut));
+    }
+    if cuts.is_empty() {
+        return Ok(sums);
+    }
+    let bytes = PARTIAL_BYTES * count;
+    check_binding_size(device, "the sums over tensors", bytes)?;
+    let made = guarded(device, "the sums over tensors", || {
+        device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("partial sums"),
+            size: bytes,
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        })
+    });
+    let partials = made.await?;
+    for (index, group, cut) in cuts {
+        sums.measure[index] = measure(device, pipelines, group, &cut, &partials).await?;
+        let sum = group.rule.stages().sum;
+        let everything = sum.is_some_and(|sum| sum.over == Over::Everything);
+        let ranges = match of_rules.get(group.rule.name()) {
+            Some(range) if everything => {
+                let bytes = |partial| PARTIAL_BYTES * partial;
+                let own = cut.partials();
+                sums.shared.of_groups[index] = Some(bytes(own.start)..bytes(own.end));
+                vec![[range.start, range.end - range.start]]
+            }
+            _ => cut.of_tensors,
+        };
+        let made = conclude(device, pipelines, limits, group, &ranges, &partials);
+        sums.conclude[index] = Some(made.await?);
+    }
+    sums.shared.partials = Some(partials);
+    Ok(sums)
+}
+
+async fn measure(
+    device: &wgpu::Device,
+    pipelines: &mut Pipelines,
+    group: GroupBindings<'_>,
+    cut: &Cut<'_>,
+    partials: &wgpu::Buffer,
+) -> Result<Vec<Dispatch>, Error> {
+    let group = GroupBindings {
+        pass: Pass::Measure,
+        ..group
+    };
+    let mut dispatches = Vec::new();
+    for (window, spans) in cut.windows.iter().zip(cut.spans()) {
+        let access = Access::Ranges(window.width, window.grad_place);
+        let pipeline = pipelines.of_rule(device, group, access).await?;
+        let beside = [entry(12, partials, 0, partials.size())];
+        let made = guarded(device, "the bindings that measure tensors", || {
+            range_dispatch(
+                device,
+                &pipeline,
+                group,
+                &cut.buffers,
+                window,
+                &spans,
+                &beside,
+            )
+        });
+        dispatches.push(made.await??);
+    }
+    Ok(dispatches)
+}
+
+async fn conclude(
+    device: &wgpu::Device,
+    pipelines: &mut Pipelines,
+    limits: &DispatchLimits,
+    group: GroupBindings<'_>,
+    ranges: &[[u64; 2]],
+    partials: &wgpu::Buffer,
+) -> Result<Dispatch, Error> {
+    let most = ranges.iter().map(|[_, count]| *count).max().unwrap_or(0);
+    let lanes = if most < MANY { 64 } else { 256 };
+    let text = shader::conclude_tensors(group.rule, lanes);
+    let compiled = pipelines.compile_rule(device, group.rule, &text, "conclude_tensors");
+    let pipeline = compiled.await?;
+    let words: Vec<_> = ranges
+        .iter()
+        .map(|range| range.map(|number| number as u32))
+        .collect();
+    let made = guarded(device, "the bindings that conclude from sums", || {
+        let storage = wgpu::BufferUsages::STORAGE;
+        let ranges = filled_buffer(device, "ranges", storage, bytemuck::cast_slice(&words))?;
+        let mut entries = group.numbers();
+        entries.push(entry(11, &ranges, 0, ranges.size()));
+        entries.push(entry(12, partials, 0, partials.size()));
+        let tensors = group.tensors.map(|table| &table.buffer);
+        entries.extend(tensors.map(|tensors| entry(13, tensors, 0, tensors.size())));
+        Ok::<_, Error>(bind(device, &pipeline, "conclude_tensors", &entries))
+    });
+    Ok(Dispatch {
+        bind_group: made.await??,
+        pipeline,
+        grid: fold(words.len() as u64, limits),
+        switched: None,
+    })
+}

@@ -1,0 +1,185 @@
+// Adafactor. Shazeer & Stern 2018, arXiv:1804.04235, as in torch.optim.Adafactor.
+// Twin: src/rules/adafactor.rs
+
+struct Hyper {
+    eps1: f32,
+    eps1_squared: f32,
+    eps2: f32,
+    d: f32,
+}
+
+struct State {
+    row_factor: vec4<f32>,      // R/max(mean of R, eps1)
+    col_var: vec4<f32>,
+}
+
+struct OfTensor {
+    alpha: f32,
+}
+
+fn line(g: f32, h: Hyper) -> f32 {
+    return g * g;
+}
+
+fn move_line(kept: f32, mean: f32, h: Hyper, now: Step) -> f32 {
+    // at: how far V moves, and the most that lr may be.
+    return kept + now.at.x * (mean - kept);
+}
+
+fn row_factor(row: f32, mean: f32, h: Hyper) -> f32 {
+    return row / max(mean, h.eps1);
+}
+
+fn direction(g: vec4<f32>, s: State, h: Hyper) -> vec4<f32> {
+    let variance = s.row_factor * s.col_var;
+    return g / sqrt(max(variance, vec4<f32>(h.eps1_squared)));
+}
+
+fn measure(p: vec4<f32>, g: vec4<f32>, s: State, h: Hyper, now: Step, tensor: OfTensor) -> Sums {
+    let u = direction(g, s, h);
+    return Sums(p * p, u * u);
+}
+
+fn conclude(sums: Totals, tensor: ptr<function, OfTensor>, shape: Shape, h: Hyper, now: Step) {
+    let p_rms = sqrt(sums.p_squared / shape.count);
+    let u_rms = sqrt(sums.u_squared / shape.count);
+    let alpha = max(h.eps2, p_rms) * min(now.lr, now.at.y);
+    (*tensor).alpha = alpha / max(u_rms / h.d, 1.0);
+}
+
+fn update(
+    p: vec4<f32>,
+    g: vec4<f32>,
+    s: ptr<function, State>,
+    h: Hyper,
+    now: Step,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    let u = direction(g, *s, h);
+    return p - (now.decay * p + tensor.alpha * u);
+}
+
+// This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
+// Twins: Step in src/cpu/twin.rs; the layout in src/optimizer/begin_step.rs.
+struct Step {
+    lr: f32,
+    decay: f32,         // lr times the decoupled weight decay, the product taken in f64
+    grad_scale: f32,    // what gradients are multiplied by; negative to maximize
+    t: u32,             // steps performed, this one included
+    at: vec4<f32>,      // the rule's coefficients at this step count, from f64
+    refreshed: f32,     // 1 if the caller filled the rule's inputs anew for this step, else 0
+    average_weight: f32, // how far the running mean of the parameters moves
+    grad_unit: f32,     // a power of two that very large or small gradients are multiplied by first
+}
+
+// How large a tensor is. Twin: Shape in src/cpu/twin.rs
+struct Shape {
+    count: f32,         // its elements
+    rows: f32,          // its last dimension but one; 1 if it has fewer than two
+    columns: f32,       // its last dimension; 1 if it has none
+}
+
+// Makes each row's factor of it and of the mean of all rows of its matrix, one workgroup a matrix.
+
+@group(0) @binding(0) var<uniform> hyper: Hyper;
+
+struct Rows {
+    first: u32,         // where the rows of the matrix are kept
+    factors: u32,       // where their factors go
+    count: u32,
+}
+
+@group(0) @binding(4) var<storage, read> matrices: array<Rows>;
+@group(0) @binding(11) var<storage, read_write> lines: array<f32>;
+
+const LANES = 256u;
+var<workgroup> sums: array<f32, LANES>;
+
+fn row_at(rows: Rows, i: u32) -> f32 {
+    if i < rows.count {
+        return lines[rows.first + i];
+    }
+    return 0.0;
+}
+
+fn factor_at(rows: Rows, i: u32, mean: f32) {
+    if i < rows.count {
+        lines[rows.factors + i] = row_factor(lines[rows.first + i], mean, hyper);
+    }
+}
+
+@compute @workgroup_size(LANES)
+fn factor_rows(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = workgroup.y * grid.x + workgroup.x;
+    if index >= arrayLength(&matrices) {
+        return;
+    }
+    let rows = matrices[index];
+    var sum = 0.0;
+    // Four at a time: llvmpipe lets no thread go round its loops more than 65 535 times in all.
+    for (var i = lane; i < rows.count; i += 4u * LANES) {
+        sum += row_at(rows, i)
+            + row_at(rows, i + LANES)
+            + row_at(rows, i + 2u * LANES)
+            + row_at(rows, i + 3u * LANES);
+    }
+    sums[lane] = sum;
+    workgroupBarrier();
+    for (var half = LANES / 2u; half > 0u; half /= 2u) {
+        if lane < half {
+            sums[lane] += sums[lane + half];
+        }
+        workgroupBarrier();
+    }
+    let mean = bounded(sums[0] / f32(rows.count));
+    for (var i = lane; i < rows.count; i += 4u * LANES) {
+        factor_at(rows, i, mean);
+        factor_at(rows, i + LANES, mean);
+        factor_at(rows, i + 2u * LANES, mean);
+        factor_at(rows, i + 3u * LANES, mean);
+    }
+}
+
+// A sum that overflowed is as large as a number can be, lest an infinity stay in the state for good.
+// Twin: bounded in src/cpu/twin.rs
+fn bounded(sum: f32) -> f32 {
+    return clamp(sum, -3.4e38, 3.4e38);
+}
+
+// The variant.
+
+const ZERO_GRAD: bool = false;
+
+// What the rule sums up, by four elements and in all.
+
+struct Sums {
+    p_squared: vec4<f32>,
+    u_squared: vec4<f32>,
+}
+
+struct Totals {
+    p_squared: f32,
+    u_squared: f32,
+}
+
+fn add(sums: ptr<function, Sums>, more: Sums) {
+    (*sums).p_squared += more.p_squared;
+    (*sums).u_squared += more.u_squared;
+}
+
+fn total(sums: Sums) -> vec4<f32> {
+    return vec4<f32>(
+        dot(sums.p_squared, vec4<f32>(1.0)),
+        dot(sums.u_squared, vec4<f32>(1.0)),
+        0.0,
+        0.0,
+    );
+}
+
+fn sums_of(total: vec4<f32>) -> Totals {
+    return Totals(total.x, total.y);
+}

@@ -1,0 +1,239 @@
+// Adafactor. Shazeer & Stern 2018, arXiv:1804.04235, as in torch.optim.Adafactor.
+// Twin: src/rules/adafactor.rs
+
+struct Hyper {
+    eps1: f32,
+    eps1_squared: f32,
+    eps2: f32,
+    d: f32,
+}
+
+struct State {
+    row_factor: vec4<f32>,      // R/max(mean of R, eps1)
+    col_var: vec4<f32>,
+}
+
+struct OfTensor {
+    alpha: f32,
+}
+
+fn line(g: f32, h: Hyper) -> f32 {
+    return g * g;
+}
+
+fn move_line(kept: f32, mean: f32, h: Hyper, now: Step) -> f32 {
+    // at: how far V moves, and the most that lr may be.
+    return kept + now.at.x * (mean - kept);
+}
+
+fn row_factor(row: f32, mean: f32, h: Hyper) -> f32 {
+    return row / max(mean, h.eps1);
+}
+
+fn direction(g: vec4<f32>, s: State, h: Hyper) -> vec4<f32> {
+    let variance = s.row_factor * s.col_var;
+    return g / sqrt(max(variance, vec4<f32>(h.eps1_squared)));
+}
+
+fn measure(p: vec4<f32>, g: vec4<f32>, s: State, h: Hyper, now: Step, tensor: OfTensor) -> Sums {
+    let u = direction(g, s, h);
+    return Sums(p * p, u * u);
+}
+
+fn conclude(sums: Totals, tensor: ptr<function, OfTensor>, shape: Shape, h: Hyper, now: Step) {
+    let p_rms = sqrt(sums.p_squared / shape.count);
+    let u_rms = sqrt(sums.u_squared / shape.count);
+    let alpha = max(h.eps2, p_rms) * min(now.lr, now.at.y);
+    (*tensor).alpha = alpha / max(u_rms / h.d, 1.0);
+}
+
+fn update(
+    p: vec4<f32>,
+    g: vec4<f32>,
+    s: ptr<function, State>,
+    h: Hyper,
+    now: Step,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    let u = direction(g, *s, h);
+    return p - (now.decay * p + tensor.alpha * u);
+}
+
+// This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
+// Twins: Step in src/cpu/twin.rs; the layout in src/optimizer/begin_step.rs.
+struct Step {
+    lr: f32,
+    decay: f32,         // lr times the decoupled weight decay, the product taken in f64
+    grad_scale: f32,    // what gradients are multiplied by; negative to maximize
+    t: u32,             // steps performed, this one included
+    at: vec4<f32>,      // the rule's coefficients at this step count, from f64
+    refreshed: f32,     // 1 if the caller filled the rule's inputs anew for this step, else 0
+    average_weight: f32, // how far the running mean of the parameters moves
+    grad_unit: f32,     // a power of two that very large or small gradients are multiplied by first
+}
+
+// How large a tensor is. Twin: Shape in src/cpu/twin.rs
+struct Shape {
+    count: f32,         // its elements
+    rows: f32,          // its last dimension but one; 1 if it has fewer than two
+    columns: f32,       // its last dimension; 1 if it has none
+}
+
+// Adds up what the rule makes of the gradient along the rows and the columns of a tile of a matrix: up
+// to 64 columns and any number of rows. A thread has a column of the tile, then a row.
+
+@group(0) @binding(0) var<uniform> hyper: Hyper;
+@group(0) @binding(1) var<uniform> now: Step;
+
+// One for each workgroup. Host side: src/optimizer/lines.rs.
+struct Tile {
+    grad: u32,          // its first element in the gradients
+    state: u32,         // and in the state
+    stride: u32,        // elements from one row to the next
+    rows: u32,
+    columns: u32,
+    row_sums: u32,      // where its first sums go
+    column_sums: u32,
+    padding: u32,
+}
+
+@group(0) @binding(4) var<storage, read> tiles: array<Tile>;
+@group(0) @binding(12) var<storage, read_write> partials: array<f32>;
+
+const HEIGHT = 32u;
+var<workgroup> values: array<f32, 2048>;
+
+@compute @workgroup_size(64)
+fn measure_lines(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = workgroup.y * grid.x + workgroup.x;
+    if index >= arrayLength(&tiles) {
+        return;
+    }
+    let tile = tiles[index];
+    var column_sum = 0.0;
+    for (var top = 0u; top < tile.rows; top += HEIGHT) {
+        let height = min(tile.rows - top, HEIGHT);
+        for (var row = 0u; row < height; row++) {
+            var value = 0.0;
+            if lane < tile.columns {
+                let offset = (top + row) * tile.stride + lane;
+                let place = Place(0u, tile.grad + offset, tile.state + offset, 1u);
+                value = line(scaled(load_grad(place), place).x, hyper);
+            }
+            column_sum += value;
+            values[row * 64u + lane] = value;
+        }
+        workgroupBarrier();
+        if lane < height {
+            var row_sum = 0.0;
+            for (var column = 0u; column < 64u; column++) {
+                row_sum += values[lane * 64u + column];
+            }
+            partials[tile.row_sums + top + lane] = row_sum;
+        }
+        workgroupBarrier();
+    }
+    if lane < tile.columns {
+        partials[tile.column_sums + lane] = column_sum;
+    }
+}
+
+// Four neighbouring elements: where they begin in each binding, and how many of them exist.
+struct Place {
+    param: u32,
+    grad: u32,
+    state: u32,
+    count: u32,
+}
+
+// Gradients as f32 at any element, one at a time: never past the last, which may be a neighbour's.
+
+alias StoredGrad = f32;
+
+fn load_grad(place: Place) -> vec4<f32> {
+    var g = vec4<f32>(stored_grad(place.grad), 0.0, 0.0, 0.0);
+    if place.count > 1u {
+        g.y = stored_grad(place.grad + 1u);
+    }
+    if place.count > 2u {
+        g.z = stored_grad(place.grad + 2u);
+    }
+    if place.count > 3u {
+        g.w = stored_grad(place.grad + 3u);
+    }
+    return g;
+}
+
+fn zero_grad(place: Place) {
+    for (var i = 0u; i < place.count; i++) {
+        store_grad(place.grad + i, 0.0);
+    }
+}
+
+// Gradients in a buffer of their own.
+
+@group(0) @binding(3) var<storage, read> grads: array<StoredGrad>;
+
+fn stored_grad(index: u32) -> StoredGrad {
+    return grads[index];
+}
+
+// Gradients that are zeroed are in_own_buffer_zeroed.wgsl.
+fn store_grad(index: u32, value: StoredGrad) {
+}
+
+// Gradients are scaled: by the loss scale, the number of micro-batches, the sign.
+
+fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
+    return now.grad_scale * g;
+}
+
+// State as f32, four at a time. The glue that names a rule's slots is generated around this.
+
+alias StateQuad = vec4<f32>;
+
+fn decode_state(quad: StateQuad) -> vec4<f32> {
+    return quad;
+}
+
+fn encode_state(value: vec4<f32>) -> StateQuad {
+    return value;
+}
+
+// The variant.
+
+const ZERO_GRAD: bool = false;
+
+// What the rule sums up, by four elements and in all.
+
+struct Sums {
+    p_squared: vec4<f32>,
+    u_squared: vec4<f32>,
+}
+
+struct Totals {
+    p_squared: f32,
+    u_squared: f32,
+}
+
+fn add(sums: ptr<function, Sums>, more: Sums) {
+    (*sums).p_squared += more.p_squared;
+    (*sums).u_squared += more.u_squared;
+}
+
+fn total(sums: Sums) -> vec4<f32> {
+    return vec4<f32>(
+        dot(sums.p_squared, vec4<f32>(1.0)),
+        dot(sums.u_squared, vec4<f32>(1.0)),
+        0.0,
+        0.0,
+    );
+}
+
+fn sums_of(total: vec4<f32>) -> Totals {
+    return Totals(total.x, total.y);
+}

@@ -1,0 +1,188 @@
+// LAMB. You et al. 2020, arXiv:1904.00962, as in optax.lamb. Twin: src/rules/lamb.rs
+
+struct Hyper {
+    one_minus_beta1: f32,
+    one_minus_beta2: f32,
+    eps: f32,
+    weight_decay: f32,
+}
+
+struct State {
+    exp_avg: vec4<f32>,
+    exp_avg_sq: vec4<f32>,
+}
+
+struct OfTensor {
+    trust_ratio: f32,
+}
+
+fn direction(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
+    (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
+    (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);
+    // at: the corrections of m and of v.
+    let m_hat = now.at.x * (*s).exp_avg;
+    let v_hat = now.at.y * (*s).exp_avg_sq;
+    return m_hat / (sqrt(v_hat) + h.eps) + h.weight_decay * p;
+}
+
+fn measure(p: vec4<f32>, g: vec4<f32>, s: State, h: Hyper, now: Step, tensor: OfTensor) -> Sums {
+    var moved = s;
+    let u = direction(p, g, &moved, h, now);
+    return Sums(p * p, u * u);
+}
+
+fn conclude(sums: Totals, tensor: ptr<function, OfTensor>, shape: Shape, h: Hyper, now: Step) {
+    let is_zero = sums.p_squared == 0.0 || sums.u_squared == 0.0;
+    let ratio = sqrt(sums.p_squared) / sqrt(sums.u_squared);
+    (*tensor).trust_ratio = select(ratio, 1.0, is_zero);
+}
+
+fn update(
+    p: vec4<f32>,
+    g: vec4<f32>,
+    s: ptr<function, State>,
+    h: Hyper,
+    now: Step,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    let u = direction(p, g, s, h, now);
+    return p - now.lr * tensor.trust_ratio * u;
+}
+
+// The variant.
+
+const ZERO_GRAD: bool = false;
+
+// Adds up partial sums, one workgroup for each tensor or for all together, and lets the rule conclude.
+
+@group(0) @binding(0) var<uniform> hyper: Hyper;
+@group(0) @binding(1) var<uniform> now: Step;
+// First partial sum and their number, for each workgroup.
+@group(0) @binding(11) var<storage, read> ranges: array<vec2<u32>>;
+@group(0) @binding(12) var<storage, read> partials: array<vec4<f32>>;
+// As in lookup.wgsl.
+@group(0) @binding(13) var<storage, read_write> tensors: array<u32>;
+
+var<workgroup> totals: array<vec4<f32>, LANES>;
+var<workgroup> concluded: OfTensor;
+
+fn add_up(index: u32, lane: u32) {
+    let first = ranges[index].x;
+    let end = first + ranges[index].y;
+    var sum = vec4<f32>();
+    for (var i = first + lane; i < end; i += LANES) {
+        sum += partials[i];
+    }
+    totals[lane] = sum;
+    workgroupBarrier();
+    for (var half = LANES / 2u; half > 0u; half /= 2u) {
+        if lane < half {
+            totals[lane] += totals[lane + half];
+        }
+        workgroupBarrier();
+    }
+}
+
+@compute @workgroup_size(LANES)
+fn conclude_tensors(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = workgroup.y * grid.x + workgroup.x;
+    if index >= arrayLength(&ranges) {
+        return;
+    }
+    add_up(index, lane);
+    let length = tensors[1];
+    let together = tensors[3];
+    let row = tensors[0] + index * together * length;
+    if lane == 0u {
+        let shape = Shape(
+            f32(tensors[row]),
+            f32(tensors[row + 1u]),
+            f32(tensors[row + 2u]),
+        );
+        var tensor = tensor_at(row);
+        let sums = vec4<f32>(
+            bounded(totals[0].x),
+            bounded(totals[0].y),
+            bounded(totals[0].z),
+            bounded(totals[0].w),
+        );
+        conclude(sums_of(sums), &tensor, shape, hyper, now);
+        concluded = tensor;
+    }
+    workgroupBarrier();
+    for (var i = lane; i < together; i += LANES) {
+        keep_tensor(row + i * length, concluded);
+    }
+}
+
+// A sum that overflowed is as large as a number can be, lest an infinity stay in the state for good.
+// Twin: bounded in src/cpu/twin.rs
+fn bounded(sum: f32) -> f32 {
+    return clamp(sum, -3.4e38, 3.4e38);
+}
+
+// How large a tensor is. Twin: Shape in src/cpu/twin.rs
+struct Shape {
+    count: f32,         // its elements
+    rows: f32,          // its last dimension but one; 1 if it has fewer than two
+    columns: f32,       // its last dimension; 1 if it has none
+}
+
+// This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
+// Twins: Step in src/cpu/twin.rs; the layout in src/optimizer/begin_step.rs.
+struct Step {
+    lr: f32,
+    decay: f32,         // lr times the decoupled weight decay, the product taken in f64
+    grad_scale: f32,    // what gradients are multiplied by; negative to maximize
+    t: u32,             // steps performed, this one included
+    at: vec4<f32>,      // the rule's coefficients at this step count, from f64
+    refreshed: f32,     // 1 if the caller filled the rule's inputs anew for this step, else 0
+    average_weight: f32, // how far the running mean of the parameters moves
+    grad_unit: f32,     // a power of two that very large or small gradients are multiplied by first
+}
+
+// What the rule sums up, by four elements and in all.
+
+struct Sums {
+    p_squared: vec4<f32>,
+    u_squared: vec4<f32>,
+}
+
+struct Totals {
+    p_squared: f32,
+    u_squared: f32,
+}
+
+fn add(sums: ptr<function, Sums>, more: Sums) {
+    (*sums).p_squared += more.p_squared;
+    (*sums).u_squared += more.u_squared;
+}
+
+fn total(sums: Sums) -> vec4<f32> {
+    return vec4<f32>(
+        dot(sums.p_squared, vec4<f32>(1.0)),
+        dot(sums.u_squared, vec4<f32>(1.0)),
+        0.0,
+        0.0,
+    );
+}
+
+fn sums_of(total: vec4<f32>) -> Totals {
+    return Totals(total.x, total.y);
+}
+
+const LANES = 64u;
+
+fn tensor_at(row: u32) -> OfTensor {
+    return OfTensor(
+        bitcast<f32>(tensors[row + 8u]),
+    );
+}
+
+fn keep_tensor(row: u32, tensor: OfTensor) {
+    tensors[row + 8u] = bitcast<u32>(tensor.trust_ratio);
+}

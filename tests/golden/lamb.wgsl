@@ -1,0 +1,260 @@
+// LAMB. You et al. 2020, arXiv:1904.00962, as in optax.lamb. Twin: src/rules/lamb.rs
+
+struct Hyper {
+    one_minus_beta1: f32,
+    one_minus_beta2: f32,
+    eps: f32,
+    weight_decay: f32,
+}
+
+struct State {
+    exp_avg: vec4<f32>,
+    exp_avg_sq: vec4<f32>,
+}
+
+struct OfTensor {
+    trust_ratio: f32,
+}
+
+fn direction(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
+    (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
+    (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);
+    // at: the corrections of m and of v.
+    let m_hat = now.at.x * (*s).exp_avg;
+    let v_hat = now.at.y * (*s).exp_avg_sq;
+    return m_hat / (sqrt(v_hat) + h.eps) + h.weight_decay * p;
+}
+
+fn measure(p: vec4<f32>, g: vec4<f32>, s: State, h: Hyper, now: Step, tensor: OfTensor) -> Sums {
+    var moved = s;
+    let u = direction(p, g, &moved, h, now);
+    return Sums(p * p, u * u);
+}
+
+fn conclude(sums: Totals, tensor: ptr<function, OfTensor>, shape: Shape, h: Hyper, now: Step) {
+    let is_zero = sums.p_squared == 0.0 || sums.u_squared == 0.0;
+    let ratio = sqrt(sums.p_squared) / sqrt(sums.u_squared);
+    (*tensor).trust_ratio = select(ratio, 1.0, is_zero);
+}
+
+fn update(
+    p: vec4<f32>,
+    g: vec4<f32>,
+    s: ptr<function, State>,
+    h: Hyper,
+    now: Step,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    let u = direction(p, g, s, h, now);
+    return p - now.lr * tensor.trust_ratio * u;
+}
+
+// The variant.
+
+const ZERO_GRAD: bool = false;
+
+// The one entry point of every update: load four elements of everything, update, store.
+// All loads come before the first store, so that they are in flight together.
+
+@group(0) @binding(0) var<uniform> hyper: Hyper;
+@group(0) @binding(1) var<uniform> now: Step;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let place = locate(workgroup, grid, lane);
+    if place.count == 0u {
+        return;
+    }
+    let p = load_param(place);
+    let g = scaled(load_grad(place), place);
+    var state = load_state(place);
+    let average = load_average(place);
+    let updated = update_at(place, p, g, &state);
+    store_param(place, updated);
+    store_state(place, state);
+    store_average(place, p, updated, average);
+    if ZERO_GRAD {
+        zero_grad(place);
+    }
+}
+
+// This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
+// Twins: Step in src/cpu/twin.rs; the layout in src/optimizer/begin_step.rs.
+struct Step {
+    lr: f32,
+    decay: f32,         // lr times the decoupled weight decay, the product taken in f64
+    grad_scale: f32,    // what gradients are multiplied by; negative to maximize
+    t: u32,             // steps performed, this one included
+    at: vec4<f32>,      // the rule's coefficients at this step count, from f64
+    refreshed: f32,     // 1 if the caller filled the rule's inputs anew for this step, else 0
+    average_weight: f32, // how far the running mean of the parameters moves
+    grad_unit: f32,     // a power of two that very large or small gradients are multiplied by first
+}
+
+// Four neighbouring elements: where they begin in each binding, and how many of them exist.
+struct Place {
+    param: u32,
+    grad: u32,
+    state: u32,
+    count: u32,
+}
+
+// An arena: parameters, gradients and state share one indexing, padded to whole workgroups.
+
+fn locate(workgroup: vec3<u32>, grid: vec3<u32>, lane: u32) -> Place {
+    let first = (workgroup.x * 256u + lane) * 4u;
+    return Place(first, first, first, 4u);
+}
+
+// Parameters as f32, four at a time.
+
+@group(0) @binding(2) var<storage, read_write> params: array<vec4<f32>>;
+
+fn load_param(place: Place) -> vec4<f32> {
+    return params[place.param / 4u];
+}
+
+fn store_param(place: Place, p: vec4<f32>) {
+    params[place.param / 4u] = p;
+}
+
+// Gradients as f32, four at a time.
+
+alias StoredGrad = vec4<f32>;
+
+fn load_grad(place: Place) -> vec4<f32> {
+    return stored_grad(place.grad / 4u);
+}
+
+fn zero_grad(place: Place) {
+    store_grad(place.grad / 4u, StoredGrad());
+}
+
+// Gradients in a buffer of their own.
+
+@group(0) @binding(3) var<storage, read> grads: array<StoredGrad>;
+
+fn stored_grad(index: u32) -> StoredGrad {
+    return grads[index];
+}
+
+// Gradients that are zeroed are in_own_buffer_zeroed.wgsl.
+fn store_grad(index: u32, value: StoredGrad) {
+}
+
+// Gradients are scaled: by the loss scale, the number of micro-batches, the sign.
+
+fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
+    return now.grad_scale * g;
+}
+
+// State as f32, four at a time. The glue that names a rule's slots is generated around this.
+
+alias StateQuad = vec4<f32>;
+
+fn decode_state(quad: StateQuad) -> vec4<f32> {
+    return quad;
+}
+
+fn encode_state(value: vec4<f32>) -> StateQuad {
+    return value;
+}
+
+// No running mean of the parameters is kept.
+
+fn load_average(place: Place) -> vec4<f32> {
+    return vec4<f32>();
+}
+
+fn store_average(place: Place, p: vec4<f32>, updated: vec4<f32>, average: vec4<f32>) {
+}
+
+// The rule's slots; those that the variant leaves unused read as zero.
+
+@group(0) @binding(5) var<storage, read_write> slot_exp_avg: array<StateQuad>;
+@group(0) @binding(6) var<storage, read_write> slot_exp_avg_sq: array<StateQuad>;
+
+fn load_state(place: Place) -> State {
+    var state = State();
+    state.exp_avg = decode_state(slot_exp_avg[place.state / 4u]);
+    state.exp_avg_sq = decode_state(slot_exp_avg_sq[place.state / 4u]);
+    return state;
+}
+
+fn store_state(place: Place, state: State) {
+    slot_exp_avg[place.state / 4u] = encode_state(state.exp_avg);
+    slot_exp_avg_sq[place.state / 4u] = encode_state(state.exp_avg_sq);
+}
+
+// Where a dispatch's part of the state begins, in units of 64 elements: x in that of all groups, y in
+// that of its own. A tensor starts at a whole unit.
+@group(0) @binding(14) var<uniform> window: vec4<u32>;
+
+// What is kept of each tensor: a table of words. Host side: src/optimizer/tensors.rs.
+// First where the rows begin, their length, how many there are, and how many conclude together;
+// then for each unit of 64 elements of the group where its tensor's row is; then the rows: number of
+// elements, rows, columns, first element in the group, where its lines begin, padding, and from the
+// ninth word on the values.
+
+@group(0) @binding(13) var<storage, read> tensors: array<u32>;
+
+fn row_of(place: Place) -> u32 {
+    return tensors[4u + window.y + place.state / 64u];
+}
+
+fn load_tensor(place: Place) -> OfTensor {
+    var tensor = OfTensor();
+    let row = row_of(place);
+    tensor.trust_ratio = bitcast<f32>(tensors[row + 8u]);
+    return tensor;
+}
+
+fn update_at(
+    place: Place,
+    p: vec4<f32>,
+    g: vec4<f32>,
+    s: ptr<function, State>,
+) -> vec4<f32> {
+    return update(p, g, s, hyper, now, load_tensor(place));
+}
+
+// What the rule sums up, by four elements and in all.
+
+struct Sums {
+    p_squared: vec4<f32>,
+    u_squared: vec4<f32>,
+}
+
+struct Totals {
+    p_squared: f32,
+    u_squared: f32,
+}
+
+fn add(sums: ptr<function, Sums>, more: Sums) {
+    (*sums).p_squared += more.p_squared;
+    (*sums).u_squared += more.u_squared;
+}
+
+fn total(sums: Sums) -> vec4<f32> {
+    return vec4<f32>(
+        dot(sums.p_squared, vec4<f32>(1.0)),
+        dot(sums.u_squared, vec4<f32>(1.0)),
+        0.0,
+        0.0,
+    );
+}
+
+fn sums_of(total: vec4<f32>) -> Totals {
+    return Totals(total.x, total.y);
+}
+
+// How large a tensor is. Twin: Shape in src/cpu/twin.rs
+struct Shape {
+    count: f32,         // its elements
+    rows: f32,          // its last dimension but one; 1 if it has fewer than two
+    columns: f32,       // its last dimension; 1 if it has none
+}

@@ -1,0 +1,300 @@
+// Prodigy. Mishchenko & Defazio 2024, arXiv:2306.06101, as in optax.contrib.prodigy; options of
+// prodigyopt. Twin: src/rules/prodigy.rs
+
+struct Hyper {
+    one_minus_beta1: f32,
+    one_minus_beta2: f32,
+    one_minus_beta3: f32,
+    eps: f32,
+    weight_decay: f32,
+    d0: f32,
+    d_coef: f32,
+    growth_rate: f32,
+}
+
+struct State {
+    exp_avg: vec4<f32>,
+    exp_avg_sq: vec4<f32>,
+    s: vec4<f32>,
+    p0: vec4<f32>,
+}
+
+struct OfTensor {
+    d: f32,
+    d_max: f32,
+    d_numerator: f32,
+    d_before: f32,          // d before this step
+    dlr: f32,
+}
+
+fn s_moved(s: vec4<f32>, g: vec4<f32>, d: f32, h: Hyper, now: Step) -> vec4<f32> {
+    // at: what dlr is d·lr times.
+    let rate = select(now.lr * now.at.x, 1.0, SAFEGUARD_WARMUP);
+    return s + (d / h.d0 * (d * rate) * g - h.one_minus_beta3 * s);
+}
+
+fn measure(p: vec4<f32>, g: vec4<f32>, s: State, h: Hyper, now: Step, tensor: OfTensor) -> Sums {
+    let p0 = select(s.p0, p, now.t == 1u);
+    return Sums(g * (p0 - p), abs(s_moved(s.s, g, tensor.d, h, now)));
+}
+
+fn conclude(sums: Totals, tensor: ptr<function, OfTensor>, shape: Shape, h: Hyper, now: Step) {
+    let dlr = (*tensor).d * now.lr * now.at.x;
+    (*tensor).d_numerator +=
+        (*tensor).d / h.d0 * dlr * sums.correlation - h.one_minus_beta3 * (*tensor).d_numerator;
+    (*tensor).d_before = (*tensor).d;
+    if sums.s_magnitude > 0.0 {
+        let d_hat = h.d_coef * (*tensor).d_numerator / sums.s_magnitude;
+        (*tensor).d_max = max((*tensor).d_max, d_hat);
+        if LIMITED {
+            let first = select((*tensor).d, max((*tensor).d, d_hat), (*tensor).d == h.d0);
+            (*tensor).d = min((*tensor).d_max, first * h.growth_rate);
+        } else {
+            (*tensor).d = (*tensor).d_max;
+        }
+        (*tensor).dlr = dlr;
+    } else {
+        // There was no gradient yet: nothing moves.
+        (*tensor).dlr = 0.0;
+    }
+}
+
+fn update(
+    p: vec4<f32>,
+    grad: vec4<f32>,
+    s: ptr<function, State>,
+    h: Hyper,
+    now: Step,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    (*s).p0 = select((*s).p0, p, now.t == 1u);
+    let g = tensor.d_before * grad;
+    (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
+    (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);
+    (*s).s = s_moved((*s).s, grad, tensor.d_before, h, now);
+    // A normal number, or padding would divide zero by zero.
+    let eps = max(tensor.d * h.eps, 1.1754944e-38);
+    return p - (h.weight_decay * tensor.dlr * p + tensor.dlr * (*s).exp_avg / (sqrt((*s).exp_avg_sq) + eps));
+}
+
+// The variant.
+
+const LIMITED: bool = false;
+const SAFEGUARD_WARMUP: bool = false;
+const ZERO_GRAD: bool = false;
+
+// The one entry point of every update: load four elements of everything, update, store.
+// All loads come before the first store, so that they are in flight together.
+
+@group(0) @binding(0) var<uniform> hyper: Hyper;
+@group(0) @binding(1) var<uniform> now: Step;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let place = locate(workgroup, grid, lane);
+    if place.count == 0u {
+        return;
+    }
+    let p = load_param(place);
+    let g = scaled(load_grad(place), place);
+    var state = load_state(place);
+    let average = load_average(place);
+    let updated = update_at(place, p, g, &state);
+    store_param(place, updated);
+    store_state(place, state);
+    store_average(place, p, updated, average);
+    if ZERO_GRAD {
+        zero_grad(place);
+    }
+}
+
+// This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
+// Twins: Step in src/cpu/twin.rs; the layout in src/optimizer/begin_step.rs.
+struct Step {
+    lr: f32,
+    decay: f32,         // lr times the decoupled weight decay, the product taken in f64
+    grad_scale: f32,    // what gradients are multiplied by; negative to maximize
+    t: u32,             // steps performed, this one included
+    at: vec4<f32>,      // the rule's coefficients at this step count, from f64
+    refreshed: f32,     // 1 if the caller filled the rule's inputs anew for this step, else 0
+    average_weight: f32, // how far the running mean of the parameters moves
+    grad_unit: f32,     // a power of two that very large or small gradients are multiplied by first
+}
+
+// Four neighbouring elements: where they begin in each binding, and how many of them exist.
+struct Place {
+    param: u32,
+    grad: u32,
+    state: u32,
+    count: u32,
+}
+
+// An arena: parameters, gradients and state share one indexing, padded to whole workgroups.
+
+fn locate(workgroup: vec3<u32>, grid: vec3<u32>, lane: u32) -> Place {
+    let first = (workgroup.x * 256u + lane) * 4u;
+    return Place(first, first, first, 4u);
+}
+
+// Parameters as f32, four at a time.
+
+@group(0) @binding(2) var<storage, read_write> params: array<vec4<f32>>;
+
+fn load_param(place: Place) -> vec4<f32> {
+    return params[place.param / 4u];
+}
+
+fn store_param(place: Place, p: vec4<f32>) {
+    params[place.param / 4u] = p;
+}
+
+// Gradients as f32, four at a time.
+
+alias StoredGrad = vec4<f32>;
+
+fn load_grad(place: Place) -> vec4<f32> {
+    return stored_grad(place.grad / 4u);
+}
+
+fn zero_grad(place: Place) {
+    store_grad(place.grad / 4u, StoredGrad());
+}
+
+// Gradients in a buffer of their own.
+
+@group(0) @binding(3) var<storage, read> grads: array<StoredGrad>;
+
+fn stored_grad(index: u32) -> StoredGrad {
+    return grads[index];
+}
+
+// Gradients that are zeroed are in_own_buffer_zeroed.wgsl.
+fn store_grad(index: u32, value: StoredGrad) {
+}
+
+// Gradients are scaled: by the loss scale, the number of micro-batches, the sign.
+
+fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
+    return now.grad_scale * g;
+}
+
+// State as f32, four at a time. The glue that names a rule's slots is generated around this.
+
+alias StateQuad = vec4<f32>;
+
+fn decode_state(quad: StateQuad) -> vec4<f32> {
+    return quad;
+}
+
+fn encode_state(value: vec4<f32>) -> StateQuad {
+    return value;
+}
+
+// No running mean of the parameters is kept.
+
+fn load_average(place: Place) -> vec4<f32> {
+    return vec4<f32>();
+}
+
+fn store_average(place: Place, p: vec4<f32>, updated: vec4<f32>, average: vec4<f32>) {
+}
+
+// The rule's slots; those that the variant leaves unused read as zero.
+
+@group(0) @binding(5) var<storage, read_write> slot_exp_avg: array<StateQuad>;
+@group(0) @binding(6) var<storage, read_write> slot_exp_avg_sq: array<StateQuad>;
+@group(0) @binding(7) var<storage, read_write> slot_s: array<StateQuad>;
+@group(0) @binding(8) var<storage, read_write> slot_p0: array<StateQuad>;
+
+fn load_state(place: Place) -> State {
+    var state = State();
+    state.exp_avg = decode_state(slot_exp_avg[place.state / 4u]);
+    state.exp_avg_sq = decode_state(slot_exp_avg_sq[place.state / 4u]);
+    state.s = decode_state(slot_s[place.state / 4u]);
+    state.p0 = decode_state(slot_p0[place.state / 4u]);
+    return state;
+}
+
+fn store_state(place: Place, state: State) {
+    slot_exp_avg[place.state / 4u] = encode_state(state.exp_avg);
+    slot_exp_avg_sq[place.state / 4u] = encode_state(state.exp_avg_sq);
+    slot_s[place.state / 4u] = encode_state(state.s);
+    slot_p0[place.state / 4u] = encode_state(state.p0);
+}
+
+// Where a dispatch's part of the state begins, in units of 64 elements: x in that of all groups, y in
+// that of its own. A tensor starts at a whole unit.
+@group(0) @binding(14) var<uniform> window: vec4<u32>;
+
+// What is kept of each tensor: a table of words. Host side: src/optimizer/tensors.rs.
+// First where the rows begin, their length, how many there are, and how many conclude together;
+// then for each unit of 64 elements of the group where its tensor's row is; then the rows: number of
+// elements, rows, columns, first element in the group, where its lines begin, padding, and from the
+// ninth word on the values.
+
+@group(0) @binding(13) var<storage, read> tensors: array<u32>;
+
+fn row_of(place: Place) -> u32 {
+    return tensors[4u + window.y + place.state / 64u];
+}
+
+fn load_tensor(place: Place) -> OfTensor {
+    var tensor = OfTensor();
+    let row = row_of(place);
+    tensor.d = bitcast<f32>(tensors[row + 8u]);
+    tensor.d_max = bitcast<f32>(tensors[row + 9u]);
+    tensor.d_numerator = bitcast<f32>(tensors[row + 10u]);
+    tensor.d_before = bitcast<f32>(tensors[row + 11u]);
+    tensor.dlr = bitcast<f32>(tensors[row + 12u]);
+    return tensor;
+}
+
+fn update_at(
+    place: Place,
+    p: vec4<f32>,
+    g: vec4<f32>,
+    s: ptr<function, State>,
+) -> vec4<f32> {
+    return update(p, g, s, hyper, now, load_tensor(place));
+}
+
+// What the rule sums up, by four elements and in all.
+
+struct Sums {
+    correlation: vec4<f32>,
+    s_magnitude: vec4<f32>,
+}
+
+struct Totals {
+    correlation: f32,
+    s_magnitude: f32,
+}
+
+fn add(sums: ptr<function, Sums>, more: Sums) {
+    (*sums).correlation += more.correlation;
+    (*sums).s_magnitude += more.s_magnitude;
+}
+
+fn total(sums: Sums) -> vec4<f32> {
+    return vec4<f32>(
+        dot(sums.correlation, vec4<f32>(1.0)),
+        dot(sums.s_magnitude, vec4<f32>(1.0)),
+        0.0,
+        0.0,
+    );
+}
+
+fn sums_of(total: vec4<f32>) -> Totals {
+    return Totals(total.x, total.y);
+}
+
+// How large a tensor is. Twin: Shape in src/cpu/twin.rs
+struct Shape {
+    count: f32,         // its elements
+    rows: f32,          // its last dimension but one; 1 if it has fewer than two
+    columns: f32,       // its last dimension; 1 if it has none
+}

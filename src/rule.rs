@@ -295,6 +295,28 @@ pub struct Lines {
     pub factor: &'static str,
 }
 
+/// What is kept of a tensor's rows and columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LinePart {
+    Rows,
+    Factors,
+    /// Or the elements of a tensor without rows.
+    Columns,
+}
+
+impl Lines {
+    /// The part that the slot `name` is of a tensor that has rows, or has none.
+    pub(crate) fn part(&self, name: &str, has_rows: bool) -> Option<LinePart> {
+        match has_rows {
+            true if name == self.row => Some(LinePart::Rows),
+            true if name == self.factor => Some(LinePart::Factors),
+            true if name == self.column => Some(LinePart::Columns),
+            false if name == self.vector => Some(LinePart::Columns),
+            _ => None,
+        }
+    }
+}
+
 /// Up to four sums over the elements of tensors. The WGSL text declares these two, and the twin has
 /// both. What overflows counts as 3.4e38.
 ///

@@ -5,7 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::{Real, Step, Twin, twin::bounded, zeros};
-use crate::{Error, layout::Matrices, rule::Lines};
+use crate::{Error, layout::Matrices, rule::LinePart};
 
 /// Rows that one thread takes at a time.
 const ROWS: usize = 64;
@@ -39,24 +39,19 @@ impl<T: Real> LineState<T> {
         })
     }
 
-    /// The values of the slot `name`.
-    pub fn slot_mut(&mut self, lines: &Lines, name: &str) -> Option<&mut [T]> {
-        match self.matrices.has_rows {
-            true if name == lines.row => Some(&mut self.rows),
-            true if name == lines.factor => Some(&mut self.factors),
-            true if name == lines.column => Some(&mut self.columns),
-            false if name == lines.vector => Some(&mut self.columns),
-            _ => None,
+    pub fn part(&self, part: LinePart) -> &[T] {
+        match part {
+            LinePart::Rows => &self.rows,
+            LinePart::Factors => &self.factors,
+            LinePart::Columns => &self.columns,
         }
     }
 
-    pub fn slot(&self, lines: &Lines, name: &str) -> Option<&[T]> {
-        match self.matrices.has_rows {
-            true if name == lines.row => Some(&self.rows),
-            true if name == lines.factor => Some(&self.factors),
-            true if name == lines.column => Some(&self.columns),
-            false if name == lines.vector => Some(&self.columns),
-            _ => None,
+    pub fn part_mut(&mut self, part: LinePart) -> &mut [T] {
+        match part {
+            LinePart::Rows => &mut self.rows,
+            LinePart::Factors => &mut self.factors,
+            LinePart::Columns => &mut self.columns,
         }
     }
 

@@ -18,12 +18,12 @@ use gradients::{Scaler, clip_factor, norm};
 use lines::LineState;
 
 use crate::{
-    Clip, Error, Group, GroupStats, Layout, Lines, LossScale, MatrixStage, MatrixWork, Options,
-    Over, Rule, Slot, Stats, Tensor,
+    Clip, Error, Group, GroupStats, Layout, LossScale, MatrixStage, MatrixWork, Options, Over,
+    Rule, Slot, Stats, Tensor,
     layout::{Arena, Matrices, TensorEntry},
     matrix::{orthogonalize, solve},
     progress::{Progress, Skips},
-    rule::position_of,
+    rule::{LinePart, position_of},
     shader::looks_at_tensors,
 };
 
@@ -226,11 +226,9 @@ impl<T: Real> Optimizer<T> {
                 std::slice::from_ref(&self.groups[group.0].tensors[tensor].values[slot])
             }
             StatePlace::Pairs(group, tensor) => &self.groups[group.0].tensors[tensor].pairs,
-            StatePlace::Lines(group, tensor, names) => {
+            StatePlace::Lines(group, tensor, part) => {
                 let lines = self.groups[group.0].tensors[tensor].lines.as_ref();
-                lines
-                    .and_then(|lines| lines.slot(&names, slot))
-                    .unwrap_or_default()
+                lines.map(|lines| lines.part(part)).unwrap_or_default()
             }
         })
     }
@@ -245,11 +243,9 @@ impl<T: Real> Optimizer<T> {
                 std::slice::from_mut(&mut self.groups[group.0].tensors[tensor].values[slot])
             }
             StatePlace::Pairs(group, tensor) => &mut self.groups[group.0].tensors[tensor].pairs,
-            StatePlace::Lines(group, tensor, names) => {
+            StatePlace::Lines(group, tensor, part) => {
                 let lines = self.groups[group.0].tensors[tensor].lines.as_mut();
-                lines
-                    .and_then(|lines| lines.slot_mut(&names, slot))
-                    .unwrap_or_default()
+                lines.map(|lines| lines.part_mut(part)).unwrap_or_default()
             }
         })
     }
@@ -446,9 +442,10 @@ impl<T: Real> Optimizer<T> {
                         .flat_map(|(_, sums)| sums);
                     sums.copied().fold(Sums::default(), added)
                 };
+                // One for each tensor, or one for the first.
                 let sums = match sum.over {
                     Over::Tensor => sums[index].clone(),
-                    Over::Everything => vec![total(); parts.len()],
+                    Over::Everything => vec![total()],
                 };
                 self.conclude(group, parts, &sums, sum.over);
             }
@@ -535,24 +532,19 @@ impl<T: Real> Optimizer<T> {
     fn conclude(&mut self, group: Group, parts: &[Part<T>], sums: &[Sums], over: Over) {
         let GroupState { rule, tensors, .. } = &mut self.groups[group.0];
         let twin = T::twin(&**rule);
-        let unused: Vec<_> = rule.tensor_slots().iter().map(|slot| !slot.used).collect();
-        let once = over == Over::Everything;
-        for (part, sums) in parts
-            .iter()
-            .zip(sums)
-            .take(if once { 1 } else { parts.len() })
-        {
+        let slots = rule.tensor_slots();
+        for (part, sums) in parts.iter().zip(sums) {
             let Some(tensor) = part.tensor.map(|index| &mut tensors[index]) else {
                 continue;
             };
             let shape = Shape::of(&tensor.matrices);
             twin.conclude(sums.map(bounded), &mut tensor.values, shape, part.now);
-            let values = tensor.values.iter_mut().zip(&unused);
-            for (value, _) in values.filter(|(_, unused)| **unused) {
+            let values = tensor.values.iter_mut().zip(&slots);
+            for (value, _) in values.filter(|(_, slot)| !slot.used) {
                 *value = T::zero();
             }
         }
-        if let (true, Some((first, others))) = (once, tensors.split_first_mut()) {
+        if let (Over::Everything, Some((first, others))) = (over, tensors.split_first_mut()) {
             for tensor in others {
                 tensor.values.clone_from(&first.values);
             }
@@ -757,11 +749,10 @@ impl<T: Real> Optimizer<T> {
         if let Some(slot) = of_tensor.position(|other| other.used && other.name == slot) {
             return Ok(StatePlace::Tensor(group, in_group, slot));
         }
-        let lines = self.groups[group.0].tensors[in_group].lines.as_ref();
-        if let (Some(names), Some(lines)) = (rule.stages().lines, lines)
-            && lines.slot(&names, slot).is_some()
-        {
-            return Ok(StatePlace::Lines(group, in_group, names));
+        let has_rows = self.groups[group.0].tensors[in_group].matrices.has_rows;
+        let lines = rule.stages().lines;
+        if let Some(part) = lines.and_then(|lines| lines.part(slot, has_rows)) {
+            return Ok(StatePlace::Lines(group, in_group, part));
         }
         let pairs = rule
             .pair_slot()
@@ -785,8 +776,8 @@ enum StatePlace {
     Tensor(Group, usize, usize),
     /// Group, tensor in it.
     Pairs(Group, usize),
-    /// Group, tensor in it, names of its slots.
-    Lines(Group, usize, Lines),
+    /// Group, tensor in it, which of its lines.
+    Lines(Group, usize, LinePart),
 }
 
 fn added(a: Sums, b: Sums) -> Sums {

@@ -242,16 +242,15 @@ pub(super) async fn over_arena(
     Ok(dispatches)
 }
 
-/// The dispatches of a group whose parameters and gradients are a caller's ranges, checked
-/// before; `state` gives each tensor's first element in the group's state.
+/// The dispatches of a group whose parameters and gradients are a caller's ranges, checked before.
 pub(super) async fn over_ranges(
     device: &wgpu::Device,
     pipelines: &mut Pipelines,
     limits: &DispatchLimits,
     group: GroupBindings<'_>,
-    tensors: Vec<(&BufferRange, &BufferRange, u64)>,
+    members: &Members,
 ) -> Result<Vec<Dispatch>, Error> {
-    let (buffers, pieces) = pieces(&tensors);
+    let (buffers, pieces) = pieces(members);
     let mut dispatches = Vec::new();
     for window in range_windows(&pieces, BLOCK, limits) {
         let access = Access::Ranges(window.width, window.grad_place);
@@ -272,18 +271,19 @@ pub(super) async fn over_ranges(
     Ok(dispatches)
 }
 
+/// A group's parameters and gradients, tensor by tensor, with the first element in its state.
+pub(super) type Members = Vec<(BufferRange, BufferRange, u64)>;
+
 /// The ranges of tensors with their buffers by number, and the buffers.
-pub(super) fn pieces<'a>(
-    tensors: &[(&'a BufferRange, &'a BufferRange, u64)],
-) -> (Vec<&'a wgpu::Buffer>, Vec<Piece>) {
-    let mut buffers: Vec<_> = tensors
+pub(super) fn pieces(members: &Members) -> (Vec<&wgpu::Buffer>, Vec<Piece>) {
+    let mut buffers: Vec<_> = members
         .iter()
         .flat_map(|(param, grad, _)| [&param.buffer, &grad.buffer])
         .collect();
     buffers.sort_unstable();
     buffers.dedup();
     let number = |buffer| buffers.partition_point(|other| *other < buffer);
-    let pieces = tensors.iter().map(|(param, grad, state)| Piece {
+    let pieces = members.iter().map(|(param, grad, state)| Piece {
         param_buffer: number(&param.buffer),
         param_offset: param.offset,
         grad_buffer: number(&grad.buffer),

@@ -3,16 +3,15 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{
-    dispatch::{Dispatch, GroupBindings, Pipelines, bind, entry, filled_buffer, pieces},
+    dispatch::{Dispatch, GroupBindings, Members, Pipelines, bind, entry, filled_buffer, pieces},
     group::{ARENA_USAGE, check_binding_size},
-    sums::Members,
 };
 use crate::{
     Error,
     buffer::guarded,
     layout::{Matrices, TENSOR_ALIGNMENT},
     plan::{DispatchLimits, fold},
-    rule::Lines,
+    rule::{LinePart, Lines},
     shader::{self, Pass},
 };
 
@@ -76,13 +75,11 @@ impl LinePlace {
             columns,
             has_rows,
         } = self.matrices;
-        match has_rows {
-            true if name == lines.row => Some([self.rows, count * rows]),
-            true if name == lines.factor => Some([self.factors, count * rows]),
-            true if name == lines.column => Some([self.columns, count * columns]),
-            false if name == lines.vector => Some([self.columns, columns]),
-            _ => None,
-        }
+        Some(match lines.part(name, has_rows)? {
+            LinePart::Rows => [self.rows, count * rows],
+            LinePart::Factors => [self.factors, count * rows],
+            LinePart::Columns => [self.columns, count * columns],
+        })
     }
 }
 
@@ -301,11 +298,7 @@ pub(super) async fn plan(
         pass: Pass::Lines,
         ..group
     };
-    let tensors: Vec<_> = members
-        .iter()
-        .map(|(param, grad, state)| (param, grad, *state))
-        .collect();
-    let (buffers, pieces) = pieces(&tensors);
+    let (buffers, pieces) = pieces(members);
     let mut cut = Cut::default();
     for (piece, place) in pieces.iter().zip(&table.places) {
         cut.add(

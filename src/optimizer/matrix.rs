@@ -140,8 +140,8 @@ impl Maker<'_> {
             let outcomes = vec![Outcome::default(); self.members.len()];
             let outcomes = bytemuck::cast_slice(&outcomes);
             let outcomes = filled_buffer(device, "outcomes", storage, outcomes)?;
-            let group = bytemuck::bytes_of(&[self.group as u32, 0, 0, 0]).to_vec();
-            let group = filled_buffer(device, "group", storage, &group)?;
+            let group = [self.group as u32, 0, 0, 0];
+            let group = filled_buffer(device, "group", storage, bytemuck::bytes_of(&group))?;
             Ok::<_, Error>((pairs, outcomes, group))
         });
         let (pairs, outcomes, group) = made.await??;

@@ -18,10 +18,10 @@ mod transfer;
 use std::fmt;
 
 use begin_step::{BeginStep, Recorded};
-use dispatch::{Dispatch, GroupBindings, Pipelines, over_arena, over_ranges};
+use dispatch::{Dispatch, GroupBindings, Members, Pipelines, over_arena, over_ranges};
 use grad_stats::{GradStats, GroupGrads, Maker};
 use group::{ARENA_USAGE, GroupState, check_binding_count, check_buffer_size};
-use sums::{Members, SharedSums};
+use sums::SharedSums;
 
 pub use snapshot::Snapshot;
 
@@ -652,29 +652,21 @@ impl Optimizer {
     async fn plan_ranges(
         &self,
         pipelines: &mut Pipelines,
-        params: &[BufferRange],
-        grads: &[BufferRange],
+        members: &[Members],
         pass: Pass,
     ) -> Result<Vec<Vec<Dispatch>>, Error> {
         let mut dispatches = Vec::new();
-        for group in self.layout.groups() {
+        for (group, members) in self.layout.groups().zip(members) {
             if !self.has(group, pass) {
                 dispatches.push(Vec::new());
                 continue;
             }
-            let start = self.arena.groups[group.0].start;
-            let members = self.layout.tensors.iter().zip(&self.arena.tensors);
-            let tensors: Vec<_> = members
-                .zip(params.iter().zip(grads))
-                .filter(|((tensor, _), _)| tensor.group == group)
-                .map(|((_, &position), (param, grad))| (param, grad, (position - start) as u64))
-                .collect();
             let of_group = over_ranges(
                 &self.device,
                 pipelines,
                 &self.limits,
                 self.bindings(group, pass),
-                tensors,
+                members,
             );
             dispatches.push(of_group.await?);
         }
@@ -694,7 +686,8 @@ impl Optimizer {
             None => None,
         };
         // These look at no gradient, so the parameters stand in for them.
-        let mut plan = async |pass| self.plan_ranges(pipelines, params, params, pass).await;
+        let members = self.members(params, params);
+        let mut plan = async |pass| self.plan_ranges(pipelines, &members, pass).await;
         let evaluate = plan(Pass::Evaluate).await?;
         Ok((planned, evaluate, plan(Pass::Train).await?))
     }
@@ -707,20 +700,19 @@ impl Optimizer {
         grads: &[BufferRange],
     ) -> Result<Planned, Error> {
         ranges::check_grads(&self.layout, params, grads, self.options.zero_grad)?;
-        let mut plan = async |pass| self.plan_ranges(pipelines, params, grads, pass).await;
-        let steps = [plan(Pass::Prepare).await?, plan(Pass::Update).await?];
-        let mut groups = Vec::new();
-        for group in self.layout.groups() {
-            let tensors = self.layout.tensors.iter().zip(&self.arena.tensors);
-            let of_group = tensors
-                .zip(grads)
-                .filter(|((tensor, _), _)| tensor.group == group)
-                .map(|((_, &position), grad)| (grad.clone(), position));
-            groups.push(GroupGrads {
-                ranges: of_group.collect(),
-            });
-        }
         let members = self.members(params, grads);
+        let mut plan = async |pass| self.plan_ranges(pipelines, &members, pass).await;
+        let steps = [plan(Pass::Prepare).await?, plan(Pass::Update).await?];
+        let of_group = |(group, members): (&std::ops::Range<usize>, &Members)| {
+            let ranges = members.iter();
+            let ranges =
+                ranges.map(|(_, grad, state)| (grad.clone(), group.start + *state as usize));
+            GroupGrads {
+                ranges: ranges.collect(),
+            }
+        };
+        let groups = self.arena.groups.iter().zip(&members).map(of_group);
+        let groups: Vec<_> = groups.collect();
         self.plan(pipelines, steps, members, &groups).await
     }
 

@@ -10,7 +10,7 @@ use super::{
     dispatch::{Dispatch, Pipelines, bind, entry, filled_buffer},
 };
 use crate::{
-    Error,
+    Error, MOST_UNKNOWNS,
     buffer::guarded,
     matrix::solve_shader,
     plan::{DispatchLimits, fold},
@@ -40,9 +40,6 @@ pub(super) struct Outcome {
     /// The shader's own.
     pending: u32,
 }
-
-/// What one workgroup solves.
-pub(super) const MOST_UNKNOWNS: u32 = 256;
 
 /// Threads of a workgroup, one for each row, for systems up to that size.
 const FEW_THREADS: u32 = 32;
@@ -74,12 +71,15 @@ type Systems = Batch<(u64, System), 3, 2>;
 
 /// By number of threads.
 fn plan(limits: &DispatchLimits, systems: &[System]) -> Result<Vec<(u32, Systems)>, Error> {
-    if let Some(system) = systems.iter().find(|system| system.count > MOST_UNKNOWNS) {
+    if let Some(system) = systems
+        .iter()
+        .find(|system| system.count as usize > MOST_UNKNOWNS)
+    {
         return Err(Error::Limit {
             what: format!("solving a dense system of {} unknowns", system.count),
             needed: u64::from(system.count),
             limit: "max_compute_invocations_per_workgroup",
-            allowed: u64::from(MOST_UNKNOWNS),
+            allowed: MOST_UNKNOWNS as u64,
         });
     }
     let mut planned = Vec::new();

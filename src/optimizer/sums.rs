@@ -5,16 +5,15 @@ use std::{collections::HashMap, ops::Range};
 
 use super::{
     dispatch::{
-        Dispatch, GroupBindings, Pipelines, bind, entry, filled_buffer, pieces, range_dispatch,
+        Dispatch, GroupBindings, Members, Pipelines, bind, entry, filled_buffer, pieces,
+        range_dispatch,
     },
     group::check_binding_size,
 };
 use crate::{
-    BufferRange, Error, Over,
+    Error, Over,
     buffer::guarded,
-    plan::{
-        DispatchLimits, Piece, RangeWindow, fold, measured_length, measuring_threads, range_windows,
-    },
+    plan::{DispatchLimits, RangeWindow, fold, measured_length, measuring_threads, range_windows},
     shader::{self, Access, Pass},
 };
 
@@ -54,9 +53,6 @@ impl SharedSums {
     }
 }
 
-/// A group's parameters and gradients, tensor by tensor, with the first element in its state.
-pub(super) type Members = Vec<(BufferRange, BufferRange, u64)>;
-
 /// A group whose rule sums something up, cut into dispatches.
 struct Cut<'a> {
     buffers: Vec<&'a wgpu::Buffer>,
@@ -68,11 +64,7 @@ struct Cut<'a> {
 impl<'a> Cut<'a> {
     /// `partials` counts the partial sums of all groups.
     fn new(members: &'a Members, limits: &DispatchLimits, partials: &mut u64) -> Self {
-        let members: Vec<_> = members
-            .iter()
-            .map(|(param, grad, state)| (param, grad, *state))
-            .collect();
-        let (buffers, pieces): (_, Vec<Piece>) = pieces(&members);
+        let (buffers, pieces) = pieces(members);
         let windows = range_windows(&pieces, measured_length(limits), limits);
         let mut of_tensors = vec![[0, 0]; pieces.len()];
         for window in &windows {

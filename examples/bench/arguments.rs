@@ -1,0 +1,128 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use wgpu_optim::{GpuOptions, rules};
+
+use crate::workload::Workload;
+
+/// Times optimizer steps against a copy of as much memory.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "bench")]
+pub struct Arguments {
+    /// gpu (the best adapter), cpu (the f32 twin alone), or part of an adapter's name
+    #[arg(long, default_value = "gpu", value_parser = device)]
+    pub device: String,
+
+    /// Rules by name, or all but those that multiply matrices
+    #[arg(long, value_delimiter = ',', default_value = "sgd,adam,adamw,lion", value_parser = rule)]
+    pub rules: Vec<String>,
+
+    /// Elements (2^24), ranges of them (2^10..2^26), tensors x elements (5000x64), vit-tiny
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "2^24,1000x16384,5000x64,vit-tiny",
+        value_parser = Workload::parse
+    )]
+    pub sizes: Vec<Vec<Workload>>,
+
+    /// How many times each step and its copy take turns
+    #[arg(long, default_value_t = 21, value_parser = clap::value_parser!(u16).range(1..))]
+    pub rounds: u16,
+
+    /// The f32 twin on the CPU too
+    #[arg(long)]
+    pub twin: bool,
+
+    /// Prints one JSON object per line in place of the table
+    #[arg(long)]
+    pub json: bool,
+
+    /// Draws GB/s over the number of elements, of one tensor, into this file
+    #[arg(long, value_name = "FILE.svg")]
+    pub plot: Option<PathBuf>,
+}
+
+impl Arguments {
+    /// The adapter to look for; `None` for the CPU alone.
+    pub fn adapter(&self) -> Option<GpuOptions> {
+        match self.device.as_str() {
+            "cpu" => None,
+            "gpu" => Some(GpuOptions::default()),
+            name => Some(GpuOptions {
+                name: Some(name.to_owned()),
+                ..GpuOptions::default()
+            }),
+        }
+    }
+
+    /// The rules to time.
+    pub fn rules(&self) -> Vec<&str> {
+        match self.rules.iter().any(|rule| rule == "all") {
+            true => timed().collect(),
+            false => self.rules.iter().map(String::as_str).collect(),
+        }
+    }
+
+    pub fn workloads(&self) -> impl Iterator<Item = &Workload> {
+        self.sizes.iter().flatten()
+    }
+}
+
+/// All rules but those that are bound by products of matrices and systems of equations.
+fn timed() -> impl Iterator<Item = &'static str> {
+    let by_memory =
+        |name: &&str| rules::by_name(name).is_ok_and(|rule| rule.stages().matrix.is_none());
+    rules::names().filter(by_memory)
+}
+
+fn device(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("expected gpu, cpu or part of an adapter's name".to_owned()),
+        name => Ok(name.to_owned()),
+    }
+}
+
+fn rule(text: &str) -> Result<String, String> {
+    match text == "all" || timed().any(|name| name == text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "expected all or some of: {}",
+            timed().collect::<Vec<_>>().join(", ")
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &[&str]) -> Result<Arguments, String> {
+        Arguments::try_parse_from([&["bench"], line].concat()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn lists_are_taken_apart() {
+        let arguments = parse(&["--rules", "adam,lion", "--sizes", "2^10..2^12,7x5"]).unwrap();
+        assert_eq!(arguments.rules(), ["adam", "lion"]);
+        assert_eq!(arguments.workloads().count(), 4);
+        let all = parse(&["--rules", "all"]).unwrap();
+        assert!(all.rules().contains(&"lamb") && !all.rules().contains(&"muon"));
+    }
+
+    #[test]
+    fn a_wrong_line_is_answered_with_what_was_expected() {
+        for (line, expected) in [
+            (&["--rules", "addam"][..], "expected all or some of: sgd, "),
+            (&["--rules", "muon"], "expected all or some of: sgd, "),
+            (&["--sizes", "big"], "expected elements"),
+            (&["--device", " "], "part of an adapter's name"),
+            (&["--rounds", "0"], "0 is not in 1.."),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert!(error.contains(expected), "{line:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Steps on a device, against copies of as much memory.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use anyhow::Result;
+use wgpu_optim::{Gpu, Layout, Optimizer, Options, rules};
+
+use crate::clock::Clock;
+use crate::copies::{self, Copy};
+use crate::report::Row;
+use crate::statistics::Quartiles;
+use crate::streams::Streams;
+use crate::workload::Workload;
+
+/// Samples shorter than this are made of several steps.
+const SHORTEST_MS: f64 = 1.0;
+const MOST_REPETITIONS: f64 = 64.0;
+
+/// Steps recorded to time the recording.
+const RECORDED: usize = 101;
+
+pub struct Bench {
+    gpu: Gpu,
+    clock: Clock,
+    rounds: usize,
+    /// Which copy was the fastest, for each amount of memory.
+    fastest: HashMap<(Streams, usize), copies::Shape>,
+}
+
+impl Bench {
+    pub fn new(gpu: Gpu, rounds: usize) -> Self {
+        Self {
+            clock: Clock::new(&gpu),
+            gpu,
+            rounds,
+            fastest: HashMap::new(),
+        }
+    }
+
+    /// The adapter's name, backend and driver.
+    pub fn device(&self) -> String {
+        let info = &self.gpu.info;
+        let driver = format!("{} {}", info.driver, info.driver_info);
+        format!("{} ({}; {})", info.name, info.backend, driver.trim())
+    }
+
+    pub fn clock(&self) -> &'static str {
+        self.clock.name()
+    }
+
+    /// A step of `rule` over `workload` and the fastest copy, one after the other in turns.
+    pub fn row(&mut self, rule: &str, workload: &Workload) -> Result<Row> {
+        let known = rules::by_name(rule)?;
+        let streams = Streams::of(known.as_ref());
+        let elements = workload.element_count();
+        let mut step = self.optimizer(workload.layout(known)?)?;
+        let mut one_tensor = match workload.tensor_count() {
+            1 => None,
+            _ => Some(self.optimizer(workload.as_one_tensor().layout(rules::by_name(rule)?)?)?),
+        };
+        let once = self.time(&mut step, 1)?.min(self.time(&mut step, 1)?);
+        let repetitions = (SHORTEST_MS / once).clamp(1.0, MOST_REPETITIONS).ceil() as usize;
+        let copy = self.copy(streams, elements, repetitions)?;
+
+        let mut times = Vec::new();
+        let mut copy_ratios = Vec::new();
+        let mut one_tensor_ratios = Vec::new();
+        for round in 0..self.rounds {
+            let mut copied = 0.0;
+            if round % 2 == 0 {
+                copied = copy.time(&self.clock, repetitions)?;
+            }
+            let stepped = self.time(&mut step, repetitions)?;
+            if round % 2 == 1 {
+                copied = copy.time(&self.clock, repetitions)?;
+            }
+            if let Some(one_tensor) = &mut one_tensor {
+                one_tensor_ratios.push(stepped / self.time(one_tensor, repetitions)?);
+            }
+            times.push(stepped / repetitions as f64);
+            copy_ratios.push(copied / stepped);
+        }
+        let ms = Quartiles::of(times).median;
+        let bytes_per_element = streams.bytes_per_element();
+        Ok(Row {
+            rule: rule.to_owned(),
+            format: "f32",
+            size: workload.to_string(),
+            elements,
+            tensors: workload.tensor_count(),
+            device: self.gpu.info.name.clone(),
+            ms,
+            bytes_per_element,
+            gb_per_s: 1e-6 * (bytes_per_element * elements) as f64 / ms,
+            copy_ratio: Quartiles::of(copy_ratios),
+            copy: copy.shape.to_string(),
+            one_tensor_ratio: (!one_tensor_ratios.is_empty())
+                .then(|| Quartiles::of(one_tensor_ratios)),
+            record_us: Some(self.record(&mut step)?),
+        })
+    }
+
+    /// With gradients that are not zero, which some devices move faster.
+    fn optimizer(&self, layout: Layout) -> Result<Optimizer> {
+        let Gpu { device, queue, .. } = &self.gpu;
+        let optimizer = Optimizer::new(device, &layout, Options::default())?;
+        for tensor in layout.tensors() {
+            let count = layout.element_count(tensor)?;
+            let grad: Vec<f32> = (0..count)
+                .map(|index| (index % 1000) as f32 * 1e-3)
+                .collect();
+            optimizer.write_grad(queue, tensor, &grad)?;
+        }
+        queue.submit([]);
+        Ok(optimizer)
+    }
+
+    /// The fastest copy of `streams`, with arrays of its own.
+    fn copy(&mut self, streams: Streams, elements: usize, repetitions: usize) -> Result<Copy> {
+        let key = (streams, elements);
+        let arrays = copies::arrays(&self.gpu, streams, elements);
+        let shape = match self.fastest.get(&key) {
+            Some(shape) => *shape,
+            None => {
+                let clock = &self.clock;
+                copies::fastest(&self.gpu, clock, streams, &arrays, elements, repetitions)?
+            }
+        };
+        self.fastest.insert(key, shape);
+        Ok(Copy::new(&self.gpu, shape, streams, &arrays, elements))
+    }
+
+    /// Milliseconds of that many steps.
+    fn time(&self, optimizer: &mut Optimizer, steps: usize) -> Result<f64> {
+        self.clock.time(|encoder| {
+            for _ in 0..steps {
+                optimizer.step(encoder)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Microseconds of the host's time that recording a step takes.
+    fn record(&self, optimizer: &mut Optimizer) -> Result<f64> {
+        let mut times = Vec::new();
+        for _ in 0..RECORDED {
+            let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+            let start = Instant::now();
+            optimizer.step(&mut encoder)?;
+            times.push(1e6 * start.elapsed().as_secs_f64());
+        }
+        Ok(Quartiles::of(times).median)
+    }
+}

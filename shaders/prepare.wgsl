@@ -16,6 +16,6 @@ fn prepare_matrices(
     let p = load_param(place);
     let g = scaled(load_grad(place), place);
     var state = load_state(place);
-    prepare_at(place, p, g, &state);
+    prepare_at(p, g, &state, load_tensor(place));
     store_state(place, state);
 }

@@ -104,7 +104,10 @@ pub(crate) struct Around {
 /// How gradients reach the rule.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) enum Scale {
+    /// As they are.
     #[default]
+    None,
+    /// By one number.
     Plain,
     ByNorm,
     ByValue(f32),
@@ -112,9 +115,13 @@ pub(crate) enum Scale {
 }
 
 impl Around {
-    pub fn of(options: &Options) -> Self {
+    /// What `options` put around an update of `rule`.
+    pub fn of(options: &Options, rule: &dyn Rule) -> Self {
+        // Without a look at the gradients, nothing else takes part in `grad_scale`.
+        let keeps = !options.skips() && options.accumulate == 1 && !rule.maximize();
         Self {
             scale: match options.clip {
+                Clip::None if keeps => Scale::None,
                 Clip::None => Scale::Plain,
                 Clip::Value(most) => Scale::ByValue(most as f32),
                 Clip::GlobalNorm(_) => Scale::ByNorm,
@@ -213,7 +220,8 @@ pub(crate) fn tally() -> String {
 /// assert!(text.contains("fn update(") && text.contains("@compute"));
 /// ```
 pub fn update_shader(rule: &dyn Rule) -> String {
-    update(rule, Access::Arena, Around::default())
+    let around = Around::of(&Options::default(), rule);
+    update(rule, Access::Arena, around)
 }
 
 /// The complete shader of `rule` for `pass`.
@@ -229,9 +237,13 @@ pub(crate) fn of_rule(rule: &dyn Rule, access: Access, around: Around, pass: Pas
 /// One of the shaders that bring lines up to date: `measure_lines`, `move_lines` or `factor_rows`.
 pub(crate) fn lines(rule: &dyn Rule, around: Around, entry_point: &str) -> String {
     let around = Around {
+        // measure.wgsl binds the step's numbers for what gradients are scaled by, whatever it is.
+        scale: match around.scale {
+            Scale::None => Scale::Plain,
+            scale => scale,
+        },
         zero_grad: false,
         average: false,
-        ..around
     };
     let generated = [variant(rule, around), sums(rule)];
     let mut files = vec![
@@ -410,7 +422,9 @@ fn of_tensors(rule: &dyn Rule, around: Around, pass: Pass) -> String {
         text += include_str!("../shaders/tensors/lookup.wgsl");
         text += "\n";
     }
-    if !slots.is_empty() {
+    if slots.is_empty() {
+        text += "fn load_tensor(place: Place) -> u32 {\n    return 0u;\n}\n\n";
+    } else {
         text += "fn load_tensor(place: Place) -> OfTensor {\n    var tensor = OfTensor();\n";
         if slots.iter().any(is_read) {
             text += "    let row = row_of(place);\n";
@@ -426,21 +440,28 @@ fn of_tensors(rule: &dyn Rule, around: Around, pass: Pass) -> String {
         }
         text += "    return tensor;\n}\n\n";
     }
-    let of = if slots.is_empty() {
-        ""
-    } else {
-        ", load_tensor(place)"
-    };
     let (name, result, call) = match pass {
         Pass::Update => ("update", " -> vec4<f32>", "return update"),
         Pass::Prepare => ("prepare", "", "prepare"),
         _ => return text,
     };
-    let _ = write!(
+    let (ty, argument) = if slots.is_empty() {
+        ("u32", "")
+    } else {
+        ("OfTensor", ", tensor")
+    };
+    let _ = writeln!(
         text,
-        "fn {name}_at(\n    place: Place,\n    p: vec4<f32>,\n    g: vec4<f32>,\n    \
-         s: ptr<function, State>,\n){result} {{\n    {call}(p, g, s, hyper, now{of});\n}}\n"
+        "fn {name}_at(\n    p: vec4<f32>,\n    g: vec4<f32>,\n    \
+         s: ptr<function, State>,\n    tensor: {ty},\n){result} {{"
     );
+    let mut step = "now";
+    if rule.decoupled_weight_decay() == 0.0 {
+        // In so many words, so that compilers leave out what it is a factor of.
+        text += "    var undecayed = now;\n    undecayed.decay = 0.0;\n";
+        step = "undecayed";
+    }
+    let _ = writeln!(text, "    {call}(p, g, s, hyper, {step}{argument});\n}}");
     text
 }
 
@@ -472,6 +493,7 @@ fn memory(access: Access, around: Around) -> [&'static str; 5] {
         GradPlace::InParams => include_str!("../shaders/grads/in_params.wgsl"),
     };
     let scale = match around.scale {
+        Scale::None => include_str!("../shaders/scale/none.wgsl"),
         Scale::Plain => include_str!("../shaders/scale/plain.wgsl"),
         Scale::ByNorm => include_str!("../shaders/scale/by_norm.wgsl"),
         Scale::ByValue(_) => include_str!("../shaders/scale/by_value.wgsl"),
@@ -739,19 +761,26 @@ mod tests {
         passes.chain(lines).chain(prepare).collect()
     }
 
-    /// What can be around an update, each thing by itself and all together; nothing first.
+    /// What can be around an update, each thing by itself, but that gradients which are zeroed are
+    /// often scaled too, and all together; nothing first.
     fn arounds() -> Vec<(&'static str, Around)> {
-        let plain = Around::default();
+        let nothing = Around::default();
         let zero_grad = true;
         let average = true;
-        let scale = |scale| Around { scale, ..plain };
+        let scale = |scale| Around { scale, ..nothing };
         vec![
-            ("plain", plain),
+            ("nothing", nothing),
             ("by_norm", scale(Scale::ByNorm)),
             ("by_value", scale(Scale::ByValue(0.5))),
             ("by_tensor", scale(Scale::ByTensor)),
-            ("zeroing", Around { zero_grad, ..plain }),
-            ("averaging", Around { average, ..plain }),
+            (
+                "zeroing",
+                Around {
+                    zero_grad,
+                    ..scale(Scale::Plain)
+                },
+            ),
+            ("averaging", Around { average, ..nothing }),
             (
                 "all",
                 Around {
@@ -761,6 +790,35 @@ mod tests {
                 },
             ),
         ]
+    }
+
+    #[test]
+    fn gradients_are_scaled_wherever_a_step_can_ask_for_it() {
+        let plain = Options::default();
+        let rule = |maximize| rules::AdamW {
+            maximize,
+            ..Default::default()
+        };
+        let scale = |options: &Options, maximize| Around::of(options, &rule(maximize)).scale;
+        assert_eq!(scale(&plain, false), Scale::None);
+        assert_eq!(scale(&plain, true), Scale::Plain);
+        for options in [
+            Options {
+                accumulate: 2,
+                ..plain.clone()
+            },
+            Options {
+                loss_scale: Some(crate::LossScale::fixed(8.0)),
+                ..plain.clone()
+            },
+            // Looks at the gradients, and divides by a loss scale that the caller may have written.
+            Options {
+                skip_non_finite: true,
+                ..plain.clone()
+            },
+        ] {
+            assert_eq!(scale(&options, false), Scale::Plain, "{options:?}");
+        }
     }
 
     #[test]
@@ -802,7 +860,9 @@ mod tests {
             ("zero_grads".to_owned(), zero_grads(Width::Quads)),
             ("tally".to_owned(), tally()),
         ];
-        for (name, around) in arounds().into_iter().skip(1) {
+        // "all" shows what these two add.
+        let shown = |name| !["nothing", "by_tensor", "averaging"].contains(&name);
+        for (name, around) in arounds().into_iter().filter(|(name, _)| shown(name)) {
             let text = update(&rules::AdamW::default(), Access::Arena, around);
             files.push((format!("adamw-{name}"), text));
         }

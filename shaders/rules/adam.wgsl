@@ -19,13 +19,16 @@ fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4
     (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
     (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);
     // at: the weights of m and of g in m̂, the correction of v before and after the maximum.
-    let m_hat = now.at.x * (*s).exp_avg + now.at.y * g;
-    var v_hat = now.at.z * (*s).exp_avg_sq;
-    if AMSGRAD {
-        v_hat = max((*s).max_exp_avg_sq, v_hat);
-        (*s).max_exp_avg_sq = v_hat;
+    var m_hat = now.at.x * (*s).exp_avg;
+    if NESTEROV {
+        m_hat += now.at.y * g;
     }
-    v_hat = now.at.w * v_hat;
+    var v = (*s).exp_avg_sq;
+    if AMSGRAD {
+        v = max((*s).max_exp_avg_sq, now.at.z * v);
+        (*s).max_exp_avg_sq = v;
+    }
+    let v_hat = now.at.w * v;
     return m_hat / (sqrt(v_hat + h.eps_inside) + h.eps);
 }
 

@@ -843,7 +843,7 @@ impl Optimizer {
             &self.layout,
             group,
             &self.begin_step,
-            Around::of(&self.options),
+            Around::of(&self.options, &*self.layout.groups[group.0]),
             factors.map(|factors| (factors, first_unit as u64)),
             pass,
         )

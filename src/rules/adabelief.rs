@@ -142,7 +142,7 @@ impl Rule for AdaBelief {
     }
 
     fn wgsl(&self) -> &str {
-        cautious::wgsl!("adabelief", "plain", self.cautious)
+        cautious::wgsl!("adabelief", false, self.cautious)
     }
 }
 

@@ -168,7 +168,7 @@ impl Rule for AdaBound {
     }
 
     fn wgsl(&self) -> &str {
-        cautious::wgsl!("adabound", "l2", self.cautious)
+        cautious::wgsl!("adabound", self.decay_terms().0 > 0.0, self.cautious)
     }
 }
 

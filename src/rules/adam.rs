@@ -139,16 +139,20 @@ impl Adam {
     fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, &mut [T; 3]) -> T + Copy + use<T> {
         let [_, one_minus_beta1, one_minus_beta2, eps_inside, eps] = self.hyper().map(T::from_f64);
         let amsgrad = self.amsgrad != Amsgrad::Off;
+        let nesterov = self.nesterov;
         move |g, [exp_avg, exp_avg_sq, max_exp_avg_sq]| {
             *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
             *exp_avg_sq = *exp_avg_sq + one_minus_beta2 * (g * g - *exp_avg_sq);
-            let m_hat = now.at[0] * *exp_avg + now.at[1] * g;
-            let mut v_hat = now.at[2] * *exp_avg_sq;
-            if amsgrad {
-                v_hat = max_exp_avg_sq.max(v_hat);
-                *max_exp_avg_sq = v_hat;
+            let mut m_hat = now.at[0] * *exp_avg;
+            if nesterov {
+                m_hat = m_hat + now.at[1] * g;
             }
-            v_hat = now.at[3] * v_hat;
+            let mut v = *exp_avg_sq;
+            if amsgrad {
+                v = max_exp_avg_sq.max(now.at[2] * v);
+                *max_exp_avg_sq = v;
+            }
+            let v_hat = now.at[3] * v;
             m_hat / ((v_hat + eps_inside).sqrt() + eps)
         }
     }
@@ -201,7 +205,10 @@ impl Rule for Adam {
     }
 
     fn flags(&self) -> Vec<(&'static str, bool)> {
-        vec![("AMSGRAD", self.amsgrad != Amsgrad::Off)]
+        vec![
+            ("NESTEROV", self.nesterov),
+            ("AMSGRAD", self.amsgrad != Amsgrad::Off),
+        ]
     }
 
     /// The weights of m and of g in m̂, the correction of v before and after the maximum.
@@ -217,7 +224,7 @@ impl Rule for Adam {
     }
 
     fn wgsl(&self) -> &str {
-        cautious::wgsl!("adam", "l2", self.cautious)
+        cautious::wgsl!("adam", self.weight_decay > 0.0, self.cautious)
     }
 }
 

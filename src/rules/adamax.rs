@@ -121,7 +121,7 @@ impl Rule for Adamax {
     }
 
     fn wgsl(&self) -> &str {
-        cautious::wgsl!("adamax", "l2", self.cautious)
+        cautious::wgsl!("adamax", self.weight_decay > 0.0, self.cautious)
     }
 }
 

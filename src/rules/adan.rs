@@ -153,7 +153,7 @@ impl Rule for Adan {
     }
 
     fn wgsl(&self) -> &str {
-        cautious::wgsl!("adan", "plain", self.cautious)
+        cautious::wgsl!("adan", false, self.cautious)
     }
 }
 

@@ -146,7 +146,7 @@ impl Rule for AdEmaMix {
     }
 
     fn wgsl(&self) -> &str {
-        cautious::wgsl!("ademamix", "plain", self.cautious)
+        cautious::wgsl!("ademamix", false, self.cautious)
     }
 }
 

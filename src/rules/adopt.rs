@@ -131,7 +131,7 @@ impl Rule for Adopt {
     }
 
     fn wgsl(&self) -> &str {
-        cautious::wgsl!("adopt", "l2", self.cautious)
+        cautious::wgsl!("adopt", self.decay_terms().0 > 0.0, self.cautious)
     }
 }
 

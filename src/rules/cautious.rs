@@ -24,14 +24,15 @@ pub(super) fn stages(cautious: bool, reads: &'static [&'static str]) -> Stages {
     }
 }
 
-/// The WGSL text: `shaders/rules/$rule.wgsl` with `shaders/cautious/$decayed.wgsl` and what caution
-/// adds.
+/// The WGSL text: `shaders/rules/$rule.wgsl` with the gradient that it sees, which may have an `$l2`
+/// decay in it, and what caution adds.
 macro_rules! wgsl {
-    ($rule:literal, $decayed:literal, $cautious:expr) => {
-        if $cautious {
-            $crate::rules::cautious::wgsl!(@of $rule, $decayed, "on")
-        } else {
-            $crate::rules::cautious::wgsl!(@of $rule, $decayed, "off")
+    ($rule:literal, $l2:expr, $cautious:expr) => {
+        match ($l2, $cautious) {
+            (false, false) => $crate::rules::cautious::wgsl!(@of $rule, "plain", "off"),
+            (false, true) => $crate::rules::cautious::wgsl!(@of $rule, "plain", "on"),
+            (true, false) => $crate::rules::cautious::wgsl!(@of $rule, "l2", "off"),
+            (true, true) => $crate::rules::cautious::wgsl!(@of $rule, "l2", "on"),
         }
     };
     (@of $rule:literal, $decayed:literal, $caution:literal) => {

@@ -98,7 +98,7 @@ impl Rule for Lion {
     }
 
     fn wgsl(&self) -> &str {
-        cautious::wgsl!("lion", "plain", self.cautious)
+        cautious::wgsl!("lion", false, self.cautious)
     }
 }
 

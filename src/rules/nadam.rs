@@ -164,7 +164,7 @@ impl Rule for NAdam {
     }
 
     fn wgsl(&self) -> &str {
-        cautious::wgsl!("nadam", "l2", self.cautious)
+        cautious::wgsl!("nadam", self.decay_terms().0 > 0.0, self.cautious)
     }
 }
 

@@ -163,7 +163,7 @@ impl Rule for RAdam {
     }
 
     fn wgsl(&self) -> &str {
-        cautious::wgsl!("radam", "l2", self.cautious)
+        cautious::wgsl!("radam", self.decay_terms().0 > 0.0, self.cautious)
     }
 }
 

@@ -136,7 +136,7 @@ impl Rule for RmsProp {
     }
 
     fn wgsl(&self) -> &str {
-        cautious::wgsl!("rmsprop", "l2", self.cautious)
+        cautious::wgsl!("rmsprop", self.weight_decay > 0.0, self.cautious)
     }
 }
 

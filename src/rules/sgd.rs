@@ -164,7 +164,7 @@ impl Rule for Sgd {
     }
 
     fn wgsl(&self) -> &str {
-        cautious::wgsl!("sgd", "l2", self.cautious)
+        cautious::wgsl!("sgd", self.weight_decay > 0.0, self.cautious)
     }
 }
 

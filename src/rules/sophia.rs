@@ -121,7 +121,7 @@ impl Rule for Sophia {
     }
 
     fn wgsl(&self) -> &str {
-        cautious::wgsl!("sophia", "plain", self.cautious)
+        cautious::wgsl!("sophia", false, self.cautious)
     }
 }
 

@@ -118,7 +118,7 @@ impl Rule for Yogi {
     }
 
     fn wgsl(&self) -> &str {
-        cautious::wgsl!("yogi", "plain", self.cautious)
+        cautious::wgsl!("yogi", false, self.cautious)
     }
 }
 

@@ -144,10 +144,10 @@ fn stored_grad(index: u32) -> StoredGrad {
 fn store_grad(index: u32, value: StoredGrad) {
 }
 
-// Gradients are scaled: by the loss scale, the number of micro-batches, the sign.
+// Gradients are as they are: now.grad_scale is 1.
 
 fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
-    return now.grad_scale * g;
+    return g;
 }
 
 // State as f32, four at a time. The glue that names a rule's slots is generated around this.

@@ -83,7 +83,7 @@ fn prepare_matrices(
     let p = load_param(place);
     let g = scaled(load_grad(place), place);
     var state = load_state(place);
-    prepare_at(place, p, g, &state);
+    prepare_at(p, g, &state, load_tensor(place));
     store_state(place, state);
 }
 
@@ -158,10 +158,10 @@ fn stored_grad(index: u32) -> StoredGrad {
 fn store_grad(index: u32, value: StoredGrad) {
 }
 
-// Gradients are scaled: by the loss scale, the number of micro-batches, the sign.
+// Gradients are as they are: now.grad_scale is 1.
 
 fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
-    return now.grad_scale * g;
+    return g;
 }
 
 // State as f32, four at a time. The glue that names a rule's slots is generated around this.
@@ -252,10 +252,10 @@ fn load_tensor(place: Place) -> OfTensor {
 }
 
 fn prepare_at(
-    place: Place,
     p: vec4<f32>,
     g: vec4<f32>,
     s: ptr<function, State>,
+    tensor: OfTensor,
 ) {
-    prepare(p, g, s, hyper, now, load_tensor(place));
+    prepare(p, g, s, hyper, now, tensor);
 }

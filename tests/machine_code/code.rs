@@ -75,7 +75,8 @@ impl Code {
         let mut has_stored = false;
         for line in &self.instructions {
             let access = access(line);
-            let loads = is_scalar_load(line) || matches!(access, Some(Access::Load(_)));
+            // Uniforms, which all lanes share, may come later: they are in a cache of their own.
+            let loads = matches!(access, Some(Access::Load(_)));
             has_stored |= matches!(access, Some(Access::Store(_)));
             if loads && has_stored {
                 complaints.push(format!("loads after the first store: {line}"));
@@ -124,11 +125,6 @@ fn access(line: &str) -> Option<Access> {
         "store_dwordx4" | "store_b128" => Access::Store(128),
         _ => Access::Other,
     })
-}
-
-/// Of what all lanes share: uniforms, and where buffers are.
-fn is_scalar_load(line: &str) -> bool {
-    line.starts_with("s_load") || line.starts_with("s_buffer_load")
 }
 
 /// A jump, or lanes that sit out what others do.

@@ -55,11 +55,6 @@ pub fn of_machine_code() -> Result<(), Failed> {
         (subtraction, "buffer_load_dwordx4 v[4:7], v0", "Traffic"),
         (subtraction, "buffer_store_dwordx4 v[4:7], v0", "Traffic"),
         ("s_endpgm", "buffer_load_dword v4, v0\ns_endpgm", "after"),
-        (
-            "s_endpgm",
-            "s_buffer_load_dword s0, s[4:7]\ns_endpgm",
-            "after",
-        ),
     ] {
         assert!(STREAMING.contains(from), "{from}");
         let found = complaints(&STREAMING.replace(from, to), [64, 0, 0, 0]);

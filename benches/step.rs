@@ -4,9 +4,12 @@
 //!
 //! Compare runs on one idle machine only; on a software driver times depend on everything.
 
+use std::time::{Duration, Instant};
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use wgpu_optim::{
-    BufferRange, Buffers, Gpu, GpuOptions, Layout, Optimizer, Options, cpu, rules, wgpu,
+    BufferRange, Buffers, Clip, Gpu, GpuOptions, Layout, LossScale, Optimizer, Options, cpu, rules,
+    wgpu,
 };
 
 const PARAMETERS: usize = 1 << 20;
@@ -27,13 +30,17 @@ fn element_rules() -> impl Iterator<Item = &'static str> {
     rules::names().filter(|name| rules::by_name(name).unwrap().stages().matrix.is_none())
 }
 
-fn step(gpu: &Gpu, optimizer: &mut Optimizer) {
+/// Runs a step and returns how long recording it took.
+fn step(gpu: &Gpu, optimizer: &mut Optimizer) -> Duration {
     let mut encoder = gpu.device.create_command_encoder(&Default::default());
+    let start = Instant::now();
     optimizer.step(&mut encoder).unwrap();
+    let recording = start.elapsed();
     gpu.queue.submit([encoder.finish()]);
     gpu.device
         .poll(wgpu::PollType::wait_indefinitely())
         .unwrap();
+    recording
 }
 
 /// An optimizer over buffers such as a caller owns, tensors packed without gaps.
@@ -92,17 +99,23 @@ fn on_the_gpu(criterion: &mut Criterion) {
     );
 }
 
+/// The time inside `Optimizer::step` alone, of steps that are submitted one by one.
 fn recording(criterion: &mut Criterion) {
     let gpu = Gpu::open_blocking(&GpuOptions::default()).unwrap();
     let mut group = criterion.benchmark_group("record a step");
-    for tensors in [1, 4096] {
-        let layout = layout("adam", tensors);
-        let mut optimizer = Optimizer::new(&gpu.device, &layout, Options::default()).unwrap();
-        group.bench_function(BenchmarkId::from_parameter(tensors), |bencher| {
-            let encoder = || gpu.device.create_command_encoder(&Default::default());
-            let record = |mut encoder| optimizer.step(&mut encoder).map(|()| encoder).unwrap();
-            bencher.iter_batched(encoder, record, criterion::BatchSize::SmallInput);
-        });
+    let guarded = Options {
+        clip: Clip::GlobalNorm(1.0),
+        loss_scale: Some(LossScale::default()),
+        ..Default::default()
+    };
+    for (name, options) in [("plain", Options::default()), ("clip, loss scale", guarded)] {
+        for tensors in [1, 4096] {
+            let layout = layout("adam", tensors);
+            let mut optimizer = Optimizer::new(&gpu.device, &layout, options.clone()).unwrap();
+            group.bench_function(BenchmarkId::new(name, tensors), |bencher| {
+                bencher.iter_custom(|steps| (0..steps).map(|_| step(&gpu, &mut optimizer)).sum());
+            });
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::Error;
 pub struct Gpu {
     /// What was picked.
     pub adapter: wgpu::Adapter,
-    /// Opened with all that the adapter allows.
+    /// Opened with the adapter's full limits, and with pipeline caches where there are any.
     pub device: wgpu::Device,
     /// The device's queue.
     pub queue: wgpu::Queue,
@@ -75,11 +75,14 @@ impl Gpu {
         pollster::block_on(Self::open(options))
     }
 
-    /// Opens a device on `adapter` with all that [`required_limits`] asks for.
+    /// Opens a device on `adapter` with all that [`required_limits`] asks for, and with
+    /// [`wgpu::Features::PIPELINE_CACHE`] where there is that.
     pub async fn open_adapter(adapter: wgpu::Adapter) -> Result<Self, Error> {
         let info = adapter.get_info();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("wgpu-optim"),
+            // For `Options::pipeline_cache`, where there is such a thing. It costs nothing unused.
+            required_features: adapter.features() & wgpu::Features::PIPELINE_CACHE,
             required_limits: required_limits(&adapter),
             ..Default::default()
         };

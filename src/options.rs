@@ -42,6 +42,36 @@ pub struct Options {
     pub average: Option<Average>,
     /// Limits below the device's own. `None`: the device's. The CPU has none.
     pub limits: Option<DispatchLimits>,
+    /// What all shaders are compiled with, where drivers do not remember them by themselves, as on
+    /// Android. It must be of the device that the optimizer is made on, which needs
+    /// [`wgpu::Features::PIPELINE_CACHE`]; a [`Gpu`](crate::Gpu) has it where there is such a thing.
+    ///
+    /// ```
+    /// use wgpu_optim::{Gpu, GpuOptions, Layout, Optimizer, Options, rules::AdamW, wgpu};
+    ///
+    /// let Gpu { device, info, .. } = Gpu::open_blocking(&GpuOptions::default())?;
+    /// # let mut layout = Layout::new();
+    /// # let group = layout.group(AdamW::default())?;
+    /// # layout.tensor(group, "weight", &[2, 2])?;
+    /// // None if there are no caches on this adapter. Elsewhere its data would be of no use.
+    /// let file = wgpu::util::pipeline_cache_key(&info).map(|key| std::env::temp_dir().join(key));
+    /// let pipeline_cache = file.as_ref().map(|file| {
+    ///     let descriptor = wgpu::PipelineCacheDescriptor {
+    ///         label: None,
+    ///         data: std::fs::read(file).ok().as_deref(),
+    ///         fallback: true,
+    ///     };
+    ///     // SAFETY: nobody but this program writes the file, and no more than a cache's data.
+    ///     unsafe { device.create_pipeline_cache(&descriptor) }
+    /// });
+    /// let options = Options { pipeline_cache: pipeline_cache.clone(), ..Default::default() };
+    /// let optimizer = Optimizer::new(&device, &layout, options)?;
+    /// if let (Some(file), Some(cache)) = (file, pipeline_cache) {
+    ///     std::fs::write(file, cache.get_data().unwrap_or_default())?;
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub pipeline_cache: Option<wgpu::PipelineCache>,
 }
 
 impl Default for Options {
@@ -54,6 +84,7 @@ impl Default for Options {
             zero_grad: false,
             average: None,
             limits: None,
+            pipeline_cache: None,
         }
     }
 }

@@ -386,8 +386,12 @@ fn a_lost_device_is_an_error_wherever_it_is_met() {
     let mut encoder = device.create_command_encoder(&Default::default());
     optimizer.step(&mut encoder).unwrap();
     queue.submit([encoder.finish()]);
+    // What the step was brought in is ready for the next one.
+    device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
     let (range, grad) = (optimizer.param(x).unwrap(), optimizer.grad(x).unwrap());
     device.destroy();
+    // wgpu lets go of a device's buffers when it polls, as it does at each submission.
+    let _ = device.poll(wgpu::PollType::Poll);
     let lost = |error: Error| assert!(matches!(error, Error::DeviceLost { .. }), "{error}");
     lost(optimizer.read_param_blocking(&queue, x).unwrap_err());
     lost(read_blocking(&device, &queue, &range).unwrap_err());

@@ -64,6 +64,7 @@ impl Around {
                 debias: true,
             }),
             limits: None,
+            pipeline_cache: None,
         })
     }
 

@@ -15,6 +15,7 @@ mod training;
 
 use std::io::ErrorKind;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -27,7 +28,8 @@ use network::gpu::GpuNetwork;
 use report::Report;
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
+    let start = Instant::now();
+    match run(&Arguments::parse(), start) {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads the output has seen enough, as with `| head`.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
@@ -44,7 +46,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
 }
 
-fn run(arguments: &Arguments) -> Result<()> {
+fn run(arguments: &Arguments, start: Instant) -> Result<()> {
     let rules = arguments.rules()?;
     let options = arguments.around.options(&rules)?;
     let data = arguments.data()?;
@@ -96,5 +98,5 @@ fn run(arguments: &Arguments) -> Result<()> {
     };
     report.heading()?;
     let outcome = training::train(network.as_mut(), &plan, &mut report)?;
-    report.summary(&opened.name, parameters, &options, &outcome)
+    report.summary(&opened.name, parameters, &options, start, &outcome)
 }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{IsTerminal, Write, stdout};
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -36,6 +37,8 @@ struct SummaryLine<'a> {
     device: &'a str,
     parameters: usize,
     seconds: f64,
+    /// From the start of the program to the end of the first step; null if there was none.
+    first_step_seconds: Option<f64>,
     test_accuracy: Option<f64>,
     /// Null unless steps look at the gradients.
     skipped_steps: Option<u64>,
@@ -75,12 +78,22 @@ impl Report {
         device: &str,
         parameters: usize,
         options: &Options,
+        start: Instant,
         outcome: &Outcome,
     ) -> Result<()> {
         self.bar.finish_and_clear();
-        let Outcome { test, time, stats } = outcome;
+        let Outcome {
+            test,
+            time,
+            first_step,
+            stats,
+        } = outcome;
         let accuracy = self.accuracy(*test);
         let seconds = time.as_secs_f64();
+        let first_step_seconds = first_step.map(|first| (first - start).as_secs_f64());
+        let first = first_step_seconds.map_or_else(String::new, |seconds| {
+            format!(", first step after {seconds:.2} s")
+        });
         let skipped_steps = options.skips().then_some(stats.skipped);
         let loss_scale = options.loss_scale.map(|_| stats.loss_scale);
         let skipped = skipped_steps.map_or_else(String::new, |skipped| {
@@ -99,12 +112,13 @@ impl Report {
             None => format!("test loss {:.6}", test.loss),
         };
         self.line(&format!(
-            "{reached} after {seconds:.1} s on {device}, {parameters} parameters{skipped}{scale}"
+            "{reached} after {seconds:.1} s on {device}, {parameters} parameters{first}{skipped}{scale}"
         ))?;
         self.json(&SummaryLine {
             device,
             parameters,
             seconds,
+            first_step_seconds,
             test_accuracy: accuracy,
             skipped_steps,
             loss_scale,

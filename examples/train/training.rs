@@ -47,6 +47,8 @@ pub struct Outcome {
     /// The last score.
     pub test: Score,
     pub time: Duration,
+    /// When the device had finished the first step.
+    pub first_step: Option<Instant>,
     pub stats: Stats,
 }
 
@@ -93,6 +95,7 @@ pub fn train(
     let mut shuffle = Shuffle::new(plan.samples, plan.seed);
     let (mut micro_batches, mut step) = (0, 0);
     let mut lr = plan.lr;
+    let mut first_step = None;
     let mut test = Score {
         loss: f64::NAN,
         accuracy: f64::NAN,
@@ -115,6 +118,9 @@ pub fn train(
                     network.poison()?;
                 }
                 network.update(part)?;
+                if first_step.is_none() {
+                    network.finish()?;
+                }
             }
             observer.advanced(plan.batch_size.min(plan.samples - batch * plan.batch_size));
         }
@@ -137,6 +143,7 @@ pub fn train(
     Ok(Outcome {
         test,
         time: start.elapsed(),
+        first_step,
         stats: network.stats()?,
     })
 }
@@ -274,6 +281,19 @@ mod tests {
         let flags = ["--epochs", "10", "--clip-norm", "1", "--accumulate", "4"];
         check_poisoned(On::Cpu, &small(&flags), 115);
         check_poisoned(On::Gpu, &small(&["--epochs", "4"]), 4 * 46);
+    }
+
+    #[test]
+    fn the_first_step_has_a_time_if_there_was_one() {
+        let small = ["--hidden", "", "--epochs", "1"];
+        for on in [On::Cpu, On::Gpu] {
+            let before = Instant::now();
+            let first = outcome(on, &small).first_step;
+            assert!(first.is_some_and(|first| first > before), "{on:?}");
+        }
+        // An epoch has 46 batches.
+        let never = [&small[..], &["--accumulate", "47"]].concat();
+        assert_eq!(outcome(On::Cpu, &never).first_step, None);
     }
 
     #[test]

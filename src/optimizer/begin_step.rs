@@ -3,8 +3,9 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{
-    dispatch::{bind, entry, filled_buffer},
+    dispatch::{Pipelines, bind, entry, filled_buffer},
     grad_stats::Guard,
+    staging::Staging,
 };
 use crate::{
     Error, Options,
@@ -100,6 +101,8 @@ impl Recorded {
 #[derive(Debug)]
 pub(super) struct BeginStep {
     pipeline: wgpu::ComputePipeline,
+    /// Brings a row per group to `recorded`.
+    staging: Staging,
     recorded: wgpu::Buffer,
     ring: wgpu::Buffer,
     /// WGSL's `Stats`.
@@ -111,7 +114,12 @@ pub(super) struct BeginStep {
 }
 
 impl BeginStep {
-    pub async fn new(device: &wgpu::Device, lrs: &[f64], options: &Options) -> Result<Self, Error> {
+    pub async fn new(
+        device: &wgpu::Device,
+        pipelines: &mut Pipelines,
+        lrs: &[f64],
+        options: &Options,
+    ) -> Result<Self, Error> {
         let groups = lrs.len() as u64;
         let ring_bytes = groups * RING * COEFFICIENTS_BYTES;
         let allowed = device.limits().max_storage_buffer_binding_size;
@@ -123,7 +131,10 @@ impl BeginStep {
                 allowed,
             });
         }
-        let made = guarded(device, "the shader that begins a step", || {
+        let text = shader::begin_step(options.skips());
+        let compiled = pipelines.get(device, "begin_step", &text, "main").await;
+        let pipeline = compiled.map_err(|(error, _)| error)?;
+        let made = guarded(device, "the buffers that begin a step", || {
             let storage = wgpu::BufferUsages::STORAGE;
             let buffer = |label, size, usage| {
                 device.create_buffer(&wgpu::BufferDescriptor {
@@ -167,20 +178,9 @@ impl BeginStep {
                 filled_buffer(device, "guard", uniform, bytemuck::bytes_of(&guard))
             });
             let guard = guard.transpose()?;
-            let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-                label: Some("begin_step"),
-                source: wgpu::ShaderSource::Wgsl(shader::begin_step(options.skips()).into()),
-            });
-            let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                label: Some("begin_step"),
-                layout: None,
-                module: &module,
-                entry_point: Some("main"),
-                compilation_options: Default::default(),
-                cache: None,
-            });
             Ok(Self {
                 pipeline,
+                staging: Staging::new(recorded.size()),
                 recorded,
                 ring,
                 stats,
@@ -224,25 +224,8 @@ impl BeginStep {
         encoder: &mut wgpu::CommandEncoder,
         rows: &[Recorded],
     ) -> Result<(), Error> {
-        let bytes: &[u8] = bytemuck::cast_slice(rows);
-        let size = bytes.len() as u64;
-        let staging = guarded_now(device, "the numbers of a step", || {
-            device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("numbers of a step"),
-                size,
-                usage: wgpu::BufferUsages::COPY_SRC,
-                mapped_at_creation: true,
-            })
-        })?;
-        let mapped = staging.get_mapped_range_mut(..);
-        let mut view = mapped.map_err(|_| Error::DeviceLost {
-            during: "recording a step".to_owned(),
-        })?;
-        view.copy_from_slice(bytes);
-        drop(view);
-        staging.unmap();
-        encoder.copy_buffer_to_buffer(&staging, 0, &self.recorded, 0, size);
-        Ok(())
+        let bytes = bytemuck::cast_slice(rows);
+        self.staging.copy(device, encoder, bytes, &self.recorded)
     }
 
     pub fn dispatch(&self, pass: &mut wgpu::ComputePass<'_>, bind_group: &wgpu::BindGroup) {
@@ -305,8 +288,9 @@ mod tests {
         fn new() -> Self {
             let gpu = Gpu::open_blocking(&GpuOptions::default()).unwrap();
             let options = Options::default();
-            let begin =
-                pollster::block_on(BeginStep::new(&gpu.device, &[0.5; 2], &options)).unwrap();
+            let pipelines = &mut Pipelines::default();
+            let begin = BeginStep::new(&gpu.device, pipelines, &[0.5; 2], &options);
+            let begin = pollster::block_on(begin).unwrap();
             let bind_group = pollster::block_on(begin.bind(&gpu.device, None)).unwrap();
             Self {
                 gpu,

@@ -49,12 +49,21 @@ impl Dispatch {
 /// Compiled shaders by text and entry point: groups of one rule and variant share one.
 #[derive(Debug, Default)]
 pub(super) struct Pipelines {
+    /// What they are compiled with.
+    cache: Option<wgpu::PipelineCache>,
     by_shader: HashMap<(String, &'static str), wgpu::ComputePipeline>,
     /// Those of groups: their text need not be put together to be found again.
     by_group: HashMap<(usize, Access, Pass), wgpu::ComputePipeline>,
 }
 
 impl Pipelines {
+    pub fn new(cache: Option<wgpu::PipelineCache>) -> Self {
+        Self {
+            cache,
+            ..Self::default()
+        }
+    }
+
     /// A shader of this crate's.
     pub async fn compile(
         &mut self,
@@ -106,7 +115,7 @@ impl Pipelines {
     }
 
     /// An error comes with what the compiler said, if it was the compiler's.
-    async fn get(
+    pub async fn get(
         &mut self,
         device: &wgpu::Device,
         label: &str,
@@ -137,7 +146,7 @@ impl Pipelines {
                     module: module.as_ref()?,
                     entry_point: Some(entry_point),
                     compilation_options: Default::default(),
-                    cache: None,
+                    cache: self.cache.as_ref(),
                 }),
             )
         });

@@ -11,6 +11,7 @@ mod orthogonalize;
 mod ranges;
 mod snapshot;
 mod solve;
+mod staging;
 mod sums;
 mod tensors;
 mod transfer;
@@ -259,8 +260,8 @@ impl Optimizer {
     ///
     /// # Errors
     /// [`Error::NoGradients`] if they were to be passed per step; [`Error::Evaluating`] after
-    /// [`evaluate`](Self::evaluate); [`Error::OutOfMemory`], [`Error::DeviceLost`]. Nothing is
-    /// recorded then.
+    /// [`evaluate`](Self::evaluate); [`Error::OutOfMemory`]; [`Error::DeviceLost`], at the latest
+    /// when something was submitted or polled since. Nothing is recorded then.
     pub fn step(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
         if self.planned.is_none() {
             return Err(Error::NoGradients);
@@ -562,8 +563,8 @@ impl Optimizer {
         limits.check(&of_device)?;
         let arena = layout.arena();
         let lrs: Vec<_> = layout.groups.iter().map(|rule| rule.lr()).collect();
-        let begin_step = BeginStep::new(device, &lrs, &options).await?;
-        let mut pipelines = Pipelines::default();
+        let mut pipelines = Pipelines::new(options.pipeline_cache.clone());
+        let begin_step = BeginStep::new(device, &mut pipelines, &lrs, &options).await?;
         let plan = group::Plan {
             device,
             layout,

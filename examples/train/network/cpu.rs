@@ -241,6 +241,10 @@ impl<T: Scalar> Network for CpuNetwork<T> {
         Ok(tally.score())
     }
 
+    fn finish(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     fn stats(&mut self) -> Result<Stats> {
         Ok(self.optimizer.stats())
     }

@@ -268,6 +268,12 @@ impl Network for GpuNetwork<'_> {
         Ok(())
     }
 
+    fn finish(&mut self) -> Result<()> {
+        self.submit()?;
+        self.gpu.device.poll(wgpu::PollType::wait_indefinitely())?;
+        Ok(())
+    }
+
     fn train_score(&mut self) -> Result<Score> {
         self.score(|network| &network.train)
     }
@@ -288,8 +294,7 @@ impl Network for GpuNetwork<'_> {
     fn stats(&mut self) -> Result<Stats> {
         let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
         let snapshot = self.optimizer.snapshot(encoder)?;
-        self.submit()?;
-        self.gpu.device.poll(wgpu::PollType::wait_indefinitely())?;
+        self.finish()?;
         let stats = snapshot.get()?;
         stats.context("The device has finished, but its statistics have not arrived.")
     }
@@ -370,6 +375,10 @@ impl Kernels {
         let matmul = include_str!("shaders/matmul.wgsl");
         let activation = registered.architecture.activation.wgsl();
         let loss = registered.architecture.loss.wgsl();
+        let adds = match registered.adds_gradients() {
+            true => "const ADDS = true;\n",
+            false => "const ADDS = false;\n",
+        };
         let has_hidden = registered.layers.len() > 1;
         Self {
             gather: kernel(
@@ -404,12 +413,12 @@ impl Kernels {
             }),
             weight_gradient: kernel(
                 "weight gradient",
-                &[matmul, include_str!("shaders/weight_gradient.wgsl")],
+                &[matmul, include_str!("shaders/weight_gradient.wgsl"), adds],
                 &[Read, Read, Write],
             ),
             bias_gradient: kernel(
                 "bias gradient",
-                &[include_str!("shaders/bias_gradient.wgsl")],
+                &[include_str!("shaders/bias_gradient.wgsl"), adds],
                 &[Read, Write],
             ),
             sum: kernel("sum", &[include_str!("shaders/sum.wgsl")], &[Read, Write]),
@@ -598,7 +607,7 @@ impl Builder<'_> {
                     samples.as_entire_binding(),
                     gathered.as_entire_binding(),
                 ],
-                (columns as u32).div_ceil(COPY_TILE),
+                1,
                 Workgroups::PerRows(COPY_TILE),
             ));
         }
@@ -659,8 +668,7 @@ impl Builder<'_> {
     fn backward(&self, program: &mut Vec<Dispatch>) -> Result<()> {
         let device = &self.gpu.device;
         for (index, layer) in self.registered.layers.iter().enumerate().rev() {
-            let adds = u32::from(self.registered.adds_gradients());
-            let constants = [layer.inputs as u32, layer.outputs as u32, adds, 0];
+            let constants = [layer.inputs as u32, layer.outputs as u32, 0, 0];
             let delta = &self.rows.layers[index].delta;
             let weight_gradient = self.optimizer.grad(layer.weight)?;
             program.push(self.kernels.weight_gradient.dispatch(

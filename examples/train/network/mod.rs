@@ -148,6 +148,8 @@ pub trait Network {
     /// Updates the weights from the gradient that is there, each at so much of the learning rate that
     /// it started with.
     fn update(&mut self, part: f64) -> Result<()>;
+    /// Waits for what the device has been handed.
+    fn finish(&mut self) -> Result<()>;
     /// The epoch's training score: each batch scored by the weights that it met. Waits for the
     /// device.
     fn train_score(&mut self) -> Result<Score>;

@@ -11,7 +11,6 @@ fn extents() -> Extents {
     return Extents(batch.rows, layer.inputs, layer.outputs);
 }
 
-fn store(row: u32, column: u32, value: f32) {
-    let index = row * layer.inputs + column;
+fn store(index: u32, column: u32, value: f32) {
     delta_below[index] = value * derivative(before[index]);
 }

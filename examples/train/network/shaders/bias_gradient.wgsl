@@ -2,14 +2,13 @@
 // [outputs].
 //
 // A workgroup sums 16 columns. Of each column 16 threads take every 16th row, and the first adds up
-// what they found.
+// what they found. If ADDS, which the program appends, a gradient adds to the one that is there.
 
 const COLUMNS = 16u;
 const LANES = 16u;
 
 struct Batch { first: u32, rows: u32, unused0: u32, unused1: u32 }
-// adds: 1 if a gradient adds to the one that is there, which it overwrites otherwise.
-struct Layer { inputs: u32, outputs: u32, adds: u32, unused0: u32 }
+struct Layer { inputs: u32, outputs: u32, unused0: u32, unused1: u32 }
 
 @group(0) @binding(0) var<storage, read> batch: Batch;
 @group(1) @binding(0) var<storage, read> layer: Layer;
@@ -37,7 +36,7 @@ fn main(
         for (var lane = 0u; lane < LANES; lane++) {
             total += partial[lane * COLUMNS + local.x];
         }
-        if layer.adds != 0u {
+        if ADDS {
             total += gradient[column];
         }
         gradient[column] = total;

@@ -12,8 +12,7 @@ fn extents() -> Extents {
     return Extents(batch.rows, layer.outputs, layer.inputs);
 }
 
-fn store(row: u32, column: u32, value: f32) {
-    let index = row * layer.outputs + column;
+fn store(index: u32, column: u32, value: f32) {
     let z = value + bias[column];
     before[index] = z;
     after[index] = activation(z);

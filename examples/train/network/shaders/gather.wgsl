@@ -12,16 +12,25 @@ struct Page { columns: u32, first: u32, rows: u32, unused0: u32 }
 @group(1) @binding(2) var<storage, read> samples: array<f32>;
 @group(1) @binding(3) var<storage, read_write> gathered: array<f32>;
 
-@compute @workgroup_size(16, 16)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    let column = id.x;
+// A workgroup copies 16 rows, each by 16 threads: what they read to find the row, they read once.
+const LANES = 16u;
+
+@compute @workgroup_size(LANES, 16)
+fn main(
+    @builtin(global_invocation_id) id: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
     let row = id.y;
-    if column >= page.columns || row >= batch.rows {
+    if row >= batch.rows {
         return;
     }
     let chosen = order[batch.first + row];
     if chosen < page.first || chosen - page.first >= page.rows {
         return;
     }
-    gathered[row * page.columns + column] = samples[(chosen - page.first) * page.columns + column];
+    let columns = page.columns;
+    let source = (chosen - page.first) * columns;
+    for (var column = local.x; column < columns; column += LANES) {
+        gathered[row * columns + column] = samples[source + column];
+    }
 }

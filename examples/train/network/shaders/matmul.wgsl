@@ -4,15 +4,14 @@
 // The file that is appended says which product it is:
 //   TRANSPOSE_LEFT, TRANSPOSE_RIGHT   whether A is stored [depth, rows] and B is stored [columns, depth]
 //   extents()                         the size of the product
-//   store(row, column, value)         what becomes of an element of C
+//   store(index, column, value)       what becomes of an element of C, the index-th row by row
 
 const TILE = 32u;
 const DEPTH = 16u;
 const THREADS = 64u;
 
 struct Batch { first: u32, rows: u32, unused0: u32, unused1: u32 }
-// adds: 1 if a gradient adds to the one that is there, which it overwrites otherwise.
-struct Layer { inputs: u32, outputs: u32, adds: u32, unused0: u32 }
+struct Layer { inputs: u32, outputs: u32, unused0: u32, unused1: u32 }
 struct Extents { rows: u32, columns: u32, depth: u32 }
 
 @group(0) @binding(0) var<storage, read> batch: Batch;
@@ -20,9 +19,10 @@ struct Extents { rows: u32, columns: u32, depth: u32 }
 @group(1) @binding(1) var<storage, read> left: array<f32>;
 @group(1) @binding(2) var<storage, read> right: array<f32>;
 
-// [DEPTH][TILE / 4]: four neighbouring rows of A, or columns of B, per vector.
-var<workgroup> left_tile: array<vec4<f32>, 128>;
-var<workgroup> right_tile: array<vec4<f32>, 128>;
+// [DEPTH][TILE / 4]: four neighbouring rows of A per vector; from RIGHT on, columns of B. At the end
+// [TILE][TILE / 4]: C.
+var<workgroup> tiles: array<vec4<f32>, 256>;
+const RIGHT = DEPTH * TILE / 4u;
 
 // Zero outside the matrix. The read comes first, since a branch around it costs more than a read
 // that is not used.
@@ -62,7 +62,7 @@ fn main(
         for (var index = thread; index < DEPTH * TILE / 4u; index += THREADS) {
             let a = place(index, !TRANSPOSE_LEFT);
             let row = first_row + 4u * a.y;
-            left_tile[a.x * (TILE / 4u) + a.y] = vec4<f32>(
+            tiles[a.x * (TILE / 4u) + a.y] = vec4<f32>(
                 left_at(size, row, first_k + a.x),
                 left_at(size, row + 1u, first_k + a.x),
                 left_at(size, row + 2u, first_k + a.x),
@@ -70,7 +70,7 @@ fn main(
             );
             let b = place(index, TRANSPOSE_RIGHT);
             let column = first_column + 4u * b.y;
-            right_tile[b.x * (TILE / 4u) + b.y] = vec4<f32>(
+            tiles[RIGHT + b.x * (TILE / 4u) + b.y] = vec4<f32>(
                 right_at(size, first_k + b.x, column),
                 right_at(size, first_k + b.x, column + 1u),
                 right_at(size, first_k + b.x, column + 2u),
@@ -79,8 +79,8 @@ fn main(
         }
         workgroupBarrier();
         for (var k = 0u; k < DEPTH; k++) {
-            let a = left_tile[k * (TILE / 4u) + local.y];
-            let b = right_tile[k * (TILE / 4u) + local.x];
+            let a = tiles[k * (TILE / 4u) + local.y];
+            let b = tiles[RIGHT + k * (TILE / 4u) + local.x];
             sum0 += a.x * b;
             sum1 += a.y * b;
             sum2 += a.z * b;
@@ -88,23 +88,19 @@ fn main(
         }
         workgroupBarrier();
     }
-    let row = first_row + 4u * local.y;
-    let column = first_column + 4u * local.x;
-    store_quad(size, row, column, sum0);
-    store_quad(size, row + 1u, column, sum1);
-    store_quad(size, row + 2u, column, sum2);
-    store_quad(size, row + 3u, column, sum3);
-}
-
-fn store_quad(size: Extents, row: u32, column: u32, values: vec4<f32>) {
-    store_inside(size, row, column, values.x);
-    store_inside(size, row, column + 1u, values.y);
-    store_inside(size, row, column + 2u, values.z);
-    store_inside(size, row, column + 3u, values.w);
-}
-
-fn store_inside(size: Extents, row: u32, column: u32, value: f32) {
-    if row < size.rows && column < size.columns {
-        store(row, column, value);
+    // Through memory, so that one place in the code stores elements: a software driver takes long to
+    // compile sixteen.
+    let quad = 4u * local.y * (TILE / 4u) + local.x;
+    tiles[quad] = sum0;
+    tiles[quad + TILE / 4u] = sum1;
+    tiles[quad + 2u * (TILE / 4u)] = sum2;
+    tiles[quad + 3u * (TILE / 4u)] = sum3;
+    workgroupBarrier();
+    for (var index = thread; index < TILE * TILE; index += THREADS) {
+        let row = first_row + index / TILE;
+        let column = first_column + index % TILE;
+        if row < size.rows && column < size.columns {
+            store(row * size.columns + column, column, tiles[index / 4u][index % 4u]);
+        }
     }
 }

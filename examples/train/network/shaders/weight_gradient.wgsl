@@ -1,5 +1,5 @@
-// The loss gradient with respect to the weights: δᵀ·x, summed over the batch, and over
-// batches where gradients add up.
+// The loss gradient with respect to the weights: δᵀ·x, summed over the batch, and over batches if
+// ADDS, which the program appends.
 // δ: [rows, outputs], x: [rows, inputs], gradient: [outputs, inputs].
 
 const TRANSPOSE_LEFT = true;
@@ -11,9 +11,8 @@ fn extents() -> Extents {
     return Extents(layer.outputs, layer.inputs, batch.rows);
 }
 
-fn store(row: u32, column: u32, value: f32) {
-    let index = row * layer.inputs + column;
-    if layer.adds != 0u {
+fn store(index: u32, column: u32, value: f32) {
+    if ADDS {
         gradient[index] += value;
     } else {
         gradient[index] = value;

@@ -1,0 +1,112 @@
+//! Small buffers that bring numbers to the device in the encoder's own order, and are used again.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::{Error, buffer::guarded_now};
+
+/// Buffers kept for later: enough for the steps that are usually under way. Recording more at a time
+/// makes more of them, for that time.
+const KEPT: usize = 64;
+
+/// Buffers of one size that take turns. Making one takes longer than all else that recording a step
+/// does, so each comes back, mapped, when the device has run the commands that read it; the one of an
+/// encoder that is dropped does not.
+#[derive(Debug)]
+pub(super) struct Staging {
+    size: u64,
+    /// Mapped.
+    free: Arc<Mutex<Vec<wgpu::Buffer>>>,
+}
+
+impl Staging {
+    pub fn new(size: u64) -> Self {
+        Self {
+            size,
+            free: Arc::default(),
+        }
+    }
+
+    /// Copies `bytes`, as many as there is room for, to the start of `target` when the encoder's
+    /// commands run.
+    pub fn copy(
+        &self,
+        device: &wgpu::Device,
+        encoder: &mut wgpu::CommandEncoder,
+        bytes: &[u8],
+        target: &wgpu::Buffer,
+    ) -> Result<(), Error> {
+        let free = lock(&self.free).pop();
+        let buffer = free.map_or_else(|| self.make(device), Ok)?;
+        let mapped = buffer.get_mapped_range_mut(..);
+        let mut view = mapped.map_err(|_| Error::DeviceLost {
+            during: "recording a step".to_owned(),
+        })?;
+        view.copy_from_slice(bytes);
+        drop(view);
+        buffer.unmap();
+        encoder.copy_buffer_to_buffer(&buffer, 0, target, 0, self.size);
+        let (free, returned) = (self.free.clone(), buffer.clone());
+        encoder.map_buffer_on_submit(&buffer, wgpu::MapMode::Write, .., move |result| {
+            let mut free = lock(&free);
+            if result.is_ok() && free.len() < KEPT {
+                free.push(returned);
+            }
+        });
+        Ok(())
+    }
+
+    fn make(&self, device: &wgpu::Device) -> Result<wgpu::Buffer, Error> {
+        guarded_now(device, "the numbers of a step", || {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("numbers of a step"),
+                size: self.size,
+                usage: wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC,
+                mapped_at_creation: true,
+            })
+        })
+    }
+}
+
+/// Nothing is ever left half done under the lock.
+fn lock(free: &Mutex<Vec<wgpu::Buffer>>) -> MutexGuard<'_, Vec<wgpu::Buffer>> {
+    free.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BufferRange, Gpu, GpuOptions, read_blocking};
+
+    #[test]
+    fn buffers_come_back_once_their_commands_have_run() {
+        let Gpu { device, queue, .. } = Gpu::open_blocking(&GpuOptions::default()).unwrap();
+        let target = device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: 4,
+            usage: wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let staging = Staging::new(4);
+        let record = |values: std::ops::Range<u16>| {
+            let mut encoder = device.create_command_encoder(&Default::default());
+            for value in values {
+                let bytes = f32::from(value).to_ne_bytes();
+                let copied = staging.copy(&device, &mut encoder, &bytes, &target);
+                copied.unwrap();
+            }
+            encoder
+        };
+        let submit = |encoder: wgpu::CommandEncoder| {
+            queue.submit([encoder.finish()]);
+            let found = read_blocking(&device, &queue, &BufferRange::whole(&target));
+            (found.unwrap()[0], lock(&staging.free).len())
+        };
+        let three = record(0..3);
+        assert_eq!(lock(&staging.free).len(), 0, "they are under way");
+        assert_eq!(submit(three), (2.0, 3));
+        assert_eq!(submit(record(3..6)), (5.0, 3), "the same three");
+        drop(record(6..7));
+        assert_eq!(submit(record(7..8)), (7.0, 2), "one was in no submission");
+        assert_eq!(submit(record(0..100)), (99.0, KEPT));
+    }
+}

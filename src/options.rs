@@ -56,9 +56,10 @@ pub struct Options {
     /// // None if there are no caches on this adapter. Elsewhere its data would be of no use.
     /// let file = wgpu::util::pipeline_cache_key(&info).map(|key| std::env::temp_dir().join(key));
     /// let pipeline_cache = file.as_ref().map(|file| {
+    ///     let data = std::fs::read(file).ok();
     ///     let descriptor = wgpu::PipelineCacheDescriptor {
     ///         label: None,
-    ///         data: std::fs::read(file).ok().as_deref(),
+    ///         data: data.as_deref(),
     ///         fallback: true,
     ///     };
     ///     // SAFETY: nobody but this program writes the file, and no more than a cache's data.

@@ -2,42 +2,56 @@
 
 use rayon::prelude::*;
 
-use super::{CHUNK, Real};
+use super::{
+    CHUNK, Real,
+    twin::{LaneSum, vectorized, wide},
+};
 use crate::{LossScale, Options};
 
 /// The norm of `grads`; None if one of them is NaN or infinite.
 pub(super) fn norm<T: Real>(grads: &[T]) -> Option<f64> {
-    let chunks = || grads.par_chunks(CHUNK);
-    let largest: Option<Vec<f64>> = chunks().map(largest).collect();
-    let largest = largest?.into_iter().fold(0.0, f64::max);
+    let squares = sum_of_squares(grads, 1.0);
+    // No square of an f32 is lost in f64, and a sum that is neither tiny nor huge has lost none that
+    // counts.
+    if (1e-200..1e200).contains(&squares) {
+        return Some(squares.sqrt());
+    }
+    let largest = largest(grads)?;
     if largest == 0.0 {
         return Some(0.0);
     }
-    // Relative to the largest, no square overflows and none that counts is lost. The sums are added
-    // in order, so that the result does not depend on the threads.
-    let sums: Vec<f64> = chunks()
-        .map(|chunk| sum_of_squares(chunk, largest))
-        .collect();
-    Some(largest * sums.into_iter().sum::<f64>().sqrt())
+    Some(largest * sum_of_squares(grads, largest).sqrt())
 }
 
-fn largest<T: Real>(chunk: &[T]) -> Option<f64> {
-    let largest = |largest: f64, g: &T| {
-        let g = g.to_f64().unwrap_or(f64::NAN).abs();
-        // NaN stays.
-        if g > largest || g.is_nan() {
-            g
+/// Of `grads` in that `unit`. The sums are added in order, so that the result does not depend on the
+/// threads.
+fn sum_of_squares<T: Real>(grads: &[T], unit: f64) -> f64 {
+    let of_chunk = |chunk: &[T]| {
+        let mut sum = LaneSum::default();
+        if unit == 1.0 {
+            vectorized::<T, _>(
+                #[inline(always)]
+                || sum.add(chunk, |g| g * g),
+            );
         } else {
-            largest
+            sum.add(chunk, |g| (g / unit).powi(2));
         }
+        sum.total()
     };
-    let largest = chunk.iter().fold(0.0, largest);
-    largest.is_finite().then_some(largest)
+    let sums: Vec<_> = grads.par_chunks(CHUNK).map(of_chunk).collect();
+    sums.into_iter().sum()
 }
 
-fn sum_of_squares<T: Real>(chunk: &[T], unit: f64) -> f64 {
-    let square = |g: &T| (g.to_f64().unwrap_or(f64::NAN) / unit).powi(2);
-    chunk.iter().map(square).sum()
+/// The largest magnitude.
+fn largest<T: Real>(grads: &[T]) -> Option<f64> {
+    let of_chunk = |chunk: &[T]| {
+        let magnitudes = chunk.iter().map(|&g| wide(g).abs());
+        // NaN and infinity stay.
+        magnitudes.fold(0.0, |a: f64, b| if b > a || b.is_nan() { b } else { a })
+    };
+    let largest: Vec<_> = grads.par_chunks(CHUNK).map(of_chunk).collect();
+    let mut largest = largest.into_iter();
+    largest.try_fold(0.0, |a: f64, b| b.is_finite().then_some(a.max(b)))
 }
 
 /// What gradients of that norm are multiplied by to have at most `most`.

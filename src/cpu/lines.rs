@@ -4,7 +4,11 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::{Real, Step, Twin, twin::bounded, zeros};
+use super::{
+    CHUNK, Real, Step, Twin,
+    arena::zeros,
+    twin::{LaneSum, bounded, vectorized, wide},
+};
 use crate::{Error, layout::Matrices, rule::LinePart};
 
 /// Rows that one thread takes at a time.
@@ -60,7 +64,7 @@ impl<T: Real> LineState<T> {
         &mut self,
         twin: &dyn Twin<T>,
         grads: &[T],
-        scaled: impl Fn(T) -> T + Sync,
+        scaled: impl Fn(T) -> T + Copy + Sync,
         now: Step<T>,
     ) {
         let Matrices {
@@ -69,22 +73,12 @@ impl<T: Real> LineState<T> {
             has_rows,
             ..
         } = self.matrices;
+        if !has_rows {
+            return self.step_vector(twin, grads, scaled, now);
+        }
         for (matrix, grads) in grads.chunks(rows * columns).enumerate() {
             // Sums of up to ROWS rows each, in order, so that they do not depend on the threads.
-            let of_rows = |grads: &[T]| {
-                let mut row_sums = Vec::with_capacity(ROWS);
-                let mut column_sums = vec![0.0f64; columns];
-                for row in grads.chunks(columns) {
-                    let mut row_sum = 0.0;
-                    for (g, column_sum) in row.iter().zip(&mut column_sums) {
-                        let value = twin.line(scaled(*g)).to_f64().unwrap_or(f64::NAN);
-                        row_sum += value;
-                        *column_sum += value;
-                    }
-                    row_sums.push(row_sum);
-                }
-                (row_sums, column_sums)
-            };
+            let of_rows = |grads: &[T]| sums(twin, grads, scaled, columns);
             let parts: Vec<_> = grads.par_chunks(ROWS * columns).map(of_rows).collect();
             let mut column_sums = vec![0.0; columns];
             let mut row_sums = Vec::with_capacity(rows);
@@ -94,20 +88,16 @@ impl<T: Real> LineState<T> {
                     *sum += more;
                 }
             }
-            let moved = |kept: &mut T, sum: f64, length: usize| {
-                *kept = twin.move_line(*kept, bounded(sum / length as f64), now);
+            let means = |sums: Vec<f64>, length: usize| {
+                let sums = sums.into_iter();
+                sums.map(|sum| bounded(sum / length as f64))
+                    .collect::<Vec<_>>()
             };
             let of_matrix = |count: usize| matrix * count..(matrix + 1) * count;
-            for (kept, sum) in self.columns[of_matrix(columns)].iter_mut().zip(column_sums) {
-                moved(kept, sum, rows);
-            }
-            if !has_rows {
-                continue;
-            }
+            let kept = &mut self.columns[of_matrix(columns)];
+            twin.move_lines(kept, &means(column_sums, rows), now);
             let kept = &mut self.rows[of_matrix(rows)];
-            for (kept, sum) in kept.iter_mut().zip(row_sums) {
-                moved(kept, sum, columns);
-            }
+            twin.move_lines(kept, &means(row_sums, columns), now);
             let sum: f64 = kept.iter().filter_map(|row| row.to_f64()).sum();
             let mean = bounded(sum / rows as f64);
             for (factor, row) in self.factors[of_matrix(rows)].iter_mut().zip(kept) {
@@ -116,13 +106,83 @@ impl<T: Real> LineState<T> {
         }
     }
 
+    /// Each column has one element, which is its mean.
+    fn step_vector(
+        &mut self,
+        twin: &dyn Twin<T>,
+        grads: &[T],
+        scaled: impl Fn(T) -> T + Copy + Sync,
+        now: Step<T>,
+    ) {
+        let step = |(kept, grads): (&mut [T], &[T])| {
+            let mut values = vec![T::zero(); grads.len()];
+            vectorized::<T, _>(
+                #[inline(always)]
+                || fill(&mut values, grads, scaled),
+            );
+            twin.lines(&mut values);
+            for value in &mut values {
+                *value = bounded(wide(*value));
+            }
+            twin.move_lines(kept, &values, now);
+        };
+        let kept = self.columns.par_chunks_mut(CHUNK);
+        kept.zip(grads.par_chunks(CHUNK)).for_each(step);
+    }
+
     /// The factor and the column of each of `elements` of the tensor.
     pub fn gather(&self, elements: Range<usize>) -> [Vec<T>; 2] {
         let Matrices { rows, columns, .. } = self.matrices;
-        let row = |element| element / columns;
-        let column = |element| row(element) / rows * columns + element % columns;
-        let factors = elements.clone().map(|element| self.factors[row(element)]);
-        let columns = elements.map(|element| self.columns[column(element)]);
-        [factors.collect(), columns.collect()]
+        let mut factors = Vec::with_capacity(elements.len());
+        let mut of_columns = Vec::with_capacity(elements.len());
+        let mut at = elements.start;
+        while at < elements.end {
+            let (row, column) = (at / columns, at % columns);
+            let count = (columns - column).min(elements.end - at);
+            factors.resize(factors.len() + count, self.factors[row]);
+            let first = row / rows * columns + column;
+            of_columns.extend_from_slice(&self.columns[first..first + count]);
+            at += count;
+        }
+        [factors, of_columns]
+    }
+}
+
+/// The sums over each of the rows of `grads`, and over their columns.
+fn sums<T: Real>(
+    twin: &dyn Twin<T>,
+    grads: &[T],
+    scaled: impl Fn(T) -> T + Copy,
+    columns: usize,
+) -> (Vec<f64>, Vec<f64>) {
+    let mut row_sums = Vec::with_capacity(grads.len() / columns);
+    let mut column_sums = vec![0.0; columns];
+    let mut values = vec![T::zero(); columns];
+    for row in grads.chunks(columns) {
+        vectorized::<T, _>(
+            #[inline(always)]
+            || fill(&mut values, row, scaled),
+        );
+        twin.lines(&mut values);
+        let mut row_sum = LaneSum::default();
+        vectorized::<T, _>(
+            #[inline(always)]
+            || {
+                row_sum.add(&values, |value| value);
+                for (sum, &value) in column_sums.iter_mut().zip(&values) {
+                    *sum += wide(value);
+                }
+            },
+        );
+        row_sums.push(row_sum.total());
+    }
+    (row_sums, column_sums)
+}
+
+/// Its arguments are its own, so that the loop need not look them up again and again.
+#[inline(always)]
+fn fill<T: Real>(values: &mut [T], grads: &[T], scaled: impl Fn(T) -> T) {
+    for (value, &g) in values.iter_mut().zip(grads) {
+        *value = scaled(g);
     }
 }

@@ -3,8 +3,10 @@
 //! In f64 it is the truth that GPU results are checked against; in f32 it is a multi-threaded
 //! fallback.
 
+mod arena;
 mod gradients;
 mod lines;
+mod turn;
 mod twin;
 
 use std::{ops::Range, sync::Arc};
@@ -14,8 +16,10 @@ use rayon::prelude::*;
 pub use twin::{Block, Real, Shape, Step, Sums, Twin};
 use twin::{bounded, clipped};
 
+use arena::{Values, zeros};
 use gradients::{Scaler, clip_factor, norm};
 use lines::LineState;
+use turn::{Turn, turns};
 
 use crate::{
     Clip, Error, Group, GroupStats, Layout, LossScale, MatrixStage, MatrixWork, Options, Over,
@@ -50,8 +54,8 @@ const CHUNK: usize = 16 * 1024;
 pub struct Optimizer<T> {
     layout: Layout,
     arena: Arena,
-    params: Vec<T>,
-    grads: Vec<T>,
+    params: Values<T>,
+    grads: Values<T>,
     groups: Vec<GroupState<T>>,
     options: Options,
     scaler: Scaler,
@@ -66,7 +70,7 @@ struct GroupState<T> {
     skips: Skips,
     slots: Vec<Slot>,
     /// One arena per slot, indexed from the group's start; empty if not in use.
-    state: Vec<Vec<T>>,
+    state: Vec<Values<T>>,
     tensors: Vec<TensorState<T>>,
     /// What became of systems of equations.
     solved: Tally,
@@ -105,7 +109,7 @@ struct Part<T> {
 }
 
 /// What is done with each block of a group.
-type Work<'a, T, R> = dyn Fn(&dyn Twin<T>, Block<'_, T>) -> R + Sync + 'a;
+type Work<'a, T, R> = dyn Fn(&dyn Twin<T>, Block<'_, T>, Step<T>) -> R + Sync + 'a;
 
 impl<T: Real> Optimizer<T> {
     /// Parameters and gradients start at zero, state as each rule says.
@@ -133,7 +137,8 @@ impl<T: Real> Optimizer<T> {
                 } else {
                     0
                 };
-                let mut values = zeros(count, slot.name)?;
+                // After parameters and gradients.
+                let mut values = Values::zeros(count, 2 + state.len(), slot.name)?;
                 // Padding starts at zero whatever the tensors start at, so that it stays zero.
                 for tensor in layout.tensors_in(&arena, group).filter(|_| slot.used) {
                     values[tensor].fill(T::from_f64(slot.start));
@@ -173,8 +178,8 @@ impl<T: Real> Optimizer<T> {
             });
         }
         Ok(Self {
-            params: zeros(arena.element_count(), "parameters")?,
-            grads: zeros(arena.element_count(), "gradients")?,
+            params: Values::zeros(arena.element_count(), 0, "parameters")?,
+            grads: Values::zeros(arena.element_count(), 1, "gradients")?,
             layout: layout.clone(),
             arena,
             groups,
@@ -402,7 +407,9 @@ impl<T: Real> Optimizer<T> {
         }
         self.perform(&performed, unscale * self.stats.clip_factor);
         for group in groups.iter().filter(|_| self.options.zero_grad) {
-            self.grads[self.arena.groups[group.0].clone()].fill(T::zero());
+            let grads = &mut self.grads[self.arena.groups[group.0].clone()];
+            let chunks = grads.par_chunks_mut(CHUNK);
+            chunks.for_each(|grads| grads.fill(T::zero()));
         }
         if let Some(options) = &self.options.loss_scale {
             self.scaler.update(options, skipped);
@@ -477,7 +484,7 @@ impl<T: Real> Optimizer<T> {
                 tensor: None,
             }];
         }
-        let parts = tensors.iter().enumerate().map(|(index, tensor)| {
+        let parts = tensors.par_iter().enumerate().map(|(index, tensor)| {
             let factor = by_norm.map_or(1.0, |most| {
                 let grads = &self.grads[range.start..][tensor.elements.clone()];
                 // Finite, or the step would have been skipped.
@@ -497,15 +504,22 @@ impl<T: Real> Optimizer<T> {
         let clip_value = self.clip_value();
         let start = self.arena.groups[group.0].start;
         let GroupState { rule, tensors, .. } = &mut self.groups[group.0];
-        for part in parts {
-            let tensor = part.tensor.map(|index| &mut tensors[index]);
-            let Some(lines) = tensor.and_then(|tensor| tensor.lines.as_mut()) else {
-                continue;
-            };
-            let grads = &self.grads[start..][part.elements.clone()];
-            let scaled = |g| clipped(part.now.grad_scale * g, clip_value);
-            lines.step(T::twin(&**rule), grads, scaled, part.now);
+        if rule.stages().lines.is_none() {
+            return;
         }
+        let grads = &self.grads[start..];
+        // Each part is a tensor.
+        tensors
+            .par_iter_mut()
+            .zip(parts)
+            .for_each(|(tensor, part)| {
+                if let Some(lines) = &mut tensor.lines {
+                    let grads = &grads[part.elements.clone()];
+                    let grad_scale = part.now.grad_scale;
+                    let scaled = move |g| clipped(grad_scale * g, clip_value);
+                    lines.step(T::twin(&**rule), grads, scaled, part.now);
+                }
+            });
     }
 
     /// What each element of the gradient is clamped to, if to anything.
@@ -521,12 +535,13 @@ impl<T: Real> Optimizer<T> {
         if self.groups[group.0].rule.stages().sum.is_none() {
             return Vec::new();
         }
-        let of_part = |part: &Part<T>| {
-            let blocks = self.each_block(group, part, &|twin, block| twin.measure(block, part.now));
-            // In order, so that the result does not depend on the threads.
-            blocks.into_iter().fold(Sums::default(), added)
-        };
-        parts.iter().map(of_part).collect()
+        let mut sums = vec![Sums::default(); parts.len()];
+        let measure = |twin: &dyn Twin<T>, block: Block<'_, T>, now| twin.measure(block, now);
+        // In order, so that the result does not depend on the threads.
+        for (part, more) in self.each_block(group, parts, &measure) {
+            sums[part] = added(sums[part], more);
+        }
+        sums
     }
 
     fn conclude(&mut self, group: Group, parts: &[Part<T>], sums: &[Sums], over: Over) {
@@ -557,14 +572,10 @@ impl<T: Real> Optimizer<T> {
             self.start_average(group);
         }
         if let Some(stage) = self.groups[group.0].rule.stages().matrix {
-            for part in parts {
-                self.each_block(group, part, &|twin, block| twin.prepare(block, part.now));
-            }
+            self.each_block(group, parts, &|twin, block, now| twin.prepare(block, now));
             self.step_matrices(group, &stage);
         }
-        for part in parts {
-            self.each_block(group, part, &|twin, block| twin.update(block, part.now));
-        }
+        self.each_block(group, parts, &|twin, block, now| twin.update(block, now));
         if let Some(average) = average {
             let range = self.arena.groups[group.0].clone();
             let weight = T::from_f64(average.weight(t));
@@ -572,10 +583,13 @@ impl<T: Real> Optimizer<T> {
             let Some(average) = state.last_mut() else {
                 return;
             };
-            average
-                .par_iter_mut()
-                .zip(&self.params[range])
-                .for_each(|(average, &p)| *average = *average + weight * (p - *average));
+            let params = self.params[range].par_chunks(CHUNK);
+            let chunks = average.par_chunks_mut(CHUNK).zip(params);
+            chunks.for_each(|(average, params)| {
+                for (average, &p) in average.iter_mut().zip(params) {
+                    *average = *average + weight * (p - *average);
+                }
+            });
         }
     }
 
@@ -625,14 +639,14 @@ impl<T: Real> Optimizer<T> {
     /// ([`Rule::evaluates_elsewhere`]). At the end of training too.
     pub fn evaluate(&mut self) {
         if !std::mem::replace(&mut self.evaluating, true) {
-            self.switch(&|twin, block| twin.evaluate(block));
+            self.switch(&|twin, block, _| twin.evaluate(block));
         }
     }
 
     /// Goes back to the parameters to train with.
     pub fn train(&mut self) {
         if std::mem::take(&mut self.evaluating) {
-            self.switch(&|twin, block| twin.train(block));
+            self.switch(&|twin, block, _| twin.train(block));
         }
     }
 
@@ -657,70 +671,60 @@ impl<T: Real> Optimizer<T> {
                     now: Step::default().rounded(),
                     tensor: None,
                 };
-                self.each_block(group, &all, work);
+                self.each_block(group, &[all], work);
             } else if let (Some(_), Some(average)) = (self.options.average, state.last_mut()) {
                 average.swap_with_slice(&mut self.params[range]);
             }
         }
     }
 
-    /// What `work` makes of each block of `part`, in order.
+    /// What `work` makes of each block of `parts`, in order, and which part that is of. Blocks of
+    /// many small parts share a thread's turn.
     fn each_block<R: Send>(
         &mut self,
         group: Group,
-        part: &Part<T>,
+        parts: &[Part<T>],
         work: &Work<'_, T, R>,
-    ) -> Vec<R> {
+    ) -> Vec<(usize, R)> {
         let clip_value = self.clip_value();
-        let Part {
-            elements,
-            now,
-            tensor,
-        } = part;
-        let start = self.arena.groups[group.0].start;
-        let in_arena = start + elements.start..start + elements.end;
-        let group = &mut self.groups[group.0];
-        let tensor = tensor.map(|index| &group.tensors[index]);
-        let of_tensor = tensor.map_or(&[][..], |tensor| &tensor.values);
-        let lines = tensor.and_then(|tensor| tensor.lines.as_ref());
+        let range = self.arena.groups[group.0].clone();
+        let GroupState {
+            rule,
+            tensors,
+            state,
+            ..
+        } = &mut self.groups[group.0];
         // All but the average, which is not the rule's.
-        let of_rule = group.state.len() - 1;
-        let mut state: Vec<_> = group.state[..of_rule]
-            .iter_mut()
-            .map(|slot| slot.get_mut(elements.clone()).unwrap_or_default())
-            .map(|slot| slot.chunks_mut(CHUNK))
-            .collect();
-        let blocks: Vec<_> = self.params[in_arena.clone()]
-            .chunks_mut(CHUNK)
-            .zip(self.grads[in_arena].chunks(CHUNK))
-            .map(|(params, grads)| Block {
-                params,
-                grads,
-                state: state
-                    .iter_mut()
-                    .map(|slot| slot.next().unwrap_or_default())
-                    .collect(),
-                of_tensor,
-                grad_scale: now.grad_scale,
-                clip_value,
-            })
-            .collect();
-        let twin = T::twin(&*group.rule);
-        let work = |(index, mut block): (usize, Block<'_, T>)| {
-            let Some(lines) = lines else {
-                return work(twin, block);
-            };
-            let first = index * CHUNK;
-            let [mut factors, mut columns] = lines.gather(first..first + block.params.len());
-            block.state.extend([&mut factors[..], &mut columns[..]]);
-            work(twin, block)
+        let of_rule = state.len() - 1;
+        let rest = Block {
+            params: &mut self.params[range.clone()],
+            grads: &self.grads[range],
+            state: state[..of_rule]
+                .iter_mut()
+                .map(|slot| &mut slot[..])
+                .collect(),
+            of_tensor: &[],
+            grad_scale: T::one(),
         };
-        if blocks.len() > 1 {
-            blocks.into_par_iter().enumerate().map(work).collect()
+        let twin = T::twin(&**rule);
+        let work = |turn: Turn<'_, T>| {
+            let pieces = turn.pieces(parts).map(|piece| {
+                let index = piece.part;
+                let part = &parts[index];
+                let tensor = part.tensor.map(|index| &tensors[index]);
+                let work = |block: Block<'_, T>| work(twin, block, part.now);
+                (index, piece.give(part, tensor, clip_value, work))
+            });
+            pieces.collect::<Vec<_>>()
+        };
+        let turns = turns(rest);
+        let done: Vec<_> = if turns.len() > 1 {
+            turns.into_par_iter().map(work).collect()
         } else {
-            // Waking threads costs more than one block of work.
-            blocks.into_iter().enumerate().map(work).collect()
-        }
+            // Waking threads costs more than one turn of work.
+            turns.into_iter().map(work).collect()
+        };
+        done.into_iter().flatten().collect()
     }
 
     fn progress(&self, group: Group) -> Result<&Progress, Error> {
@@ -782,14 +786,4 @@ enum StatePlace {
 
 fn added(a: Sums, b: Sums) -> Sums {
     std::array::from_fn(|index| a[index] + b[index])
-}
-
-fn zeros<T: Real>(count: usize, what: &str) -> Result<Vec<T>, Error> {
-    let mut values = Vec::new();
-    let reserved = values.try_reserve_exact(count);
-    reserved.map_err(|_| Error::OutOfMemory {
-        what: format!("{count} {what}"),
-    })?;
-    values.resize(count, T::zero());
-    Ok(values)
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 
 use bytemuck::Pod;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+use fearless_simd::{Level, Simd};
 use num_traits::{Float, NumCast};
 
 use crate::{Rule, layout::Matrices};
@@ -125,9 +127,25 @@ pub trait Twin<T: Real>: Send + Sync {
         g
     }
 
+    /// Replaces each gradient by its [`line`](Self::line).
+    #[doc(hidden)]
+    fn lines(&self, grads: &mut [T]) {
+        for g in grads {
+            *g = self.line(*g);
+        }
+    }
+
     /// What becomes of what is kept of a row or column, by the mean of its [`line`](Self::line).
     fn move_line(&self, kept: T, _mean: T, _now: Step<T>) -> T {
         kept
+    }
+
+    /// [Moves](Self::move_line) each of `kept` by the mean in its place.
+    #[doc(hidden)]
+    fn move_lines(&self, kept: &mut [T], means: &[T], now: Step<T>) {
+        for (kept, &mean) in kept.iter_mut().zip(means) {
+            *kept = self.move_line(*kept, mean, now);
+        }
     }
 
     /// What is made of each row, and of the mean of all rows of its matrix.
@@ -154,15 +172,10 @@ pub struct Block<'a, T> {
     /// Those of the tensor that the block is part of, if its rule keeps any.
     pub(crate) of_tensor: &'a [T],
     pub(crate) grad_scale: T,
-    /// Bounds the scaled gradient, if anything does.
-    pub(crate) clip_value: Option<T>,
 }
 
-/// Elements that are updated between two looks at which slots are in use.
-const CHUNK: usize = 1024;
-
-/// Sums that are added up side by side, so that the additions can be vectorised.
-const LANES: usize = 8;
+/// Elements of which sums are put aside at a time, in the nearest cache.
+const PIECE: usize = 128;
 
 impl<T: Real> Block<'_, T> {
     /// The values of the rule's `N` slots of [`Extent::Tensor`](crate::Extent::Tensor), in their
@@ -179,31 +192,12 @@ impl<T: Real> Block<'_, T> {
         measure: impl Fn(T, T, [T; N]) -> [T; K],
     ) -> Sums {
         let grad_scale = self.grad_scale;
-        let clip_value = self.clip_value;
-        let mut lanes = [[0.0f64; LANES]; K];
-        self.chunks(|params, grads, state: [&mut [T]; N]| {
-            let count = params.len();
-            let grads = &grads[..count];
-            let state = state.map(|slot| &slot[..count]);
-            for first in (0..count).step_by(LANES) {
-                let mut values = [[T::zero(); LANES]; K];
-                for lane in 0..LANES.min(count - first) {
-                    let i = first + lane;
-                    let s = std::array::from_fn(|slot| state[slot][i]);
-                    let g = clipped(grad_scale * grads[i], clip_value);
-                    for (values, value) in values.iter_mut().zip(measure(params[i], g, s)) {
-                        values[lane] = value;
-                    }
-                }
-                for (sums, values) in lanes.iter_mut().zip(values) {
-                    for (sum, value) in sums.iter_mut().zip(values) {
-                        *sum += value.to_f64().unwrap_or(f64::NAN);
-                    }
-                }
-            }
-        });
-        let mut sums = lanes.iter().map(|lanes| lanes.iter().sum());
-        std::array::from_fn(|_| sums.next().unwrap_or_default())
+        let mut zeros = [const { Vec::new() }; N];
+        let state = slots(self.state, &mut zeros, N, self.params.len());
+        vectorized::<T, _>(
+            #[inline(always)]
+            || sum_each(self.params, self.grads, grad_scale, state, measure),
+        )
     }
 
     /// Calls `update(parameter, gradient, state) -> new parameter` for each element. `N` is the
@@ -214,42 +208,170 @@ impl<T: Real> Block<'_, T> {
     #[inline(always)]
     pub fn each<const N: usize>(self, update: impl Fn(T, T, &mut [T; N]) -> T) {
         let grad_scale = self.grad_scale;
-        let clip_value = self.clip_value;
-        self.chunks(|params, grads, slots| {
-            // Two loops, so that neither has a branch.
-            match clip_value {
-                None => each_of_chunk(params, grads, slots, |p, g, s| update(p, grad_scale * g, s)),
-                Some(most) => each_of_chunk(params, grads, slots, |p, g, s| {
-                    update(p, (grad_scale * g).max(-most).min(most), s)
-                }),
-            }
-        });
+        // Where a variant leaves a slot unused, it is the last in most rules: such a loop goes without.
+        let last = self.state.get(N.wrapping_sub(1));
+        let has_last = last.is_some_and(|slot| !slot.is_empty());
+        let mut zeros = [const { Vec::new() }; N];
+        let used = if has_last { N } else { N.saturating_sub(1) };
+        let state = slots(self.state, &mut zeros, used, self.params.len());
+        vectorized::<T, _>(
+            #[inline(always)]
+            || {
+                if has_last {
+                    update_each::<T, N, true>(self.params, self.grads, grad_scale, state, update);
+                } else {
+                    update_each::<T, N, false>(self.params, self.grads, grad_scale, state, update);
+                }
+            },
+        );
     }
 
-    /// Calls `work(params, grads, state)` for pieces of the block in turn.
-    #[inline(always)]
-    fn chunks<const N: usize>(self, mut work: impl FnMut(&mut [T], &[T], [&mut [T]; N])) {
-        let mut state = self.state;
-        state.resize_with(N, Default::default);
-        let mut unused = [[T::zero(); CHUNK]; N];
-        let chunks = self.params.chunks_mut(CHUNK).zip(self.grads.chunks(CHUNK));
-        for (index, (params, grads)) in chunks.enumerate() {
-            let start = index * CHUNK;
-            let mut slots = state.iter_mut().zip(&mut unused).map(|(slot, unused)| {
-                if slot.is_empty() {
-                    unused.fill(T::zero());
-                    &mut unused[..params.len()]
-                } else {
-                    &mut slot[start..start + params.len()]
-                }
-            });
-            let slots = std::array::from_fn(|_| slots.next().unwrap_or_default());
-            work(params, grads, slots);
+    /// Takes the first `count` elements off.
+    pub(super) fn split_off(&mut self, count: usize) -> Self {
+        let slots = self.state.iter_mut();
+        let slots = slots.map(|slot| slot.split_off_mut(..count).unwrap_or_default());
+        Self {
+            params: self.params.split_off_mut(..count).unwrap_or_default(),
+            grads: self.grads.split_off(..count).unwrap_or_default(),
+            state: slots.collect(),
+            of_tensor: self.of_tensor,
+            grad_scale: self.grad_scale,
         }
     }
 }
 
-/// A gradient after clipping by value, if there is any. NaN stays.
+/// The first `used` of `N` slots, with zeros in the place of one that is not in use. The others are
+/// empty.
+fn slots<'a, T: Real, const N: usize>(
+    state: Vec<&'a mut [T]>,
+    zeros: &'a mut [Vec<T>; N],
+    used: usize,
+    count: usize,
+) -> [&'a mut [T]; N] {
+    for (index, zeros) in zeros[..used].iter_mut().enumerate() {
+        if state.get(index).is_none_or(|slot| slot.is_empty()) {
+            zeros.resize(count, T::zero());
+        }
+    }
+    let mut state = state.into_iter();
+    zeros.each_mut().map(|zeros| match state.next() {
+        Some(slot) if !slot.is_empty() => slot,
+        _ => zeros,
+    })
+}
+
+/// The loop of an update. The last slot is left alone unless it `HAS_LAST`.
+#[inline(always)]
+fn update_each<T: Real, const N: usize, const HAS_LAST: bool>(
+    params: &mut [T],
+    grads: &[T],
+    grad_scale: T,
+    mut state: [&mut [T]; N],
+    update: impl Fn(T, T, &mut [T; N]) -> T,
+) {
+    let used = if HAS_LAST { N } else { N.saturating_sub(1) };
+    let state = &mut state[..used];
+    // All of one length, which the compiler sees here.
+    let count = params.len();
+    let grads = &grads[..count];
+    for slot in &mut *state {
+        *slot = &mut std::mem::take(slot)[..count];
+    }
+    for i in 0..count {
+        let mut s = [T::zero(); N];
+        for (value, slot) in s.iter_mut().zip(&*state) {
+            *value = slot[i];
+        }
+        params[i] = update(params[i], grad_scale * grads[i], &mut s);
+        for (value, slot) in s.into_iter().zip(&mut *state) {
+            slot[i] = value;
+        }
+    }
+}
+
+/// The loop of a sum: what is measured is put aside for a piece at a time, so that both the
+/// measuring and the adding can be vectorised.
+#[inline(always)]
+fn sum_each<T: Real, const N: usize, const K: usize>(
+    params: &[T],
+    grads: &[T],
+    grad_scale: T,
+    state: [&mut [T]; N],
+    measure: impl Fn(T, T, [T; N]) -> [T; K],
+) -> Sums {
+    let mut sums = [LaneSum::default(); K];
+    let mut measured = [[T::zero(); PIECE]; K];
+    for start in (0..params.len()).step_by(PIECE) {
+        // All of one length, which the compiler sees here.
+        let count = PIECE.min(params.len() - start);
+        let params = &params[start..][..count];
+        let grads = &grads[start..][..count];
+        let state = state.each_ref().map(|slot| &slot[start..][..count]);
+        for i in 0..count {
+            let s = state.map(|slot| slot[i]);
+            let found = measure(params[i], grad_scale * grads[i], s);
+            for (values, value) in measured.iter_mut().zip(found) {
+                values[i] = value;
+            }
+        }
+        for (sum, values) in sums.iter_mut().zip(&measured) {
+            sum.add(&values[..count], |value| value);
+        }
+    }
+    let mut totals = sums.iter().map(LaneSum::total);
+    std::array::from_fn(|_| totals.next().unwrap_or_default())
+}
+
+/// A sum in parts side by side, so that the additions can be vectorised.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct LaneSum([f64; LANES]);
+
+const LANES: usize = 16;
+
+impl LaneSum {
+    /// Adds `of(value)` of each of `values`.
+    #[inline(always)]
+    pub fn add<T: Real>(&mut self, values: &[T], of: impl Fn(f64) -> f64) {
+        let mut lanes = self.0;
+        let (rows, rest) = values.as_chunks::<LANES>();
+        for row in rows {
+            for (lane, value) in lanes.iter_mut().zip(row) {
+                *lane += of(wide(*value));
+            }
+        }
+        for (lane, value) in lanes.iter_mut().zip(rest) {
+            *lane += of(wide(*value));
+        }
+        self.0 = lanes;
+    }
+
+    pub fn total(&self) -> f64 {
+        self.0.iter().sum()
+    }
+}
+
+/// The same number in f64.
+#[inline(always)]
+pub(super) fn wide<T: Real>(value: T) -> f64 {
+    value.to_f64().unwrap_or(f64::NAN)
+}
+
+/// Does `work`, all of which is to be inlined, with the vectors of AVX2 where there are any: without
+/// this, a program has those of the oldest x86-64. Products and sums are not fused, so results do
+/// not depend on it. Code for f64, the oracle, is not made twice.
+#[inline(always)]
+pub(super) fn vectorized<T: Real, R>(work: impl FnOnce() -> R) -> R {
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    if size_of::<T>() == size_of::<f32>()
+        && let Some(avx2) = Level::new().as_avx2()
+    {
+        return avx2.vectorize(work);
+    }
+    work()
+}
+
+/// A gradient after clipping by value, if there is any.
+#[inline(always)]
 pub(super) fn clipped<T: Real>(g: T, most: Option<T>) -> T {
     match most {
         Some(most) => g.max(-most).min(most),
@@ -261,24 +383,4 @@ pub(super) fn clipped<T: Real>(g: T, most: Option<T>) -> T {
 pub(super) fn bounded<T: Real>(sum: f64) -> T {
     let most = T::max_value().to_f64().unwrap_or(f64::MAX);
     T::from_f64(sum.clamp(-most, most))
-}
-
-/// The innermost loop. All slices have the length of `params`, which the compiler sees here.
-#[inline(always)]
-fn each_of_chunk<T: Real, const N: usize>(
-    params: &mut [T],
-    grads: &[T],
-    state: [&mut [T]; N],
-    update: impl Fn(T, T, &mut [T; N]) -> T,
-) {
-    let count = params.len();
-    let grads = &grads[..count];
-    let state = state.map(|slot| &mut slot[..count]);
-    for i in 0..count {
-        let mut s = std::array::from_fn(|slot| state[slot][i]);
-        params[i] = update(params[i], grads[i], &mut s);
-        for (slot, value) in s.into_iter().enumerate() {
-            state[slot][i] = value;
-        }
-    }
 }

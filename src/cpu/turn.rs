@@ -1,0 +1,91 @@
+//! How a group is cut for threads: into turns of as many elements each, however small or large the
+//! tensors are.
+
+use std::ops::Range;
+
+use super::{Block, CHUNK, Part, Real, TensorState, twin::clipped};
+
+/// What one thread takes at a time.
+pub(super) struct Turn<'a, T> {
+    /// Counted from the group's start.
+    start: usize,
+    block: Block<'a, T>,
+}
+
+/// What lies in one turn of one part.
+pub(super) struct Piece<'a, T> {
+    /// Position among the parts.
+    pub part: usize,
+    /// Counted from the part's start.
+    elements: Range<usize>,
+    block: Block<'a, T>,
+}
+
+/// All of a group's elements in turn. Where there are many, turns are longer, so that there are not
+/// too many of them; that does not depend on the threads, since sums must not.
+pub(super) fn turns<T: Real>(mut all: Block<'_, T>) -> Vec<Turn<'_, T>> {
+    let count = all.params.len();
+    let length = if count < 64 * CHUNK { CHUNK } else { 4 * CHUNK };
+    let starts = (0..count).step_by(length);
+    starts
+        .map(|start| Turn {
+            start,
+            block: all.split_off(length.min(all.params.len())),
+        })
+        .collect()
+}
+
+impl<'a, T: Real> Turn<'a, T> {
+    /// One for each of `parts` that has elements here.
+    pub fn pieces(self, parts: &[Part<T>]) -> impl Iterator<Item = Piece<'a, T>> {
+        let Turn { start, mut block } = self;
+        let end = start + block.params.len();
+        let first = parts.partition_point(|part| part.elements.end <= start);
+        let mut at = start;
+        let here = parts.iter().enumerate().skip(first);
+        let here = here.take_while(move |(_, part)| part.elements.start < end);
+        here.map(move |(index, Part { elements, .. })| {
+            let piece = elements.start.max(start)..elements.end.min(end);
+            // Padding.
+            block.split_off(piece.start - at);
+            at = piece.end;
+            Piece {
+                part: index,
+                elements: piece.start - elements.start..piece.end - elements.start,
+                block: block.split_off(piece.len()),
+            }
+        })
+    }
+}
+
+impl<T: Real> Piece<'_, T> {
+    /// Gives `work` the block as the rule is to see it.
+    pub fn give<R>(
+        self,
+        part: &Part<T>,
+        tensor: Option<&TensorState<T>>,
+        clip_value: Option<T>,
+        work: impl FnOnce(Block<'_, T>) -> R,
+    ) -> R {
+        let mut block = self.block;
+        block.grad_scale = part.now.grad_scale;
+        let bounded: Vec<_>;
+        if clip_value.is_some() {
+            let scale = std::mem::replace(&mut block.grad_scale, T::one());
+            let grads = block.grads.iter();
+            bounded = grads.map(|&g| clipped(scale * g, clip_value)).collect();
+            block.grads = &bounded;
+        }
+        let mut lines;
+        if let Some(tensor) = tensor {
+            block.of_tensor = &tensor.values;
+            if let Some(state) = &tensor.lines {
+                lines = state.gather(self.elements);
+                block
+                    .state
+                    .extend(lines.iter_mut().map(|line| &mut line[..]));
+            }
+        }
+        work(block)
+    }
+}

@@ -67,7 +67,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
         })?;
     }
     if arguments.twin || arguments.adapter().is_none() {
-        report.heading(&twin::device(), "wall clock", "a loop over chunks", rounds)?;
+        report.heading(&twin::device(), "wall clock", "a loop in chunks", rounds)?;
         is_complete &= each(arguments, &report, &mut rows, |rule, workload| {
             twin::row(rule, workload, rounds)
         })?;

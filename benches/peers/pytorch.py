@@ -20,8 +20,14 @@ except ImportError:
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
-# How many square matrices, and their edge: as in benches/cpu.rs.
-SHAPES = [(1, 4096), (1000, 128), (5000, 8)]
+# How many tensors, and the elements of each.
+SHAPES = [(1, 2**24), (1000, 16384), (5000, 64)]
+
+# Steps of a sample, as a number of elements: as in examples/bench/twin.rs.
+ELEMENTS_PER_SAMPLE = 2**22
+
+# Samples of a turn, of which the median counts.
+ROUNDS = 7
 
 # Rules that PyTorch has a fused CPU step for, with defaults like ours.
 RULES = {
@@ -38,8 +44,9 @@ def main():
     os.environ["RAYON_NUM_THREADS"] = str(arguments.threads)
     program = build()
     print(f"torch {torch.__version__} ({torch.backends.cpu.get_cpu_capability()}), "
-          f"{arguments.threads} threads, milliseconds of a step: median (quartiles)")
-    print(f"{'tensors':>16}  {'rule':<8} {'ours':>24} {'fused':>24} {'ratio':>6} {'foreach':>24} {'ratio':>6}")
+          f"{arguments.threads} threads, milliseconds of a step and by how much ours is "
+          "faster: medians (quartiles)")
+    print(f"{'tensors':>16}  {'rule':<8} {'ours, ms':>24} {'fused':>8} {'times ours':>24} {'foreach':>8} {'times ours':>24}")
     for shape in SHAPES:
         for rule in arguments.rules:
             compare(program, rule, shape, arguments.turns)
@@ -48,7 +55,7 @@ def main():
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--turns", type=int, default=3, help="each times every side seven times")
+    parser.add_argument("--turns", type=int, default=5, help="of all three")
     parser.add_argument("--rules", type=lambda text: text.split(","), default=list(RULES))
     arguments = parser.parse_args()
     if unknown := set(arguments.rules) - set(RULES):
@@ -58,53 +65,54 @@ def parse():
 
 def build():
     """Our side's program."""
-    command = ["cargo", "bench", "--bench", "cpu", "--no-run", "--message-format", "json"]
+    command = ["cargo", "build", "--release", "--example", "bench", "--message-format", "json"]
     built = subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE)
     messages = map(json.loads, built.stdout.splitlines())
-    return next(m["executable"] for m in messages if m.get("executable") and m["target"]["name"] == "cpu")
+    return next(m["executable"] for m in messages if m.get("executable") and m["target"]["name"] == "bench")
 
 
 def compare(program, rule, shape, turns):
-    times = {"ours": [], "fused": [], "foreach": []}
+    kinds = {"fused": {"fused": True}, "foreach": {"foreach": True}}
+    times = {"ours": [], **{kind: [] for kind in kinds}}
     for _ in range(turns):
-        times["ours"] += ours(program, rule, shape)
-        times["fused"] += theirs(rule, shape, fused=True)
-        times["foreach"] += theirs(rule, shape, foreach=True)
-    count, edge = shape
-    columns = [f"{count:>5} × {edge * edge:<8}  {rule:<8}"]
-    for name, milliseconds in times.items():
-        low, median, high = statistics.quantiles(milliseconds, n=4)
-        columns.append(f"{median:8.3f} ({low:.3f} … {high:.3f})".rjust(24))
-        if name != "ours":
-            columns.append(f"{median / statistics.median(times['ours']):6.2f}")
+        times["ours"].append(ours(program, rule, shape))
+        for kind, options in kinds.items():
+            times[kind].append(theirs(rule, shape, **options))
+    columns = [f"{shape[0]:>5} × {shape[1]:<8}  {rule:<8}", quartiles(times["ours"], 3)]
+    for kind in kinds:
+        ratios = [theirs / ours for theirs, ours in zip(times[kind], times["ours"])]
+        columns += [f"{statistics.median(times[kind]):8.3f}", quartiles(ratios, 2)]
     print(" ".join(columns), flush=True)
 
 
-ROUNDS = 7
+def quartiles(samples, digits):
+    low, median, high = (f"{x:.{digits}f}" for x in statistics.quantiles(samples, n=4, method="inclusive"))
+    return f"{median} ({low} … {high})".rjust(24)
 
 
 def ours(program, rule, shape):
-    count, _ = shape
-    options = ["--json", "--rules", rule, "--tensors", str(count), "--rounds", str(ROUNDS)]
-    output = subprocess.run([program, *options], check=True, stdout=subprocess.PIPE).stdout
-    return json.loads(output)["steps"]
+    options = ["--device", "cpu", "--json", "--rules", rule, "--sizes", "x".join(map(str, shape))]
+    output = subprocess.run([program, *options, "--rounds", str(ROUNDS)], check=True, stdout=subprocess.PIPE).stdout
+    return json.loads(output)["ms"]
 
 
 def theirs(rule, shape, **kind):
-    count, edge = shape
-    params = [torch.ones(edge, edge) for _ in range(count)]
+    count, elements = shape
+    params = [torch.ones(elements) for _ in range(count)]
     for param in params:
-        param.grad = torch.sin(0.1 * torch.arange(edge * edge, dtype=torch.float32)).reshape(edge, edge)
+        param.grad = torch.arange(elements) % 1000 * 1e-3
     optimizer = RULES[rule](params, **kind)
     # The first step also touches its memory for the first time.
     optimizer.step()
-    return [milliseconds(optimizer) for _ in range(ROUNDS)]
+    repeats = -(-ELEMENTS_PER_SAMPLE // (count * elements))
+    return statistics.median(milliseconds(optimizer, repeats) for _ in range(ROUNDS))
 
 
-def milliseconds(optimizer):
+def milliseconds(optimizer, repeats):
     start = time.perf_counter()
-    optimizer.step()
-    return 1e3 * (time.perf_counter() - start)
+    for _ in range(repeats):
+        optimizer.step()
+    return 1e3 * (time.perf_counter() - start) / repeats
 
 
 if __name__ == "__main__":

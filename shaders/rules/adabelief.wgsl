@@ -4,7 +4,6 @@ struct Hyper {
     one_minus_beta1: f32,
     one_minus_beta2: f32,
     eps_in_state: f32,
-    eps_inside: f32,
     eps: f32,
 }
 
@@ -19,7 +18,11 @@ fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4
     (*s).exp_avg_var += h.one_minus_beta2 * (surprise * surprise - (*s).exp_avg_var) + h.eps_in_state;
     let m_hat = now.at.x * (*s).exp_avg;
     let s_hat = now.at.y * (*s).exp_avg_var;
-    return m_hat / (sqrt(s_hat + h.eps_inside) + h.eps);
+    var root = sqrt(s_hat) + h.eps;
+    if EPS_INSIDE_ROOT {
+        root = sqrt(s_hat + h.eps);
+    }
+    return m_hat / root;
 }
 
 fn update(

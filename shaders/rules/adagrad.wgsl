@@ -2,7 +2,6 @@
 
 struct Hyper {
     weight_decay: f32,
-    eps_inside: f32,
     eps: f32,
 }
 
@@ -11,9 +10,16 @@ struct State {
 }
 
 fn update(p: vec4<f32>, grad: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
-    let g = grad + h.weight_decay * p;
+    var g = grad;
+    if WEIGHT_DECAY {
+        g += h.weight_decay * p;
+    }
     let sum = (*s).sum + g * g;
     (*s).sum = sum;
     let lr = now.lr * now.at.x;
-    return p - lr * g / (sqrt(sum + h.eps_inside) + h.eps);
+    var root = sqrt(sum) + h.eps;
+    if EPS_INSIDE_ROOT {
+        root = sqrt(sum + h.eps);
+    }
+    return p - lr * g / root;
 }

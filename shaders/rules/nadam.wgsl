@@ -5,7 +5,6 @@ struct Hyper {
     weight_decay: f32,
     one_minus_beta1: f32,
     one_minus_beta2: f32,
-    eps_inside: f32,
     eps: f32,
 }
 
@@ -20,7 +19,11 @@ fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4
     // at: μ₊/(1 - Pμ₊), (1 - μ)/(1 - P), 1/c2, with μ₊ the momentum of the step to come.
     let m_hat = now.at.x * (*s).exp_avg + now.at.y * g;
     let v_hat = now.at.z * (*s).exp_avg_sq;
-    return m_hat / (sqrt(v_hat + h.eps_inside) + h.eps);
+    var root = sqrt(v_hat) + h.eps;
+    if EPS_INSIDE_ROOT {
+        root = sqrt(v_hat + h.eps);
+    }
+    return m_hat / root;
 }
 
 fn update(

@@ -5,7 +5,6 @@ struct Hyper {
     weight_decay: f32,
     one_minus_beta1: f32,
     one_minus_beta2: f32,
-    eps_inside: f32,
     eps: f32,
 }
 
@@ -19,7 +18,11 @@ fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4
     (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);
     // at: 1/c1, the correction of v, the rectification, and 1 while the variance is intractable.
     let m_hat = now.at.x * (*s).exp_avg;
-    let root = sqrt(now.at.y * (*s).exp_avg_sq + h.eps_inside) + h.eps;
+    let v_hat = now.at.y * (*s).exp_avg_sq;
+    var root = sqrt(v_hat) + h.eps;
+    if EPS_INSIDE_ROOT {
+        root = sqrt(v_hat + h.eps);
+    }
     return m_hat * (now.at.z / root + now.at.w);
 }
 

@@ -2,7 +2,7 @@ use crate::{
     Rule, Slot, Stages,
     cpu::{Block, Real, Shape, Step, Sums, Twin},
     hyperparameter::Hyperparameter,
-    rules::{bias_correction, cautious, eps_terms},
+    rules::{bias_correction, cautious},
 };
 
 /// AdaBelief: Adam that divides by how much the gradient differs from its running mean.
@@ -51,27 +51,15 @@ impl Default for AdaBelief {
 
 impl AdaBelief {
     /// `Hyper` in shaders/rules/adabelief.wgsl.
-    fn hyper(&self) -> [f64; 5] {
-        let (eps_inside, eps) = eps_terms(self.eps, self.eps_inside_root);
+    fn hyper(&self) -> [f64; 4] {
         let eps_in_state = if self.eps_in_state { self.eps } else { 0.0 };
-        [
-            1.0 - self.beta1,
-            1.0 - self.beta2,
-            eps_in_state,
-            eps_inside,
-            eps,
-        ]
+        [1.0 - self.beta1, 1.0 - self.beta2, eps_in_state, self.eps]
     }
 
     /// What the learning rate multiplies.
     fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, &mut [T; 2]) -> T + Copy + use<T> {
-        let [
-            one_minus_beta1,
-            one_minus_beta2,
-            eps_in_state,
-            eps_inside,
-            eps,
-        ] = self.hyper().map(T::from_f64);
+        let [one_minus_beta1, one_minus_beta2, eps_in_state, eps] = self.hyper().map(T::from_f64);
+        let eps_inside_root = self.eps_inside_root;
         move |g, [exp_avg, exp_avg_var]| {
             *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
             let surprise = g - *exp_avg;
@@ -79,7 +67,12 @@ impl AdaBelief {
                 + (one_minus_beta2 * (surprise * surprise - *exp_avg_var) + eps_in_state);
             let m_hat = now.at[0] * *exp_avg;
             let s_hat = now.at[1] * *exp_avg_var;
-            m_hat / ((s_hat + eps_inside).sqrt() + eps)
+            let root = if eps_inside_root {
+                (s_hat + eps).sqrt()
+            } else {
+                s_hat.sqrt() + eps
+            };
+            m_hat / root
         }
     }
 }
@@ -129,6 +122,10 @@ impl Rule for AdaBelief {
 
     fn constants(&self) -> Vec<f64> {
         self.hyper().to_vec()
+    }
+
+    fn flags(&self) -> Vec<(&'static str, bool)> {
+        vec![("EPS_INSIDE_ROOT", self.eps_inside_root)]
     }
 
     /// The corrections of m and of s.

@@ -2,7 +2,6 @@ use crate::{
     Rule, Slot,
     cpu::{Block, Real, Step, Twin},
     hyperparameter::Hyperparameter,
-    rules::eps_terms,
 };
 
 /// Adagrad: each parameter's learning rate falls with the sum of its squared gradients.
@@ -44,9 +43,8 @@ impl Default for Adagrad {
 
 impl Adagrad {
     /// `Hyper` in shaders/rules/adagrad.wgsl.
-    fn hyper(&self) -> [f64; 3] {
-        let (eps_inside, eps) = eps_terms(self.eps, self.eps_inside_root);
-        [self.weight_decay, eps_inside, eps]
+    fn hyper(&self) -> [f64; 2] {
+        [self.weight_decay, self.eps]
     }
 }
 
@@ -86,6 +84,13 @@ impl Rule for Adagrad {
         self.hyper().to_vec()
     }
 
+    fn flags(&self) -> Vec<(&'static str, bool)> {
+        vec![
+            ("WEIGHT_DECAY", self.weight_decay > 0.0),
+            ("EPS_INSIDE_ROOT", self.eps_inside_root),
+        ]
+    }
+
     /// The decay of the learning rate.
     fn at(&self, t: u64) -> [f64; 4] {
         let decay = 1.0 / (1.0 + t.saturating_sub(1) as f64 * self.lr_decay);
@@ -99,12 +104,22 @@ impl Rule for Adagrad {
 
 impl<T: Real> Twin<T> for Adagrad {
     fn update(&self, block: Block<'_, T>, now: Step<T>) {
-        let [weight_decay, eps_inside, eps] = self.hyper().map(T::from_f64);
+        let [weight_decay, eps] = self.hyper().map(T::from_f64);
+        let eps_inside_root = self.eps_inside_root;
+        let decays = self.weight_decay > 0.0;
         block.each(move |p, grad, [sum]| {
-            let g = grad + weight_decay * p;
+            let mut g = grad;
+            if decays {
+                g = g + weight_decay * p;
+            }
             *sum = *sum + g * g;
             let lr = now.lr * now.at[0];
-            p - lr * g / ((*sum + eps_inside).sqrt() + eps)
+            let root = if eps_inside_root {
+                (*sum + eps).sqrt()
+            } else {
+                sum.sqrt() + eps
+            };
+            p - lr * g / root
         });
     }
 }

@@ -2,7 +2,7 @@ use crate::{
     Rule, Slot, Stages,
     cpu::{Block, Real, Shape, Step, Sums, Twin},
     hyperparameter::{Choice, Hyperparameter},
-    rules::{bias_correction, cautious, eps_terms},
+    rules::{bias_correction, cautious},
 };
 
 /// Adam: the running mean of the gradient over the root of its running square.
@@ -124,20 +124,19 @@ impl Default for Adam {
 
 impl Adam {
     /// `Hyper` in shaders/rules/adam.wgsl.
-    fn hyper(&self) -> [f64; 5] {
-        let (eps_inside, eps) = eps_terms(self.eps, self.eps_inside_root);
+    fn hyper(&self) -> [f64; 4] {
         [
             self.weight_decay,
             1.0 - self.beta1,
             1.0 - self.beta2,
-            eps_inside,
-            eps,
+            self.eps,
         ]
     }
 
     /// What the learning rate multiplies.
     fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, &mut [T; 3]) -> T + Copy + use<T> {
-        let [_, one_minus_beta1, one_minus_beta2, eps_inside, eps] = self.hyper().map(T::from_f64);
+        let [_, one_minus_beta1, one_minus_beta2, eps] = self.hyper().map(T::from_f64);
+        let eps_inside_root = self.eps_inside_root;
         let amsgrad = self.amsgrad != Amsgrad::Off;
         let nesterov = self.nesterov;
         move |g, [exp_avg, exp_avg_sq, max_exp_avg_sq]| {
@@ -153,7 +152,12 @@ impl Adam {
                 *max_exp_avg_sq = v;
             }
             let v_hat = now.at[3] * v;
-            m_hat / ((v_hat + eps_inside).sqrt() + eps)
+            let root = if eps_inside_root {
+                (v_hat + eps).sqrt()
+            } else {
+                v_hat.sqrt() + eps
+            };
+            m_hat / root
         }
     }
 }
@@ -208,6 +212,7 @@ impl Rule for Adam {
         vec![
             ("NESTEROV", self.nesterov),
             ("AMSGRAD", self.amsgrad != Amsgrad::Off),
+            ("EPS_INSIDE_ROOT", self.eps_inside_root),
         ]
     }
 

@@ -2,7 +2,7 @@ use crate::{
     Rule, Slot, Stages,
     cpu::{Block, Real, Shape, Step, Sums, Twin},
     hyperparameter::Hyperparameter,
-    rules::{bias_correction, cautious, eps_terms},
+    rules::{bias_correction, cautious},
 };
 
 /// Adamax: Adam over the largest recent gradient in place of the root of the mean square.
@@ -50,7 +50,11 @@ impl Default for Adamax {
 impl Adamax {
     /// `Hyper` in shaders/rules/adamax.wgsl.
     fn hyper(&self) -> [f64; 5] {
-        let (eps_in_state, eps) = eps_terms(self.eps, self.eps_in_state);
+        let (eps_in_state, eps) = if self.eps_in_state {
+            (self.eps, 0.0)
+        } else {
+            (0.0, self.eps)
+        };
         [
             self.weight_decay,
             1.0 - self.beta1,

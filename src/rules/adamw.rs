@@ -4,7 +4,7 @@ use crate::{
     hyperparameter::Hyperparameter,
     rules::{
         adam::{Amsgrad, Correction},
-        cautious, eps_terms,
+        cautious,
     },
 };
 
@@ -62,14 +62,14 @@ impl Default for AdamW {
 
 impl AdamW {
     /// `Hyper` in shaders/rules/adamw.wgsl.
-    fn hyper(&self) -> [f64; 4] {
-        let (eps_inside, eps) = eps_terms(self.eps, self.eps_inside_root);
-        [1.0 - self.beta1, 1.0 - self.beta2, eps_inside, eps]
+    fn hyper(&self) -> [f64; 3] {
+        [1.0 - self.beta1, 1.0 - self.beta2, self.eps]
     }
 
     /// What the learning rate multiplies.
     fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, &mut [T; 3]) -> T + Copy + use<T> {
-        let [one_minus_beta1, one_minus_beta2, eps_inside, eps] = self.hyper().map(T::from_f64);
+        let [one_minus_beta1, one_minus_beta2, eps] = self.hyper().map(T::from_f64);
+        let eps_inside_root = self.eps_inside_root;
         let amsgrad = self.amsgrad != Amsgrad::Off;
         let nesterov = self.nesterov;
         move |g, [exp_avg, exp_avg_sq, max_exp_avg_sq]| {
@@ -85,7 +85,12 @@ impl AdamW {
                 *max_exp_avg_sq = v;
             }
             let v_hat = now.at[3] * v;
-            m_hat / ((v_hat + eps_inside).sqrt() + eps)
+            let root = if eps_inside_root {
+                (v_hat + eps).sqrt()
+            } else {
+                v_hat.sqrt() + eps
+            };
+            m_hat / root
         }
     }
 }
@@ -144,6 +149,7 @@ impl Rule for AdamW {
         vec![
             ("NESTEROV", self.nesterov),
             ("AMSGRAD", self.amsgrad != Amsgrad::Off),
+            ("EPS_INSIDE_ROOT", self.eps_inside_root),
         ]
     }
 

@@ -105,12 +105,6 @@ fn decay_terms(weight_decay: f64, decoupled: bool) -> (f64, f64) {
     }
 }
 
-/// What is added to a moment inside (its root, or what is kept of it) and outside. One of the two is
-/// zero, so that the maths needs no branch.
-fn eps_terms(eps: f64, inside: bool) -> (f64, f64) {
-    if inside { (eps, 0.0) } else { (0.0, eps) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@ use crate::{
     Rule, Slot, Stages,
     cpu::{Block, Real, Shape, Step, Sums, Twin},
     hyperparameter::Hyperparameter,
-    rules::{bias_correction, cautious, decay_terms, eps_terms},
+    rules::{bias_correction, cautious, decay_terms},
 };
 
 /// NAdam: Adam with Nesterov momentum whose weight warms up.
@@ -60,10 +60,9 @@ impl NAdam {
     }
 
     /// `Hyper` in shaders/rules/nadam.wgsl.
-    fn hyper(&self) -> [f64; 5] {
-        let (eps_inside, eps) = eps_terms(self.eps, self.eps_inside_root);
+    fn hyper(&self) -> [f64; 4] {
         let (l2, _) = self.decay_terms();
-        [l2, 1.0 - self.beta1, 1.0 - self.beta2, eps_inside, eps]
+        [l2, 1.0 - self.beta1, 1.0 - self.beta2, self.eps]
     }
 
     fn mu(&self, t: f64) -> f64 {
@@ -91,13 +90,19 @@ impl NAdam {
 
     /// What the learning rate multiplies.
     fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, &mut [T; 2]) -> T + Copy + use<T> {
-        let [_, one_minus_beta1, one_minus_beta2, eps_inside, eps] = self.hyper().map(T::from_f64);
+        let [_, one_minus_beta1, one_minus_beta2, eps] = self.hyper().map(T::from_f64);
+        let eps_inside_root = self.eps_inside_root;
         move |g, [exp_avg, exp_avg_sq]| {
             *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
             *exp_avg_sq = *exp_avg_sq + one_minus_beta2 * (g * g - *exp_avg_sq);
             let m_hat = now.at[0] * *exp_avg + now.at[1] * g;
             let v_hat = now.at[2] * *exp_avg_sq;
-            m_hat / ((v_hat + eps_inside).sqrt() + eps)
+            let root = if eps_inside_root {
+                (v_hat + eps).sqrt()
+            } else {
+                v_hat.sqrt() + eps
+            };
+            m_hat / root
         }
     }
 }
@@ -148,6 +153,10 @@ impl Rule for NAdam {
 
     fn constants(&self) -> Vec<f64> {
         self.hyper().to_vec()
+    }
+
+    fn flags(&self) -> Vec<(&'static str, bool)> {
+        vec![("EPS_INSIDE_ROOT", self.eps_inside_root)]
     }
 
     /// The weights of m and of g in m̂, the correction of v.

@@ -2,7 +2,7 @@ use crate::{
     Rule, Slot, Stages,
     cpu::{Block, Real, Shape, Step, Sums, Twin},
     hyperparameter::Hyperparameter,
-    rules::{cautious, eps_terms},
+    rules::cautious,
 };
 
 /// RMSprop: the gradient over a running root mean square of itself.
@@ -53,21 +53,15 @@ impl Default for RmsProp {
 
 impl RmsProp {
     /// `Hyper` in shaders/rules/rmsprop.wgsl.
-    fn hyper(&self) -> [f64; 5] {
-        let (eps_inside, eps) = eps_terms(self.eps, self.eps_inside_root);
+    fn hyper(&self) -> [f64; 4] {
         let one_minus_alpha = 1.0 - self.alpha;
-        [
-            self.weight_decay,
-            one_minus_alpha,
-            eps_inside,
-            eps,
-            self.momentum,
-        ]
+        [self.weight_decay, one_minus_alpha, self.eps, self.momentum]
     }
 
     /// What the learning rate multiplies.
     fn direction<T: Real>(&self) -> impl Fn(T, &mut [T; 3]) -> T + Copy + use<T> {
-        let [_, one_minus_alpha, eps_inside, eps, momentum] = self.hyper().map(T::from_f64);
+        let [_, one_minus_alpha, eps, momentum] = self.hyper().map(T::from_f64);
+        let eps_inside_root = self.eps_inside_root;
         let centered = self.centered;
         move |g, [square_avg, grad_avg, momentum_buffer]| {
             *square_avg = *square_avg + one_minus_alpha * (g * g - *square_avg);
@@ -76,7 +70,12 @@ impl RmsProp {
                 *grad_avg = *grad_avg + one_minus_alpha * (g - *grad_avg);
                 variance = (variance - *grad_avg * *grad_avg).max(T::zero());
             }
-            let u = g / ((variance + eps_inside).sqrt() + eps);
+            let root = if eps_inside_root {
+                (variance + eps).sqrt()
+            } else {
+                variance.sqrt() + eps
+            };
+            let u = g / root;
             let b = momentum * *momentum_buffer + u;
             *momentum_buffer = b;
             b
@@ -132,7 +131,10 @@ impl Rule for RmsProp {
     }
 
     fn flags(&self) -> Vec<(&'static str, bool)> {
-        vec![("CENTERED", self.centered)]
+        vec![
+            ("CENTERED", self.centered),
+            ("EPS_INSIDE_ROOT", self.eps_inside_root),
+        ]
     }
 
     fn wgsl(&self) -> &str {

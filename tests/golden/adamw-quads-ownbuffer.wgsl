@@ -4,7 +4,6 @@
 struct Hyper {
     one_minus_beta1: f32,
     one_minus_beta2: f32,
-    eps_inside: f32,
     eps: f32,
 }
 
@@ -28,7 +27,11 @@ fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4
         (*s).max_exp_avg_sq = v;
     }
     let v_hat = now.at.w * v;
-    return m_hat / (sqrt(v_hat + h.eps_inside) + h.eps);
+    var root = sqrt(v_hat) + h.eps;
+    if EPS_INSIDE_ROOT {
+        root = sqrt(v_hat + h.eps);
+    }
+    return m_hat / root;
 }
 
 fn update(
@@ -63,6 +66,7 @@ fn cautious(u: vec4<f32>, g: vec4<f32>, tensor: OfTensor) -> vec4<f32> {
 
 const NESTEROV: bool = false;
 const AMSGRAD: bool = false;
+const EPS_INSIDE_ROOT: bool = false;
 const ZERO_GRAD: bool = false;
 
 // The one entry point of every update: load four elements of everything, update, store.

@@ -3,7 +3,6 @@
 struct Hyper {
     weight_decay: f32,
     one_minus_alpha: f32,
-    eps_inside: f32,
     eps: f32,
     momentum: f32,
 }
@@ -22,7 +21,11 @@ fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4
         // Rounding can take it below zero where gradients hardly vary.
         variance = max(variance - (*s).grad_avg * (*s).grad_avg, vec4<f32>(0.0));
     }
-    let u = g / (sqrt(variance + h.eps_inside) + h.eps);
+    var root = sqrt(variance) + h.eps;
+    if EPS_INSIDE_ROOT {
+        root = sqrt(variance + h.eps);
+    }
+    let u = g / root;
     let b = h.momentum * (*s).momentum_buffer + u;
     (*s).momentum_buffer = b;
     return b;
@@ -59,6 +62,7 @@ fn cautious(u: vec4<f32>, g: vec4<f32>, tensor: OfTensor) -> vec4<f32> {
 // The variant.
 
 const CENTERED: bool = false;
+const EPS_INSIDE_ROOT: bool = false;
 const ZERO_GRAD: bool = false;
 
 // The one entry point of every update: load four elements of everything, update, store.

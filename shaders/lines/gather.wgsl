@@ -18,17 +18,24 @@ fn gather(place: Place) -> Gathered {
     let element = min(64u * window.y + place.state - tensors[tensor + 3u], count - 1u);
     let last = count - 1u - element;
     var row = element / columns;
-    var column = element % columns;
+    var column = element - row * columns;
+    let matrix = row / rows;
+    var columns_at = first_column + matrix * columns;
+    var row_end = (matrix + 1u) * rows;
     var gathered = Gathered();
     for (var i = 0u; i < 4u; i++) {
         gathered.factor[i] = lines[factors + row];
-        gathered.column[i] = lines[first_column + row / rows * columns + column];
+        gathered.column[i] = lines[columns_at + column];
         if i < last {
             column += 1u;
         }
         if column == columns {
             column = 0u;
             row += 1u;
+        }
+        if row == row_end {
+            row_end += rows;
+            columns_at += columns;
         }
     }
     return gathered;

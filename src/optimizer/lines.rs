@@ -119,7 +119,7 @@ struct Tile {
     columns: u32,
     row_sums: u32,
     column_sums: u32,
-    padding: u32,
+    has_row_sums: u32,
 }
 
 /// WGSL's `Strip`.
@@ -202,7 +202,7 @@ impl Cut {
                             columns: tile_columns as u32,
                             row_sums: (row_sums + tile_column * rows + top) as u32,
                             column_sums: (column_sums + tile_row * columns + left) as u32,
-                            padding: 0,
+                            has_row_sums: has_rows.into(),
                         },
                     });
                 }
@@ -417,7 +417,7 @@ mod tests {
         let text = |entry_point| shader::lines(&*rule, Around::default(), entry_point);
         assert_laid_out_as!(
             Tile, &text("measure_lines"), "Tile",
-            grad state stride rows columns row_sums column_sums padding
+            grad state stride rows columns row_sums column_sums has_row_sums
         );
         assert_laid_out_as!(
             Strip, &text("move_lines"), "Strip",

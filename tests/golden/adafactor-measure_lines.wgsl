@@ -94,7 +94,7 @@ struct Tile {
     columns: u32,
     row_sums: u32,      // where its first sums go
     column_sums: u32,
-    padding: u32,
+    has_row_sums: u32,  // 0 for a vector, which has no rows
 }
 
 @group(0) @binding(4) var<storage, read> tiles: array<Tile>;
@@ -128,7 +128,7 @@ fn measure_lines(
             values[row * 64u + lane] = value;
         }
         workgroupBarrier();
-        if lane < height {
+        if lane < height && tile.has_row_sums != 0u {
             var row_sum = 0.0;
             for (var column = 0u; column < 64u; column++) {
                 row_sum += values[lane * 64u + column];

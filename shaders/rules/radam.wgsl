@@ -18,10 +18,13 @@ fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4
     (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);
     // at: 1/c1, the correction of v, the rectification, and 1 while the variance is intractable.
     let m_hat = now.at.x * (*s).exp_avg;
-    let v_hat = now.at.y * (*s).exp_avg_sq;
-    var root = sqrt(v_hat) + h.eps;
+    var v_hat = now.at.y * (*s).exp_avg_sq;
     if EPS_INSIDE_ROOT {
-        root = sqrt(v_hat + h.eps);
+        v_hat += h.eps;
+    }
+    var root = sqrt(v_hat);
+    if !EPS_INSIDE_ROOT {
+        root += h.eps;
     }
     return m_hat * (now.at.z / root + now.at.w);
 }

@@ -21,9 +21,12 @@ fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4
         // Rounding can take it below zero where gradients hardly vary.
         variance = max(variance - (*s).grad_avg * (*s).grad_avg, vec4<f32>(0.0));
     }
-    var root = sqrt(variance) + h.eps;
     if EPS_INSIDE_ROOT {
-        root = sqrt(variance + h.eps);
+        variance += h.eps;
+    }
+    var root = sqrt(variance);
+    if !EPS_INSIDE_ROOT {
+        root += h.eps;
     }
     let u = g / root;
     let b = h.momentum * (*s).momentum_buffer + u;

@@ -66,12 +66,14 @@ impl AdaBelief {
             *exp_avg_var = *exp_avg_var
                 + (one_minus_beta2 * (surprise * surprise - *exp_avg_var) + eps_in_state);
             let m_hat = now.at[0] * *exp_avg;
-            let s_hat = now.at[1] * *exp_avg_var;
-            let root = if eps_inside_root {
-                (s_hat + eps).sqrt()
-            } else {
-                s_hat.sqrt() + eps
-            };
+            let mut s_hat = now.at[1] * *exp_avg_var;
+            if eps_inside_root {
+                s_hat = s_hat + eps;
+            }
+            let mut root = s_hat.sqrt();
+            if !eps_inside_root {
+                root = root + eps;
+            }
             m_hat / root
         }
     }

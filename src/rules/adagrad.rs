@@ -114,11 +114,14 @@ impl<T: Real> Twin<T> for Adagrad {
             }
             *sum = *sum + g * g;
             let lr = now.lr * now.at[0];
-            let root = if eps_inside_root {
-                (*sum + eps).sqrt()
-            } else {
-                sum.sqrt() + eps
-            };
+            let mut radicand = *sum;
+            if eps_inside_root {
+                radicand = radicand + eps;
+            }
+            let mut root = radicand.sqrt();
+            if !eps_inside_root {
+                root = root + eps;
+            }
             p - lr * g / root
         });
     }

@@ -151,12 +151,14 @@ impl Adam {
                 v = max_exp_avg_sq.max(now.at[2] * v);
                 *max_exp_avg_sq = v;
             }
-            let v_hat = now.at[3] * v;
-            let root = if eps_inside_root {
-                (v_hat + eps).sqrt()
-            } else {
-                v_hat.sqrt() + eps
-            };
+            let mut v_hat = now.at[3] * v;
+            if eps_inside_root {
+                v_hat = v_hat + eps;
+            }
+            let mut root = v_hat.sqrt();
+            if !eps_inside_root {
+                root = root + eps;
+            }
             m_hat / root
         }
     }

@@ -96,12 +96,14 @@ impl NAdam {
             *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
             *exp_avg_sq = *exp_avg_sq + one_minus_beta2 * (g * g - *exp_avg_sq);
             let m_hat = now.at[0] * *exp_avg + now.at[1] * g;
-            let v_hat = now.at[2] * *exp_avg_sq;
-            let root = if eps_inside_root {
-                (v_hat + eps).sqrt()
-            } else {
-                v_hat.sqrt() + eps
-            };
+            let mut v_hat = now.at[2] * *exp_avg_sq;
+            if eps_inside_root {
+                v_hat = v_hat + eps;
+            }
+            let mut root = v_hat.sqrt();
+            if !eps_inside_root {
+                root = root + eps;
+            }
             m_hat / root
         }
     }

@@ -70,11 +70,13 @@ impl RmsProp {
                 *grad_avg = *grad_avg + one_minus_alpha * (g - *grad_avg);
                 variance = (variance - *grad_avg * *grad_avg).max(T::zero());
             }
-            let root = if eps_inside_root {
-                (variance + eps).sqrt()
-            } else {
-                variance.sqrt() + eps
-            };
+            if eps_inside_root {
+                variance = variance + eps;
+            }
+            let mut root = variance.sqrt();
+            if !eps_inside_root {
+                root = root + eps;
+            }
             let u = g / root;
             let b = momentum * *momentum_buffer + u;
             *momentum_buffer = b;

@@ -24,8 +24,8 @@ pub struct Bench {
     gpu: Gpu,
     clock: Clock,
     rounds: usize,
-    /// Which copy was the fastest, for each amount of memory.
-    fastest: HashMap<(Streams, usize), copies::Shape>,
+    /// Which copies were the fastest, for each amount of memory.
+    finalists: HashMap<(Streams, usize), [copies::Shape; 2]>,
 }
 
 impl Bench {
@@ -34,7 +34,7 @@ impl Bench {
             clock: Clock::new(&gpu),
             gpu,
             rounds,
-            fastest: HashMap::new(),
+            finalists: HashMap::new(),
         }
     }
 
@@ -61,27 +61,37 @@ impl Bench {
         };
         let once = self.time(&mut step, 1)?.min(self.time(&mut step, 1)?);
         let repetitions = (SHORTEST_MS / once).clamp(1.0, MOST_REPETITIONS).ceil() as usize;
-        let copy = self.copy(streams, elements, repetitions)?;
+        let copies = self.copies(streams, elements, repetitions)?;
 
         let mut times = Vec::new();
-        let mut copy_ratios = Vec::new();
+        let mut copied = [Vec::new(), Vec::new()];
         let mut one_tensor_ratios = Vec::new();
         for round in 0..self.rounds {
-            let mut copied = 0.0;
+            // The copies and the step, or the other way round.
+            let mut time_copies = || -> Result<()> {
+                for (copy, times) in copies.iter().zip(&mut copied) {
+                    times.push(copy.time(&self.clock, repetitions)? / repetitions as f64);
+                }
+                Ok(())
+            };
             if round % 2 == 0 {
-                copied = copy.time(&self.clock, repetitions)?;
+                time_copies()?;
             }
             let stepped = self.time(&mut step, repetitions)?;
             if round % 2 == 1 {
-                copied = copy.time(&self.clock, repetitions)?;
+                time_copies()?;
             }
             if let Some(one_tensor) = &mut one_tensor {
                 one_tensor_ratios.push(stepped / self.time(one_tensor, repetitions)?);
             }
             times.push(stepped / repetitions as f64);
-            copy_ratios.push(copied / stepped);
         }
-        let ms = Quartiles::of(times).median;
+        let median = |times: &Vec<f64>| Quartiles::of(times.clone()).median;
+        let fastest = usize::from(median(&copied[1]) < median(&copied[0]));
+        let copy_ratios = copied[fastest].iter().zip(&times);
+        let copy_ratios = copy_ratios.map(|(copied, stepped)| copied / stepped);
+        let copy_ratio = Quartiles::of(copy_ratios.collect());
+        let ms = median(&times);
         let bytes_per_element = streams.bytes_per_element();
         Ok(Row {
             rule: rule.to_owned(),
@@ -93,8 +103,8 @@ impl Bench {
             ms,
             bytes_per_element,
             gb_per_s: 1e-6 * (bytes_per_element * elements) as f64 / ms,
-            copy_ratio: Quartiles::of(copy_ratios),
-            copy: copy.shape.to_string(),
+            copy_ratio,
+            copy: copies[fastest].shape.to_string(),
             one_tensor_ratio: (!one_tensor_ratios.is_empty())
                 .then(|| Quartiles::of(one_tensor_ratios)),
             record_us: Some(self.record(&mut step)?),
@@ -116,19 +126,24 @@ impl Bench {
         Ok(optimizer)
     }
 
-    /// The fastest copy of `streams`, with arrays of its own.
-    fn copy(&mut self, streams: Streams, elements: usize, repetitions: usize) -> Result<Copy> {
+    /// The two fastest copies of `streams`, with arrays of their own.
+    fn copies(
+        &mut self,
+        streams: Streams,
+        elements: usize,
+        repetitions: usize,
+    ) -> Result<[Copy; 2]> {
         let key = (streams, elements);
         let arrays = copies::arrays(&self.gpu, streams, elements);
-        let shape = match self.fastest.get(&key) {
-            Some(shape) => *shape,
+        let shapes = match self.finalists.get(&key) {
+            Some(shapes) => *shapes,
             None => {
                 let clock = &self.clock;
-                copies::fastest(&self.gpu, clock, streams, &arrays, elements, repetitions)?
+                copies::finalists(&self.gpu, clock, streams, &arrays, elements, repetitions)?
             }
         };
-        self.fastest.insert(key, shape);
-        Ok(Copy::new(&self.gpu, shape, streams, &arrays, elements))
+        self.finalists.insert(key, shapes);
+        Ok(shapes.map(|shape| Copy::new(&self.gpu, shape, streams, &arrays, elements)))
     }
 
     /// Milliseconds of that many steps.

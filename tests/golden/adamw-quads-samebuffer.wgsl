@@ -94,7 +94,7 @@ fn main(
     let tensor = load_tensor(place);
     let average = load_average(place);
     // Twice, of which compilers keep one: the state is stored while the parameter's root and division
-    // are still to come. On lavapipe that is 6 % of an Adam step.
+    // are still to come. benches/README.md has what that gave.
     var next = state;
     update_at(p, g, &next, tensor);
     store_state(place, next);

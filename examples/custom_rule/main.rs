@@ -53,10 +53,15 @@ fn check(gpu: &Gpu, rule: impl Rule + 'static, most: f32) -> Result<(), Failure>
     let (mut error, mut farthest) = (0.0f64, 0.0f32);
     for &tensor in &tensors {
         let found = optimizer.read_param_blocking(&gpu.queue, tensor)?;
-        for (&found, truth) in found.iter().zip(truth.param(tensor)?) {
-            error = error.max((f64::from(found) - truth).abs());
-            farthest = farthest.max((found - 1.0).abs());
-        }
+        farthest = found
+            .iter()
+            .map(|p| (p - 1.0).abs())
+            .fold(farthest, f32::max);
+        error = found
+            .iter()
+            .zip(truth.param(tensor)?)
+            .map(|(&p, truth)| (f64::from(p) - truth).abs())
+            .fold(error, f64::max);
     }
     println!("{STEPS} steps of {name} on {}", gpu.info.name);
     println!("  farthest from the minimum: {farthest:.3}");

@@ -23,7 +23,7 @@ const SUBMISSIONS_IN_FLIGHT: usize = 3;
 const TEST_ROWS: usize = 512;
 /// Rows and columns of a workgroup in matmul.wgsl, in gather.wgsl and bias_gradient.wgsl, and in
 /// score.wgsl.
-const MATMUL_TILE: u32 = 32;
+const MATMUL_TILE: u32 = 64;
 const COPY_TILE: u32 = 16;
 const SCORE_ROWS: u32 = 64;
 

@@ -1,13 +1,14 @@
-// C = op(A)·op(B), tile by tile: a workgroup of 8×8 threads computes 32×32 elements of C, a thread
-// 4×4 of them.
+// C = op(A)·op(B), tile by tile: a workgroup of 8×8 threads computes 64×64 elements of C, a thread
+// 8×8 of them, as four 4×4 blocks.
 //
 // The file that is appended says which product it is:
 //   TRANSPOSE_LEFT, TRANSPOSE_RIGHT   whether A is stored [depth, rows] and B is stored [columns, depth]
 //   extents()                         the size of the product
 //   store(index, column, value)       what becomes of an element of C, the index-th row by row
 
-const TILE = 32u;
-const DEPTH = 16u;
+const TILE = 64u;
+const QUADS = TILE / 4u;
+const DEPTH = 32u;
 const THREADS = 64u;
 
 struct Batch { first: u32, rows: u32, unused0: u32, unused1: u32 }
@@ -19,21 +20,19 @@ struct Extents { rows: u32, columns: u32, depth: u32 }
 @group(1) @binding(1) var<storage, read> left: array<f32>;
 @group(1) @binding(2) var<storage, read> right: array<f32>;
 
-// [DEPTH][TILE / 4]: four neighbouring rows of A per vector; from RIGHT on, columns of B. At the end
-// [TILE][TILE / 4]: C.
-var<workgroup> tiles: array<vec4<f32>, 256>;
-const RIGHT = DEPTH * TILE / 4u;
+// [DEPTH][QUADS]: four neighbouring rows of A per vector; from RIGHT on, columns of B. At the end
+// [TILE][QUADS]: C. That is all the workgroup memory that WebGPU promises.
+var<workgroup> tiles: array<vec4<f32>, 1024>;
+const RIGHT = DEPTH * QUADS;
 
-// Zero outside the matrix. The read comes first, since a branch around it costs more than a read
-// that is not used.
+// Outside the matrix, whatever a read out of bounds gives: it reaches only elements of C that are
+// outside too.
 fn left_at(size: Extents, row: u32, k: u32) -> f32 {
-    let value = left[select(row * size.depth + k, k * size.rows + row, TRANSPOSE_LEFT)];
-    return select(0.0, value, row < size.rows && k < size.depth);
+    return left[select(row * size.depth + k, k * size.rows + row, TRANSPOSE_LEFT)];
 }
 
 fn right_at(size: Extents, k: u32, column: u32) -> f32 {
-    let value = right[select(k * size.columns + column, column * size.depth + k, TRANSPOSE_RIGHT)];
-    return select(0.0, value, column < size.columns && k < size.depth);
+    return right[select(k * size.columns + column, column * size.depth + k, TRANSPOSE_RIGHT)];
 }
 
 // The place in a tile (x: k, y: quad) that a thread fills. Neighbouring threads read neighbouring
@@ -42,7 +41,12 @@ fn place(index: u32, k_is_fastest: bool) -> vec2<u32> {
     if k_is_fastest {
         return vec2<u32>(index % DEPTH, index / DEPTH);
     }
-    return vec2<u32>(index / (TILE / 4u), index % (TILE / 4u));
+    return vec2<u32>(index / QUADS, index % QUADS);
+}
+
+// Four rows of A times four columns of B at one k, row by row.
+fn outer(a: vec4<f32>, b: vec4<f32>) -> mat4x4<f32> {
+    return mat4x4<f32>(a.x * b, a.y * b, a.z * b, a.w * b);
 }
 
 @compute @workgroup_size(8, 8)
@@ -54,15 +58,20 @@ fn main(
     let size = extents();
     let first_row = tile.y * TILE;
     let first_column = tile.x * TILE;
-    var sum0 = vec4<f32>();
-    var sum1 = vec4<f32>();
-    var sum2 = vec4<f32>();
-    var sum3 = vec4<f32>();
+    // A thread's columns lie in both halves of the tile, so that neighbouring threads read
+    // neighbouring vectors; its rows lie together, so that a small matrix leaves whole threads idle.
+    let row_quads = vec2<u32>(2u * local.y, 2u * local.y + 1u);
+    let column_quads = vec2<u32>(local.x, local.x + QUADS / 2u);
+    let is_idle = first_row + 8u * local.y >= size.rows || first_column + 4u * local.x >= size.columns;
+    var c00 = mat4x4<f32>();
+    var c01 = mat4x4<f32>();
+    var c10 = mat4x4<f32>();
+    var c11 = mat4x4<f32>();
     for (var first_k = 0u; first_k < size.depth; first_k += DEPTH) {
-        for (var index = thread; index < DEPTH * TILE / 4u; index += THREADS) {
+        for (var index = thread; index < RIGHT; index += THREADS) {
             let a = place(index, !TRANSPOSE_LEFT);
             let row = first_row + 4u * a.y;
-            tiles[a.x * (TILE / 4u) + a.y] = vec4<f32>(
+            tiles[a.x * QUADS + a.y] = vec4<f32>(
                 left_at(size, row, first_k + a.x),
                 left_at(size, row + 1u, first_k + a.x),
                 left_at(size, row + 2u, first_k + a.x),
@@ -70,7 +79,7 @@ fn main(
             );
             let b = place(index, TRANSPOSE_RIGHT);
             let column = first_column + 4u * b.y;
-            tiles[RIGHT + b.x * (TILE / 4u) + b.y] = vec4<f32>(
+            tiles[RIGHT + b.x * QUADS + b.y] = vec4<f32>(
                 right_at(size, first_k + b.x, column),
                 right_at(size, first_k + b.x, column + 1u),
                 right_at(size, first_k + b.x, column + 2u),
@@ -78,23 +87,25 @@ fn main(
             );
         }
         workgroupBarrier();
-        for (var k = 0u; k < DEPTH; k++) {
-            let a = tiles[k * (TILE / 4u) + local.y];
-            let b = tiles[RIGHT + k * (TILE / 4u) + local.x];
-            sum0 += a.x * b;
-            sum1 += a.y * b;
-            sum2 += a.z * b;
-            sum3 += a.w * b;
+        let depth = select(min(DEPTH, size.depth - first_k), 0u, is_idle);
+        for (var k = 0u; k < depth; k++) {
+            let a0 = tiles[k * QUADS + row_quads.x];
+            let a1 = tiles[k * QUADS + row_quads.y];
+            let b0 = tiles[RIGHT + k * QUADS + column_quads.x];
+            let b1 = tiles[RIGHT + k * QUADS + column_quads.y];
+            c00 += outer(a0, b0);
+            c01 += outer(a0, b1);
+            c10 += outer(a1, b0);
+            c11 += outer(a1, b1);
         }
         workgroupBarrier();
     }
     // Through memory, so that one place in the code stores elements: a software driver takes long to
-    // compile sixteen.
-    let quad = 4u * local.y * (TILE / 4u) + local.x;
-    tiles[quad] = sum0;
-    tiles[quad + TILE / 4u] = sum1;
-    tiles[quad + 2u * (TILE / 4u)] = sum2;
-    tiles[quad + 3u * (TILE / 4u)] = sum3;
+    // compile sixty-four.
+    keep(row_quads.x, column_quads.x, c00);
+    keep(row_quads.x, column_quads.y, c01);
+    keep(row_quads.y, column_quads.x, c10);
+    keep(row_quads.y, column_quads.y, c11);
     workgroupBarrier();
     for (var index = thread; index < TILE * TILE; index += THREADS) {
         let row = first_row + index / TILE;
@@ -103,4 +114,12 @@ fn main(
             store(row * size.columns + column, column, tiles[index / 4u][index % 4u]);
         }
     }
+}
+
+fn keep(row_quad: u32, column_quad: u32, block: mat4x4<f32>) {
+    let first = 4u * row_quad * QUADS + column_quad;
+    tiles[first] = block[0];
+    tiles[first + QUADS] = block[1];
+    tiles[first + 2u * QUADS] = block[2];
+    tiles[first + 3u * QUADS] = block[3];
 }

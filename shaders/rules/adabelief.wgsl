@@ -17,15 +17,8 @@ fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4
     let surprise = g - (*s).exp_avg;
     (*s).exp_avg_var += h.one_minus_beta2 * (surprise * surprise - (*s).exp_avg_var) + h.eps_in_state;
     let m_hat = now.at.x * (*s).exp_avg;
-    var s_hat = now.at.y * (*s).exp_avg_var;
-    if EPS_INSIDE_ROOT {
-        s_hat += h.eps;
-    }
-    var root = sqrt(s_hat);
-    if !EPS_INSIDE_ROOT {
-        root += h.eps;
-    }
-    return m_hat / root;
+    let s_hat = now.at.y * (*s).exp_avg_var;
+    return m_hat / root(s_hat, h.eps);
 }
 
 fn update(

@@ -17,13 +17,5 @@ fn update(p: vec4<f32>, grad: vec4<f32>, s: ptr<function, State>, h: Hyper, now:
     let sum = (*s).sum + g * g;
     (*s).sum = sum;
     let lr = now.lr * now.at.x;
-    var radicand = sum;
-    if EPS_INSIDE_ROOT {
-        radicand += h.eps;
-    }
-    var root = sqrt(radicand);
-    if !EPS_INSIDE_ROOT {
-        root += h.eps;
-    }
-    return p - lr * g / root;
+    return p - lr * g / root(sum, h.eps);
 }

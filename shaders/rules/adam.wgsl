@@ -27,15 +27,8 @@ fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4
         v = max((*s).max_exp_avg_sq, now.at.z * v);
         (*s).max_exp_avg_sq = v;
     }
-    var v_hat = now.at.w * v;
-    if EPS_INSIDE_ROOT {
-        v_hat += h.eps;
-    }
-    var root = sqrt(v_hat);
-    if !EPS_INSIDE_ROOT {
-        root += h.eps;
-    }
-    return m_hat / root;
+    let v_hat = now.at.w * v;
+    return m_hat / root(v_hat, h.eps);
 }
 
 fn update(

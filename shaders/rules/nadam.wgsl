@@ -18,15 +18,8 @@ fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4
     (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);
     // at: μ₊/(1 - Pμ₊), (1 - μ)/(1 - P), 1/c2, with μ₊ the momentum of the step to come.
     let m_hat = now.at.x * (*s).exp_avg + now.at.y * g;
-    var v_hat = now.at.z * (*s).exp_avg_sq;
-    if EPS_INSIDE_ROOT {
-        v_hat += h.eps;
-    }
-    var root = sqrt(v_hat);
-    if !EPS_INSIDE_ROOT {
-        root += h.eps;
-    }
-    return m_hat / root;
+    let v_hat = now.at.z * (*s).exp_avg_sq;
+    return m_hat / root(v_hat, h.eps);
 }
 
 fn update(

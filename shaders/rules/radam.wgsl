@@ -18,15 +18,8 @@ fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4
     (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);
     // at: 1/c1, the correction of v, the rectification, and 1 while the variance is intractable.
     let m_hat = now.at.x * (*s).exp_avg;
-    var v_hat = now.at.y * (*s).exp_avg_sq;
-    if EPS_INSIDE_ROOT {
-        v_hat += h.eps;
-    }
-    var root = sqrt(v_hat);
-    if !EPS_INSIDE_ROOT {
-        root += h.eps;
-    }
-    return m_hat * (now.at.z / root + now.at.w);
+    let v_hat = now.at.y * (*s).exp_avg_sq;
+    return m_hat * (now.at.z / root(v_hat, h.eps) + now.at.w);
 }
 
 fn update(

@@ -21,14 +21,7 @@ fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4
         // Rounding can take it below zero where gradients hardly vary.
         variance = max(variance - (*s).grad_avg * (*s).grad_avg, vec4<f32>(0.0));
     }
-    if EPS_INSIDE_ROOT {
-        variance += h.eps;
-    }
-    var root = sqrt(variance);
-    if !EPS_INSIDE_ROOT {
-        root += h.eps;
-    }
-    let u = g / root;
+    let u = g / root(variance, h.eps);
     let b = h.momentum * (*s).momentum_buffer + u;
     (*s).momentum_buffer = b;
     return b;

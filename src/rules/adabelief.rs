@@ -2,7 +2,7 @@ use crate::{
     Rule, Slot, Stages,
     cpu::{Block, Real, Shape, Step, Sums, Twin},
     hyperparameter::Hyperparameter,
-    rules::{bias_correction, cautious},
+    rules::{bias_correction, cautious, root},
 };
 
 /// AdaBelief: Adam that divides by how much the gradient differs from its running mean.
@@ -66,15 +66,8 @@ impl AdaBelief {
             *exp_avg_var = *exp_avg_var
                 + (one_minus_beta2 * (surprise * surprise - *exp_avg_var) + eps_in_state);
             let m_hat = now.at[0] * *exp_avg;
-            let mut s_hat = now.at[1] * *exp_avg_var;
-            if eps_inside_root {
-                s_hat = s_hat + eps;
-            }
-            let mut root = s_hat.sqrt();
-            if !eps_inside_root {
-                root = root + eps;
-            }
-            m_hat / root
+            let s_hat = now.at[1] * *exp_avg_var;
+            m_hat / root(s_hat, eps, eps_inside_root)
         }
     }
 }
@@ -141,7 +134,7 @@ impl Rule for AdaBelief {
     }
 
     fn wgsl(&self) -> &str {
-        cautious::wgsl!("adabelief", false, self.cautious)
+        cautious::wgsl!("adabelief" with "root", false, self.cautious)
     }
 }
 

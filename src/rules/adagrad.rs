@@ -2,6 +2,7 @@ use crate::{
     Rule, Slot,
     cpu::{Block, Real, Step, Twin},
     hyperparameter::Hyperparameter,
+    rules::root,
 };
 
 /// Adagrad: each parameter's learning rate falls with the sum of its squared gradients.
@@ -98,7 +99,11 @@ impl Rule for Adagrad {
     }
 
     fn wgsl(&self) -> &str {
-        include_str!("../../shaders/rules/adagrad.wgsl")
+        concat!(
+            include_str!("../../shaders/rules/adagrad.wgsl"),
+            "\n",
+            include_str!("../../shaders/root.wgsl"),
+        )
     }
 }
 
@@ -114,15 +119,7 @@ impl<T: Real> Twin<T> for Adagrad {
             }
             *sum = *sum + g * g;
             let lr = now.lr * now.at[0];
-            let mut radicand = *sum;
-            if eps_inside_root {
-                radicand = radicand + eps;
-            }
-            let mut root = radicand.sqrt();
-            if !eps_inside_root {
-                root = root + eps;
-            }
-            p - lr * g / root
+            p - lr * g / root(*sum, eps, eps_inside_root)
         });
     }
 }

@@ -2,7 +2,7 @@ use crate::{
     Rule, Slot, Stages,
     cpu::{Block, Real, Shape, Step, Sums, Twin},
     hyperparameter::{Choice, Hyperparameter},
-    rules::{bias_correction, cautious},
+    rules::{bias_correction, cautious, root},
 };
 
 /// Adam: the running mean of the gradient over the root of its running square.
@@ -151,15 +151,8 @@ impl Adam {
                 v = max_exp_avg_sq.max(now.at[2] * v);
                 *max_exp_avg_sq = v;
             }
-            let mut v_hat = now.at[3] * v;
-            if eps_inside_root {
-                v_hat = v_hat + eps;
-            }
-            let mut root = v_hat.sqrt();
-            if !eps_inside_root {
-                root = root + eps;
-            }
-            m_hat / root
+            let v_hat = now.at[3] * v;
+            m_hat / root(v_hat, eps, eps_inside_root)
         }
     }
 }
@@ -231,7 +224,7 @@ impl Rule for Adam {
     }
 
     fn wgsl(&self) -> &str {
-        cautious::wgsl!("adam", self.weight_decay > 0.0, self.cautious)
+        cautious::wgsl!("adam" with "root", self.weight_decay > 0.0, self.cautious)
     }
 }
 

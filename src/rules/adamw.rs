@@ -4,7 +4,7 @@ use crate::{
     hyperparameter::Hyperparameter,
     rules::{
         adam::{Amsgrad, Correction},
-        cautious,
+        cautious, root,
     },
 };
 
@@ -84,15 +84,8 @@ impl AdamW {
                 v = max_exp_avg_sq.max(now.at[2] * v);
                 *max_exp_avg_sq = v;
             }
-            let mut v_hat = now.at[3] * v;
-            if eps_inside_root {
-                v_hat = v_hat + eps;
-            }
-            let mut root = v_hat.sqrt();
-            if !eps_inside_root {
-                root = root + eps;
-            }
-            m_hat / root
+            let v_hat = now.at[3] * v;
+            m_hat / root(v_hat, eps, eps_inside_root)
         }
     }
 }
@@ -168,7 +161,7 @@ impl Rule for AdamW {
     }
 
     fn wgsl(&self) -> &str {
-        cautious::wgsl!("adamw", false, self.cautious)
+        cautious::wgsl!("adamw" with "root", false, self.cautious)
     }
 }
 

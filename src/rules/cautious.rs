@@ -24,21 +24,22 @@ pub(super) fn stages(cautious: bool, reads: &'static [&'static str]) -> Stages {
     }
 }
 
-/// The WGSL text: `shaders/rules/$rule.wgsl` with the gradient that it sees, which may have an `$l2`
-/// decay in it, and what caution adds.
+/// The WGSL text: `shaders/rules/$rule.wgsl`, `with` another file of `shaders/` where the rule needs
+/// one, with the gradient that it sees, which may have an `$l2` decay in it, and what caution adds.
 macro_rules! wgsl {
-    ($rule:literal, $l2:expr, $cautious:expr) => {
+    ($rule:literal $(with $piece:literal)?, $l2:expr, $cautious:expr) => {
         match ($l2, $cautious) {
-            (false, false) => $crate::rules::cautious::wgsl!(@of $rule, "plain", "off"),
-            (false, true) => $crate::rules::cautious::wgsl!(@of $rule, "plain", "on"),
-            (true, false) => $crate::rules::cautious::wgsl!(@of $rule, "l2", "off"),
-            (true, true) => $crate::rules::cautious::wgsl!(@of $rule, "l2", "on"),
+            (false, false) => $crate::rules::cautious::wgsl!(@of $rule $($piece)?, "plain", "off"),
+            (false, true) => $crate::rules::cautious::wgsl!(@of $rule $($piece)?, "plain", "on"),
+            (true, false) => $crate::rules::cautious::wgsl!(@of $rule $($piece)?, "l2", "off"),
+            (true, true) => $crate::rules::cautious::wgsl!(@of $rule $($piece)?, "l2", "on"),
         }
     };
-    (@of $rule:literal, $decayed:literal, $caution:literal) => {
+    (@of $rule:literal $($piece:literal)?, $decayed:literal, $caution:literal) => {
         concat!(
             include_str!(concat!("../../shaders/rules/", $rule, ".wgsl")),
             "\n",
+            $(include_str!(concat!("../../shaders/", $piece, ".wgsl")), "\n",)?
             include_str!(concat!("../../shaders/cautious/", $decayed, ".wgsl")),
             "\n",
             include_str!(concat!("../../shaders/cautious/", $caution, ".wgsl")),

@@ -10,7 +10,7 @@ pub use adam::Amsgrad;
 pub use muon::AdjustLr;
 pub use sgd::MomentumForm;
 
-use crate::{Error, Rule};
+use crate::{Error, Rule, cpu::Real};
 
 /// Makes a rule with its default hyperparameters.
 type Make = fn() -> Box<dyn Rule>;
@@ -93,6 +93,20 @@ pub fn by_name(name: &str) -> Result<Box<dyn Rule>, Error> {
 /// `1 - βᵗ`.
 fn bias_correction(beta: f64, t: u64) -> f64 {
     1.0 - beta.powf(t as f64)
+}
+
+/// √v with eps beside it or inside it. In WGSL: `shaders/root.wgsl`.
+#[inline(always)]
+fn root<T: Real>(v: T, eps: T, eps_inside_root: bool) -> T {
+    let mut radicand = v;
+    if eps_inside_root {
+        radicand = radicand + eps;
+    }
+    let mut root = radicand.sqrt();
+    if !eps_inside_root {
+        root = root + eps;
+    }
+    root
 }
 
 /// The part of a weight decay that goes through the gradient (L2), and the part that acts beside

@@ -2,7 +2,7 @@ use crate::{
     Rule, Slot, Stages,
     cpu::{Block, Real, Shape, Step, Sums, Twin},
     hyperparameter::Hyperparameter,
-    rules::{bias_correction, cautious, decay_terms},
+    rules::{bias_correction, cautious, decay_terms, root},
 };
 
 /// NAdam: Adam with Nesterov momentum whose weight warms up.
@@ -96,15 +96,8 @@ impl NAdam {
             *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
             *exp_avg_sq = *exp_avg_sq + one_minus_beta2 * (g * g - *exp_avg_sq);
             let m_hat = now.at[0] * *exp_avg + now.at[1] * g;
-            let mut v_hat = now.at[2] * *exp_avg_sq;
-            if eps_inside_root {
-                v_hat = v_hat + eps;
-            }
-            let mut root = v_hat.sqrt();
-            if !eps_inside_root {
-                root = root + eps;
-            }
-            m_hat / root
+            let v_hat = now.at[2] * *exp_avg_sq;
+            m_hat / root(v_hat, eps, eps_inside_root)
         }
     }
 }
@@ -175,7 +168,7 @@ impl Rule for NAdam {
     }
 
     fn wgsl(&self) -> &str {
-        cautious::wgsl!("nadam", self.decay_terms().0 > 0.0, self.cautious)
+        cautious::wgsl!("nadam" with "root", self.decay_terms().0 > 0.0, self.cautious)
     }
 }
 

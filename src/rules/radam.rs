@@ -2,7 +2,7 @@ use crate::{
     Rule, Slot, Stages,
     cpu::{Block, Real, Shape, Step, Sums, Twin},
     hyperparameter::{Hyperparameter, Interval},
-    rules::{bias_correction, cautious, decay_terms},
+    rules::{bias_correction, cautious, decay_terms, root},
 };
 
 /// RAdam: Adam that steps by momentum alone until the variance of its learning rate is tractable,
@@ -90,15 +90,8 @@ impl RAdam {
             *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
             *exp_avg_sq = *exp_avg_sq + one_minus_beta2 * (g * g - *exp_avg_sq);
             let m_hat = now.at[0] * *exp_avg;
-            let mut v_hat = now.at[1] * *exp_avg_sq;
-            if eps_inside_root {
-                v_hat = v_hat + eps;
-            }
-            let mut root = v_hat.sqrt();
-            if !eps_inside_root {
-                root = root + eps;
-            }
-            m_hat * (now.at[2] / root + now.at[3])
+            let v_hat = now.at[1] * *exp_avg_sq;
+            m_hat * (now.at[2] / root(v_hat, eps, eps_inside_root) + now.at[3])
         }
     }
 }
@@ -174,7 +167,7 @@ impl Rule for RAdam {
     }
 
     fn wgsl(&self) -> &str {
-        cautious::wgsl!("radam", self.decay_terms().0 > 0.0, self.cautious)
+        cautious::wgsl!("radam" with "root", self.decay_terms().0 > 0.0, self.cautious)
     }
 }
 

@@ -2,7 +2,7 @@ use crate::{
     Rule, Slot, Stages,
     cpu::{Block, Real, Shape, Step, Sums, Twin},
     hyperparameter::Hyperparameter,
-    rules::cautious,
+    rules::{cautious, root},
 };
 
 /// RMSprop: the gradient over a running root mean square of itself.
@@ -70,14 +70,7 @@ impl RmsProp {
                 *grad_avg = *grad_avg + one_minus_alpha * (g - *grad_avg);
                 variance = (variance - *grad_avg * *grad_avg).max(T::zero());
             }
-            if eps_inside_root {
-                variance = variance + eps;
-            }
-            let mut root = variance.sqrt();
-            if !eps_inside_root {
-                root = root + eps;
-            }
-            let u = g / root;
+            let u = g / root(variance, eps, eps_inside_root);
             let b = momentum * *momentum_buffer + u;
             *momentum_buffer = b;
             b
@@ -140,7 +133,7 @@ impl Rule for RmsProp {
     }
 
     fn wgsl(&self) -> &str {
-        cautious::wgsl!("rmsprop", self.weight_decay > 0.0, self.cautious)
+        cautious::wgsl!("rmsprop" with "root", self.weight_decay > 0.0, self.cautious)
     }
 }
 

@@ -17,15 +17,8 @@ fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4
     let surprise = g - (*s).exp_avg;
     (*s).exp_avg_var += h.one_minus_beta2 * (surprise * surprise - (*s).exp_avg_var) + h.eps_in_state;
     let m_hat = now.at.x * (*s).exp_avg;
-    var s_hat = now.at.y * (*s).exp_avg_var;
-    if EPS_INSIDE_ROOT {
-        s_hat += h.eps;
-    }
-    var root = sqrt(s_hat);
-    if !EPS_INSIDE_ROOT {
-        root += h.eps;
-    }
-    return m_hat / root;
+    let s_hat = now.at.y * (*s).exp_avg_var;
+    return m_hat / root(s_hat, h.eps);
 }
 
 fn update(
@@ -39,6 +32,19 @@ fn update(
     let g = decayed(p, grad, h);
     let u = cautious(direction(g, s, h, now), g, tensor);
     return p - (now.decay * p + now.lr * u);
+}
+
+// √v with eps beside it or inside it, in place of a sum with a zero. Twin: `root` in src/rules/mod.rs
+fn root(v: vec4<f32>, eps: f32) -> vec4<f32> {
+    var radicand = v;
+    if EPS_INSIDE_ROOT {
+        radicand += eps;
+    }
+    var root = sqrt(radicand);
+    if !EPS_INSIDE_ROOT {
+        root += eps;
+    }
+    return root;
 }
 
 // The gradient as the rule sees it: as it is.

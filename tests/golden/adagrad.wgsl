@@ -17,15 +17,20 @@ fn update(p: vec4<f32>, grad: vec4<f32>, s: ptr<function, State>, h: Hyper, now:
     let sum = (*s).sum + g * g;
     (*s).sum = sum;
     let lr = now.lr * now.at.x;
-    var radicand = sum;
+    return p - lr * g / root(sum, h.eps);
+}
+
+// √v with eps beside it or inside it, in place of a sum with a zero. Twin: `root` in src/rules/mod.rs
+fn root(v: vec4<f32>, eps: f32) -> vec4<f32> {
+    var radicand = v;
     if EPS_INSIDE_ROOT {
-        radicand += h.eps;
+        radicand += eps;
     }
     var root = sqrt(radicand);
     if !EPS_INSIDE_ROOT {
-        root += h.eps;
+        root += eps;
     }
-    return p - lr * g / root;
+    return root;
 }
 
 // The variant.

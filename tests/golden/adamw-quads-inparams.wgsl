@@ -26,15 +26,8 @@ fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4
         v = max((*s).max_exp_avg_sq, now.at.z * v);
         (*s).max_exp_avg_sq = v;
     }
-    var v_hat = now.at.w * v;
-    if EPS_INSIDE_ROOT {
-        v_hat += h.eps;
-    }
-    var root = sqrt(v_hat);
-    if !EPS_INSIDE_ROOT {
-        root += h.eps;
-    }
-    return m_hat / root;
+    let v_hat = now.at.w * v;
+    return m_hat / root(v_hat, h.eps);
 }
 
 fn update(
@@ -48,6 +41,19 @@ fn update(
     let g = decayed(p, grad, h);
     let u = cautious(direction(g, s, h, now), g, tensor);
     return p - (now.decay * p + now.lr * u);
+}
+
+// √v with eps beside it or inside it, in place of a sum with a zero. Twin: `root` in src/rules/mod.rs
+fn root(v: vec4<f32>, eps: f32) -> vec4<f32> {
+    var radicand = v;
+    if EPS_INSIDE_ROOT {
+        radicand += eps;
+    }
+    var root = sqrt(radicand);
+    if !EPS_INSIDE_ROOT {
+        root += eps;
+    }
+    return root;
 }
 
 // The gradient as the rule sees it: as it is.

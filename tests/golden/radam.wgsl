@@ -18,15 +18,8 @@ fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4
     (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);
     // at: 1/c1, the correction of v, the rectification, and 1 while the variance is intractable.
     let m_hat = now.at.x * (*s).exp_avg;
-    var v_hat = now.at.y * (*s).exp_avg_sq;
-    if EPS_INSIDE_ROOT {
-        v_hat += h.eps;
-    }
-    var root = sqrt(v_hat);
-    if !EPS_INSIDE_ROOT {
-        root += h.eps;
-    }
-    return m_hat * (now.at.z / root + now.at.w);
+    let v_hat = now.at.y * (*s).exp_avg_sq;
+    return m_hat * (now.at.z / root(v_hat, h.eps) + now.at.w);
 }
 
 fn update(
@@ -40,6 +33,19 @@ fn update(
     let g = decayed(p, grad, h);
     let u = cautious(direction(g, s, h, now), g, tensor);
     return p - (now.decay * p + now.lr * u);
+}
+
+// √v with eps beside it or inside it, in place of a sum with a zero. Twin: `root` in src/rules/mod.rs
+fn root(v: vec4<f32>, eps: f32) -> vec4<f32> {
+    var radicand = v;
+    if EPS_INSIDE_ROOT {
+        radicand += eps;
+    }
+    var root = sqrt(radicand);
+    if !EPS_INSIDE_ROOT {
+        root += eps;
+    }
+    return root;
 }
 
 // The gradient as the rule sees it: as it is.

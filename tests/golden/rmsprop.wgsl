@@ -21,14 +21,7 @@ fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4
         // Rounding can take it below zero where gradients hardly vary.
         variance = max(variance - (*s).grad_avg * (*s).grad_avg, vec4<f32>(0.0));
     }
-    if EPS_INSIDE_ROOT {
-        variance += h.eps;
-    }
-    var root = sqrt(variance);
-    if !EPS_INSIDE_ROOT {
-        root += h.eps;
-    }
-    let u = g / root;
+    let u = g / root(variance, h.eps);
     let b = h.momentum * (*s).momentum_buffer + u;
     (*s).momentum_buffer = b;
     return b;
@@ -45,6 +38,19 @@ fn update(
     let g = decayed(p, grad, h);
     let u = cautious(direction(g, s, h, now), g, tensor);
     return p - now.lr * u;
+}
+
+// √v with eps beside it or inside it, in place of a sum with a zero. Twin: `root` in src/rules/mod.rs
+fn root(v: vec4<f32>, eps: f32) -> vec4<f32> {
+    var radicand = v;
+    if EPS_INSIDE_ROOT {
+        radicand += eps;
+    }
+    var root = sqrt(radicand);
+    if !EPS_INSIDE_ROOT {
+        root += eps;
+    }
+    return root;
 }
 
 // The gradient as the rule sees it: as it is.

@@ -1,5 +1,5 @@
 // Newton–Schulz for Muon: products of many matrices at once, each workgroup a tile of one product.
-// The host puts `const SIDE` before this: threads along a side of the tile, 4 rows and columns each.
+// SIDE² threads; each has QUADS times four rows and columns of the tile, as block/ says.
 // Host side: src/optimizer/orthogonalize.rs. Twin: src/matrix/orthogonalize.rs.
 
 // result = product · left × right + addend · right, where the last term takes `right` at the place of
@@ -36,9 +36,10 @@ struct Tile {
 @group(0) @binding(3) var<storage, read> products: array<Product>;
 @group(0) @binding(4) var<storage, read> tiles: array<Tile>;
 
+const SIDE: u32 = 8u;
 const DEPTH: u32 = 16u;
 // One more than needed, so that neighbouring threads write to different banks.
-const PITCH: u32 = SIDE + 1u;
+const PITCH: u32 = QUADS * SIDE + 1u;
 
 // A quad holds 4 rows of `left` or 4 columns of `right`, SIDE apart: threads next to each other then
 // read and write elements next to each other.
@@ -83,28 +84,26 @@ fn quad_of(index: u32, along_depth: bool) -> vec2<u32> {
     if along_depth {
         return vec2<u32>(index / DEPTH, index % DEPTH);
     }
-    return vec2<u32>(index % SIDE, index / SIDE);
+    return vec2<u32>(index % (QUADS * SIDE), index / (QUADS * SIDE));
+}
+
+// The first row or column of a quad.
+fn first_of(quad: u32) -> u32 {
+    return quad / SIDE * (4u * SIDE) + quad % SIDE;
 }
 
 fn load_slices(p: Product, tile: Tile, first: u32, lane: u32) {
-    for (var index = lane; index < DEPTH * SIDE; index += SIDE * SIDE) {
+    for (var index = lane; index < DEPTH * QUADS * SIDE; index += SIDE * SIDE) {
         let l = quad_of(index, p.left.column == 1u);
-        left_slice[l.y * PITCH + l.x] = left_quad(p, tile.row + l.x, first + l.y);
+        left_slice[l.y * PITCH + l.x] = left_quad(p, tile.row + first_of(l.x), first + l.y);
         let r = quad_of(index, p.right.row == 1u);
-        right_slice[r.y * PITCH + r.x] = right_quad(p, first + r.y, tile.column + r.x);
+        right_slice[r.y * PITCH + r.x] = right_quad(p, first + r.y, tile.column + first_of(r.x));
     }
 }
 
 // Four rows of the result times four of its columns, for one column of `left` and row of `right`.
-fn outer(k: u32, row: u32, column: u32) -> mat4x4<f32> {
-    let l = left_slice[k * PITCH + row];
-    let r = right_slice[k * PITCH + column];
+fn outer(l: vec4<f32>, r: vec4<f32>) -> mat4x4<f32> {
     return mat4x4<f32>(l.x * r, l.y * r, l.z * r, l.w * r);
-}
-
-fn with_four(sums: mat4x4<f32>, k: u32, row: u32, column: u32) -> mat4x4<f32> {
-    return sums + outer(k, row, column) + outer(k + 1u, row, column)
-        + outer(k + 2u, row, column) + outer(k + 3u, row, column);
 }
 
 fn store(p: Product, row: u32, column: u32, sum: f32) {
@@ -140,22 +139,29 @@ fn multiply(
     let p = products[tile.product];
     let row = lane / SIDE;
     let column = lane % SIDE;
-    var sums = mat4x4<f32>();
+    var block = Block();
     for (var first = 0u; first < p.inner; first += DEPTH) {
         load_slices(p, tile, first, lane);
         workgroupBarrier();
-        // Not a loop: Mesa's software drivers end every loop, and say nothing, once a thread has gone
-        // through 65535 rounds of loops. This is enough for 300 000 columns.
-        sums = with_four(sums, 0u, row, column);
-        sums = with_four(sums, 4u, row, column);
-        sums = with_four(sums, 8u, row, column);
-        sums = with_four(sums, 12u, row, column);
+        // By fours: Mesa's software drivers end every loop, and say nothing, once a thread has gone
+        // through 65535 rounds of loops. This is enough for 200 000 columns.
+        for (var k = 0u; k < DEPTH; k += 4u) {
+            add_products(&block, k * PITCH + row, k * PITCH + column);
+            add_products(&block, (k + 1u) * PITCH + row, (k + 1u) * PITCH + column);
+            add_products(&block, (k + 2u) * PITCH + row, (k + 2u) * PITCH + column);
+            add_products(&block, (k + 3u) * PITCH + row, (k + 3u) * PITCH + column);
+        }
         workgroupBarrier();
     }
-    store_row(p, tile.row + row, tile.column + column, sums[0]);
-    store_row(p, tile.row + row + SIDE, tile.column + column, sums[1]);
-    store_row(p, tile.row + row + 2u * SIDE, tile.column + column, sums[2]);
-    store_row(p, tile.row + row + 3u * SIDE, tile.column + column, sums[3]);
+    for (var i = 0u; i < QUADS * QUADS; i++) {
+        let sums = part(block, i);
+        let first_row = tile.row + row + i / QUADS * (4u * SIDE);
+        let first_column = tile.column + column + i % QUADS * (4u * SIDE);
+        store_row(p, first_row, first_column, sums[0]);
+        store_row(p, first_row + SIDE, first_column, sums[1]);
+        store_row(p, first_row + 2u * SIDE, first_column, sums[2]);
+        store_row(p, first_row + 3u * SIDE, first_column, sums[3]);
+    }
 }
 
 // result = right, within the same tiles.
@@ -171,9 +177,9 @@ fn copy(
     }
     let tile = tiles[index];
     let p = products[tile.product];
-    for (var i = 0u; i < 16u; i++) {
-        let row = tile.row + lane / SIDE + i / 4u * SIDE;
-        let column = tile.column + lane % SIDE + i % 4u * SIDE;
+    for (var i = 0u; i < 16u * QUADS * QUADS; i++) {
+        let row = tile.row + lane / SIDE + i / (4u * QUADS) * SIDE;
+        let column = tile.column + lane % SIDE + i % (4u * QUADS) * SIDE;
         if row < p.rows && column < p.columns {
             let value = right[at(p.right, row, column)];
             result[at(p.result, row, column)] = value;

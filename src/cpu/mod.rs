@@ -13,6 +13,7 @@ use std::{ops::Range, sync::Arc};
 
 use rayon::prelude::*;
 
+pub(crate) use twin::vectorized;
 pub use twin::{Block, Real, Shape, Step, Sums, Twin};
 use twin::{bounded, clipped};
 

@@ -360,7 +360,7 @@ pub(super) fn wide<T: Real>(value: T) -> f64 {
 /// this, a program has those of the oldest x86-64. Products and sums are not fused, so results do
 /// not depend on it. Code for f64, the oracle, is not made twice.
 #[inline(always)]
-pub(super) fn vectorized<T: Real, R>(work: impl FnOnce() -> R) -> R {
+pub(crate) fn vectorized<T: Real, R>(work: impl FnOnce() -> R) -> R {
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     if size_of::<T>() == size_of::<f32>()
         && let Some(avx2) = Level::new().as_avx2()

@@ -6,5 +6,5 @@ mod shaders;
 mod solve;
 
 pub(crate) use orthogonalize::orthogonalize;
-pub(crate) use shaders::{multiply_shader, solve_shader};
+pub(crate) use shaders::{Block, multiply_shader, solve_shader};
 pub(crate) use solve::solve;

@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 
-use crate::cpu::Real;
+use crate::cpu::{Real, vectorized};
 
 /// Replaces `x`, row-major and divided by its norm, by `steps` rounds of
 /// `A = X Xᵀ; X ← a X + (b A + c A²) X`, seen such that it has at least as many columns as rows.
@@ -144,7 +144,10 @@ fn multiply<T: Real>(left: View<'_, T>, right: View<'_, T>, result: &mut [T]) {
                 let width = COLUMNS.min(columns - at);
                 let strips = result.chunks_mut(ROWS * columns);
                 for (result, left) in strips.zip(lefts.chunks(inner)) {
-                    let sums = tile(left, right);
+                    let sums = vectorized::<T, _>(
+                        #[inline(always)]
+                        || tile(left, right),
+                    );
                     for (row, sums) in result.chunks_mut(columns).zip(&sums) {
                         row[at..at + width].copy_from_slice(&sums[..width]);
                     }

@@ -1,10 +1,38 @@
 //! The complete shaders of `shaders/matrix/`.
 
-/// The shader of products: entry points `multiply` and `copy`, whose tiles have `4·side` rows and
-/// columns and whose workgroups have `side²` threads.
-pub(crate) fn multiply_shader(side: u32) -> String {
-    let text = include_str!("../../shaders/matrix/multiply.wgsl");
-    format!("const SIDE: u32 = {side}u;\n{text}")
+/// How many elements of a product a thread computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Block {
+    /// 4×4.
+    Small,
+    /// 8×8.
+    Large,
+}
+
+impl Block {
+    /// Rows and columns of a workgroup's tile.
+    pub fn tile(self) -> u32 {
+        match self {
+            Self::Small => 32,
+            Self::Large => 64,
+        }
+    }
+}
+
+/// The shader of products: entry points `multiply` and `copy`.
+pub(crate) fn multiply_shader(block: Block) -> &'static str {
+    match block {
+        Block::Small => concat!(
+            include_str!("../../shaders/matrix/multiply.wgsl"),
+            "\n",
+            include_str!("../../shaders/matrix/block/small.wgsl"),
+        ),
+        Block::Large => concat!(
+            include_str!("../../shaders/matrix/multiply.wgsl"),
+            "\n",
+            include_str!("../../shaders/matrix/block/large.wgsl"),
+        ),
+    }
 }
 
 /// The shader `solve`, with that many threads for each system, and values of λ that it tries.
@@ -21,8 +49,8 @@ mod tests {
 
     fn all() -> Vec<(&'static str, String)> {
         vec![
-            ("multiply_8", multiply_shader(8)),
-            ("multiply_16", multiply_shader(16)),
+            ("multiply_small", multiply_shader(Block::Small).into()),
+            ("multiply_large", multiply_shader(Block::Large).into()),
             ("solve_64", solve_shader(64, 8)),
             ("solve_256", solve_shader(256, 8)),
         ]

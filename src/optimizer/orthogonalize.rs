@@ -12,7 +12,7 @@ use super::{
 use crate::{
     Error,
     buffer::guarded,
-    matrix::multiply_shader,
+    matrix::{Block, multiply_shader},
     plan::{DispatchLimits, fold},
 };
 
@@ -71,10 +71,6 @@ struct Tile {
     padding: u32,
 }
 
-/// Threads along a side of a tile, which has four times as many rows and columns.
-const SMALL_SIDE: u32 = 8;
-const LARGE_SIDE: u32 = 16;
-
 /// Products that one step takes of each matrix: `A = X Xᵀ`, `B = b A + c A²`, `X ← a X + B X`.
 const STAGES: usize = 3;
 
@@ -83,7 +79,7 @@ type Products = Batch<Matrix, 1, 2>;
 
 /// What there is to do.
 struct Plan {
-    batches: Vec<(u32, Products)>,
+    batches: Vec<(Block, Products)>,
     /// Of x, mirrored in a second buffer.
     span: Range<u64>,
     /// Of each of two buffers that all batches use in turn.
@@ -93,13 +89,13 @@ struct Plan {
 impl Plan {
     fn new(limits: &DispatchLimits, matrices: &[Matrix]) -> Result<Self, Error> {
         let mut planned = Vec::new();
-        for side in [SMALL_SIDE, LARGE_SIDE] {
+        for block in [Block::Small, Block::Large] {
             // A matrix that does not fill a small tile would leave most of a large one idle.
-            let of_side = matrices
+            let of_size = matrices
                 .iter()
                 .copied()
-                .filter(|matrix| (matrix.side() <= 4 * SMALL_SIDE) == (side == SMALL_SIDE));
-            let cut = batches(of_side, limits, |matrix| {
+                .filter(|matrix| (matrix.side() <= Block::Small.tile()) == (block == Block::Small));
+            let cut = batches(of_size, limits, |matrix| {
                 let square = u64::from(matrix.side());
                 Needs {
                     ranges: [matrix.bytes()],
@@ -110,7 +106,7 @@ impl Plan {
                     ),
                 }
             });
-            planned.extend(cut?.into_iter().map(|batch| (side, batch)));
+            planned.extend(cut?.into_iter().map(|batch| (block, batch)));
         }
         let windows = || planned.iter().map(|(_, batch)| &batch.windows[0]);
         let start = windows().map(|window| window.start).min();
@@ -166,11 +162,11 @@ pub(super) async fn orthogonalize(
         ]
     });
     let [next, gram, polynomial] = scratch.await?;
-    for (side, batch) in &plan.batches {
-        let text = multiply_shader(*side);
-        let multiply = pipelines.compile(device, &text, "multiply").await?;
-        let copy = pipelines.compile(device, &text, "copy").await?;
-        let tables = Tables::new(*side, batch, coefficients);
+    for (block, batch) in &plan.batches {
+        let text = multiply_shader(*block);
+        let multiply = pipelines.compile(device, text, "multiply").await?;
+        let copy = pipelines.compile(device, text, "copy").await?;
+        let tables = Tables::new(block.tile(), batch, coefficients);
         let made = guarded(device, "the bindings of Newton–Schulz", || {
             let window = &batch.windows[0];
             let bound = Bound {
@@ -225,7 +221,7 @@ struct Tables {
 }
 
 impl Tables {
-    fn new(side: u32, batch: &Products, coefficients: [f64; 3]) -> Self {
+    fn new(tile: u32, batch: &Products, coefficients: [f64; 3]) -> Self {
         let [a, b, c] = coefficients.map(|x| x as f32);
         let mut products = Vec::new();
         let mut tiles = [const { Vec::new() }; STAGES];
@@ -268,7 +264,7 @@ impl Tables {
                 ..gram
             };
             for (product, tiles) in [gram, polynomial, next].into_iter().zip(&mut tiles) {
-                tiles.extend(Self::tiles_of(side, products.len() as u32, &product));
+                tiles.extend(Self::tiles_of(tile, products.len() as u32, &product));
                 products.push(product);
             }
             square += rows * rows;
@@ -276,14 +272,14 @@ impl Tables {
         Self { products, tiles }
     }
 
-    fn tiles_of(side: u32, index: u32, product: &Product) -> impl Iterator<Item = Tile> {
+    fn tiles_of(tile: u32, index: u32, product: &Product) -> impl Iterator<Item = Tile> {
         let Product {
             rows,
             columns,
             symmetric,
             ..
         } = *product;
-        let tile = 4 * side as usize;
+        let tile = tile as usize;
         (0..rows).step_by(tile).flat_map(move |row| {
             // Of a symmetric result, those from the diagonal on.
             let first = if symmetric == 1 { row } else { 0 };
@@ -567,7 +563,7 @@ mod tests {
 
     #[test]
     fn tables_lie_as_the_shader_reads_them() {
-        let text = &multiply_shader(SMALL_SIDE);
+        let text = multiply_shader(Block::Small);
         assert_laid_out_as!(
             Product, text, "Product",
             left right result rows columns inner product addend symmetric padding

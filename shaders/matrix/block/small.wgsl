@@ -1,0 +1,15 @@
+// What a thread computes: 4×4 elements, for matrices that fill no more than one such tile.
+
+const QUADS: u32 = 1u;
+
+struct Block {
+    c: mat4x4<f32>,
+}
+
+fn add_products(block: ptr<function, Block>, left: u32, right: u32) {
+    (*block).c += outer(left_slice[left], right_slice[right]);
+}
+
+fn part(block: Block, index: u32) -> mat4x4<f32> {
+    return block.c;
+}

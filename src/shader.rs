@@ -255,6 +255,7 @@ pub(crate) fn lines(rule: &dyn Rule, around: Around, entry_point: &str) -> Strin
         "measure_lines" => {
             files.extend([
                 include_str!("../shaders/lines/measure.wgsl"),
+                include_str!("../shaders/tensors/bounded.wgsl"),
                 include_str!("../shaders/place.wgsl"),
             ]);
             let access = Access::Ranges(Width::Scalars, GradPlace::OwnBuffer);

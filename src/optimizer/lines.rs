@@ -18,6 +18,9 @@ use crate::{
 /// Columns of a tile, and lines of a strip.
 const WIDTH: usize = 64;
 
+/// Columns of a tile of a vector.
+const VECTOR_WIDTH: usize = 2048;
+
 /// Rows that a tile sums up at a time.
 const HEIGHT: usize = 32;
 
@@ -119,7 +122,7 @@ struct Tile {
     columns: u32,
     row_sums: u32,
     column_sums: u32,
-    has_row_sums: u32,
+    is_vector: u32,
 }
 
 /// WGSL's `Strip`.
@@ -175,6 +178,9 @@ impl Cut {
             columns,
             has_rows,
         } = place.matrices;
+        if !has_rows {
+            return self.add_vector(place.columns, columns, buffer, gradient, state);
+        }
         // A tile is bound in one piece, at any offset: from its first row to 64 elements of its last.
         let fitting = (limits.binding_bytes as usize - 512) / (4 * columns) + 1;
         let height = rows.div_ceil(STACK).next_multiple_of(HEIGHT);
@@ -202,22 +208,49 @@ impl Cut {
                             columns: tile_columns as u32,
                             row_sums: (row_sums + tile_column * rows + top) as u32,
                             column_sums: (column_sums + tile_row * columns + left) as u32,
-                            has_row_sums: has_rows.into(),
+                            is_vector: 0,
                         },
                     });
                 }
             }
             let first_column = place.columns + matrix * columns;
             self.add_strips(first_column, columns, column_sums, down, rows);
-            if has_rows {
-                let first_row = place.rows + matrix * rows;
-                self.add_strips(first_row, rows, row_sums, across, columns);
-                self.rows.push(Rows {
-                    first: first_row as u32,
-                    factors: (place.factors + matrix * rows) as u32,
-                    count: rows as u32,
-                });
-            }
+            let first_row = place.rows + matrix * rows;
+            self.add_strips(first_row, rows, row_sums, across, columns);
+            self.rows.push(Rows {
+                first: first_row as u32,
+                factors: (place.factors + matrix * rows) as u32,
+                count: rows as u32,
+            });
+        }
+    }
+
+    /// A vector of `columns` elements, which are kept from `kept` on.
+    fn add_vector(
+        &mut self,
+        kept: usize,
+        columns: usize,
+        buffer: usize,
+        gradient: u64,
+        state: u64,
+    ) {
+        for left in (0..columns).step_by(VECTOR_WIDTH) {
+            let width = VECTOR_WIDTH.min(columns - left);
+            let start = gradient + 4 * left as u64;
+            self.tiles.push(Placed {
+                buffer,
+                bytes: start..start + 4 * width as u64,
+                tile: Tile {
+                    grad: 0,
+                    state: (state + left as u64) as u32,
+                    stride: 0,
+                    rows: 1,
+                    columns: width as u32,
+                    row_sums: 0,
+                    column_sums: (kept + left) as u32,
+                    is_vector: 1,
+                },
+            });
         }
     }
 
@@ -309,7 +342,8 @@ pub(super) async fn plan(
             limits,
         );
     }
-    let bytes = 4 * cut.partials as u64;
+    // No buffer may be empty.
+    let bytes = 4 * cut.partials.max(1) as u64;
     let name = group.rule.name();
     let what = format!("the sums over rows and columns of rule {name}");
     check_binding_size(device, &what, bytes)?;
@@ -335,17 +369,17 @@ pub(super) async fn plan(
     for window in cut.windows(limits) {
         let size = window.bytes.end - window.bytes.start;
         let grads = entry(3, buffers[window.buffer], window.bytes.start, size);
-        let entries = [grads, sums.clone()];
+        let entries = [grads, lines.clone(), sums.clone()];
         let tiles = bytemuck::cast_slice(&window.tiles);
         let count = window.tiles.len();
         maker.add("measure_lines", tiles, count, &entries).await?;
     }
-    let strips = bytemuck::cast_slice(&cut.strips);
-    let entries = [lines.clone(), sums];
-    maker
-        .add("move_lines", strips, cut.strips.len(), &entries)
-        .await?;
     if !cut.rows.is_empty() {
+        let strips = bytemuck::cast_slice(&cut.strips);
+        let entries = [lines.clone(), sums];
+        maker
+            .add("move_lines", strips, cut.strips.len(), &entries)
+            .await?;
         let rows = bytemuck::cast_slice(&cut.rows);
         maker
             .add("factor_rows", rows, cut.rows.len(), &[lines])
@@ -417,7 +451,7 @@ mod tests {
         let text = |entry_point| shader::lines(&*rule, Around::default(), entry_point);
         assert_laid_out_as!(
             Tile, &text("measure_lines"), "Tile",
-            grad state stride rows columns row_sums column_sums has_row_sums
+            grad state stride rows columns row_sums column_sums is_vector
         );
         assert_laid_out_as!(
             Strip, &text("move_lines"), "Strip",
@@ -446,7 +480,7 @@ mod tests {
         let shapes: [&[usize]; 9] = [
             &[],
             &[1],
-            &[1000],
+            &[5000],
             &[1, 300],
             &[300, 1],
             &[65, 129],
@@ -456,7 +490,7 @@ mod tests {
         ];
         for limits in [TINY, wide] {
             for gradient in [0, 4, 300] {
-                let (places, _) = LinePlace::of(&shapes);
+                let (places, line_count) = LinePlace::of(&shapes);
                 let mut cut = Cut::default();
                 let mut expected = Vec::new();
                 let mut offset = gradient;
@@ -468,12 +502,22 @@ mod tests {
                 }
                 let mut found = Vec::new();
                 let mut sums = vec![0; cut.partials];
+                let mut kept = vec![0; line_count];
                 for window in cut.windows(&limits) {
                     assert_eq!(window.bytes.start % limits.offset_alignment, 0);
                     assert!(window.bytes.end - window.bytes.start <= limits.binding_bytes);
                     for tile in &window.tiles {
+                        let of_columns = match tile.is_vector {
+                            0 => &mut sums,
+                            _ => &mut kept,
+                        };
+                        for column in 0..tile.columns {
+                            of_columns[(tile.column_sums + column) as usize] += 1;
+                        }
                         for row in 0..tile.rows {
-                            sums[(tile.row_sums + row) as usize] += 1;
+                            if tile.is_vector == 0 {
+                                sums[(tile.row_sums + row) as usize] += 1;
+                            }
                             for column in 0..tile.columns {
                                 let element = tile.grad + row * tile.stride + column;
                                 let byte = window.bytes.start + 4 * u64::from(element);
@@ -481,11 +525,15 @@ mod tests {
                                 found.push(byte);
                             }
                         }
-                        for column in 0..tile.columns {
-                            sums[(tile.column_sums + column) as usize] += 1;
-                        }
                     }
                 }
+                let vectors = places.iter().filter(|place| !place.matrices.has_rows);
+                for place in vectors {
+                    let columns = &mut kept[place.columns..][..place.matrices.columns];
+                    assert!(columns.iter().all(|&count| count == 1));
+                    columns.fill(0);
+                }
+                assert!(kept.iter().all(|&count| count == 0));
                 found.sort_unstable();
                 assert!(found == expected, "not every element exactly once");
                 assert!(

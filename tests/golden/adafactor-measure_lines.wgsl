@@ -80,7 +80,8 @@ struct Shape {
 }
 
 // Adds up what the rule makes of the gradient along the rows and the columns of a tile of a matrix: up
-// to 64 columns and any number of rows. A thread has a column of the tile, then a row.
+// to 64 columns and any number of rows. A thread has a column of the tile, then a row. Of a vector
+// there is nothing to add up: what is kept of its columns moves at once.
 
 @group(0) @binding(0) var<uniform> hyper: Hyper;
 @group(0) @binding(1) var<uniform> now: Step;
@@ -93,15 +94,21 @@ struct Tile {
     rows: u32,
     columns: u32,
     row_sums: u32,      // where its first sums go
-    column_sums: u32,
-    has_row_sums: u32,  // 0 for a vector, which has no rows
+    column_sums: u32,   // or, of a vector, where its columns are kept
+    is_vector: u32,     // if 1, it has one row and any number of columns
 }
 
 @group(0) @binding(4) var<storage, read> tiles: array<Tile>;
+@group(0) @binding(11) var<storage, read_write> lines: array<f32>;
 @group(0) @binding(12) var<storage, read_write> partials: array<f32>;
 
 const HEIGHT = 32u;
 var<workgroup> values: array<f32, 2048>;
+
+fn value_at(tile: Tile, offset: u32) -> f32 {
+    let place = Place(0u, tile.grad + offset, tile.state + offset, 1u);
+    return line(scaled(load_grad(place), place).x, hyper);
+}
 
 @compute @workgroup_size(64)
 fn measure_lines(
@@ -114,21 +121,26 @@ fn measure_lines(
         return;
     }
     let tile = tiles[index];
+    if tile.is_vector == 1u {
+        for (var column = lane; column < tile.columns; column += 64u) {
+            let at = tile.column_sums + column;
+            lines[at] = move_line(lines[at], bounded(value_at(tile, column)), hyper, now);
+        }
+        return;
+    }
     var column_sum = 0.0;
     for (var top = 0u; top < tile.rows; top += HEIGHT) {
         let height = min(tile.rows - top, HEIGHT);
         for (var row = 0u; row < height; row++) {
             var value = 0.0;
             if lane < tile.columns {
-                let offset = (top + row) * tile.stride + lane;
-                let place = Place(0u, tile.grad + offset, tile.state + offset, 1u);
-                value = line(scaled(load_grad(place), place).x, hyper);
+                value = value_at(tile, (top + row) * tile.stride + lane);
             }
             column_sum += value;
             values[row * 64u + lane] = value;
         }
         workgroupBarrier();
-        if lane < height && tile.has_row_sums != 0u {
+        if lane < height {
             var row_sum = 0.0;
             for (var column = 0u; column < 64u; column++) {
                 row_sum += values[lane * 64u + column];
@@ -140,6 +152,12 @@ fn measure_lines(
     if lane < tile.columns {
         partials[tile.column_sums + lane] = column_sum;
     }
+}
+
+// A sum that overflowed is as large as a number can be, lest an infinity stay in the state for good.
+// Twin: bounded in src/cpu/twin.rs
+fn bounded(sum: f32) -> f32 {
+    return clamp(sum, -3.4e38, 3.4e38);
 }
 
 // Four neighbouring elements: where they begin in each binding, and how many of them exist.

@@ -50,9 +50,12 @@ fn check(gpu: &Gpu, rule: impl Rule + 'static, most: f32) -> Result<(), Failure>
         truth.step()?;
     }
 
-    let (mut error, mut farthest) = (0.0f64, 0.0f32);
+    let (mut error, mut farthest, mut all_finite) = (0.0f64, 0.0f32, true);
     for &tensor in &tensors {
         let found = optimizer.read_param_blocking(&gpu.queue, tensor)?;
+        // One after the other: rustc 1.95 crashes on both maxima in one loop, in release. A maximum
+        // leaves out what is not a number.
+        all_finite &= found.iter().all(|p| p.is_finite());
         farthest = found
             .iter()
             .map(|p| (p - 1.0).abs())
@@ -66,7 +69,7 @@ fn check(gpu: &Gpu, rule: impl Rule + 'static, most: f32) -> Result<(), Failure>
     println!("{STEPS} steps of {name} on {}", gpu.info.name);
     println!("  farthest from the minimum: {farthest:.3}");
     println!("  largest difference from f64 on the CPU: {error:.1e}");
-    if error < 1e-5 && farthest < most {
+    if all_finite && error < 1e-5 && farthest < most {
         return Ok(());
     }
     Err(format!("{name} does not do what it should").into())

@@ -92,18 +92,32 @@ fn first_of(quad: u32) -> u32 {
     return quad / SIDE * (4u * SIDE) + quad % SIDE;
 }
 
+fn load_quads(p: Product, tile: Tile, first: u32, index: u32) {
+    let l = quad_of(index, p.left.column == 1u);
+    left_slice[l.y * PITCH + l.x] = left_quad(p, tile.row + first_of(l.x), first + l.y);
+    let r = quad_of(index, p.right.row == 1u);
+    right_slice[r.y * PITCH + r.x] = right_quad(p, first + r.y, tile.column + first_of(r.x));
+}
+
 fn load_slices(p: Product, tile: Tile, first: u32, lane: u32) {
-    for (var index = lane; index < DEPTH * QUADS * SIDE; index += SIDE * SIDE) {
-        let l = quad_of(index, p.left.column == 1u);
-        left_slice[l.y * PITCH + l.x] = left_quad(p, tile.row + first_of(l.x), first + l.y);
-        let r = quad_of(index, p.right.row == 1u);
-        right_slice[r.y * PITCH + r.x] = right_quad(p, first + r.y, tile.column + first_of(r.x));
+    load_quads(p, tile, first, lane);
+    load_quads(p, tile, first, lane + SIDE * SIDE);
+    if QUADS == 2u {
+        load_quads(p, tile, first, lane + 2u * SIDE * SIDE);
+        load_quads(p, tile, first, lane + 3u * SIDE * SIDE);
     }
 }
 
 // Four rows of the result times four of its columns, for one column of `left` and row of `right`.
 fn outer(l: vec4<f32>, r: vec4<f32>) -> mat4x4<f32> {
     return mat4x4<f32>(l.x * r, l.y * r, l.z * r, l.w * r);
+}
+
+fn add_four(block: ptr<function, Block>, k: u32, row: u32, column: u32) {
+    add_products(block, k * PITCH + row, k * PITCH + column);
+    add_products(block, (k + 1u) * PITCH + row, (k + 1u) * PITCH + column);
+    add_products(block, (k + 2u) * PITCH + row, (k + 2u) * PITCH + column);
+    add_products(block, (k + 3u) * PITCH + row, (k + 3u) * PITCH + column);
 }
 
 fn store(p: Product, row: u32, column: u32, sum: f32) {
@@ -143,13 +157,12 @@ fn multiply(
     for (var first = 0u; first < p.inner; first += DEPTH) {
         load_slices(p, tile, first, lane);
         workgroupBarrier();
-        // By fours: Mesa's software drivers end every loop, and say nothing, once a thread has gone
-        // through 65535 rounds of loops. This is enough for 200 000 columns.
-        for (var k = 0u; k < DEPTH; k += 4u) {
-            add_products(&block, k * PITCH + row, k * PITCH + column);
-            add_products(&block, (k + 1u) * PITCH + row, (k + 1u) * PITCH + column);
-            add_products(&block, (k + 2u) * PITCH + row, (k + 2u) * PITCH + column);
-            add_products(&block, (k + 3u) * PITCH + row, (k + 3u) * PITCH + column);
+        // By eights, and the loads without a loop: Mesa's software drivers end every loop, and say
+        // nothing, once a thread has gone through 65535 rounds of loops, each loop's end counted too.
+        // This is enough for 260 000 columns.
+        for (var k = 0u; k < DEPTH; k += 8u) {
+            add_four(&block, k, row, column);
+            add_four(&block, k + 4u, row, column);
         }
         workgroupBarrier();
     }

@@ -1,17 +1,17 @@
 //! The complete shaders of `shaders/matrix/`.
 
-/// How many elements of a product a thread computes.
+/// How much of a product a workgroup computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Block {
-    /// 4×4.
+pub(crate) enum TileSize {
+    /// 4×4 elements a thread.
     Small,
     /// 8×8.
     Large,
 }
 
-impl Block {
-    /// Rows and columns of a workgroup's tile.
-    pub fn tile(self) -> u32 {
+impl TileSize {
+    /// Rows and columns.
+    pub fn side(self) -> u32 {
         match self {
             Self::Small => 32,
             Self::Large => 64,
@@ -20,14 +20,14 @@ impl Block {
 }
 
 /// The shader of products: entry points `multiply` and `copy`.
-pub(crate) fn multiply_shader(block: Block) -> &'static str {
-    match block {
-        Block::Small => concat!(
+pub(crate) fn multiply_shader(size: TileSize) -> &'static str {
+    match size {
+        TileSize::Small => concat!(
             include_str!("../../shaders/matrix/multiply.wgsl"),
             "\n",
             include_str!("../../shaders/matrix/block/small.wgsl"),
         ),
-        Block::Large => concat!(
+        TileSize::Large => concat!(
             include_str!("../../shaders/matrix/multiply.wgsl"),
             "\n",
             include_str!("../../shaders/matrix/block/large.wgsl"),
@@ -49,8 +49,8 @@ mod tests {
 
     fn all() -> Vec<(&'static str, String)> {
         vec![
-            ("multiply_small", multiply_shader(Block::Small).into()),
-            ("multiply_large", multiply_shader(Block::Large).into()),
+            ("multiply_small", multiply_shader(TileSize::Small).into()),
+            ("multiply_large", multiply_shader(TileSize::Large).into()),
             ("solve_64", solve_shader(64, 8)),
             ("solve_256", solve_shader(256, 8)),
         ]

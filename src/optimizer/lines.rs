@@ -471,6 +471,17 @@ mod tests {
     };
 
     #[test]
+    fn vectors_have_nothing_to_add_up() {
+        let (places, _) = LinePlace::of(&[&[], &[10_000]]);
+        let mut cut = Cut::default();
+        for place in &places {
+            cut.add(place, 0, 0, 0, &TINY);
+        }
+        assert_eq!(cut.tiles.len(), 1 + 5);
+        assert_eq!((cut.partials, cut.strips.len(), cut.rows.len()), (0, 0, 0));
+    }
+
+    #[test]
     fn tiles_cover_every_element_once_and_fit_their_bindings() {
         let wide = DispatchLimits {
             binding_bytes: 128 << 20,

@@ -929,11 +929,11 @@ mod tests {
     use crate::{Gpu, GpuOptions, rules};
 
     /// What a step records for one group of that many small tensors.
-    fn dispatches(gpu: &Gpu, rule: Box<dyn Rule>, tensors: usize) -> usize {
+    fn dispatches(gpu: &Gpu, rule: Box<dyn Rule>, tensors: usize, shape: &[usize]) -> usize {
         let mut layout = Layout::new();
         let group = layout.group(rule).unwrap();
         for index in 0..tensors {
-            layout.tensor(group, &index.to_string(), &[3, 4]).unwrap();
+            layout.tensor(group, &index.to_string(), shape).unwrap();
         }
         let optimizer = Optimizer::new(&gpu.device, &layout, Options::default()).unwrap();
         let planned = optimizer.planned.unwrap();
@@ -954,11 +954,13 @@ mod tests {
             };
             for tensors in [10, 10_000] {
                 let rule = rules::by_name(name).unwrap();
-                assert_eq!(dispatches(&gpu, rule, tensors), expected, "{name}");
+                assert_eq!(dispatches(&gpu, rule, tensors, &[3, 4]), expected, "{name}");
             }
         }
         let mut cautious = rules::by_name("adamw").unwrap();
         cautious.set("cautious", "true").unwrap();
-        assert_eq!(dispatches(&gpu, cautious, 10), 3);
+        assert_eq!(dispatches(&gpu, cautious, 10, &[3, 4]), 3);
+        let adafactor = rules::by_name("adafactor").unwrap();
+        assert_eq!(dispatches(&gpu, adafactor, 10, &[12]), 4);
     }
 }

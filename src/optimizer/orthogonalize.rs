@@ -12,7 +12,7 @@ use super::{
 use crate::{
     Error,
     buffer::guarded,
-    matrix::{Block, multiply_shader},
+    matrix::{TileSize, multiply_shader},
     plan::{DispatchLimits, fold},
 };
 
@@ -79,7 +79,7 @@ type Products = Batch<Matrix, 1, 2>;
 
 /// What there is to do.
 struct Plan {
-    batches: Vec<(Block, Products)>,
+    batches: Vec<(TileSize, Products)>,
     /// Of x, mirrored in a second buffer.
     span: Range<u64>,
     /// Of each of two buffers that all batches use in turn.
@@ -89,12 +89,11 @@ struct Plan {
 impl Plan {
     fn new(limits: &DispatchLimits, matrices: &[Matrix]) -> Result<Self, Error> {
         let mut planned = Vec::new();
-        for block in [Block::Small, Block::Large] {
+        for size in [TileSize::Small, TileSize::Large] {
             // A matrix that does not fill a small tile would leave most of a large one idle.
-            let of_size = matrices
-                .iter()
-                .copied()
-                .filter(|matrix| (matrix.side() <= Block::Small.tile()) == (block == Block::Small));
+            let of_size = matrices.iter().copied().filter(|matrix| {
+                (matrix.side() <= TileSize::Small.side()) == (size == TileSize::Small)
+            });
             let cut = batches(of_size, limits, |matrix| {
                 let square = u64::from(matrix.side());
                 Needs {
@@ -106,7 +105,7 @@ impl Plan {
                     ),
                 }
             });
-            planned.extend(cut?.into_iter().map(|batch| (block, batch)));
+            planned.extend(cut?.into_iter().map(|batch| (size, batch)));
         }
         let windows = || planned.iter().map(|(_, batch)| &batch.windows[0]);
         let start = windows().map(|window| window.start).min();
@@ -162,11 +161,11 @@ pub(super) async fn orthogonalize(
         ]
     });
     let [next, gram, polynomial] = scratch.await?;
-    for (block, batch) in &plan.batches {
-        let text = multiply_shader(*block);
+    for (size, batch) in &plan.batches {
+        let text = multiply_shader(*size);
         let multiply = pipelines.compile(device, text, "multiply").await?;
         let copy = pipelines.compile(device, text, "copy").await?;
-        let tables = Tables::new(block.tile(), batch, coefficients);
+        let tables = Tables::new(size.side(), batch, coefficients);
         let made = guarded(device, "the bindings of Newton–Schulz", || {
             let window = &batch.windows[0];
             let bound = Bound {
@@ -507,6 +506,15 @@ mod tests {
         }
     }
 
+    /// Beyond about 260 000 columns, Mesa's software drivers end the loops of the shader.
+    #[test]
+    fn matrices_of_a_quarter_million_columns_are_orthogonalized_too() {
+        let gpu = gpu();
+        let limits = DispatchLimits::of(&gpu.device.limits());
+        let worst = error(&gpu, &limits, &[[33, 250_000], [250_000, 2]], 1);
+        assert!(worst < TOLERANCE, "{worst}");
+    }
+
     #[test]
     fn neither_batches_nor_folded_grids_change_anything() {
         let gpu = gpu();
@@ -563,7 +571,7 @@ mod tests {
 
     #[test]
     fn tables_lie_as_the_shader_reads_them() {
-        let text = multiply_shader(Block::Small);
+        let text = multiply_shader(TileSize::Small);
         assert_laid_out_as!(
             Product, text, "Product",
             left right result rows columns inner product addend symmetric padding

@@ -43,7 +43,8 @@ fn update(
     return p - (now.decay * p + now.lr * u);
 }
 
-// √v with eps beside it or inside it, in place of a sum with a zero. Twin: `root` in src/rules/mod.rs
+// √v with eps beside it or inside it. A constant decides, so that only one sum is compiled.
+// Twin: `root` in src/rules/mod.rs
 fn root(v: vec4<f32>, eps: f32) -> vec4<f32> {
     var radicand = v;
     if EPS_INSIDE_ROOT {

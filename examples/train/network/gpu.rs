@@ -26,6 +26,9 @@ const TEST_ROWS: usize = 512;
 const MATMUL_TILE: u32 = 64;
 const COPY_TILE: u32 = 16;
 const SCORE_ROWS: u32 = 64;
+/// Rows of a batch, or numbers in a layer, that Mesa's llvmpipe adds up: it ends a thread's loops after
+/// 65 535 rounds and says nothing, and matmul.wgsl takes 43 of them for each 32.
+const MOST_DEPTH: usize = 48_000;
 
 pub struct GpuNetwork<'g> {
     gpu: &'g Gpu,
@@ -452,6 +455,13 @@ impl Buffers {
             rows <= most,
             "A batch of {rows} rows is beyond the device's {most}: choose a smaller --batch-size."
         );
+        let sizes = &registered.architecture.sizes;
+        let deepest = sizes.iter().copied().fold(rows, usize::max);
+        ensure!(
+            deepest <= MOST_DEPTH || !device.adapter_info().name.contains("llvmpipe"),
+            "Mesa's llvmpipe adds up {MOST_DEPTH} numbers at most, and a batch of {rows} rows in layers of {sizes:?} \
+             has sums of {deepest}: choose a smaller --batch-size, or --device cpu."
+        );
         let matrix = |label: &str, columns: usize| {
             ensure!(
                 columns <= most,
@@ -466,7 +476,6 @@ impl Buffers {
             );
             Ok(storage(device, label, elements))
         };
-        let sizes = &registered.architecture.sizes;
         let layers = sizes[1..].iter().map(|&outputs| {
             Ok(LayerBuffers {
                 before: matrix("before", outputs)?,

@@ -708,6 +708,39 @@ fn a_batch_beyond_the_binding_limit_is_an_error_that_names_the_flag() {
     assert!(error.contains("--batch-size"), "{error}");
 }
 
+/// llvmpipe would end the sums of a larger one.
+#[test]
+fn the_largest_batch_on_llvmpipe_is_right_and_a_larger_one_an_error() {
+    const MOST: usize = 48_000;
+    let architecture = Architecture {
+        sizes: vec![2, 3],
+        activation: Activation::Relu,
+        loss: Loss::CrossEntropy,
+    };
+    let data = random_data(&architecture.sizes, architecture.loss, MOST + 1, 10);
+    let refused = GpuNetwork::new(gpu(), adamw(&architecture), &data, MOST + 1, 1).err();
+    let data = random_data(&architecture.sizes, architecture.loss, MOST, 10);
+    let is_llvmpipe = gpu().info.name.contains("llvmpipe");
+    assert_eq!(refused.is_some(), is_llvmpipe);
+    if let Some(error) = refused {
+        assert!(error.to_string().contains("--batch-size"), "{error}");
+    }
+    let mut on_gpu = GpuNetwork::new(gpu(), adamw(&architecture), &data, MOST, 1).unwrap();
+    let mut on_cpu = CpuNetwork::<f32>::new(adamw(&architecture), &data, MOST, 1).unwrap();
+    let mut shuffle = Shuffle::new(MOST, 1);
+    let order = shuffle.next_epoch();
+    let networks: [&mut dyn Network; 2] = [&mut on_gpu, &mut on_cpu];
+    let losses = networks.map(|network| {
+        for _ in 0..2 {
+            network.start_epoch(order).unwrap();
+            network.step(0, 0.1).unwrap();
+        }
+        network.train_score().unwrap().loss
+    });
+    let [gpu, cpu] = losses;
+    assert!((gpu - cpu).abs() < 1e-5, "{gpu} instead of {cpu}");
+}
+
 #[test]
 fn a_network_of_absurd_size_is_an_error() {
     let architecture = Architecture {

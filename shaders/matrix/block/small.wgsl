@@ -1,4 +1,4 @@
-// What a thread computes: 4×4 elements, for matrices that fill no more than one such tile.
+// What a thread computes: 4×4 elements, for matrices of at most 32 rows or columns.
 
 const QUADS: u32 = 1u;
 

@@ -87,6 +87,8 @@ fn main(
             );
         }
         workgroupBarrier();
+        // Mesa's software drivers end every loop, and say nothing, once a thread has gone through 65535
+        // rounds of loops: MOST_DEPTH in gpu.rs.
         let depth = select(min(DEPTH, size.depth - first_k), 0u, is_idle);
         for (var k = 0u; k < depth; k++) {
             let a0 = tiles[k * QUADS + row_quads.x];

@@ -29,6 +29,8 @@ const SCORE_ROWS: u32 = 64;
 /// Rows of a batch, or numbers in a layer, that Mesa's llvmpipe adds up: it ends a thread's loops after
 /// 65 535 rounds and says nothing, and matmul.wgsl takes 43 of them for each 32.
 const MOST_DEPTH: usize = 48_000;
+/// Outputs that score.wgsl goes through there, up to four times.
+const MOST_OUTPUTS: usize = 16_000;
 
 pub struct GpuNetwork<'g> {
     gpu: &'g Gpu,
@@ -456,11 +458,17 @@ impl Buffers {
             "A batch of {rows} rows is beyond the device's {most}: choose a smaller --batch-size."
         );
         let sizes = &registered.architecture.sizes;
+        let is_llvmpipe = device.adapter_info().name.contains("llvmpipe");
         let deepest = sizes.iter().copied().fold(rows, usize::max);
         ensure!(
-            deepest <= MOST_DEPTH || !device.adapter_info().name.contains("llvmpipe"),
+            deepest <= MOST_DEPTH || !is_llvmpipe,
             "Mesa's llvmpipe adds up {MOST_DEPTH} numbers at most, and a batch of {rows} rows in layers of {sizes:?} \
              has sums of {deepest}: choose a smaller --batch-size, or --device cpu."
+        );
+        let outputs = sizes[sizes.len() - 1];
+        ensure!(
+            outputs <= MOST_OUTPUTS || !is_llvmpipe,
+            "Mesa's llvmpipe scores {MOST_OUTPUTS} outputs at most, not {outputs}: choose --device cpu."
         );
         let matrix = |label: &str, columns: usize| {
             ensure!(

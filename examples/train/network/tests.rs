@@ -741,6 +741,37 @@ fn the_largest_batch_on_llvmpipe_is_right_and_a_larger_one_an_error() {
     assert!((gpu - cpu).abs() < 1e-5, "{gpu} instead of {cpu}");
 }
 
+/// llvmpipe would end the loops over more.
+#[test]
+fn the_most_outputs_on_llvmpipe_are_right_and_more_an_error() {
+    const MOST: usize = 16_000;
+    let of = |outputs: usize| {
+        let architecture = Architecture {
+            sizes: vec![2, outputs],
+            activation: Activation::Relu,
+            loss: Loss::CrossEntropy,
+        };
+        let data = random_data(&architecture.sizes, architecture.loss, 4, 1);
+        (architecture, data)
+    };
+    let (architecture, data) = of(MOST + 1);
+    let refused = GpuNetwork::new(gpu(), adamw(&architecture), &data, 4, 1).err();
+    let is_llvmpipe = gpu().info.name.contains("llvmpipe");
+    assert_eq!(refused.is_some(), is_llvmpipe);
+    let (architecture, data) = of(MOST);
+    let mut on_gpu = GpuNetwork::new(gpu(), adamw(&architecture), &data, 4, 1).unwrap();
+    let mut on_cpu = CpuNetwork::<f32>::new(adamw(&architecture), &data, 4, 1).unwrap();
+    let networks: [&mut dyn Network; 2] = [&mut on_gpu, &mut on_cpu];
+    let [gpu, cpu] = networks.map(|network| {
+        for _ in 0..2 {
+            network.start_epoch(&[0, 1, 2, 3]).unwrap();
+            network.step(0, 0.1).unwrap();
+        }
+        network.train_score().unwrap().loss
+    });
+    assert!((gpu - cpu).abs() < 1e-4, "{gpu} instead of {cpu}");
+}
+
 #[test]
 fn a_network_of_absurd_size_is_an_error() {
     let architecture = Architecture {

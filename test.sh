@@ -41,20 +41,20 @@ if [ "$(uname -s)" = Linux ] && ! has_vulkan_driver; then
 fi
 
 say "Formatting"
-cargo fmt --check
+cargo fmt --all --check
 # The rules are declared by a macro, which cargo fmt does not look into.
 rustfmt --check --edition 2024 src/rules/*.rs
 
 say "Lints"
-cargo clippy --all-targets -- -D warnings
+cargo clippy --workspace --all-targets -- -D warnings
 
 say "Documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --lib
 
 say "Tests: library, integration, examples"
-cargo test --all-targets
+cargo test --workspace --all-targets
 
 say "Tests: documentation"
-cargo test --doc
+cargo test --workspace --doc
 
 say "All is well"

@@ -5,26 +5,19 @@
 //! else there is.
 
 mod arguments;
-mod around;
-mod data;
-mod defaults;
-mod device;
-mod network;
 mod report;
-mod training;
+#[cfg(test)]
+mod tests;
 
 use std::io::ErrorKind;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Parser;
+use trainer::{network, training};
 
 use arguments::Arguments;
-use device::Device;
-use network::Network;
-use network::cpu::CpuNetwork;
-use network::gpu::GpuNetwork;
 use report::Report;
 
 fn main() -> ExitCode {
@@ -49,8 +42,8 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 fn run(arguments: &Arguments, start: Instant) -> Result<()> {
     let rules = arguments.rules()?;
     let options = arguments.around.options(&rules)?;
-    let data = arguments.data()?;
-    let architecture = arguments.architecture(&data)?;
+    let data = arguments.network.data()?;
+    let architecture = arguments.network.architecture(&data)?;
     let samples = data.train.count;
     let plan = arguments.plan(&rules, samples)?;
     let mut report = Report::new(
@@ -84,18 +77,13 @@ fn run(arguments: &Arguments, start: Instant) -> Result<()> {
     }
 
     let registered = architecture.register(rules, options.clone())?;
-    let mut network: Box<dyn Network + '_> = match &opened.device {
-        Device::Gpu(gpu) => {
-            let network = GpuNetwork::new(gpu, registered, &data, plan.batch_size, plan.seed);
-            Box::new(network.with_context(|| format!("on {}", opened.name))?)
-        }
-        Device::Cpu => Box::new(CpuNetwork::<f32>::new(
-            registered,
-            &data,
-            plan.batch_size,
-            plan.seed,
-        )?),
-    };
+    let mut network = network::open(
+        &opened.device,
+        registered,
+        &data,
+        plan.batch_size,
+        plan.seed,
+    )?;
     report.heading()?;
     let outcome = training::train(network.as_mut(), &plan, &mut report)?;
     report.summary(&opened.name, parameters, &options, start, &outcome)

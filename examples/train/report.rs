@@ -8,11 +8,10 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use trainer::data::Task;
+use trainer::network::Score;
+use trainer::training::{Epoch, Observer, Outcome};
 use wgpu_optim::Options;
-
-use crate::data::Task;
-use crate::network::Score;
-use crate::training::{Epoch, Observer, Outcome};
 
 pub struct Report {
     task: Task,

@@ -2,11 +2,7 @@
 //!
 //!     cargo run --release --manifest-path benches/peers/Cargo.toml
 
-mod data;
 mod mlp;
-#[allow(dead_code)] // Of it only the trainer on the GPU is used.
-#[path = "../../../examples/train/network/mod.rs"]
-mod network;
 mod steps;
 mod timing;
 

@@ -1,4 +1,4 @@
-//! Training a multi-layer perceptron: burn's with autodiff, ours of examples/train.
+//! Training a multi-layer perceptron: burn's with autodiff, ours of examples/trainer.
 
 use anyhow::{Context, Result, anyhow, ensure};
 use burn::module::{Module, Param};
@@ -6,13 +6,14 @@ use burn::nn::Linear;
 use burn::nn::loss::{CrossEntropyLoss, CrossEntropyLossConfig};
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation::relu};
+use flags::Rules;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use trainer::data::{Dataset, Samples, Task};
+use trainer::network::gpu::GpuNetwork;
+use trainer::network::{Activation, Architecture, Loss, Network};
 use wgpu_optim::{Gpu, Options, Rule, rules};
 
-use crate::data::{Dataset, Samples};
-use crate::network::gpu::GpuNetwork;
-use crate::network::{Activation, Architecture, Loss, Network, Rules};
 use crate::timing::{self, Contestant};
 
 const STEPS_PER_ROUND: usize = 100;
@@ -81,6 +82,8 @@ impl<'g> Ours<'g> {
             .architecture()
             .register(Rules::from(adam), Options::default())?;
         let data = Dataset {
+            name: "random".into(),
+            task: Task::Classification,
             features: problem.sizes[0],
             outputs: problem.sizes[2],
             train: problem.samples(),

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use wgpu_optim::{Average, Gpu, GpuOptions, LossScale, Options, read_blocking, rules, wgpu};
+use wgpu_optim::{Average, Gpu, GpuOptions, LossScale, Options, Rule, read_blocking, rules, wgpu};
 
 use super::cpu::{CpuNetwork, Scalar};
 use super::gpu::GpuNetwork;

@@ -1,6 +1,10 @@
 //! The learning rate, and hyperparameters where needed, that each optimizer gets unless the user
 //! says otherwise.
 
+use anyhow::Result;
+use flags::RuleText;
+use wgpu_optim::Rule;
+
 /// What suits an optimizer on the digits with the example's other defaults.
 #[derive(Debug)]
 pub struct Defaults {
@@ -76,6 +80,15 @@ pub fn of(optimizer: &str) -> Option<&'static Defaults> {
         .find(|defaults| defaults.optimizer == optimizer)
 }
 
+/// The rule of `text`, with the defaults for it.
+pub fn rule(text: &RuleText) -> Result<Box<dyn Rule>> {
+    let Some(of) = of(&text.name) else {
+        return text.rule(&[]);
+    };
+    let lr = of.lr.to_string();
+    text.rule(&[&[("lr", lr.as_str())], of.hyper].concat())
+}
+
 /// The table, for `--help`.
 pub fn table() -> String {
     let mut table = String::from("Default learning rates:\n");
@@ -96,4 +109,21 @@ pub fn table() -> String {
         table += "\n";
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use wgpu_optim::rules;
+
+    use super::*;
+
+    #[test]
+    fn every_optimizer_takes_the_defaults_that_are_documented_for_it() {
+        for name in rules::names() {
+            let found = rule(&RuleText::named(name)).unwrap();
+            let library = rules::by_name(name).unwrap().lr();
+            let expected = of(name).map_or(library, |defaults| defaults.lr);
+            assert_eq!(found.lr(), expected, "{name}");
+        }
+    }
 }

@@ -4,11 +4,10 @@
 use std::str::FromStr;
 
 use anyhow::{Result, ensure};
-use wgpu_optim::hyperparameter::Interval;
 use wgpu_optim::{Average, Clip, LossScale, Options};
 
-use crate::arguments::PositiveNumber;
-use crate::network::{Rules, curvatures};
+use crate::number::{BelowOne, PositiveNumber};
+use crate::rule::{Rules, inputs};
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Around {
@@ -80,7 +79,7 @@ impl Around {
             let name = rule.name();
             for (flag, given) in changes {
                 ensure!(
-                    !given || curvatures(rule).is_empty(),
+                    !given || inputs(rule).is_empty(),
                     "{flag} does not go with {chosen_by} {name}, whose curvature is estimated from the \
                      gradient: expected a rule that takes nothing but the gradient."
                 );
@@ -147,32 +146,23 @@ impl FromStr for Scale {
     }
 }
 
-/// A number from 0 up to but not 1, as an f32 holds it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct BelowOne(pub f64);
-
-impl FromStr for BelowOne {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.parse() {
-            Ok(number) if Interval::BELOW_ONE.contains(number) => Ok(Self(number)),
-            _ => Err("expected a number from 0 up to but not 1, such as 0.99".into()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
     use wgpu_optim::rules;
 
     use super::*;
-    use crate::arguments::Arguments;
+
+    #[derive(Parser)]
+    #[command(allow_negative_numbers = true)]
+    struct Line {
+        #[command(flatten)]
+        around: Around,
+    }
 
     fn parse(line: &[&str]) -> Result<Around, String> {
-        let arguments = Arguments::try_parse_from([&["train"], line].concat());
-        Ok(arguments.map_err(|error| error.to_string())?.around)
+        let line = Line::try_parse_from([&["test"], line].concat());
+        Ok(line.map_err(|error| error.to_string())?.around)
     }
 
     fn options(line: &[&str]) -> Options {

@@ -5,13 +5,19 @@ pub mod cpu;
 pub mod gpu;
 mod kernel;
 #[cfg(test)]
-pub mod tests;
+mod tests;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
+use flags::device::Device;
+use flags::rule::{Rules, inputs};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use wgpu_optim::{Group, Layout, Options, Rule, Stats, Tensor};
+use wgpu_optim::{Group, Layout, Options, Stats, Tensor};
+
+use crate::data::Dataset;
+use cpu::CpuNetwork;
+use gpu::GpuNetwork;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Activation {
@@ -51,45 +57,6 @@ pub struct Linear {
     pub bias: Tensor,
 }
 
-/// What updates a network.
-#[derive(Debug)]
-pub struct Rules {
-    /// Of the weights, where they have a rule of their own.
-    pub matrices: Option<Box<dyn Rule>>,
-    /// Of all other tensors.
-    pub rest: Box<dyn Rule>,
-}
-
-impl Rules {
-    /// Each rule with the flag that chose it.
-    pub fn by_flag(&self) -> impl Iterator<Item = (&'static str, &dyn Rule)> {
-        let matrices = self.matrices.iter().map(|rule| ("--matrices", &**rule));
-        matrices.chain([("--optimizer", &*self.rest)])
-    }
-
-    /// Names and learning rates.
-    pub fn description(&self) -> String {
-        let of = |rule: &dyn Rule| format!("{}, lr {}", rule.name(), rule.lr());
-        match &self.matrices {
-            Some(matrices) => format!(
-                "{} for matrices; {} for the rest",
-                of(&**matrices),
-                of(&*self.rest)
-            ),
-            None => of(&*self.rest),
-        }
-    }
-}
-
-impl From<Box<dyn Rule>> for Rules {
-    fn from(rest: Box<dyn Rule>) -> Self {
-        Self {
-            matrices: None,
-            rest,
-        }
-    }
-}
-
 /// A network's tensors, registered with an optimizer's layout.
 #[derive(Clone)]
 pub struct Registered {
@@ -111,19 +78,12 @@ impl Registered {
     }
 }
 
-/// The inputs of `rule` beside the gradient.
-pub fn curvatures(rule: &dyn Rule) -> Vec<&'static str> {
-    let slots = rule.slots();
-    let inputs = slots.iter().filter(|slot| slot.input && slot.used);
-    inputs.map(|slot| slot.name).collect()
-}
-
 /// The inputs of all tensors' rules beside the gradient.
 fn all_curvatures(layout: &Layout) -> Result<Vec<(Tensor, &'static str)>> {
     let mut all = Vec::new();
     for tensor in layout.tensors() {
         let rule = layout.rule(layout.group_of(tensor)?)?;
-        all.extend(curvatures(rule).into_iter().map(|slot| (tensor, slot)));
+        all.extend(inputs(rule).into_iter().map(|slot| (tensor, slot)));
     }
     Ok(all)
 }
@@ -157,6 +117,23 @@ pub trait Network {
     fn test_score(&mut self) -> Result<Score>;
     /// How the updates went. Waits for the device.
     fn stats(&mut self) -> Result<Stats>;
+}
+
+/// The network on `device`, with the starting weights of `seed`.
+pub fn open<'d>(
+    device: &'d Device,
+    registered: Registered,
+    data: &Dataset,
+    batch_size: usize,
+    seed: u64,
+) -> Result<Box<dyn Network + 'd>> {
+    Ok(match device {
+        Device::Gpu(gpu) => {
+            let network = GpuNetwork::new(gpu, registered, data, batch_size, seed);
+            Box::new(network.with_context(|| format!("on {}", gpu.info.name))?)
+        }
+        Device::Cpu => Box::new(CpuNetwork::<f32>::new(registered, data, batch_size, seed)?),
+    })
 }
 
 /// Enough for any network that this example is meant for; beyond it the numbers were surely

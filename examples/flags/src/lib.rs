@@ -1,0 +1,13 @@
+//! What users choose on the command lines of the examples, alike in all of them: a device, rules,
+//! a schedule, and what surrounds a step.
+
+pub mod around;
+pub mod device;
+pub mod number;
+pub mod rule;
+pub mod schedule;
+
+pub use around::Around;
+pub use number::PositiveNumber;
+pub use rule::{Assignment, RuleText, Rules};
+pub use schedule::{Length, ScheduleFlags};

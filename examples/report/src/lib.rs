@@ -1,0 +1,1 @@
+//! Pages, pictures and progress: what the examples show.

@@ -1,0 +1,190 @@
+//! Trainings from end to end, by their command lines.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use flags::device::{Choice, Device};
+use trainer::network::{self, Score};
+use trainer::training::{Epoch, Observer, Outcome, train};
+
+use crate::arguments::Arguments;
+
+struct Silent;
+
+impl Observer for Silent {
+    fn advanced(&mut self, _: usize) {}
+    fn finished(&mut self, _: &Epoch) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum On {
+    Cpu,
+    Gpu,
+}
+
+/// `WGPU_ADAPTER_NAME` and `WGPU_BACKEND` choose the driver.
+fn gpu() -> Device {
+    let name = std::env::var("WGPU_ADAPTER_NAME");
+    let choice = name.map_or(Choice::Gpu, Choice::Named);
+    choice.open().expect("these tests need a GPU driver").device
+}
+
+/// The last test score of a training on the CPU twin.
+fn trained(line: &[&str]) -> Score {
+    outcome(On::Cpu, line).test
+}
+
+fn outcome(on: On, line: &[&str]) -> Outcome {
+    let arguments: Arguments = clap::Parser::parse_from([&["train"], line].concat());
+    let rules = arguments.rules().unwrap();
+    let data = arguments.network.data().unwrap();
+    let plan = arguments.plan(&rules, data.train.count).unwrap();
+    let options = arguments.around.options(&rules).unwrap();
+    let architecture = arguments.network.architecture(&data).unwrap();
+    let registered = architecture.register(rules, options).unwrap();
+    let device = match on {
+        On::Cpu => Device::Cpu,
+        On::Gpu => gpu(),
+    };
+    let mut network =
+        network::open(&device, registered, &data, plan.batch_size, plan.seed).unwrap();
+    train(network.as_mut(), &plan, &mut Silent).unwrap()
+}
+
+#[test]
+fn every_rule_learns_the_digits_with_the_defaults_for_it() {
+    // The network computes none of the Hessians that newton_dense takes.
+    for name in wgpu_optim::rules::names().filter(|name| *name != "newton_dense") {
+        let line = match name {
+            // Its matrix products take their time on the CPU.
+            "muon" => &["--matrices", name, "--hidden", "64", "--epochs", "10"][..],
+            // It takes one step an epoch.
+            "rprop" => &["--optimizer", name],
+            // A third of the default, which is enough.
+            _ => &["--optimizer", name, "--epochs", "10"],
+        };
+        let score = trained(line);
+        assert!(score.accuracy >= 0.93, "{name}: {score:?}");
+    }
+}
+
+#[test]
+fn matrices_and_the_rest_learn_with_rules_of_their_own() {
+    let line = |matrices, rest| {
+        let flags = ["--matrices", matrices, "--optimizer", rest];
+        [&flags[..], &["--hidden", "64", "--epochs", "4"]].concat()
+    };
+    for (matrices, rest) in [
+        ("muon", "adamw"),
+        // Curvatures of one group alone, and parameters that it evaluates with.
+        ("sophia", "schedulefree_sgd"),
+        ("schedulefree_adamw", "newton"),
+    ] {
+        let line = line(matrices, rest);
+        let [cpu, gpu] = [On::Cpu, On::Gpu].map(|on| outcome(on, &line).test);
+        assert!(
+            cpu.accuracy > 0.85 && (gpu.accuracy - cpu.accuracy).abs() < 0.02,
+            "{line:?}: {gpu:?}, on the CPU {cpu:?}"
+        );
+    }
+}
+
+#[test]
+fn a_schedule_takes_both_learning_rates_down_alike() {
+    let lrs = |line: &[&str]| {
+        let line = [line, &["--hidden", "", "--epochs", "1"]].concat();
+        let groups = outcome(On::Cpu, &line).stats.groups;
+        groups.iter().map(|group| group.lr).collect::<Vec<_>>()
+    };
+    let mixed = [
+        "--matrices",
+        "muon",
+        "--matrices-hyper",
+        "lr=0.5",
+        "--lr",
+        "0.25",
+    ];
+    let scheduled = |flags: &[&'static str]| lrs(&[&mixed, flags].concat());
+    assert_eq!(scheduled(&["--schedule", "constant"]), [0.25, 0.5]);
+    let [rest, matrices] = scheduled(&["--floor", "0.125"])[..] else {
+        panic!("two groups");
+    };
+    assert!((0.125..0.13).contains(&rest), "{rest}");
+    assert!((matrices - 2.0 * rest).abs() < 1e-9, "{matrices}");
+}
+
+/// Trains with and without a NaN in every tenth step.
+fn check_poisoned(on: On, line: &[&str], steps: u64) {
+    let clean = outcome(on, line);
+    let poisoned = outcome(on, &[line, &["--poison", "10"]].concat());
+    let stats = &poisoned.stats;
+    assert_eq!((clean.stats.performed, clean.stats.skipped), (steps, 0));
+    assert_eq!(stats.skipped, steps / 10, "{on:?}, {line:?}");
+    assert_eq!(stats.performed, steps - steps / 10, "{on:?}, {line:?}");
+    let (clean, poisoned) = (clean.test, poisoned.test);
+    assert!(
+        poisoned.loss != clean.loss && (poisoned.accuracy - clean.accuracy).abs() <= 0.01,
+        "{on:?}, {line:?}: {poisoned:?} instead of {clean:?}"
+    );
+}
+
+#[test]
+fn a_nan_in_every_tenth_step_costs_no_more_than_one_percent() {
+    let small = |flags: &[&'static str]| [&["--hidden", "64"], flags].concat();
+    check_poisoned(On::Cpu, &small(&["--epochs", "20"]), 20 * 46);
+    // 460 batches, of which no epoch has a whole number of steps.
+    let flags = ["--epochs", "10", "--clip-norm", "1", "--accumulate", "4"];
+    check_poisoned(On::Cpu, &small(&flags), 115);
+    check_poisoned(On::Gpu, &small(&["--epochs", "4"]), 4 * 46);
+}
+
+#[test]
+fn the_first_step_has_a_time() {
+    let small = ["--hidden", "", "--epochs", "1"];
+    for on in [On::Cpu, On::Gpu] {
+        let before = Instant::now();
+        let first = outcome(on, &small).first_step;
+        assert!(first.is_some_and(|first| first > before), "{on:?}");
+    }
+}
+
+#[test]
+fn an_average_over_many_steps_scores_differently() {
+    let raw = trained(&["--epochs", "3", "--schedule", "constant"]);
+    let averaged = trained(&["--epochs", "3", "--schedule", "constant", "--ema", "0.99"]);
+    assert!(averaged.accuracy > 0.8, "{averaged:?}");
+    assert_ne!(averaged, raw);
+}
+
+#[test]
+fn linear_regression_ends_at_the_noise_of_its_data() {
+    let score = trained(&[
+        "--data",
+        "synthetic-regression",
+        "--hidden",
+        "",
+        "--lr",
+        "0.03",
+        "--epochs",
+        "20",
+    ]);
+    assert!((0.003..0.0037).contains(&score.loss), "{score:?}");
+}
+
+#[test]
+fn the_spirals_need_a_hidden_layer() {
+    let score = |hidden| {
+        trained(&[
+            "--data",
+            "synthetic-classification",
+            "--hidden",
+            hidden,
+            "--lr",
+            "0.01",
+        ])
+    };
+    assert!(score("").accuracy < 0.7);
+    assert!(score("64,64").accuracy > 0.95);
+}

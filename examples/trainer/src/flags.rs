@@ -1,0 +1,284 @@
+//! The flags of every example that trains: which data, which network, how long and how.
+
+use std::str::FromStr;
+
+use ::flags::{Length, Rules, ScheduleFlags};
+use anyhow::{Result, bail, ensure};
+use wgpu_optim::{MOST_UNKNOWNS, MatrixWork, Rule};
+
+use crate::data::{Dataset, Source, Task};
+use crate::defaults;
+use crate::network::{Activation, Architecture, Loss, batch_count};
+use crate::training::Plan;
+
+/// Which data, and the network that learns them.
+#[derive(Clone, Debug, clap::Args)]
+pub struct NetworkFlags {
+    /// digits, synthetic-regression, synthetic-classification, or a folder of MNIST-style IDX files
+    /// (train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-…; plain or .gz)
+    #[arg(long, value_name = "DATA", default_value = "digits")]
+    pub data: String,
+
+    /// How many classes the labels of an IDX folder may name [default: 10]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub classes: Option<u16>,
+
+    /// Widths of the hidden layers, such as 128,64; "" for none
+    #[arg(long, value_name = "WIDTHS", default_value = "256,128")]
+    pub hidden: Widths,
+
+    /// What follows each hidden layer
+    #[arg(long, value_enum, default_value_t = Activation::Relu)]
+    pub activation: Activation,
+
+    /// What to minimise [default: cross-entropy for classes, mse for numbers]
+    #[arg(long, value_enum)]
+    pub loss: Option<Loss>,
+}
+
+impl NetworkFlags {
+    pub fn data(&self) -> Result<Dataset> {
+        let source = Source::parse(&self.data);
+        ensure!(
+            self.classes.is_none() || matches!(source, Source::Folder(_)),
+            "--classes has no meaning without a folder of IDX files."
+        );
+        source.load(self.classes.unwrap_or(10).into())
+    }
+
+    pub fn architecture(&self, data: &Dataset) -> Result<Architecture> {
+        let loss = self.loss.unwrap_or(match data.task {
+            Task::Classification => Loss::CrossEntropy,
+            Task::Regression => Loss::Mse,
+        });
+        ensure!(
+            data.task == Task::Classification || loss == Loss::Mse,
+            "The targets of {} are numbers, not classes: the loss must be mse.",
+            data.name
+        );
+        let mut sizes = vec![data.features];
+        sizes.extend(&self.hidden.0);
+        sizes.push(data.outputs);
+        Ok(Architecture {
+            sizes,
+            activation: self.activation,
+            loss,
+        })
+    }
+}
+
+/// How long to train, and how.
+#[derive(Clone, Debug, clap::Args)]
+pub struct TrainingFlags {
+    #[command(flatten)]
+    pub schedule: ScheduleFlags,
+
+    /// How often to go through the training data
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
+    pub epochs: u32,
+
+    /// Samples per batch: 1 is stochastic gradient descent, `all` or 0 the whole training set
+    /// [default: 32, but `all` for rprop]
+    #[arg(long, value_name = "SIZE")]
+    pub batch_size: Option<BatchSize>,
+}
+
+impl TrainingFlags {
+    /// Samples per batch, out of `count`.
+    pub fn batch_size(&self, rules: &Rules, count: usize) -> usize {
+        let mut names = rules.by_flag().map(|(_, rule)| rule.name());
+        let whole = names.any(|name| defaults::of(name).is_some_and(|of| of.whole_batches));
+        let default = if whole {
+            BatchSize::All
+        } else {
+            BatchSize::Samples(32)
+        };
+        self.batch_size.unwrap_or(default).of(count)
+    }
+
+    /// The training with `rules` on `samples` samples, with a step for every `accumulate` batches.
+    pub fn plan(&self, rules: &Rules, samples: usize, accumulate: u32, seed: u64) -> Result<Plan> {
+        let (lr, batch_size) = (rules.rest.lr(), self.batch_size(rules, samples));
+        let batches = batch_count(samples, batch_size);
+        let all_batches = u64::from(self.epochs) * batches as u64;
+        ensure!(
+            u64::from(accumulate) <= all_batches,
+            "--accumulate {accumulate} leaves no step to a training of {all_batches} batches: expected at most \
+             that many."
+        );
+        let length = Length {
+            epochs: self.epochs.into(),
+            batches_per_epoch: batches as u64,
+            accumulate: accumulate.into(),
+        };
+        Ok(Plan {
+            epochs: self.epochs,
+            batch_size,
+            accumulate,
+            poison: None,
+            samples,
+            lr,
+            schedule: self.schedule.schedule(lr, length)?,
+            seed,
+        })
+    }
+}
+
+/// Fails for a rule that is not for the tensors that `flag` gives it.
+pub fn check_suits(flag: &str, rule: &dyn Rule) -> Result<()> {
+    let name = rule.name();
+    match rule.stages().matrix.map(|stage| stage.work) {
+        Some(MatrixWork::Orthogonalize { .. }) if flag != "--matrices" => bail!(
+            "{flag} {name} is for matrices alone, and biases are none: use --matrices {name}, and --optimizer \
+             for the rest."
+        ),
+        Some(MatrixWork::Solve { .. }) => bail!(
+            "{flag} {name} takes the whole Hessian of each tensor, of at most {MOST_UNKNOWNS} parameters: a layer \
+             has more, and this example computes none. Expected another optimizer."
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// Widths of the hidden layers, separated by commas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Widths(pub Vec<usize>);
+
+const WIDEST: usize = 65_536;
+
+impl FromStr for Widths {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.trim().is_empty() {
+            return Ok(Self(Vec::new()));
+        }
+        let width = |part: &str| match part.trim().parse() {
+            Ok(width) if (1..=WIDEST).contains(&width) => Ok(width),
+            _ => Err(format!(
+                "'{part}' is no width: expected whole numbers from 1 to {WIDEST}, such as 128,64"
+            )),
+        };
+        text.split(',')
+            .map(width)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+/// Samples per step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchSize {
+    Samples(usize),
+    All,
+}
+
+impl FromStr for BatchSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.parse()) {
+            ("all", _) | (_, Ok(0)) => Ok(Self::All),
+            (_, Ok(samples)) => Ok(Self::Samples(samples)),
+            _ => Err("expected a whole number, or 'all' (or 0) for the whole training set".into()),
+        }
+    }
+}
+
+impl BatchSize {
+    /// At most the whole training set of `count` samples.
+    pub fn of(self, count: usize) -> usize {
+        match self {
+            Self::Samples(samples) => samples.min(count),
+            Self::All => count,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ::flags::RuleText;
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        network: NetworkFlags,
+        #[command(flatten)]
+        training: TrainingFlags,
+    }
+
+    fn parse(line: &[&str]) -> Result<Line, String> {
+        Line::try_parse_from([&["test"], line].concat()).map_err(|error| error.to_string())
+    }
+
+    fn adamw() -> Rules {
+        RuleText::named("adamw").rule(&[]).unwrap().into()
+    }
+
+    #[test]
+    fn hidden_widths_may_be_none_one_or_many() {
+        let widths = |text| parse(&["--hidden", text]).unwrap().network.hidden.0;
+        assert_eq!(widths(""), Vec::<usize>::new());
+        assert_eq!(widths("7"), [7]);
+        assert_eq!(widths("128, 64"), [128, 64]);
+    }
+
+    #[test]
+    fn a_wrong_value_is_answered_with_what_was_expected() {
+        for (line, expected) in [
+            (
+                ["--hidden", "12,x"],
+                "'x' is no width: expected whole numbers",
+            ),
+            (["--hidden", "0"], "expected whole numbers from 1"),
+            (
+                ["--batch-size", "many"],
+                "expected a whole number, or 'all'",
+            ),
+            (["--epochs", "0"], "--epochs"),
+            (
+                ["--schedule", "linear"],
+                "constant, step, cosine, exponential",
+            ),
+            (["--activation", "swish"], "relu, tanh, sigmoid, gelu"),
+        ] {
+            let error = parse(&line).unwrap_err();
+            assert!(error.contains(expected), "{line:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn batch_size_zero_and_all_mean_the_whole_set() {
+        let of = |text| {
+            let line = parse(&["--batch-size", text]).unwrap();
+            line.training.batch_size(&adamw(), 1437)
+        };
+        for text in ["0", "all", "5000"] {
+            assert_eq!(of(text), 1437);
+        }
+        assert_eq!(of("1"), 1);
+    }
+
+    #[test]
+    fn classes_are_those_of_a_folder() {
+        let error = parse(&["--classes", "5"]).unwrap().network.data();
+        assert!(error.unwrap_err().to_string().contains("--classes"));
+    }
+
+    #[test]
+    fn more_micro_batches_than_the_training_has_are_refused() {
+        let plan = |accumulate| {
+            let line = parse(&["--epochs", "2", "--batch-size", "10"]).unwrap();
+            line.training.plan(&adamw(), 95, accumulate, 1)
+        };
+        assert!(plan(20).is_ok());
+        let error = plan(21).err().unwrap().to_string();
+        assert!(
+            error.contains("--accumulate 21") && error.contains("20 batches"),
+            "{error}"
+        );
+    }
+}

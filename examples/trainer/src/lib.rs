@@ -1,0 +1,8 @@
+//! Data sets, networks on the GPU and on the CPU, and the loop that trains them. The examples
+//! `train`, `compare` and `search` are made of it.
+
+pub mod data;
+pub mod defaults;
+pub mod flags;
+pub mod network;
+pub mod training;

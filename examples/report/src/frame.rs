@@ -17,6 +17,8 @@ pub const WIDTH: f64 = 480.0;
 /// Of axes, data and what is between them, in pixels.
 pub const HEIGHT: f64 = 330.0;
 const TITLE_SIZE: f64 = 16.0;
+/// How much wider bold text is.
+const BOLD: f64 = 1.13;
 const TITLE_LINE: f64 = 21.0;
 const TICK_SIZE: f64 = 13.0;
 
@@ -56,6 +58,11 @@ impl Frame {
         ])
     }
 
+    /// Where a point of the data is, if that is within the frame.
+    pub fn inside(&self, point: Point) -> Option<Point> {
+        self.place(point).filter(|place| self.rect.contains(*place))
+    }
+
     /// The line around the data.
     pub fn outline(&self) -> String {
         let Rect { low, high } = self.rect;
@@ -80,9 +87,21 @@ pub fn rgb(colour: Colour) -> RGBColor {
     RGBColor(part(1), part(3), part(5))
 }
 
+/// In lines of about the same length.
+fn balanced(title: &str, most: f64) -> Vec<String> {
+    let lines = text::lines(title, most);
+    let even = text::width(title) / lines.len().max(1) as f64 + 3.0;
+    let even = text::lines(title, even.min(most));
+    if even.len() == lines.len() {
+        even
+    } else {
+        lines
+    }
+}
+
 /// Writes a title in as many lines as it needs; how high they are, in pixels.
 pub fn title(markup: &mut String, title: &str) -> f64 {
-    let lines = text::lines(title, (WIDTH - 16.0) / TITLE_SIZE);
+    let lines = balanced(title, (WIDTH - 16.0) / (BOLD * TITLE_SIZE));
     for (index, line) in lines.iter().enumerate() {
         let label = Label {
             at: [0.5 * WIDTH * UNIT, (6.0 + TITLE_LINE * index as f64) * UNIT],
@@ -117,7 +136,7 @@ impl Plan<'_> {
             .margin_left(units(4.0))
             .margin_right(units(18.0))
             .margin_bottom(units(4.0))
-            .x_label_area_size(units(44.0))
+            .x_label_area_size(units(42.0))
             .y_label_area_size(units(widest + FONT_SIZE + 18.0))
             .build_cartesian_2d(
                 Divided::new(self.x.1, &x_ticks),

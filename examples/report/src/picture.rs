@@ -16,6 +16,9 @@ const WIDEST: u32 = 16_384;
 /// Of PNGs written without another wish: four times a picture's width, for print.
 pub const PNG_WIDTH: u32 = 1920;
 
+/// Of PNGs.
+const FONT: &str = "DejaVu Sans";
+
 /// An SVG.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Picture {
@@ -79,7 +82,7 @@ impl Picture {
             "a PNG of {width} pixels: expected 1 to {WIDEST}"
         );
         let options = usvg::Options {
-            font_family: "Ubuntu".into(),
+            font_family: FONT.into(),
             fontdb: Arc::new(fonts()),
             ..usvg::Options::default()
         };
@@ -93,11 +96,91 @@ impl Picture {
     }
 }
 
-/// Text, and the signs that its font lacks.
+/// Those of the program alone.
 fn fonts() -> Database {
     let mut fonts = Database::new();
-    fonts.load_font_data(epaint_default_fonts::UBUNTU_LIGHT.to_vec());
-    fonts.load_font_data(epaint_default_fonts::HACK_REGULAR.to_vec());
-    fonts.set_sans_serif_family("Ubuntu");
+    fonts.load_font_data(dejavu::sans_condensed::regular().to_vec());
+    fonts.load_font_data(dejavu::sans_condensed::bold().to_vec());
+    fonts.set_sans_serif_family(FONT);
     fonts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A square in the colour of the first series, and a text.
+    fn picture(text: &str) -> Picture {
+        let mut markup = format!(
+            "<path fill=\"{}\" d=\"M0 0h400v400h-400z\"/>\n",
+            palette::SERIES[0].light
+        );
+        crate::canvas::label(
+            &mut markup,
+            text,
+            [110.0, 20.0],
+            crate::canvas::Anchor::Start,
+            FONT_SIZE,
+            palette::INK.light,
+        );
+        Picture::new(text.to_owned(), [200.0, 100.0], markup)
+    }
+
+    fn pixels(picture: &Picture) -> tiny_skia::Pixmap {
+        tiny_skia::Pixmap::decode_png(&picture.png(400).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_png_has_the_width_that_was_asked_for_and_the_pictures_colours() {
+        let pixels = pixels(&picture(""));
+        assert_eq!((pixels.width(), pixels.height()), (400, 200));
+        let at = |x, y| {
+            let colour = pixels.pixel(x, y).unwrap();
+            format!(
+                "#{:02X}{:02X}{:02X}",
+                colour.red(),
+                colour.green(),
+                colour.blue()
+            )
+        };
+        assert_eq!(at(100, 100), palette::SERIES[0].light);
+        assert_eq!(at(300, 150), palette::PAPER.light);
+        for width in [0, WIDEST + 1] {
+            assert!(picture("").png(width).is_err());
+        }
+    }
+
+    #[test]
+    fn a_png_shows_every_sign_of_the_field() {
+        let blank = pixels(&picture(" "));
+        // What no font has, is a box or nothing.
+        let missing = pixels(&picture("\u{10fffd}"));
+        for sign in "Aαβγεθλμπσ×−²³·→–…≤≥√∇‖⌊⌋∈½±°∞⁻⁴Σ".chars()
+        {
+            let shown = pixels(&picture(&sign.to_string()));
+            assert!(shown != blank && shown != missing, "{sign}");
+        }
+    }
+
+    #[test]
+    fn a_title_is_bold() {
+        let mut light = picture("");
+        let mut bold = light.clone();
+        let text = |weight: &str| format!("<text x=\"20\" y=\"200\"{weight}>Adam</text>");
+        light.markup.push_str(&text(""));
+        bold.markup.push_str(&text(" font-weight=\"600\""));
+        assert!(pixels(&light) != pixels(&bold));
+    }
+
+    #[test]
+    fn a_file_is_well_formed_and_says_what_it_shows() {
+        let svg = picture("1 < 2 & \"so on\"").svg();
+        let document = usvg::roxmltree::Document::parse(&svg).unwrap();
+        let root = document.root_element();
+        assert_eq!(root.attribute("width"), Some("200"));
+        assert_eq!(root.attribute("viewBox"), Some("0 0 800 400"));
+        assert_eq!(root.attribute("aria-label"), Some("1 < 2 & \"so on\""));
+        let title = root.children().find(|child| child.has_tag_name("title"));
+        assert_eq!(title.unwrap().text(), root.attribute("aria-label"));
+    }
 }

@@ -52,7 +52,7 @@ impl Basins {
             title: &self.title,
             x: (&self.x, self.x.over(none(), 0.0)?),
             y: (&self.y, self.y.over(none(), 0.0)?),
-            height: HEIGHT,
+            size: [WIDTH, HEIGHT],
             has_grid: false,
         };
         let frame = plan.draw()?;
@@ -61,7 +61,8 @@ impl Basins {
         markup.push_str(&frame.outline());
         markup.push_str(&frame.markup);
         self.draw_minima(&mut markup, &frame);
-        let height = frame.bottom + legend::write(&mut markup, &self.entries(), frame.bottom);
+        let height =
+            frame.bottom + legend::write(&mut markup, &self.entries(), frame.bottom, WIDTH);
         Ok(Picture::new(self.description(), [WIDTH, height], markup))
     }
 

@@ -124,7 +124,7 @@ impl ContourMap {
             title: &self.title,
             x: (&x, x.over([].into_iter(), 0.0)?),
             y: (&y, y.over([].into_iter(), 0.0)?),
-            height: HEIGHT,
+            size: [WIDTH, HEIGHT],
             has_grid: false,
         };
         let frame = plan.draw()?;
@@ -140,7 +140,7 @@ impl ContourMap {
             entries.push((Sample::Minimum, "minimum".into()));
         }
         entries.push((Sample::None, levels.remark()));
-        let height = frame.bottom + legend::write(&mut markup, &entries, frame.bottom);
+        let height = frame.bottom + legend::write(&mut markup, &entries, frame.bottom, WIDTH);
         Ok(Picture::new(self.description(), [WIDTH, height], markup))
     }
 
@@ -335,6 +335,7 @@ mod tests {
                 .range(-1.0, 1.0)
                 .over([].into_iter(), 0.0)
                 .unwrap(),
+            width: 0.0,
             bottom: 0.0,
             markup: String::new(),
         };

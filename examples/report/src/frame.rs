@@ -12,7 +12,7 @@ use crate::palette::{self, Colour};
 use crate::polyline::{Point, Rect};
 use crate::text;
 
-/// Of every picture, in pixels.
+/// Of a picture, in pixels.
 pub const WIDTH: f64 = 480.0;
 /// Of axes, data and what is between them, in pixels.
 pub const HEIGHT: f64 = 330.0;
@@ -28,7 +28,7 @@ pub struct Plan<'a> {
     pub x: (&'a Axis, Span),
     pub y: (&'a Axis, Span),
     /// Of the axes and the data in pixels, without the title.
-    pub height: f64,
+    pub size: [f64; 2],
     /// Whether lines go through the data from the ticks.
     pub has_grid: bool,
 }
@@ -38,6 +38,8 @@ pub struct Frame {
     pub rect: Rect,
     pub x: Span,
     pub y: Span,
+    /// Of the picture, in pixels.
+    pub width: f64,
     /// Down to the lowest label, in pixels.
     pub bottom: f64,
     /// The elements of axes and labels.
@@ -100,11 +102,11 @@ fn balanced(title: &str, most: f64) -> Vec<String> {
 }
 
 /// Writes a title in as many lines as it needs; how high they are, in pixels.
-pub fn title(markup: &mut String, title: &str) -> f64 {
-    let lines = balanced(title, (WIDTH - 16.0) / (BOLD * TITLE_SIZE));
+pub fn title(markup: &mut String, title: &str, width: f64) -> f64 {
+    let lines = balanced(title, (width - 16.0) / (BOLD * TITLE_SIZE));
     for (index, line) in lines.iter().enumerate() {
         let label = Label {
-            at: [0.5 * WIDTH * UNIT, (6.0 + TITLE_LINE * index as f64) * UNIT],
+            at: [0.5 * width * UNIT, (6.0 + TITLE_LINE * index as f64) * UNIT],
             down: 0.9,
             anchor: Anchor::Middle,
             size: TITLE_SIZE,
@@ -120,12 +122,13 @@ pub fn title(markup: &mut String, title: &str) -> f64 {
 impl Plan<'_> {
     pub fn draw(&self) -> Result<Frame> {
         let mut markup = String::new();
-        let top = title(&mut markup, self.title);
-        let bottom = top + self.height;
-        let x_ticks = self.x.1.ticks(6);
-        let y_ticks = self.y.1.ticks(6);
+        let [width, height] = self.size;
+        let top = title(&mut markup, self.title, width);
+        let bottom = top + height;
+        let x_ticks = self.x.1.ticks((width / 80.0) as usize);
+        let y_ticks = self.y.1.ticks((height / 55.0) as usize);
         let canvas = Canvas {
-            size: (units(WIDTH) as u32, units(bottom) as u32),
+            size: (units(width) as u32, units(bottom) as u32),
             markup: &mut markup,
         };
         let area = canvas.into_drawing_area();
@@ -172,6 +175,7 @@ impl Plan<'_> {
             },
             x: self.x.1,
             y: self.y.1,
+            width,
             bottom,
             markup,
         })

@@ -44,7 +44,7 @@ impl HeatMap {
     pub fn picture(&self) -> Result<Picture> {
         self.check()?;
         let mut markup = String::new();
-        let top = title(&mut markup, &self.title) + ROW;
+        let top = title(&mut markup, &self.title, WIDTH) + ROW;
         let widest = self.rows.1.iter().map(|name| text::width(name) * FONT_SIZE);
         let left = (widest.fold(0.0, f64::max) + 20.0).min(0.4 * WIDTH);
         let width = (WIDTH - 8.0 - left) / self.columns.1.len() as f64;

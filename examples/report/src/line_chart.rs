@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::axis::{Axis, Scale};
 use crate::canvas::UNIT;
-use crate::frame::{self, Frame, Plan, WIDTH};
+use crate::frame::{self, Frame, Plan};
 use crate::legend::{self, Entry, MARK, Sample};
 use crate::marker::{Look, Shape};
 use crate::picture::Picture;
@@ -14,6 +14,8 @@ use crate::polyline::{Point, commands, simplified, thinned};
 
 /// How far a point may be from the line that stands for it, in units.
 pub(crate) const TOLERANCE: f64 = 0.8;
+/// Of a small picture, in pixels.
+const SMALL: [f64; 2] = [320.0, 230.0];
 /// Marks on a line.
 const MARKS: usize = 6;
 
@@ -36,6 +38,8 @@ pub enum Line {
     Path,
     /// Dashes in the colour of the text: a limit, a target, the function itself.
     Reference,
+    /// Thin and grey: what others are seen against. Those of one name share an entry of the legend.
+    Background,
 }
 
 /// One line.
@@ -75,6 +79,13 @@ impl Series {
         }
     }
 
+    pub fn background(name: impl Into<String>, points: Vec<[f64; 2]>) -> Self {
+        Self {
+            line: Line::Background,
+            ..Self::curve(name, points)
+        }
+    }
+
     /// With low and high at each point.
     pub fn band(self, band: Vec<[f64; 2]>) -> Self {
         Self {
@@ -101,6 +112,18 @@ impl LineChart {
     /// # Errors
     /// If no point has a place on the axes.
     pub fn picture(&self) -> Result<Picture> {
+        self.sized([frame::WIDTH, frame::HEIGHT])
+    }
+
+    /// One of many: two thirds as wide, with text of the same size.
+    ///
+    /// # Errors
+    /// If no point has a place on the axes.
+    pub fn small_picture(&self) -> Result<Picture> {
+        self.sized(SMALL)
+    }
+
+    fn sized(&self, size: [f64; 2]) -> Result<Picture> {
         let x = self.series.iter().flat_map(|series| &series.points);
         let y = self.series.iter().flat_map(Series::values);
         let x_margin = if self.x.scale == Scale::Log {
@@ -112,7 +135,7 @@ impl LineChart {
             title: &self.title,
             x: (&self.x, self.x.over(x.map(|point| point[0]), x_margin)?),
             y: (&self.y, self.y.over(y, 0.05)?),
-            height: frame::HEIGHT,
+            size,
             has_grid: true,
         };
         let frame = plan.draw()?;
@@ -132,19 +155,28 @@ impl LineChart {
                 true => format!("{} (leaves the frame)", series.name),
                 false => series.name.clone(),
             };
-            entries.push((sample(*look, is_alone && series.line == Line::Curve), name));
+            let is_plain = is_alone && series.line == Line::Curve;
+            let entry = (sample(series.line, *look, is_plain), name);
+            if entry.0 != Sample::Background || !entries.contains(&entry) {
+                entries.push(entry);
+            }
         }
         if self.series.iter().any(|series| series.line == Line::Path) {
             entries.push((Sample::Start, "start".into()));
         }
         // One line without a name needs no legend.
         entries.retain(|entry| !entry.1.is_empty());
-        let height = frame.bottom + legend::write(&mut markup, &entries, frame.bottom);
-        Ok(Picture::new(self.description(), [WIDTH, height], markup))
+        let height = frame.bottom + legend::write(&mut markup, &entries, frame.bottom, frame.width);
+        Ok(Picture::new(
+            self.description(),
+            [frame.width, height],
+            markup,
+        ))
     }
 
     fn description(&self) -> String {
-        let names: Vec<_> = self.series.iter().map(|series| &*series.name).collect();
+        let mut names: Vec<_> = self.series.iter().map(|series| &*series.name).collect();
+        names.dedup();
         let names = names.join(", ");
         format!(
             "{}: {} over {}. {names}",
@@ -152,11 +184,11 @@ impl LineChart {
         )
     }
 
-    /// Of each series; `None` for references.
+    /// Of each series; `None` for references and for what is in the background.
     fn looks(&self) -> Vec<Option<Look>> {
         let mut count = 0;
         let look = |series: &Series| {
-            (series.line != Line::Reference).then(|| {
+            matches!(series.line, Line::Curve | Line::Path).then(|| {
                 count += 1;
                 Look(series.look.unwrap_or(count - 1))
             })
@@ -165,8 +197,9 @@ impl LineChart {
     }
 }
 
-fn sample(look: Option<Look>, is_plain: bool) -> Sample {
+fn sample(line: Line, look: Option<Look>, is_plain: bool) -> Sample {
     match look {
+        None if line == Line::Background => Sample::Background,
         None => Sample::Reference,
         Some(look) if is_plain => Sample::PlainLine(look),
         Some(look) => Sample::Line(look),
@@ -204,7 +237,11 @@ fn draw(
             path.push_str(&commands(&simplified(&thin, TOLERANCE), false));
         }
     }
-    let attributes = look.map_or_else(|| legend::REFERENCE.to_owned(), legend::stroke);
+    let attributes = match look {
+        Some(look) => legend::stroke(look),
+        None if series.line == Line::Background => legend::background(),
+        None => legend::REFERENCE.to_owned(),
+    };
     // Writing to a string does not fail.
     let _ = writeln!(markup, "<path {attributes} d=\"{path}\"/>");
     if let Some(look) = look {
@@ -219,7 +256,7 @@ fn draw(
         }
     }
     match series.line {
-        Line::Reference => false,
+        Line::Reference | Line::Background => false,
         // A loss that is not finite is no way out.
         Line::Curve => pieces
             .iter()

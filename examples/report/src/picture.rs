@@ -1,12 +1,14 @@
 //! A finished picture: a file of its own, or a part of a page.
 
+use std::fmt::Write;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use resvg::usvg::fontdb::Database;
 use resvg::{tiny_skia, usvg};
 
-use crate::canvas::{FONT_SIZE, UNIT};
+use crate::canvas::{Anchor, FONT_SIZE, UNIT, label};
+use crate::frame::{self, WIDTH};
 use crate::palette;
 use crate::text;
 
@@ -15,6 +17,12 @@ const WIDEST: u32 = 16_384;
 
 /// Of PNGs written without another wish: four times a picture's width, for print.
 pub const PNG_WIDTH: u32 = 1920;
+
+/// Of the lines below the pictures of a sheet, in pixels.
+const CODE_SIZE: f64 = 11.0;
+const CODE_LINE: f64 = 15.0;
+const CODE_MARGIN: f64 = 14.0;
+const SHEET_GAP: f64 = 20.0;
 
 /// Of PNGs.
 const FONT: &str = "DejaVu Sans";
@@ -39,6 +47,53 @@ impl Picture {
         }
     }
 
+    /// Pictures of one width in rows of `columns`, with lines of text or code below each.
+    pub fn sheet(title: &str, columns: usize, pictures: &[(Self, String)]) -> Self {
+        let columns = columns.clamp(1, pictures.len().max(1));
+        let width = pictures.iter().map(|(picture, _)| picture.size[0]);
+        let width = width.fold(0.0, f64::max);
+        let total = width * columns as f64;
+        let mut markup = String::new();
+        let mut top = frame::title(&mut markup, title, total);
+        for row in pictures.chunks(columns) {
+            let mut bottom = top;
+            for (column, (picture, text)) in row.iter().enumerate() {
+                let end = picture.place(&mut markup, [width * column as f64, top], text);
+                bottom = f64::max(bottom, end);
+            }
+            top = bottom + SHEET_GAP;
+        }
+        let descriptions = pictures.iter().map(|(picture, _)| &*picture.description);
+        let descriptions: Vec<_> = descriptions.collect();
+        let description = format!("{title}. {}", descriptions.join("; "));
+        Self::new(description, [total, top], markup)
+    }
+
+    /// Adds this picture, moved, and text below it; how far down both go, in pixels.
+    fn place(&self, markup: &mut String, at: [f64; 2], text: &str) -> f64 {
+        let [x, y] = at.map(|place| (place * UNIT).round());
+        // Writing to a string does not fail.
+        let _ = write!(
+            markup,
+            "<g transform=\"translate({x} {y})\">\n{}</g>\n",
+            self.markup
+        );
+        let [left, mut bottom] = [at[0] + CODE_MARGIN, at[1] + self.size[1] + 4.0];
+        let family = "ui-monospace,monospace";
+        let _ = writeln!(
+            markup,
+            "<g font-family=\"{family}\" xml:space=\"preserve\">"
+        );
+        for line in text.lines() {
+            bottom += CODE_LINE;
+            let middle = bottom - 0.5 * CODE_LINE;
+            let ink = palette::FAINT_INK.light;
+            label(markup, line, [left, middle], Anchor::Start, CODE_SIZE, ink);
+        }
+        markup.push_str("</g>\n");
+        bottom
+    }
+
     /// Width and height in pixels.
     pub fn size(&self) -> [f64; 2] {
         self.size
@@ -61,7 +116,11 @@ impl Picture {
 
     /// A part of a page, whose style sheet sets size and colours.
     pub(crate) fn inline(&self) -> String {
-        self.element("class=\"chart\"", "")
+        let class = match self.size[0] < WIDTH {
+            true => "chart small",
+            false => "chart",
+        };
+        self.element(&format!("class=\"{class}\""), "")
     }
 
     fn element(&self, attributes: &str, background: &str) -> String {
@@ -101,7 +160,9 @@ fn fonts() -> Database {
     let mut fonts = Database::new();
     fonts.load_font_data(dejavu::sans_condensed::regular().to_vec());
     fonts.load_font_data(dejavu::sans_condensed::bold().to_vec());
+    fonts.load_font_data(dejavu::sans_mono::regular().to_vec());
     fonts.set_sans_serif_family(FONT);
+    fonts.set_monospace_family("DejaVu Sans Mono");
     fonts
 }
 

@@ -44,6 +44,10 @@ impl Bench {
         describe(&self.gpu.info)
     }
 
+    pub fn name(&self) -> &str {
+        &self.gpu.info.name
+    }
+
     pub fn clock(&self) -> &'static str {
         self.clock.name()
     }

@@ -64,13 +64,18 @@ fn run(arguments: &Arguments) -> Result<bool> {
         })?;
         let mut bench = Bench::new(clock::with_timestamps(opened)?, rounds);
         let copies = format!("the fastest of {} copy shaders", copies::SHAPES.len());
-        let of_device = Timed::new(bench.device(), bench.clock(), copies);
+        let of_device = Timed::new(bench.device(), bench.name(), bench.clock(), copies);
         timed.push(each(arguments, &report, of_device, |rule, workload| {
             bench.row(rule, workload)
         })?);
     }
     if arguments.twin || arguments.adapter().is_none() {
-        let of_twin = Timed::new(twin::device(), "wall clock", "a loop in chunks".into());
+        let of_twin = Timed::new(
+            twin::device(),
+            "the CPU",
+            "wall clock",
+            "a loop in chunks".into(),
+        );
         timed.push(each(arguments, &report, of_twin, |rule, workload| {
             twin::row(rule, workload, rounds)
         })?);

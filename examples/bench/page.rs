@@ -12,7 +12,9 @@ use crate::statistics::Quartiles;
 
 /// The rows of one device.
 pub struct Timed {
+    /// With its driver.
     pub device: String,
+    pub name: String,
     pub clock: String,
     /// What the steps were held against.
     pub copies: String,
@@ -53,7 +55,7 @@ fn lead(timed: &[Timed]) -> String {
             .max_by(|a, b| ratio(a).total_cmp(&ratio(b)))?;
         Some(format!(
             "On {}, steps run at {} ({}, {}) to {} ({}, {}) of the speed of a copy.",
-            timed.device,
+            timed.name,
             number::percent(ratio(least), 0),
             least.rule,
             least.size,
@@ -71,9 +73,10 @@ fn lead(timed: &[Timed]) -> String {
 
 impl Timed {
     /// Nothing yet.
-    pub fn new(device: String, clock: &str, copies: String) -> Self {
+    pub fn new(device: String, name: &str, clock: &str, copies: String) -> Self {
         Self {
             device,
+            name: name.to_owned(),
             clock: clock.to_owned(),
             copies,
             rows: Vec::new(),
@@ -128,7 +131,7 @@ impl Timed {
         let lines = lines(rows).into_iter();
         series.extend(lines.map(|(rule, points)| Series::curve(rule, points)));
         let chart = LineChart {
-            title: format!("Memory moved by a step over one tensor, {}", self.device),
+            title: format!("Memory moved by a step over one tensor, {}", self.name),
             x: Axis::log("elements"),
             y: Axis {
                 range: Some((0.0, 1.05 * highest(&series))),
@@ -140,16 +143,18 @@ impl Timed {
     }
 
     fn bars(&self) -> Result<Picture> {
-        let bar = |row: &Row| Bar {
+        let speeds: Vec<_> = self.rows.iter().map(|row| row.gb_per_s).collect();
+        let speeds = number::alike(&speeds, 3);
+        let bar = |(row, note): (&Row, String)| Bar {
             name: format!("{}, {}", row.rule, row.size),
             value: Some(row.gb_per_s),
-            note: number::significant(row.gb_per_s, 3),
+            note,
             is_wrong: false,
         };
         let chart = BarChart {
-            title: format!("Memory moved by a step, {}", self.device),
+            title: format!("Memory moved by a step, {}", self.name),
             axis: Axis::linear("GB/s"),
-            bars: self.rows.iter().map(bar).collect(),
+            bars: self.rows.iter().zip(speeds).map(bar).collect(),
             limit: None,
         };
         chart.picture()
@@ -257,7 +262,8 @@ mod tests {
 
     fn timed(rows: Vec<Row>) -> Timed {
         Timed {
-            device: "a device".into(),
+            device: "a device (driver 1)".into(),
+            name: "a device".into(),
             clock: "wall clock".into(),
             copies: "a loop".into(),
             rows,

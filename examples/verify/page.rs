@@ -34,9 +34,9 @@ impl Kind {
                 "elements",
                 "steps",
                 "GPU error",
-                "GPU error (ulp)",
+                "in ulp",
                 "f32 error",
-                "f32 error (ulp)",
+                "in ulp",
                 "budget used",
                 "verdict",
                 "variant",
@@ -55,11 +55,18 @@ impl Kind {
         }
     }
 
+    fn caption(self) -> &'static str {
+        match self {
+            Self::Rules => "Every variant of every rule that was put to the test",
+            Self::Traces => "Every trace that was replayed",
+        }
+    }
+
     fn explanation(self) -> &'static str {
         match self {
             Self::Rules => {
                 "Errors are the largest distance of a parameter from the f64 twin, as a part of the largest movement \
-                 of any parameter, and in ulp of the largest parameter. The f32 twin's budget is 1e-2, which no \
+                 of any parameter, and in ulp of the largest parameter. The f32 twin's budget is 0.01, which no \
                  rounding reaches and another formula would exceed."
             }
             Self::Traces => {
@@ -124,17 +131,18 @@ fn section(report: &Report) -> Result<Section> {
         ));
     }
     // The budgets are the GPU's.
-    let figures = match report.adapter.is_none() || report.entries.is_empty() {
-        true => Vec::new(),
-        false => vec![Figure {
-            picture: picture(&report.entries, &report.device())?,
+    let name = report.adapter.as_ref().map(|info| &*info.name);
+    let figures = match name.filter(|_| !report.entries.is_empty()) {
+        None => Vec::new(),
+        Some(name) => vec![Figure {
+            picture: picture(&report.entries, name)?,
             caption: "Of each rule, the variant that uses the most of its budget.".into(),
             command: None,
         }],
     };
     let columns = report.kind.columns().iter();
     let table = Table {
-        caption: report.verdict(),
+        caption: report.kind.caption().into(),
         columns: columns.map(|&column| column.to_owned()).collect(),
         rows: report
             .entries
@@ -169,7 +177,7 @@ fn picture(entries: &[Entry], device: &str) -> Result<Picture> {
         }
     });
     let chart = BarChart {
-        title: format!("Error of each rule on {device}"),
+        title: format!("Errors on {device}"),
         axis: Axis::linear("error / budget (%)"),
         bars: bars.collect(),
         limit: Some((100.0, "budget".into())),

@@ -85,6 +85,6 @@ fn run(arguments: &Arguments, start: Instant) -> Result<()> {
         plan.seed,
     )?;
     report.heading()?;
-    let outcome = training::train(network.as_mut(), &plan, &mut report)?;
+    let outcome = training::train(network.as_mut(), &plan, &mut report)?.converged()?;
     report.summary(&opened.name, parameters, &options, start, &outcome)
 }

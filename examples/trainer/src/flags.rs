@@ -6,7 +6,7 @@ use ::flags::{Length, Rules, ScheduleFlags};
 use anyhow::{Result, bail, ensure};
 use wgpu_optim::{MOST_UNKNOWNS, MatrixWork, Rule};
 
-use crate::data::{Dataset, Source, Task};
+use crate::data::{Dataset, Embedded, Source, Task};
 use crate::defaults;
 use crate::network::{Activation, Architecture, Loss, batch_count};
 use crate::training::Plan;
@@ -14,7 +14,7 @@ use crate::training::Plan;
 /// Which data, and the network that learns them.
 #[derive(Clone, Debug, clap::Args)]
 pub struct NetworkFlags {
-    /// digits, synthetic-regression, synthetic-classification, or a folder of MNIST-style IDX files
+    /// digits, linear-regression, synthetic-regression, synthetic-classification, or a folder of MNIST-style IDX files
     /// (train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-…; plain or .gz)
     #[arg(long, value_name = "DATA", default_value = "digits")]
     pub data: String,
@@ -24,8 +24,9 @@ pub struct NetworkFlags {
     pub classes: Option<u16>,
 
     /// Widths of the hidden layers, such as 128,64; "" for none
-    #[arg(long, value_name = "WIDTHS", default_value = "256,128")]
-    pub hidden: Widths,
+    /// [default: 256,128, but none for linear-regression]
+    #[arg(long, value_name = "WIDTHS")]
+    pub hidden: Option<Widths>,
 
     /// What follows each hidden layer
     #[arg(long, value_enum, default_value_t = Activation::Relu)]
@@ -46,6 +47,16 @@ impl NetworkFlags {
         source.load(self.classes.unwrap_or(10).into())
     }
 
+    /// Widths of the hidden layers.
+    fn hidden_widths(&self) -> &[usize] {
+        let linear = Source::Embedded(Embedded::LinearRegression);
+        match &self.hidden {
+            Some(Widths(widths)) => widths,
+            None if Source::parse(&self.data) == linear => &[],
+            None => &[256, 128],
+        }
+    }
+
     pub fn architecture(&self, data: &Dataset) -> Result<Architecture> {
         let loss = self.loss.unwrap_or(match data.task {
             Task::Classification => Loss::CrossEntropy,
@@ -57,7 +68,7 @@ impl NetworkFlags {
             data.name
         );
         let mut sizes = vec![data.features];
-        sizes.extend(&self.hidden.0);
+        sizes.extend(self.hidden_widths());
         sizes.push(data.outputs);
         Ok(Architecture {
             sizes,
@@ -220,10 +231,24 @@ mod tests {
 
     #[test]
     fn hidden_widths_may_be_none_one_or_many() {
-        let widths = |text| parse(&["--hidden", text]).unwrap().network.hidden.0;
+        let widths = |text| {
+            let line = parse(&["--hidden", text]).unwrap();
+            line.network.hidden_widths().to_vec()
+        };
         assert_eq!(widths(""), Vec::<usize>::new());
         assert_eq!(widths("7"), [7]);
         assert_eq!(widths("128, 64"), [128, 64]);
+    }
+
+    #[test]
+    fn linear_regression_is_linear_unless_the_user_says_otherwise() {
+        let widths = |line: &[&str]| {
+            let line = parse(&[&["--data", "linear-regression"], line].concat()).unwrap();
+            line.network.hidden_widths().to_vec()
+        };
+        assert_eq!(widths(&[]), Vec::<usize>::new());
+        assert_eq!(widths(&["--hidden", "8"]), [8]);
+        assert_eq!(parse(&[]).unwrap().network.hidden_widths(), [256, 128]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -39,6 +39,28 @@ pub struct Epoch {
     /// Of `--optimizer` in the epoch's last step.
     pub lr: f64,
     pub samples_per_second: f64,
+    /// Steps since the start.
+    pub steps: u64,
+    /// Of training since the start: test data are scored while this clock stands still.
+    pub seconds: f64,
+}
+
+impl Epoch {
+    /// Whether the losses are numbers that training can go on from.
+    pub fn is_finite(&self) -> bool {
+        self.train.loss.is_finite() && self.test.loss.is_finite()
+    }
+}
+
+/// How a training came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// After all epochs.
+    Complete,
+    /// The loss was no finite number any more.
+    Diverged { epoch: u32 },
+    /// The observer wished it, within an epoch.
+    Stopped,
 }
 
 /// What a training ended with.
@@ -50,6 +72,17 @@ pub struct Outcome {
     /// When the device had finished the first step.
     pub first_step: Option<Instant>,
     pub stats: Stats,
+    pub end: End,
+}
+
+impl Outcome {
+    /// Fails for a training that diverged.
+    pub fn converged(self) -> Result<Self> {
+        if let End::Diverged { epoch } = self.end {
+            bail!("The loss is no finite number any more in epoch {epoch}: try a smaller --lr.");
+        }
+        Ok(self)
+    }
 }
 
 /// Whoever wants to know how the training goes.
@@ -57,6 +90,10 @@ pub trait Observer {
     /// So many more samples were handed to the device.
     fn advanced(&mut self, samples: usize);
     fn finished(&mut self, epoch: &Epoch) -> Result<()>;
+    /// Whether to stop before the next batch.
+    fn stops(&self) -> bool {
+        false
+    }
 }
 
 /// The order in which each epoch visits the samples: depends on nothing but their number and the
@@ -83,6 +120,24 @@ impl Shuffle {
     }
 }
 
+/// The scores before training, as epoch 0: of all training data and of the test data.
+pub fn untrained(network: &mut dyn Network, plan: &Plan) -> Result<Epoch> {
+    let order: Vec<u32> = (0..plan.samples as u32).collect();
+    network.start_epoch(&order)?;
+    for batch in 0..batch_count(plan.samples, plan.batch_size) {
+        network.score_batch(batch)?;
+    }
+    Ok(Epoch {
+        number: 0,
+        train: network.train_score()?,
+        test: network.test_score()?,
+        lr: plan.lr,
+        samples_per_second: 0.0,
+        steps: 0,
+        seconds: 0.0,
+    })
+}
+
 /// Trains. Batches count on across epochs towards the number that makes a step; those that are left
 /// over at the end make none.
 pub fn train(
@@ -91,62 +146,108 @@ pub fn train(
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
     let start = Instant::now();
-    let batches = batch_count(plan.samples, plan.batch_size);
-    let mut shuffle = Shuffle::new(plan.samples, plan.seed);
-    let (mut micro_batches, mut step) = (0, 0);
-    let mut lr = plan.lr;
-    let mut first_step = None;
+    let mut training = Training::new(network, plan);
     let mut test = Score {
         loss: f64::NAN,
         accuracy: f64::NAN,
     };
+    let mut end = End::Complete;
     for number in 1..=plan.epochs {
-        let epoch_start = Instant::now();
-        network.start_epoch(shuffle.next_epoch())?;
-        for batch in 0..batches {
-            network.backward(batch)?;
-            micro_batches += 1;
-            if micro_batches == plan.accumulate {
-                micro_batches = 0;
-                let part = plan.schedule.at(1.0, step);
-                lr = part * plan.lr;
-                step += 1;
-                if plan
-                    .poison
-                    .is_some_and(|every| step % u64::from(every) == 0)
-                {
-                    network.poison()?;
-                }
-                network.update(part)?;
-                if first_step.is_none() {
-                    network.finish()?;
-                    first_step = Some(Instant::now());
-                }
-            }
-            observer.advanced(plan.batch_size.min(plan.samples - batch * plan.batch_size));
+        let Some(epoch) = training.epoch(number, observer)? else {
+            end = End::Stopped;
+            break;
+        };
+        test = epoch.test;
+        observer.finished(&epoch)?;
+        if !epoch.is_finite() {
+            end = End::Diverged { epoch: number };
+            break;
         }
-        let train = network.train_score()?;
-        let seconds = epoch_start.elapsed().as_secs_f64();
-        test = network.test_score()?;
-        let samples_per_second = plan.samples as f64 / seconds;
-        observer.finished(&Epoch {
-            number,
-            train,
-            test,
-            lr,
-            samples_per_second,
-        })?;
-        ensure!(
-            train.loss.is_finite() && test.loss.is_finite(),
-            "The loss is no finite number any more in epoch {number}: try a smaller --lr."
-        );
     }
     Ok(Outcome {
         test,
         time: start.elapsed(),
-        first_step,
-        stats: network.stats()?,
+        first_step: training.first_step,
+        stats: training.network.stats()?,
+        end,
     })
+}
+
+/// What goes on from one epoch to the next.
+struct Training<'a> {
+    network: &'a mut dyn Network,
+    plan: &'a Plan,
+    shuffle: Shuffle,
+    /// Since the last step.
+    micro_batches: u32,
+    steps: u64,
+    /// Of `--optimizer` in the last step.
+    lr: f64,
+    seconds: f64,
+    first_step: Option<Instant>,
+}
+
+impl<'a> Training<'a> {
+    fn new(network: &'a mut dyn Network, plan: &'a Plan) -> Self {
+        Self {
+            network,
+            plan,
+            shuffle: Shuffle::new(plan.samples, plan.seed),
+            micro_batches: 0,
+            steps: 0,
+            lr: plan.lr,
+            seconds: 0.0,
+            first_step: None,
+        }
+    }
+
+    /// None if the observer stops it.
+    fn epoch(&mut self, number: u32, observer: &mut dyn Observer) -> Result<Option<Epoch>> {
+        let plan = self.plan;
+        let start = Instant::now();
+        self.network.start_epoch(self.shuffle.next_epoch())?;
+        for batch in 0..batch_count(plan.samples, plan.batch_size) {
+            if observer.stops() {
+                return Ok(None);
+            }
+            self.network.backward(batch)?;
+            self.micro_batches += 1;
+            if self.micro_batches == plan.accumulate {
+                self.step()?;
+            }
+            observer.advanced(plan.batch_size.min(plan.samples - batch * plan.batch_size));
+        }
+        // Waits for the device: the clock has all of the epoch's steps.
+        let train = self.network.train_score()?;
+        let seconds = start.elapsed().as_secs_f64();
+        self.seconds += seconds;
+        Ok(Some(Epoch {
+            number,
+            train,
+            test: self.network.test_score()?,
+            lr: self.lr,
+            samples_per_second: plan.samples as f64 / seconds,
+            steps: self.steps,
+            seconds: self.seconds,
+        }))
+    }
+
+    fn step(&mut self) -> Result<()> {
+        self.micro_batches = 0;
+        let part = self.plan.schedule.at(1.0, self.steps);
+        self.lr = part * self.plan.lr;
+        self.steps += 1;
+        let spoils = |every| self.steps.is_multiple_of(u64::from(every));
+        if self.plan.poison.is_some_and(spoils) {
+            self.network.poison()?;
+        }
+        self.network.update(part)?;
+        if self.first_step.is_none() {
+            self.network.finish()?;
+            self.first_step = Some(Instant::now());
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod digits;
 mod idx;
 mod synthetic;
+mod validation;
 
 use std::path::Path;
 
@@ -48,6 +49,7 @@ pub enum Source {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Embedded {
     Digits,
+    LinearRegression,
     SyntheticRegression,
     SyntheticClassification,
 }
@@ -65,6 +67,7 @@ impl Source {
     pub fn load(&self, classes: usize) -> Result<Dataset> {
         let data = match self {
             Self::Embedded(Embedded::Digits) => digits::load()?,
+            Self::Embedded(Embedded::LinearRegression) => synthetic::linear_regression(),
             Self::Embedded(Embedded::SyntheticRegression) => synthetic::regression(),
             Self::Embedded(Embedded::SyntheticClassification) => synthetic::classification(),
             Self::Folder(folder) => load_folder(folder, classes)?,
@@ -82,7 +85,8 @@ impl Source {
 fn load_folder(folder: &Path, classes: usize) -> Result<Dataset> {
     ensure!(
         folder.is_dir(),
-        "--data {}: there is no such folder, and it is none of digits, synthetic-regression, synthetic-classification.",
+        "--data {}: there is no such folder, and it is none of digits, linear-regression, synthetic-regression, \
+         synthetic-classification.",
         folder.display()
     );
     idx::load(folder, classes)

@@ -42,6 +42,12 @@ pub(super) struct Tally {
 }
 
 impl Tally {
+    fn add(&mut self, other: Self) {
+        self.loss += other.loss;
+        self.hits += other.hits;
+        self.count += other.count;
+    }
+
     fn score(&self) -> Score {
         let count = self.count as f64;
         Score {
@@ -205,9 +211,13 @@ impl<T: Scalar> Network for CpuNetwork<T> {
         let batch = self.batch(batch);
         let tally = self.pass(&batch, true)?;
         self.fill_curvatures(batch.inputs.nrows())?;
-        self.tally.loss += tally.loss;
-        self.tally.hits += tally.hits;
-        self.tally.count += tally.count;
+        self.tally.add(tally);
+        Ok(())
+    }
+
+    fn score_batch(&mut self, batch: usize) -> Result<()> {
+        let tally = self.pass(&self.batch(batch), false)?;
+        self.tally.add(tally);
         Ok(())
     }
 

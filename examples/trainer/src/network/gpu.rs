@@ -58,6 +58,8 @@ pub(super) struct Phase {
     first_batch: usize,
     order: wgpu::Buffer,
     program: Vec<Dispatch>,
+    /// How many dispatches of the program score a batch. The others make its gradient.
+    scoring: usize,
     /// Loss and hit of each sample, in the epoch's order.
     pub(super) scores: BufferRange,
 }
@@ -214,13 +216,14 @@ fn new_encoder(gpu: &Gpu) -> wgpu::CommandEncoder {
 fn record(
     encoder: &mut wgpu::CommandEncoder,
     phase: &Phase,
+    program: &[Dispatch],
     batch: usize,
     batches: &wgpu::BindGroup,
     stride: u32,
 ) {
     let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
     pass.set_bind_group(0, batches, &[(phase.first_batch + batch) as u32 * stride]);
-    for dispatch in &phase.program {
+    for dispatch in program {
         dispatch.record(&mut pass, phase.rows(batch));
     }
 }
@@ -242,6 +245,21 @@ impl Network for GpuNetwork<'_> {
         record(
             encoder,
             &self.train,
+            &self.train.program,
+            batch,
+            &self.batches,
+            self.batch_stride,
+        );
+        Ok(())
+    }
+
+    fn score_batch(&mut self, batch: usize) -> Result<()> {
+        self.begin_batch()?;
+        let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
+        record(
+            encoder,
+            &self.train,
+            &self.train.program[..self.train.scoring],
             batch,
             &self.batches,
             self.batch_stride,
@@ -289,7 +307,14 @@ impl Network for GpuNetwork<'_> {
         for batch in 0..self.test.batch_count() {
             self.begin_batch()?;
             let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
-            record(encoder, &self.test, batch, &self.batches, self.batch_stride);
+            record(
+                encoder,
+                &self.test,
+                &self.test.program,
+                batch,
+                &self.batches,
+                self.batch_stride,
+            );
         }
         let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
         self.optimizer.train(encoder)?;
@@ -585,6 +610,7 @@ impl Builder<'_> {
         );
         self.forward(&mut program)?;
         program.push(self.score(&scores, outputs as u32));
+        let scoring = program.len();
         if backward {
             self.backward(&mut program)?;
             self.curvature(&mut program)?;
@@ -595,6 +621,7 @@ impl Builder<'_> {
             first_batch,
             order,
             program,
+            scoring,
             scores: BufferRange::whole(&scores),
         })
     }

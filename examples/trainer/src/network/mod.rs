@@ -103,6 +103,8 @@ pub trait Network {
     /// Scores batch number `batch` of the epoch and leaves its gradient for the next update: the sum
     /// of all since the last one, if gradients add up.
     fn backward(&mut self, batch: usize) -> Result<()>;
+    /// Scores batch number `batch` of the epoch, and leaves the gradient as it is.
+    fn score_batch(&mut self, batch: usize) -> Result<()>;
     /// Puts a NaN into the gradient that is there.
     fn poison(&mut self) -> Result<()>;
     /// Updates the weights from the gradient that is there, each at so much of the learning rate that

@@ -785,3 +785,35 @@ fn a_network_of_absurd_size_is_an_error() {
         .unwrap();
     assert!(error.to_string().contains("parameters"), "{error}");
 }
+
+#[test]
+fn scoring_a_batch_leaves_the_gradient_alone_and_scores_what_the_test_would() {
+    let sizes = [5, 7, 3];
+    let mut data = random_data(&sizes, Loss::CrossEntropy, 20, 1);
+    data.test = data.train.clone();
+    let architecture = Architecture {
+        sizes: sizes.to_vec(),
+        activation: Activation::Tanh,
+        loss: Loss::CrossEntropy,
+    };
+    let mut pair = Pair::new(&architecture, &data, 8);
+    pair.backward(0);
+    let order: Vec<u32> = (0..20).collect();
+    let networks: [&mut dyn Network; 2] = [&mut pair.gpu, &mut pair.cpu];
+    for network in networks {
+        network.start_epoch(&order).unwrap();
+        (0..3).for_each(|batch| network.score_batch(batch).unwrap());
+        let (scored, test) = (
+            network.train_score().unwrap(),
+            network.test_score().unwrap(),
+        );
+        assert!(
+            (scored.loss - test.loss).abs() < 1e-6,
+            "{scored:?}, {test:?}"
+        );
+        assert_eq!(scored.accuracy, test.accuracy);
+    }
+    let mut fresh = Pair::new(&architecture, &data, 8);
+    fresh.backward(0);
+    pair.compare_with(&fresh, 1.0, "gradient after a score");
+}

@@ -8,7 +8,7 @@ use wgpu_optim::{MOST_UNKNOWNS, MatrixWork, Rule};
 
 use crate::data::{Dataset, Source, Task};
 use crate::defaults;
-use crate::network::{Activation, Architecture, Loss, batch_count};
+use crate::network::{Activation, Architecture, Layer, Loss, Shape, batch_count};
 use crate::training::Plan;
 
 /// Which data, and the network that learns them.
@@ -23,11 +23,20 @@ pub struct NetworkFlags {
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub classes: Option<u16>,
 
+    /// Convolutions before the hidden layers, such as 8x3,16x3: 8 filters of 3×3 pixels, then 16. The
+    /// data must be images, which keep their size: beyond their edges are zeros
+    #[arg(long, value_name = "FILTERSxSIZE")]
+    pub conv: Option<Convolutions>,
+
+    /// Max pooling after each convolution: one pixel in place of SIZE × SIZE
+    #[arg(long, value_name = "SIZE", requires = "conv")]
+    pub pool: Option<usize>,
+
     /// Widths of the hidden layers, such as 128,64; "" for none
     #[arg(long, value_name = "WIDTHS", default_value = "256,128")]
     pub hidden: Widths,
 
-    /// What follows each hidden layer
+    /// What follows each hidden layer and each convolution
     #[arg(long, value_enum, default_value_t = Activation::Relu)]
     pub activation: Activation,
 
@@ -56,14 +65,28 @@ impl NetworkFlags {
             "The targets of {} are numbers, not classes: the loss must be mse.",
             data.name
         );
-        let mut sizes = vec![data.features];
-        sizes.extend(&self.hidden.0);
-        sizes.push(data.outputs);
-        Ok(Architecture {
-            sizes,
-            activation: self.activation,
-            loss,
-        })
+        let mut layers = Vec::new();
+        let input = match (&self.conv, data.image) {
+            (None, _) => Shape::vector(data.features),
+            (Some(convolutions), Some(image)) => {
+                for &convolution in &convolutions.0 {
+                    layers.push(convolution);
+                    layers.extend(self.pool.map(|size| Layer::MaxPool { size }));
+                }
+                Shape {
+                    height: image.height,
+                    width: image.width,
+                    channels: 1,
+                }
+            }
+            (Some(_), None) => bail!(
+                "--conv is for images, and {} has none: expected --data digits or a folder of IDX files.",
+                data.name
+            ),
+        };
+        let widths = self.hidden.0.iter().chain([&data.outputs]);
+        layers.extend(widths.map(|&outputs| Layer::Linear { outputs }));
+        Architecture::new(input, &layers, self.activation, loss)
     }
 }
 
@@ -161,6 +184,37 @@ impl FromStr for Widths {
         };
         text.split(',')
             .map(width)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+/// Convolutions, separated by commas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Convolutions(pub Vec<Layer>);
+
+impl FromStr for Convolutions {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let convolution = |part: &str| {
+            let numbers = part.trim().split_once('x').map(|(filters, kernel)| {
+                let number = |text: &str| {
+                    text.parse()
+                        .ok()
+                        .filter(|number| (1..=WIDEST).contains(number))
+                };
+                number(filters).zip(number(kernel))
+            });
+            match numbers.flatten() {
+                Some((filters, kernel)) => Ok(Layer::Convolution { filters, kernel }),
+                None => Err(format!(
+                    "'{part}' is no convolution: expected filters and size, such as 8x3 for 8 filters of 3×3 pixels"
+                )),
+            }
+        };
+        text.split(',')
+            .map(convolution)
             .collect::<Result<_, _>>()
             .map(Self)
     }

@@ -298,6 +298,10 @@ mod tests {
                 "constant, step, cosine, exponential",
             ),
             (["--activation", "swish"], "relu, tanh, sigmoid, gelu"),
+            (["--conv", "8"], "'8' is no convolution: expected filters"),
+            (["--conv", "8x3,0x3"], "'0x3' is no convolution"),
+            (["--conv", ""], "'' is no convolution"),
+            (["--pool", "2"], "--conv <FILTERSxSIZE>"),
         ] {
             let error = parse(&line).unwrap_err();
             assert!(error.contains(expected), "{line:?}: {error}");
@@ -314,6 +318,35 @@ mod tests {
             assert_eq!(of(text), 1437);
         }
         assert_eq!(of("1"), 1);
+    }
+
+    fn architecture(line: &[&str]) -> Result<Architecture> {
+        let network = parse(line).unwrap().network;
+        network.architecture(&network.data().unwrap())
+    }
+
+    #[test]
+    fn pooling_follows_each_convolution_and_the_hidden_layers_both() {
+        for (line, expected) in [
+            (
+                &["--conv", "8x3, 16x5", "--pool", "2"][..],
+                "8×8×1 → conv 8x3 → pool 2 → conv 16x5 → pool 2 → 256 → 128 → 10",
+            ),
+            (&["--conv", "8x3", "--hidden", ""], "8×8×1 → conv 8x3 → 10"),
+            (&[], "64 → 256 → 128 → 10"),
+        ] {
+            assert_eq!(architecture(line).unwrap().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn convolutions_of_data_that_are_no_images_are_refused() {
+        let line = ["--conv", "8x3", "--data", "synthetic-classification"];
+        let error = architecture(&line).unwrap_err().to_string();
+        assert!(
+            error.contains("--conv is for images") && error.contains("synthetic classification"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -8,6 +8,10 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{Activation, Loss};
 
+/// Pixels of a convolution or pooling in each direction. A thread goes through their square, and Mesa's
+/// llvmpipe would end its loops after 65 535 rounds.
+const LARGEST_WINDOW: usize = 99;
+
 /// What a layer computes. An activation follows each layer that has weights, except the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layer {
@@ -94,7 +98,11 @@ impl Layer {
             Self::Convolution { filters, kernel } => {
                 ensure!(
                     kernel % 2 == 1,
-                    "A convolution with {kernel}×{kernel} pixels has none in the middle: expected an odd size."
+                    "A convolution of {kernel}×{kernel} pixels has none in the middle: expected an odd size."
+                );
+                ensure!(
+                    kernel <= LARGEST_WINDOW,
+                    "A convolution of {kernel}×{kernel} pixels is too large: expected at most {LARGEST_WINDOW}."
                 );
                 Ok(Shape {
                     channels: filters,
@@ -102,9 +110,13 @@ impl Layer {
                 })
             }
             Self::MaxPool { size } => {
+                ensure!(
+                    (1..=LARGEST_WINDOW).contains(&size),
+                    "There is no max pooling of {size}×{size} pixels: expected a size from 1 to {LARGEST_WINDOW}."
+                );
                 let output = Shape {
-                    height: input.height.checked_div(size).unwrap_or(0),
-                    width: input.width.checked_div(size).unwrap_or(0),
+                    height: input.height / size,
+                    width: input.width / size,
                     ..input
                 };
                 ensure!(
@@ -261,5 +273,113 @@ impl fmt::Display for Architecture {
         self.layers
             .iter()
             .try_for_each(|placed| write!(f, " → {}", placed.layer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wgpu_optim::{Options, rules};
+
+    use super::*;
+
+    fn of(layers: &[Layer]) -> Result<Architecture> {
+        let input = Shape {
+            height: 5,
+            width: 7,
+            channels: 1,
+        };
+        Architecture::new(input, layers, Activation::Relu, Loss::CrossEntropy)
+    }
+
+    fn conv(filters: usize, kernel: usize) -> Layer {
+        Layer::Convolution { filters, kernel }
+    }
+
+    #[test]
+    fn convolutions_keep_the_size_and_pooling_leaves_out_what_fills_no_square() {
+        let pool = Layer::MaxPool { size: 2 };
+        let layers = [
+            conv(4, 5),
+            pool,
+            conv(6, 3),
+            pool,
+            Layer::Linear { outputs: 3 },
+        ];
+        let architecture = of(&layers).unwrap();
+        let shapes: Vec<_> = architecture
+            .shapes()
+            .map(|shape| shape.to_string())
+            .collect();
+        assert_eq!(shapes, ["5×7×1", "5×7×4", "2×3×4", "2×3×6", "6", "3"]);
+        assert_eq!(
+            architecture.to_string(),
+            "5×7×1 → conv 4x5 → pool 2 → conv 6x3 → pool 2 → 3"
+        );
+        assert_eq!(architecture.parameter_count(), 4 * 26 + 6 * 37 + 3 * 7);
+    }
+
+    #[test]
+    fn filters_are_rows_of_matrices_and_names_count_the_layers_with_weights() {
+        let layers = [
+            conv(4, 3),
+            Layer::MaxPool { size: 3 },
+            conv(2, 5),
+            Layer::Linear { outputs: 3 },
+        ];
+        let rule = rules::by_name("sgd").unwrap();
+        let registered = of(&layers)
+            .unwrap()
+            .register(rule, Options::default())
+            .unwrap();
+        let layout = &registered.layout;
+        let tensors = layout.tensors().map(|tensor| {
+            let shape = layout.shape(tensor).unwrap();
+            (layout.name(tensor).unwrap().to_owned(), shape.to_vec())
+        });
+        let expected = [
+            ("0.weight", vec![4, 9]),
+            ("0.bias", vec![4]),
+            ("1.weight", vec![2, 100]),
+            ("1.bias", vec![2]),
+            ("2.weight", vec![3, 4]),
+            ("2.bias", vec![3]),
+        ];
+        let expected = expected.map(|(name, shape)| (name.to_owned(), shape));
+        assert_eq!(tensors.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn layers_that_do_not_fit_are_errors() {
+        let pool = |size| Layer::MaxPool { size };
+        for (layers, expected) in [
+            (vec![conv(4, 2)], "expected an odd size"),
+            (vec![pool(2), pool(3)], "3×3 pixels meets an image of 2×3"),
+            (vec![pool(0)], "expected a size from 1 to 99"),
+            (vec![conv(1, 101)], "expected at most 99"),
+            (vec![], "at least one layer"),
+        ] {
+            let error = of(&layers).unwrap_err().to_string();
+            assert!(error.contains(expected), "{layers:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn starting_weights_lie_within_the_bounds_of_he_and_glorot() {
+        let layers = [conv(20, 3), conv(30, 5), Layer::Linear { outputs: 10 }];
+        let last = 6.0 / (35.0 * 30.0 + 10.0);
+        let he = [6.0 / 9.0, 6.0 / (20.0 * 25.0), last];
+        let glorot = [6.0 / (9.0 * 21.0), 6.0 / (25.0 * 50.0), last];
+        for (activation, bounds) in [(Activation::Gelu, he), (Activation::Tanh, glorot)] {
+            let mut architecture = of(&layers).unwrap();
+            architecture.activation = activation;
+            let weights = architecture.initial_weights(1);
+            for (weights, bound) in weights.iter().zip(bounds.map(f64::sqrt)) {
+                let largest = weights.iter().fold(0.0f32, |a, b| a.max(b.abs()));
+                assert!(
+                    (0.95 * bound..bound).contains(&f64::from(largest)),
+                    "{activation:?}: {largest}, {bound}"
+                );
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 /// A device that binds no more than 16 KiB at once.
-fn narrow_gpu() -> Gpu {
+pub fn narrow_gpu() -> Gpu {
     let wide = gpu();
     let limits = wgpu::Limits {
         max_storage_buffer_binding_size: 16 << 10,

@@ -149,3 +149,99 @@ pub fn input_gradient<T: Scalar>(
     }
     Ok(gradient)
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array1;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    const IMAGE: Shape = Shape {
+        height: 5,
+        width: 7,
+        channels: 2,
+    };
+    const FILTERS: usize = 3;
+
+    /// The sum over channels and taps, one by one.
+    fn naive(
+        image: &[f64],
+        kernel: usize,
+        weight: &Array2<f64>,
+        [y, x, filter]: [usize; 3],
+    ) -> f64 {
+        let mut sum = 0.0;
+        for channel in 0..IMAGE.channels {
+            for down in 0..kernel {
+                for right in 0..kernel {
+                    let row = (y + down) as isize - (kernel / 2) as isize;
+                    let column = (x + right) as isize - (kernel / 2) as isize;
+                    let inside = (0..IMAGE.height as isize).contains(&row)
+                        && (0..IMAGE.width as isize).contains(&column);
+                    if inside {
+                        let pixel = row as usize * IMAGE.width + column as usize;
+                        sum += weight[[filter, (channel * kernel + down) * kernel + right]]
+                            * image[pixel * IMAGE.channels + channel];
+                    }
+                }
+            }
+        }
+        sum
+    }
+
+    #[test]
+    fn a_convolution_is_the_sum_over_all_taps() {
+        let mut random = ChaCha8Rng::seed_from_u64(1);
+        let mut array =
+            |shape| Array2::from_shape_simple_fn(shape, || random.random_range(-1.0..1.0));
+        for kernel in [1, 3, 5, 9] {
+            let weight: Array2<f64> = array((FILTERS, IMAGE.channels * kernel * kernel));
+            // More images than are taken at a time with kernels of 5.
+            let images = array((100, IMAGE.numbers()));
+            let bias = Array1::from_vec(vec![0.5, -0.25, 0.0]);
+            let weights = Weights {
+                weight: weight.view(),
+                bias: bias.view(),
+            };
+            let found = forward(IMAGE, kernel, &images, &weights).unwrap();
+            for (image, found) in images.outer_iter().zip(found.outer_iter()) {
+                let image = image.to_vec();
+                for (place, found) in found.iter().enumerate() {
+                    let (pixel, filter) = (place / FILTERS, place % FILTERS);
+                    let at = [pixel / IMAGE.width, pixel % IMAGE.width, filter];
+                    let expected = bias[filter] + naive(&image, kernel, &weight, at);
+                    assert!(
+                        (found - expected).abs() < 1e-12,
+                        "{kernel}, {at:?}: {found} instead of {expected}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn images_taken_a_few_at_a_time_leave_the_gradient_of_all_together() {
+        let mut random = ChaCha8Rng::seed_from_u64(2);
+        let mut array =
+            |shape| Array2::from_shape_simple_fn(shape, || random.random_range(-1.0..1.0));
+        let patches = Patches::new(IMAGE, 5);
+        let count = 2 * patches.images_at_a_time() + 1;
+        let images: Array2<f64> = array((count, IMAGE.numbers()));
+        let delta = array((count, IMAGE.pixels() * FILTERS));
+        let start: Array2<f64> = array((FILTERS, IMAGE.channels * 25));
+        for kept in [0.0, 1.0] {
+            let mut found = start.clone();
+            weight_gradient(IMAGE, 5, &images, &delta, kept, found.view_mut()).unwrap();
+            let all = patches.unfold(&images.view()).unwrap();
+            let sum = by_pixel(delta.view(), patches.pixels)
+                .unwrap()
+                .t()
+                .dot(&all);
+            let expected = kept * &start + sum;
+            let largest = (found - expected).fold(0.0, |a: f64, b| a.max(b.abs()));
+            assert!(largest < 1e-9, "{largest}");
+        }
+    }
+}

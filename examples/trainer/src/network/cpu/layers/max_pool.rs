@@ -57,3 +57,41 @@ pub fn input_gradient<T: Scalar>(
     }
     gradient
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+    use crate::network::{Layer, Shape};
+
+    #[test]
+    fn squares_that_fill_give_their_first_largest_number_and_get_its_gradient() {
+        let shape = |height, width| Shape {
+            height,
+            width,
+            channels: 1,
+        };
+        let placed = Placed {
+            layer: Layer::MaxPool { size: 2 },
+            input: shape(3, 5),
+            output: shape(1, 2),
+            activated: false,
+        };
+        #[rustfmt::skip]
+        let image = array![[
+            1.0, 4.0,  -2.0, -1.0,  9.0,
+            4.0, 4.0,  -1.0, -3.0,  9.0,
+            9.0, 9.0,   9.0,  9.0,  9.0,
+        ]];
+        assert_eq!(forward(&placed, 2, &image), array![[4.0, -1.0]]);
+        #[rustfmt::skip]
+        let expected = array![[
+            0.0, 7.0,   0.0,  8.0,  0.0,
+            0.0, 0.0,   0.0,  0.0,  0.0,
+            0.0, 0.0,   0.0,  0.0,  0.0,
+        ]];
+        let gradient = input_gradient(&placed, 2, &image, &array![[7.0, 8.0]]);
+        assert_eq!(gradient, expected);
+    }
+}

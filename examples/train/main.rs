@@ -1,5 +1,6 @@
-//! Trains a multi-layer perceptron with fused GPU optimizer steps: forward pass, loss and backward
-//! pass in WGSL, and gradients that go straight into the optimizer's buffers.
+//! Trains a multi-layer perceptron, or a convolutional network, with fused GPU optimizer steps:
+//! forward pass, loss and backward pass in WGSL, and gradients that go straight into the optimizer's
+//! buffers.
 //!
 //! `cargo run --release --example train` learns the UCI handwritten digits; `-- --help` lists what
 //! else there is.
@@ -62,11 +63,9 @@ fn run(arguments: &Arguments, start: Instant) -> Result<()> {
         "data       {}: {samples} to train on, {} to test",
         data.name, data.test.count
     ))?;
-    let sizes: Vec<String> = architecture.sizes.iter().map(usize::to_string).collect();
     let parameters = architecture.parameter_count();
     report.line(&format!(
-        "network    {}, {parameters} parameters",
-        sizes.join(" → ")
+        "network    {architecture}, {parameters} parameters"
     ))?;
     report.line(&format!(
         "optimizer  {}, {} samples per step",
@@ -86,6 +85,6 @@ fn run(arguments: &Arguments, start: Instant) -> Result<()> {
         plan.seed,
     )?;
     report.heading()?;
-    let outcome = training::train(network.as_mut(), &plan, &mut report)?;
+    let outcome = training::train(network.as_mut(), &plan, &mut report)?.converged()?;
     report.summary(&opened.name, parameters, &options, start, &outcome)
 }

@@ -6,6 +6,7 @@ pub mod device;
 pub mod number;
 pub mod rule;
 pub mod schedule;
+mod title;
 
 pub use around::Around;
 pub use number::PositiveNumber;

@@ -13,6 +13,16 @@ pub struct Assignment {
     pub value: String,
 }
 
+impl Assignment {
+    /// `name=value`
+    pub fn new(name: &str, value: &str) -> Self {
+        Self {
+            name: name.into(),
+            value: value.into(),
+        }
+    }
+}
+
 impl FromStr for Assignment {
     type Err = String;
 

@@ -4,17 +4,19 @@ use std::str::FromStr;
 
 use ::flags::{Length, Rules, ScheduleFlags};
 use anyhow::{Result, bail, ensure};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command};
 use wgpu_optim::{MOST_UNKNOWNS, MatrixWork, Rule};
 
-use crate::data::{Dataset, Source, Task};
+use crate::data::{Dataset, Embedded, Source, Task};
 use crate::defaults;
-use crate::network::{Activation, Architecture, Loss, batch_count};
+use crate::network::{Activation, Architecture, Layer, Loss, Shape, batch_count};
 use crate::training::Plan;
 
 /// Which data, and the network that learns them.
 #[derive(Clone, Debug, clap::Args)]
 pub struct NetworkFlags {
-    /// digits, synthetic-regression, synthetic-classification, or a folder of MNIST-style IDX files
+    /// digits, linear-regression, synthetic-regression, synthetic-classification, or a folder of MNIST-style IDX files
     /// (train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-…; plain or .gz)
     #[arg(long, value_name = "DATA", default_value = "digits")]
     pub data: String,
@@ -23,11 +25,21 @@ pub struct NetworkFlags {
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub classes: Option<u16>,
 
-    /// Widths of the hidden layers, such as 128,64; "" for none
-    #[arg(long, value_name = "WIDTHS", default_value = "256,128")]
-    pub hidden: Widths,
+    /// Convolutions before the hidden layers, such as 8x3,16x3: 8 filters of 3×3 pixels, then 16. The
+    /// data must be images, which keep their size: beyond their edges are zeros
+    #[arg(long, value_name = "FILTERSxSIZE")]
+    pub conv: Option<Convolutions>,
 
-    /// What follows each hidden layer
+    /// Max pooling after each convolution: one pixel in place of SIZE × SIZE
+    #[arg(long, value_name = "SIZE", requires = "conv")]
+    pub pool: Option<usize>,
+
+    /// Widths of the hidden layers, such as 128,64; "" for none
+    /// [default: 256,128, but none for linear-regression]
+    #[arg(long, value_name = "WIDTHS")]
+    pub hidden: Option<Widths>,
+
+    /// What follows each hidden layer and each convolution
     #[arg(long, value_enum, default_value_t = Activation::Relu)]
     pub activation: Activation,
 
@@ -46,6 +58,16 @@ impl NetworkFlags {
         source.load(self.classes.unwrap_or(10).into())
     }
 
+    /// Widths of the hidden layers.
+    fn hidden_widths(&self) -> &[usize] {
+        let linear = Source::Embedded(Embedded::LinearRegression);
+        match &self.hidden {
+            Some(Widths(widths)) => widths,
+            None if Source::parse(&self.data) == linear => &[],
+            None => &[256, 128],
+        }
+    }
+
     pub fn architecture(&self, data: &Dataset) -> Result<Architecture> {
         let loss = self.loss.unwrap_or(match data.task {
             Task::Classification => Loss::CrossEntropy,
@@ -56,14 +78,28 @@ impl NetworkFlags {
             "The targets of {} are numbers, not classes: the loss must be mse.",
             data.name
         );
-        let mut sizes = vec![data.features];
-        sizes.extend(&self.hidden.0);
-        sizes.push(data.outputs);
-        Ok(Architecture {
-            sizes,
-            activation: self.activation,
-            loss,
-        })
+        let mut layers = Vec::new();
+        let input = match (&self.conv, data.image) {
+            (None, _) => Shape::vector(data.features),
+            (Some(convolutions), Some(image)) => {
+                for &convolution in &convolutions.0 {
+                    layers.push(convolution);
+                    layers.extend(self.pool.map(|size| Layer::MaxPool { size }));
+                }
+                Shape {
+                    height: image.height,
+                    width: image.width,
+                    channels: 1,
+                }
+            }
+            (Some(_), None) => bail!(
+                "--conv is for images, and {} has none: expected --data digits or a folder of IDX files.",
+                data.name
+            ),
+        };
+        let widths = self.hidden_widths().iter().chain([&data.outputs]);
+        layers.extend(widths.map(|&outputs| Layer::Linear { outputs }));
+        Architecture::new(input, &layers, self.activation, loss)
     }
 }
 
@@ -124,6 +160,27 @@ impl TrainingFlags {
     }
 }
 
+/// The flags of [`NetworkFlags`] and [`TrainingFlags`] on a command line that has both, such as
+/// `--epochs 10`: those that the user gave, or those with a default as well.
+pub fn shared(matches: &ArgMatches, with_defaults: bool) -> Vec<String> {
+    let own = TrainingFlags::augment_args(NetworkFlags::augment_args(Command::new("shared")));
+    let mut flags = Vec::new();
+    for argument in own.get_arguments() {
+        let id = argument.get_id().as_str();
+        let is_given = matches.value_source(id) == Some(ValueSource::CommandLine);
+        let values = matches.get_raw(id).filter(|_| is_given || with_defaults);
+        let (Some(name), Some(values)) = (argument.get_long(), values) else {
+            continue;
+        };
+        flags.push(format!("--{name}"));
+        if argument.get_action().takes_values() {
+            let values: Vec<_> = values.map(|value| value.to_string_lossy()).collect();
+            flags.push(values.join(","));
+        }
+    }
+    flags
+}
+
 /// Fails for a rule that is not for the tensors that `flag` gives it.
 pub fn check_suits(flag: &str, rule: &dyn Rule) -> Result<()> {
     let name = rule.name();
@@ -166,6 +223,37 @@ impl FromStr for Widths {
     }
 }
 
+/// Convolutions, separated by commas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Convolutions(pub Vec<Layer>);
+
+impl FromStr for Convolutions {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let convolution = |part: &str| {
+            let numbers = part.trim().split_once('x').map(|(filters, kernel)| {
+                let number = |text: &str| {
+                    text.parse()
+                        .ok()
+                        .filter(|number| (1..=WIDEST).contains(number))
+                };
+                number(filters).zip(number(kernel))
+            });
+            match numbers.flatten() {
+                Some((filters, kernel)) => Ok(Layer::Convolution { filters, kernel }),
+                None => Err(format!(
+                    "'{part}' is no convolution: expected filters and size, such as 8x3 for 8 filters of 3×3 pixels"
+                )),
+            }
+        };
+        text.split(',')
+            .map(convolution)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
 /// Samples per step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchSize {
@@ -198,7 +286,7 @@ impl BatchSize {
 #[cfg(test)]
 mod tests {
     use ::flags::RuleText;
-    use clap::Parser;
+    use clap::{CommandFactory, Parser};
 
     use super::*;
 
@@ -220,10 +308,24 @@ mod tests {
 
     #[test]
     fn hidden_widths_may_be_none_one_or_many() {
-        let widths = |text| parse(&["--hidden", text]).unwrap().network.hidden.0;
+        let widths = |text| {
+            let line = parse(&["--hidden", text]).unwrap();
+            line.network.hidden_widths().to_vec()
+        };
         assert_eq!(widths(""), Vec::<usize>::new());
         assert_eq!(widths("7"), [7]);
         assert_eq!(widths("128, 64"), [128, 64]);
+    }
+
+    #[test]
+    fn linear_regression_is_linear_unless_the_user_says_otherwise() {
+        let widths = |line: &[&str]| {
+            let line = parse(&[&["--data", "linear-regression"], line].concat()).unwrap();
+            line.network.hidden_widths().to_vec()
+        };
+        assert_eq!(widths(&[]), Vec::<usize>::new());
+        assert_eq!(widths(&["--hidden", "8"]), [8]);
+        assert_eq!(parse(&[]).unwrap().network.hidden_widths(), [256, 128]);
     }
 
     #[test]
@@ -244,6 +346,10 @@ mod tests {
                 "constant, step, cosine, exponential",
             ),
             (["--activation", "swish"], "relu, tanh, sigmoid, gelu"),
+            (["--conv", "8"], "'8' is no convolution: expected filters"),
+            (["--conv", "8x3,0x3"], "'0x3' is no convolution"),
+            (["--conv", ""], "'' is no convolution"),
+            (["--pool", "2"], "--conv <FILTERSxSIZE>"),
         ] {
             let error = parse(&line).unwrap_err();
             assert!(error.contains(expected), "{line:?}: {error}");
@@ -262,10 +368,68 @@ mod tests {
         assert_eq!(of("1"), 1);
     }
 
+    fn architecture(line: &[&str]) -> Result<Architecture> {
+        let network = parse(line).unwrap().network;
+        network.architecture(&network.data().unwrap())
+    }
+
+    #[test]
+    fn pooling_follows_each_convolution_and_the_hidden_layers_both() {
+        for (line, expected) in [
+            (
+                &["--conv", "8x3, 16x5", "--pool", "2"][..],
+                "8×8×1 → conv 8x3 → pool 2 → conv 16x5 → pool 2 → 256 → 128 → 10",
+            ),
+            (&["--conv", "8x3", "--hidden", ""], "8×8×1 → conv 8x3 → 10"),
+            (&[], "64 → 256 → 128 → 10"),
+        ] {
+            assert_eq!(architecture(line).unwrap().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn convolutions_of_data_that_are_no_images_are_refused() {
+        let line = ["--conv", "8x3", "--data", "synthetic-classification"];
+        let error = architecture(&line).unwrap_err().to_string();
+        assert!(
+            error.contains("--conv is for images") && error.contains("synthetic classification"),
+            "{error}"
+        );
+    }
+
     #[test]
     fn classes_are_those_of_a_folder() {
         let error = parse(&["--classes", "5"]).unwrap().network.data();
         assert!(error.unwrap_err().to_string().contains("--classes"));
+    }
+
+    #[test]
+    fn shared_flags_are_those_of_the_network_and_the_training_as_they_were_given() {
+        let line = [
+            "test",
+            "--epochs",
+            "7",
+            "--hidden",
+            "",
+            "--batch-size",
+            "all",
+        ];
+        let matches = Line::command().get_matches_from(line);
+        let given = shared(&matches, false);
+        assert_eq!(
+            given,
+            ["--hidden", "", "--epochs", "7", "--batch-size", "all"]
+        );
+        let all = shared(&matches, true);
+        assert!(
+            all.windows(2).any(|pair| pair == ["--activation", "relu"]),
+            "{all:?}"
+        );
+        assert!(
+            all.windows(2).any(|pair| pair == ["--epochs", "7"]),
+            "{all:?}"
+        );
+        Line::try_parse_from([&["test".to_owned()], &all[..]].concat()).unwrap();
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -39,6 +39,28 @@ pub struct Epoch {
     /// Of `--optimizer` in the epoch's last step.
     pub lr: f64,
     pub samples_per_second: f64,
+    /// Steps since the start.
+    pub steps: u64,
+    /// Of training since the start: test data are scored while this clock stands still.
+    pub seconds: f64,
+}
+
+impl Epoch {
+    /// Whether the losses are numbers that training can go on from.
+    pub fn is_finite(&self) -> bool {
+        self.train.loss.is_finite() && self.test.loss.is_finite()
+    }
+}
+
+/// How a training came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// After all epochs.
+    Complete,
+    /// The loss was no finite number any more.
+    Diverged { epoch: u32 },
+    /// The observer wished it, within an epoch.
+    Stopped,
 }
 
 /// What a training ended with.
@@ -50,6 +72,17 @@ pub struct Outcome {
     /// When the device had finished the first step.
     pub first_step: Option<Instant>,
     pub stats: Stats,
+    pub end: End,
+}
+
+impl Outcome {
+    /// Fails for a training that diverged.
+    pub fn converged(self) -> Result<Self> {
+        if let End::Diverged { epoch } = self.end {
+            bail!("The loss is no finite number any more in epoch {epoch}: try a smaller --lr.");
+        }
+        Ok(self)
+    }
 }
 
 /// Whoever wants to know how the training goes.
@@ -57,6 +90,10 @@ pub trait Observer {
     /// So many more samples were handed to the device.
     fn advanced(&mut self, samples: usize);
     fn finished(&mut self, epoch: &Epoch) -> Result<()>;
+    /// Whether to stop before the next batch.
+    fn stops(&self) -> bool {
+        false
+    }
 }
 
 /// The order in which each epoch visits the samples: depends on nothing but their number and the
@@ -83,6 +120,24 @@ impl Shuffle {
     }
 }
 
+/// The scores before training, as epoch 0: of all training data and of the test data.
+pub fn untrained(network: &mut dyn Network, plan: &Plan) -> Result<Epoch> {
+    let order: Vec<u32> = (0..plan.samples as u32).collect();
+    network.start_epoch(&order)?;
+    for batch in 0..batch_count(plan.samples, plan.batch_size) {
+        network.score_batch(batch)?;
+    }
+    Ok(Epoch {
+        number: 0,
+        train: network.train_score()?,
+        test: network.test_score()?,
+        lr: plan.lr,
+        samples_per_second: 0.0,
+        steps: 0,
+        seconds: 0.0,
+    })
+}
+
 /// Trains. Batches count on across epochs towards the number that makes a step; those that are left
 /// over at the end make none.
 pub fn train(
@@ -91,62 +146,108 @@ pub fn train(
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
     let start = Instant::now();
-    let batches = batch_count(plan.samples, plan.batch_size);
-    let mut shuffle = Shuffle::new(plan.samples, plan.seed);
-    let (mut micro_batches, mut step) = (0, 0);
-    let mut lr = plan.lr;
-    let mut first_step = None;
+    let mut training = Training::new(network, plan);
     let mut test = Score {
         loss: f64::NAN,
         accuracy: f64::NAN,
     };
+    let mut end = End::Complete;
     for number in 1..=plan.epochs {
-        let epoch_start = Instant::now();
-        network.start_epoch(shuffle.next_epoch())?;
-        for batch in 0..batches {
-            network.backward(batch)?;
-            micro_batches += 1;
-            if micro_batches == plan.accumulate {
-                micro_batches = 0;
-                let part = plan.schedule.at(1.0, step);
-                lr = part * plan.lr;
-                step += 1;
-                if plan
-                    .poison
-                    .is_some_and(|every| step % u64::from(every) == 0)
-                {
-                    network.poison()?;
-                }
-                network.update(part)?;
-                if first_step.is_none() {
-                    network.finish()?;
-                    first_step = Some(Instant::now());
-                }
-            }
-            observer.advanced(plan.batch_size.min(plan.samples - batch * plan.batch_size));
+        let Some(epoch) = training.epoch(number, observer)? else {
+            end = End::Stopped;
+            break;
+        };
+        test = epoch.test;
+        observer.finished(&epoch)?;
+        if !epoch.is_finite() {
+            end = End::Diverged { epoch: number };
+            break;
         }
-        let train = network.train_score()?;
-        let seconds = epoch_start.elapsed().as_secs_f64();
-        test = network.test_score()?;
-        let samples_per_second = plan.samples as f64 / seconds;
-        observer.finished(&Epoch {
-            number,
-            train,
-            test,
-            lr,
-            samples_per_second,
-        })?;
-        ensure!(
-            train.loss.is_finite() && test.loss.is_finite(),
-            "The loss is no finite number any more in epoch {number}: try a smaller --lr."
-        );
     }
     Ok(Outcome {
         test,
         time: start.elapsed(),
-        first_step,
-        stats: network.stats()?,
+        first_step: training.first_step,
+        stats: training.network.stats()?,
+        end,
     })
+}
+
+/// What goes on from one epoch to the next.
+struct Training<'a> {
+    network: &'a mut dyn Network,
+    plan: &'a Plan,
+    shuffle: Shuffle,
+    /// Since the last step.
+    micro_batches: u32,
+    steps: u64,
+    /// Of `--optimizer` in the last step.
+    lr: f64,
+    seconds: f64,
+    first_step: Option<Instant>,
+}
+
+impl<'a> Training<'a> {
+    fn new(network: &'a mut dyn Network, plan: &'a Plan) -> Self {
+        Self {
+            network,
+            plan,
+            shuffle: Shuffle::new(plan.samples, plan.seed),
+            micro_batches: 0,
+            steps: 0,
+            lr: plan.lr,
+            seconds: 0.0,
+            first_step: None,
+        }
+    }
+
+    /// None if the observer stops it.
+    fn epoch(&mut self, number: u32, observer: &mut dyn Observer) -> Result<Option<Epoch>> {
+        let plan = self.plan;
+        let start = Instant::now();
+        self.network.start_epoch(self.shuffle.next_epoch())?;
+        for batch in 0..batch_count(plan.samples, plan.batch_size) {
+            if observer.stops() {
+                return Ok(None);
+            }
+            self.network.backward(batch)?;
+            self.micro_batches += 1;
+            if self.micro_batches == plan.accumulate {
+                self.step()?;
+            }
+            observer.advanced(plan.batch_size.min(plan.samples - batch * plan.batch_size));
+        }
+        // Waits for the device: the clock has all of the epoch's steps.
+        let train = self.network.train_score()?;
+        let seconds = start.elapsed().as_secs_f64();
+        self.seconds += seconds;
+        Ok(Some(Epoch {
+            number,
+            train,
+            test: self.network.test_score()?,
+            lr: self.lr,
+            samples_per_second: plan.samples as f64 / seconds,
+            steps: self.steps,
+            seconds: self.seconds,
+        }))
+    }
+
+    fn step(&mut self) -> Result<()> {
+        self.micro_batches = 0;
+        let part = self.plan.schedule.at(1.0, self.steps);
+        self.lr = part * self.plan.lr;
+        self.steps += 1;
+        let spoils = |every| self.steps.is_multiple_of(u64::from(every));
+        if self.plan.poison.is_some_and(spoils) {
+            self.network.poison()?;
+        }
+        self.network.update(part)?;
+        if self.first_step.is_none() {
+            self.network.finish()?;
+            self.first_step = Some(Instant::now());
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -169,5 +270,124 @@ mod tests {
             order.sort_unstable();
             assert!(order.iter().copied().eq(0..100));
         }
+    }
+
+    /// Takes its time to score test data, and diverges in a given epoch.
+    struct Slow {
+        epoch: u32,
+        diverges_in: u32,
+    }
+
+    const SLOW: Duration = Duration::from_millis(50);
+
+    impl Network for Slow {
+        fn start_epoch(&mut self, _: &[u32]) -> Result<()> {
+            self.epoch += 1;
+            Ok(())
+        }
+        fn backward(&mut self, _: usize) -> Result<()> {
+            Ok(())
+        }
+        fn score_batch(&mut self, _: usize) -> Result<()> {
+            Ok(())
+        }
+        fn poison(&mut self) -> Result<()> {
+            Ok(())
+        }
+        fn update(&mut self, _: f64) -> Result<()> {
+            Ok(())
+        }
+        fn finish(&mut self) -> Result<()> {
+            Ok(())
+        }
+        fn train_score(&mut self) -> Result<Score> {
+            let diverges = self.epoch == self.diverges_in;
+            Ok(Score {
+                loss: if diverges { f64::NAN } else { 1.0 },
+                accuracy: 0.5,
+            })
+        }
+        fn test_score(&mut self) -> Result<Score> {
+            std::thread::sleep(SLOW);
+            Ok(Score {
+                loss: 1.0,
+                accuracy: 0.5,
+            })
+        }
+        fn stats(&mut self) -> Result<Stats> {
+            Ok(Stats::default())
+        }
+    }
+
+    /// Stops after some batches.
+    struct Watch {
+        epochs: Vec<Epoch>,
+        batches: usize,
+        most: usize,
+    }
+
+    impl Observer for Watch {
+        fn advanced(&mut self, _: usize) {
+            self.batches += 1;
+        }
+        fn finished(&mut self, epoch: &Epoch) -> Result<()> {
+            self.epochs.push(*epoch);
+            Ok(())
+        }
+        fn stops(&self) -> bool {
+            self.batches >= self.most
+        }
+    }
+
+    fn watched(diverges_in: u32, most: usize) -> (Outcome, Watch) {
+        let plan = Plan {
+            epochs: 3,
+            batch_size: 2,
+            accumulate: 1,
+            poison: None,
+            samples: 5,
+            lr: 0.1,
+            schedule: Schedule::Constant,
+            seed: 1,
+        };
+        let mut watch = Watch {
+            epochs: Vec::new(),
+            batches: 0,
+            most,
+        };
+        let mut network = Slow {
+            epoch: 0,
+            diverges_in,
+        };
+        (train(&mut network, &plan, &mut watch).unwrap(), watch)
+    }
+
+    #[test]
+    fn the_clock_of_training_stands_still_while_test_data_are_scored() {
+        let (outcome, watch) = watched(0, usize::MAX);
+        assert_eq!(outcome.end, End::Complete);
+        assert!(outcome.time >= 3 * SLOW);
+        let last = watch.epochs[2];
+        assert!(last.seconds < SLOW.as_secs_f64(), "{last:?}");
+        assert_eq!(
+            watch.epochs.iter().map(|e| e.steps).collect::<Vec<_>>(),
+            [3, 6, 9]
+        );
+    }
+
+    #[test]
+    fn a_loss_that_is_no_number_ends_the_training_after_its_epoch_was_reported() {
+        let (outcome, watch) = watched(2, usize::MAX);
+        assert_eq!(outcome.end, End::Diverged { epoch: 2 });
+        assert_eq!(watch.epochs.len(), 2);
+        let error = outcome.converged().unwrap_err().to_string();
+        assert!(error.contains("in epoch 2: try a smaller --lr"), "{error}");
+    }
+
+    #[test]
+    fn a_training_stops_within_an_epoch_and_its_last_whole_epoch_is_what_counts() {
+        let (outcome, watch) = watched(0, 4);
+        assert_eq!(outcome.end, End::Stopped);
+        assert_eq!((watch.epochs.len(), watch.batches), (1, 4));
     }
 }

@@ -3,6 +3,7 @@
 mod digits;
 mod idx;
 mod synthetic;
+mod validation;
 
 use std::path::Path;
 
@@ -26,14 +27,34 @@ pub struct Samples {
     pub targets: Vec<f32>,
 }
 
+/// An image of grey pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Image {
+    pub height: usize,
+    pub width: usize,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
     pub name: String,
     pub task: Task,
     pub features: usize,
+    /// What the features are the pixels of, row by row, if they are.
+    pub image: Option<Image>,
     pub outputs: usize,
     pub train: Samples,
     pub test: Samples,
+}
+
+impl Samples {
+    /// Changes with any number (FNV-1a, 64 bits).
+    pub fn fingerprint(&self) -> u64 {
+        let numbers = self.inputs.iter().chain(&self.targets);
+        let bytes = numbers.flat_map(|number| number.to_le_bytes());
+        bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+    }
 }
 
 /// Where the data come from.
@@ -48,6 +69,7 @@ pub enum Source {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Embedded {
     Digits,
+    LinearRegression,
     SyntheticRegression,
     SyntheticClassification,
 }
@@ -65,6 +87,7 @@ impl Source {
     pub fn load(&self, classes: usize) -> Result<Dataset> {
         let data = match self {
             Self::Embedded(Embedded::Digits) => digits::load()?,
+            Self::Embedded(Embedded::LinearRegression) => synthetic::linear_regression(),
             Self::Embedded(Embedded::SyntheticRegression) => synthetic::regression(),
             Self::Embedded(Embedded::SyntheticClassification) => synthetic::classification(),
             Self::Folder(folder) => load_folder(folder, classes)?,
@@ -82,7 +105,8 @@ impl Source {
 fn load_folder(folder: &Path, classes: usize) -> Result<Dataset> {
     ensure!(
         folder.is_dir(),
-        "--data {}: there is no such folder, and it is none of digits, synthetic-regression, synthetic-classification.",
+        "--data {}: there is no such folder, and it is none of digits, linear-regression, synthetic-regression, \
+         synthetic-classification.",
         folder.display()
     );
     idx::load(folder, classes)
@@ -112,6 +136,9 @@ impl Labelled {
             .extend((0..self.classes).map(|c| if c == class { 1.0 } else { 0.0 }));
     }
 }
+
+/// What the UCI handwritten digits are called.
+pub const DIGITS: &str = "UCI handwritten digits";
 
 /// Every fifth sample of a class is test data: the same stratified split in every run.
 const TEST_EVERY: usize = 5;

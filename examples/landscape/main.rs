@@ -1,0 +1,3 @@
+mod descent;
+mod functions;
+fn main() {}

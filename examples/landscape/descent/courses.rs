@@ -118,7 +118,7 @@ pub fn of(plan: &mut Plan<'_>) -> Result<Vec<Course>> {
         if couples(&*rule) {
             for (number, start) in starts.iter().enumerate() {
                 let mut course = Course::new(first + number);
-                course.add(same(&mut *rule)?, &[*start], number, dimensions)?;
+                course.add(copy(&mut *rule)?, &[*start], number, dimensions)?;
                 courses.push(course);
             }
             shared = false;
@@ -136,8 +136,8 @@ pub fn of(plan: &mut Plan<'_>) -> Result<Vec<Course>> {
     Ok(courses)
 }
 
-/// The same rule once more.
-fn same(rule: &mut dyn Rule) -> Result<Box<dyn Rule>> {
+/// The same rule of the library's once more.
+pub fn copy(rule: &mut dyn Rule) -> Result<Box<dyn Rule>> {
     let mut copy = rules::by_name(rule.name())?;
     for field in rule.hyperparameters() {
         copy.set(field.name, &field.value())?;

@@ -6,10 +6,12 @@ pub mod kernels;
 pub mod probe;
 
 use anyhow::{Result, ensure};
+#[cfg(target_family = "wasm")]
+use wgpu_optim::read;
 #[cfg(not(target_family = "wasm"))]
 use wgpu_optim::read_blocking;
 use wgpu_optim::wgpu::{self, util::DeviceExt};
-use wgpu_optim::{BufferRange, Group, Optimizer, Options, read};
+use wgpu_optim::{BufferRange, Group, Optimizer, Options};
 
 use super::courses::{self, Course, Members};
 use super::{Chunk, Frame, Plan};
@@ -252,6 +254,7 @@ impl<'a> OnGpu<'a> {
     }
 
     /// [`advance`](super::Descent::advance) for the web.
+    #[cfg(target_family = "wasm")]
     pub async fn advance_async(&mut self) -> Result<Option<Chunk>> {
         let Some(submitted) = self.submit()? else {
             return Ok(None);

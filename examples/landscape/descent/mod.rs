@@ -14,6 +14,7 @@ use wgpu_optim::schedule::Schedule;
 
 use crate::functions::{Function, Point};
 
+pub use courses::{copy, couples};
 pub use noise::Noise;
 
 /// A rule, and the points that descend by it, each by itself.

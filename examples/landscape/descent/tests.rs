@@ -129,7 +129,7 @@ fn adam_adamw_and_amsgrad_follow_their_formulas_down_rosenbrocks_valley() {
 fn every_rule_goes_the_same_way_on_both_devices() {
     let function = functions::by_name("himmelblau").unwrap();
     let names = all_rules();
-    let starts = [[0.5, 0.25], [-1.0, 2.0], [4.0, -1.0]];
+    let starts = [[3.5, 2.5], [-2.5, 3.5], [4.0, -1.0]];
     let plan = || Plan {
         steps: 20,
         ..plan(&*function, &names, &starts)

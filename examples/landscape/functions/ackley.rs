@@ -1,6 +1,6 @@
 use std::f64::consts::{E, PI, SQRT_2};
 
-use super::{Derivatives, Function, Minimum, Point, extremum};
+use super::{Derivatives, Function, Minimum, Point, Showcase, extremum};
 
 /// A funnel with ripples: flat far out, with a pointed minimum in the middle. Ackley 1987.
 #[derive(Debug, Default)]
@@ -13,6 +13,10 @@ impl Function for Ackley {
 
     fn formula(&self) -> String {
         "20 + e − 20 exp(−0.2 √(½(x² + y²))) − exp(½(cos(2πx) + cos(2πy)))".into()
+    }
+
+    fn about(&self) -> &'static str {
+        "A funnel with ripples: flat far out, with a pointed minimum in the middle."
     }
 
     fn domain(&self) -> &'static [[f64; 2]] {
@@ -60,6 +64,13 @@ impl Function for Ackley {
                 -bend * rx * ry - 0.2 * cone * rx * ry - wave * sx * sy,
                 bend * (2.0 - ry * ry) - 0.2 * cone * ry * ry + wave * (2.0 * cy - sy * sy),
             ],
+        }
+    }
+
+    fn showcase(&self) -> Showcase {
+        Showcase {
+            steps: 200,
+            rules: &["sgd:lr=0.01", "sgd:lr=0.01:momentum=0.9", "rmsprop:lr=0.05", "adam:lr=0.1"],
         }
     }
 

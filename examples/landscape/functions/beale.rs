@@ -1,4 +1,4 @@
-use super::{Derivatives, Function, Minimum, Point};
+use super::{Derivatives, Function, Minimum, Point, Showcase};
 
 /// Plateaus and steep walls around one minimum. Beale 1958.
 #[derive(Debug, Default)]
@@ -11,6 +11,10 @@ impl Function for Beale {
 
     fn formula(&self) -> String {
         "(1.5 − x + xy)² + (2.25 − x + xy²)² + (2.625 − x + xy³)²".into()
+    }
+
+    fn about(&self) -> &'static str {
+        "Plateaus and steep walls around one minimum."
     }
 
     fn domain(&self) -> &'static [[f64; 2]] {
@@ -50,6 +54,13 @@ impl Function for Beale {
             value: value[0],
             gradient: [gradient[0], gradient[1]],
             hessian,
+        }
+    }
+
+    fn showcase(&self) -> Showcase {
+        Showcase {
+            steps: 200,
+            rules: &["sgd:lr=0.01", "sgd:lr=0.01:momentum=0.9", "rmsprop:lr=0.05", "adam:lr=0.1"],
         }
     }
 

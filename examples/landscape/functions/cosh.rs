@@ -1,4 +1,4 @@
-use super::{Derivatives, Function, Minimum, Point};
+use super::{Derivatives, Function, Minimum, Point, Showcase};
 
 /// Steep and convex, with a curvature that grows with the slope: where Newton's method shines.
 #[derive(Debug, Default)]
@@ -11,6 +11,10 @@ impl Function for Cosh {
 
     fn formula(&self) -> String {
         "cosh(x/2)".into()
+    }
+
+    fn about(&self) -> &'static str {
+        "Steep and convex, with a curvature that grows with the slope: Newton's method shines."
     }
 
     fn domain(&self) -> &'static [[f64; 2]] {
@@ -35,6 +39,13 @@ impl Function for Cosh {
             value: x.cosh(),
             gradient: [0.5 * x.sinh(), 0.0],
             hessian: [0.25 * x.cosh(), 0.0, 0.0],
+        }
+    }
+
+    fn showcase(&self) -> Showcase {
+        Showcase {
+            steps: 200,
+            rules: &["sgd:lr=0.01", "sgd:lr=0.01:momentum=0.9", "rmsprop:lr=0.05", "adam:lr=0.1"],
         }
     }
 

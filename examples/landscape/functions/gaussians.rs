@@ -1,6 +1,6 @@
 use std::f64::consts::PI;
 
-use super::{Derivatives, Function, Minimum, Point, extremum};
+use super::{Derivatives, Function, Minimum, Point, Showcase, extremum};
 
 /// Four tilted pits in a plain: minus the density of a mixture of normal distributions.
 #[derive(Debug, Default)]
@@ -15,6 +15,10 @@ impl Function for Gaussians {
 
     fn formula(&self) -> String {
         "−¼ Σ N((x, y); (±2, ±2), [[1, ½], [½, 1]])".into()
+    }
+
+    fn about(&self) -> &'static str {
+        "Four tilted pits in a plain: minus the density of a mixture of normal distributions."
     }
 
     fn domain(&self) -> &'static [[f64; 2]] {
@@ -48,6 +52,13 @@ impl Function for Gaussians {
             found.hessian[2] += height * (4.0 / 3.0 - py * py);
         }
         found
+    }
+
+    fn showcase(&self) -> Showcase {
+        Showcase {
+            steps: 200,
+            rules: &["sgd:lr=0.01", "sgd:lr=0.01:momentum=0.9", "rmsprop:lr=0.05", "adam:lr=0.1"],
+        }
     }
 
     fn wgsl(&self) -> &'static str {

@@ -1,4 +1,4 @@
-use super::{Derivatives, Function, Minimum, Point, extremum};
+use super::{Derivatives, Function, Minimum, Point, Showcase, extremum};
 
 /// Four minima of the same depth. Himmelblau 1972.
 #[derive(Debug, Default)]
@@ -11,6 +11,10 @@ impl Function for Himmelblau {
 
     fn formula(&self) -> String {
         "(x² + y − 11)² + (x + y² − 7)²".into()
+    }
+
+    fn about(&self) -> &'static str {
+        "Four minima of the same depth: the rule decides which of them it finds."
     }
 
     fn domain(&self) -> &'static [[f64; 2]] {
@@ -39,6 +43,13 @@ impl Function for Himmelblau {
                 4.0 * (x + y),
                 2.0 + 4.0 * b + 8.0 * y * y,
             ],
+        }
+    }
+
+    fn showcase(&self) -> Showcase {
+        Showcase {
+            steps: 200,
+            rules: &["sgd:lr=0.01", "sgd:lr=0.01:momentum=0.9", "rmsprop:lr=0.05", "adam:lr=0.1"],
         }
     }
 

@@ -1,6 +1,6 @@
 use std::f64::consts::PI;
 
-use super::{Derivatives, Function, Minimum, Point, extremum};
+use super::{Derivatives, Function, Minimum, Point, Showcase, extremum};
 
 /// A shallow minimum before the deep one: what momentum may roll through.
 #[derive(Debug, Default)]
@@ -13,6 +13,10 @@ impl Function for LocalMinimum {
 
     fn formula(&self) -> String {
         "x cos(πx)".into()
+    }
+
+    fn about(&self) -> &'static str {
+        "A shallow minimum before the deep one: momentum may roll through it."
     }
 
     fn domain(&self) -> &'static [[f64; 2]] {
@@ -35,6 +39,13 @@ impl Function for LocalMinimum {
             value: x * c,
             gradient: [c - PI * x * s, 0.0],
             hessian: [-2.0 * PI * s - PI * PI * x * c, 0.0, 0.0],
+        }
+    }
+
+    fn showcase(&self) -> Showcase {
+        Showcase {
+            steps: 200,
+            rules: &["sgd:lr=0.01", "sgd:lr=0.01:momentum=0.9", "rmsprop:lr=0.05", "adam:lr=0.1"],
         }
     }
 

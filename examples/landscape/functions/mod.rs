@@ -28,6 +28,14 @@ pub struct Minimum {
     pub value: f64,
 }
 
+/// Rules as users write them, and how many steps they take, unless the user says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Showcase {
+    pub steps: u64,
+    /// SGD and Adam among them.
+    pub rules: &'static [&'static str],
+}
+
 /// A function of one or two variables to be minimised: the WGSL text of its derivatives and their
 /// twin in f64.
 ///
@@ -46,6 +54,9 @@ pub trait Function: fmt::Debug + Send + Sync {
     /// As people write it.
     fn formula(&self) -> String;
 
+    /// What it is like, in a sentence.
+    fn about(&self) -> &'static str;
+
     /// The least and the largest value of each variable: where starts may lie, and what pictures
     /// show.
     fn domain(&self) -> &'static [[f64; 2]];
@@ -57,6 +68,9 @@ pub trait Function: fmt::Debug + Send + Sync {
     fn minima(&self) -> Vec<Minimum>;
 
     fn derivatives(&self, p: Point) -> Derivatives;
+
+    /// What shows how optimizers differ here.
+    fn showcase(&self) -> Showcase;
 
     fn wgsl(&self) -> &'static str;
 

@@ -1,4 +1,4 @@
-use super::{Derivatives, Function, Minimum, Point};
+use super::{Derivatives, Function, Minimum, Point, Showcase};
 
 /// A bowl that is √K times as narrow as it is long: what momentum and preconditioning are for.
 #[derive(Debug)]
@@ -22,6 +22,10 @@ impl Function for Quadratic {
         format!("½(x² + {} y²)", self.condition)
     }
 
+    fn about(&self) -> &'static str {
+        "A bowl that is longer than it is wide: momentum and preconditioning are for it."
+    }
+
     fn domain(&self) -> &'static [[f64; 2]] {
         &[[-5.0, 5.0], [-3.0, 3.0]]
     }
@@ -43,6 +47,13 @@ impl Function for Quadratic {
             value: 0.5 * (x * x + k * y * y),
             gradient: [x, k * y],
             hessian: [1.0, 0.0, k],
+        }
+    }
+
+    fn showcase(&self) -> Showcase {
+        Showcase {
+            steps: 200,
+            rules: &["sgd:lr=0.01", "sgd:lr=0.01:momentum=0.9", "rmsprop:lr=0.05", "adam:lr=0.1"],
         }
     }
 

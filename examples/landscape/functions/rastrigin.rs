@@ -1,6 +1,6 @@
 use std::f64::consts::PI;
 
-use super::{Derivatives, Function, Minimum, Point, extremum};
+use super::{Derivatives, Function, Minimum, Point, Showcase, extremum};
 
 /// A bowl with a minimum near every point of whole numbers. Rastrigin 1974.
 #[derive(Debug, Default)]
@@ -13,6 +13,10 @@ impl Function for Rastrigin {
 
     fn formula(&self) -> String {
         "20 + x² − 10 cos(2πx) + y² − 10 cos(2πy)".into()
+    }
+
+    fn about(&self) -> &'static str {
+        "A bowl with a minimum near every point of whole numbers."
     }
 
     fn domain(&self) -> &'static [[f64; 2]] {
@@ -35,6 +39,13 @@ impl Function for Rastrigin {
             value: 20.0 + terms[0] + terms[1],
             gradient: [0, 1].map(|i| 2.0 * p[i] + 20.0 * PI * angle[i].sin()),
             hessian: [bend[0], 0.0, bend[1]],
+        }
+    }
+
+    fn showcase(&self) -> Showcase {
+        Showcase {
+            steps: 200,
+            rules: &["sgd:lr=0.01", "sgd:lr=0.01:momentum=0.9", "rmsprop:lr=0.05", "adam:lr=0.1"],
         }
     }
 

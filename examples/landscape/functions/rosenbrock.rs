@@ -1,4 +1,4 @@
-use super::{Derivatives, Function, Minimum, Point};
+use super::{Derivatives, Function, Minimum, Point, Showcase};
 
 /// A narrow curved valley with an almost flat floor. Rosenbrock 1960.
 #[derive(Debug, Default)]
@@ -11,6 +11,10 @@ impl Function for Rosenbrock {
 
     fn formula(&self) -> String {
         "(1 − x)² + 100(y − x²)²".into()
+    }
+
+    fn about(&self) -> &'static str {
+        "A narrow curved valley with an almost flat floor."
     }
 
     fn domain(&self) -> &'static [[f64; 2]] {
@@ -35,6 +39,13 @@ impl Function for Rosenbrock {
             value: a * a + 100.0 * b * b,
             gradient: [-2.0 * a - 400.0 * x * b, 200.0 * b],
             hessian: [2.0 - 400.0 * b + 800.0 * x * x, -400.0 * x, 200.0],
+        }
+    }
+
+    fn showcase(&self) -> Showcase {
+        Showcase {
+            steps: 200,
+            rules: &["sgd:lr=0.01", "sgd:lr=0.01:momentum=0.9", "rmsprop:lr=0.05", "adam:lr=0.1"],
         }
     }
 

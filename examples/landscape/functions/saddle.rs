@@ -1,4 +1,4 @@
-use super::{Derivatives, Function, Minimum, Point};
+use super::{Derivatives, Function, Minimum, Point, Showcase};
 
 /// A pass between two hills, from which the ground falls forever.
 #[derive(Debug, Default)]
@@ -11,6 +11,10 @@ impl Function for Saddle {
 
     fn formula(&self) -> String {
         "x² − y²".into()
+    }
+
+    fn about(&self) -> &'static str {
+        "A pass between two hills: the start is almost on its ridge, where the slope points the wrong way."
     }
 
     fn domain(&self) -> &'static [[f64; 2]] {
@@ -30,6 +34,13 @@ impl Function for Saddle {
             value: x * x - y * y,
             gradient: [2.0 * x, -2.0 * y],
             hessian: [2.0, 0.0, -2.0],
+        }
+    }
+
+    fn showcase(&self) -> Showcase {
+        Showcase {
+            steps: 200,
+            rules: &["sgd:lr=0.01", "sgd:lr=0.01:momentum=0.9", "rmsprop:lr=0.05", "adam:lr=0.1"],
         }
     }
 

@@ -1,4 +1,4 @@
-use super::{Derivatives, Function, Minimum, Point, extremum};
+use super::{Derivatives, Function, Minimum, Point, Showcase, extremum};
 
 /// Four minima, of which one is the lowest. Styblinski & Tang 1990.
 #[derive(Debug, Default)]
@@ -11,6 +11,10 @@ impl Function for StyblinskiTang {
 
     fn formula(&self) -> String {
         "½(x⁴ − 16x² + 5x + y⁴ − 16y² + 5y)".into()
+    }
+
+    fn about(&self) -> &'static str {
+        "Four minima, of which one is the lowest."
     }
 
     fn domain(&self) -> &'static [[f64; 2]] {
@@ -35,6 +39,13 @@ impl Function for StyblinskiTang {
             value: 0.5 * (terms[0] + terms[1]),
             gradient: p.map(|x| 2.0 * x.powi(3) - 16.0 * x + 2.5),
             hessian: [bend[0], 0.0, bend[1]],
+        }
+    }
+
+    fn showcase(&self) -> Showcase {
+        Showcase {
+            steps: 200,
+            rules: &["sgd:lr=0.01", "sgd:lr=0.01:momentum=0.9", "rmsprop:lr=0.05", "adam:lr=0.1"],
         }
     }
 

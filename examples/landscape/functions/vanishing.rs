@@ -1,4 +1,4 @@
-use super::{Derivatives, Function, Minimum, Point};
+use super::{Derivatives, Function, Minimum, Point, Showcase};
 
 /// A slope that is hardly there at the start, as in a saturated network.
 #[derive(Debug, Default)]
@@ -11,6 +11,10 @@ impl Function for Vanishing {
 
     fn formula(&self) -> String {
         "tanh(x)".into()
+    }
+
+    fn about(&self) -> &'static str {
+        "A slope that is hardly there at the start, as in a saturated network."
     }
 
     fn domain(&self) -> &'static [[f64; 2]] {
@@ -33,6 +37,13 @@ impl Function for Vanishing {
             value: height,
             gradient: [slope, 0.0],
             hessian: [-2.0 * height * slope, 0.0, 0.0],
+        }
+    }
+
+    fn showcase(&self) -> Showcase {
+        Showcase {
+            steps: 200,
+            rules: &["sgd:lr=0.01", "sgd:lr=0.01:momentum=0.9", "rmsprop:lr=0.05", "adam:lr=0.1"],
         }
     }
 

@@ -65,7 +65,7 @@ pub struct Arguments {
     pub tune: bool,
 
     /// How many sets of hyperparameters --tune tries for each rule
-    #[arg(long, value_name = "COUNT", default_value_t = 512, requires = "tune", value_parser = clap::value_parser!(u32).range(8..=65_536))]
+    #[arg(long, value_name = "COUNT", default_value_t = 256, requires = "tune", value_parser = clap::value_parser!(u32).range(8..=65_536))]
     pub candidates: u32,
 
     /// auto, gpu, cpu, or part of an adapter's name

@@ -15,6 +15,9 @@ const CURVE: u32 = 240;
 /// The least that a logarithmic axis shows: what f32 makes of zero is noise.
 const FLOOR: f64 = 1e-12;
 
+/// Characters of a formula that a picture's title has room for.
+const LONGEST: usize = 36;
+
 /// Paths of `contenders`, as they are drawn.
 pub struct Drawn<'a> {
     pub task: &'a Task,
@@ -140,6 +143,8 @@ impl Drawn<'_> {
         let function = self.function();
         let lowest = function.lowest();
         let height = |place: &Place| match lowest {
+            // Of no number and a number, `max` would take the number.
+            Some(_) if place.value.is_nan() => f64::NAN,
             Some(lowest) => (place.value - lowest.value).max(FLOOR),
             None => place.value,
         };
@@ -208,8 +213,13 @@ impl Drawn<'_> {
     }
 }
 
-pub fn title(function: &dyn Function) -> String {
-    format!("{}: {}", function.name(), function.formula())
+/// The name, and the formula where there is room for it.
+fn title(function: &dyn Function) -> String {
+    let (name, formula) = (function.name(), function.formula());
+    match formula.chars().count() {
+        0..=LONGEST => format!("{name}: {formula}"),
+        _ => name.to_owned(),
+    }
 }
 
 fn grid(function: &dyn Function, x: [f64; 2], y: [f64; 2]) -> Grid {

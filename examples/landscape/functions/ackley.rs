@@ -70,7 +70,13 @@ impl Function for Ackley {
     fn showcase(&self) -> Showcase {
         Showcase {
             steps: 200,
-            rules: &["sgd:lr=0.01", "sgd:lr=0.01:momentum=0.9", "rmsprop:lr=0.05", "adam:lr=0.1"],
+            rules: &[
+                "sgd:lr=0.02",
+                "sgd:lr=0.02:momentum=0.9",
+                "adam:lr=0.2",
+                "adagrad:lr=2",
+                "rprop:lr=0.5",
+            ],
         }
     }
 

@@ -59,8 +59,14 @@ impl Function for Beale {
 
     fn showcase(&self) -> Showcase {
         Showcase {
-            steps: 200,
-            rules: &["sgd:lr=0.01", "sgd:lr=0.01:momentum=0.9", "rmsprop:lr=0.05", "adam:lr=0.1"],
+            steps: 400,
+            rules: &[
+                "sgd:lr=0.01",
+                "sgd:lr=0.01:momentum=0.8",
+                "rmsprop:lr=0.03",
+                "adam:lr=0.1",
+                "adagrad:lr=0.8",
+            ],
         }
     }
 

@@ -44,8 +44,14 @@ impl Function for Cosh {
 
     fn showcase(&self) -> Showcase {
         Showcase {
-            steps: 200,
-            rules: &["sgd:lr=0.01", "sgd:lr=0.01:momentum=0.9", "rmsprop:lr=0.05", "adam:lr=0.1"],
+            steps: 30,
+            rules: &[
+                "sgd:lr=0.1",
+                "sgd:lr=0.1:momentum=0.5",
+                "adam:lr=1",
+                "lion:lr=0.5",
+                "newton",
+            ],
         }
     }
 

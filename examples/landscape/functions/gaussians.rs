@@ -56,8 +56,14 @@ impl Function for Gaussians {
 
     fn showcase(&self) -> Showcase {
         Showcase {
-            steps: 200,
-            rules: &["sgd:lr=0.01", "sgd:lr=0.01:momentum=0.9", "rmsprop:lr=0.05", "adam:lr=0.1"],
+            steps: 100,
+            rules: &[
+                "sgd:lr=1",
+                "sgd:lr=1:momentum=0.9",
+                "rmsprop:lr=0.05",
+                "adam:lr=0.1",
+                "lion:lr=0.05",
+            ],
         }
     }
 

@@ -48,8 +48,14 @@ impl Function for Himmelblau {
 
     fn showcase(&self) -> Showcase {
         Showcase {
-            steps: 200,
-            rules: &["sgd:lr=0.01", "sgd:lr=0.01:momentum=0.9", "rmsprop:lr=0.05", "adam:lr=0.1"],
+            steps: 100,
+            rules: &[
+                "sgd:lr=0.01",
+                "sgd:lr=0.01:momentum=0.9",
+                "adam:lr=0.3",
+                "lion:lr=0.15",
+                "rprop:lr=0.1",
+            ],
         }
     }
 

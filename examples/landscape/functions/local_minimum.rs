@@ -44,8 +44,14 @@ impl Function for LocalMinimum {
 
     fn showcase(&self) -> Showcase {
         Showcase {
-            steps: 200,
-            rules: &["sgd:lr=0.01", "sgd:lr=0.01:momentum=0.9", "rmsprop:lr=0.05", "adam:lr=0.1"],
+            steps: 60,
+            rules: &[
+                "sgd:lr=0.02",
+                "sgd:lr=0.02:momentum=0.9",
+                "adam:lr=0.05",
+                "adam:lr=0.05:beta1=0.98",
+                "lion:lr=0.05",
+            ],
         }
     }
 

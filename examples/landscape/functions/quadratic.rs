@@ -52,8 +52,14 @@ impl Function for Quadratic {
 
     fn showcase(&self) -> Showcase {
         Showcase {
-            steps: 200,
-            rules: &["sgd:lr=0.01", "sgd:lr=0.01:momentum=0.9", "rmsprop:lr=0.05", "adam:lr=0.1"],
+            steps: 100,
+            rules: &[
+                "sgd:lr=0.18",
+                "sgd:lr=0.05:momentum=0.9",
+                "rmsprop:lr=0.1",
+                "adam:lr=0.3",
+                "newton_dense",
+            ],
         }
     }
 

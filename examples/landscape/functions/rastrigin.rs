@@ -45,7 +45,13 @@ impl Function for Rastrigin {
     fn showcase(&self) -> Showcase {
         Showcase {
             steps: 200,
-            rules: &["sgd:lr=0.01", "sgd:lr=0.01:momentum=0.9", "rmsprop:lr=0.05", "adam:lr=0.1"],
+            rules: &[
+                "sgd:lr=0.002",
+                "sgd:lr=0.001:momentum=0.98",
+                "adam:lr=0.5",
+                "lion:lr=0.3",
+                "sophia:lr=0.394:beta1=0.9061:beta2=0.99563:rho=0.101",
+            ],
         }
     }
 

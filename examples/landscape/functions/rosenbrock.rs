@@ -44,8 +44,14 @@ impl Function for Rosenbrock {
 
     fn showcase(&self) -> Showcase {
         Showcase {
-            steps: 200,
-            rules: &["sgd:lr=0.01", "sgd:lr=0.01:momentum=0.9", "rmsprop:lr=0.05", "adam:lr=0.1"],
+            steps: 1000,
+            rules: &[
+                "sgd:lr=0.001",
+                "sgd:lr=0.001:momentum=0.9",
+                "rmsprop:lr=0.02",
+                "adam:lr=0.05",
+                "adagrad:lr=1",
+            ],
         }
     }
 

@@ -39,8 +39,14 @@ impl Function for Saddle {
 
     fn showcase(&self) -> Showcase {
         Showcase {
-            steps: 200,
-            rules: &["sgd:lr=0.01", "sgd:lr=0.01:momentum=0.9", "rmsprop:lr=0.05", "adam:lr=0.1"],
+            steps: 100,
+            rules: &[
+                "sgd:lr=0.02",
+                "sgd:lr=0.02:momentum=0.9",
+                "rmsprop:lr=0.02",
+                "adam:lr=0.05",
+                "newton:lr=0.2",
+            ],
         }
     }
 

@@ -151,25 +151,40 @@ impl<'a> Map<'a> {
         }
     }
 
-    /// The steps that the middle one of those took that ended in a minimum.
+    /// What the shades mean.
+    fn speeds(&self, quarters: Option<[u64; 4]>) -> String {
+        let reach = number::significant(self.reach(), 2);
+        match quarters {
+            Some([a, b, c, d]) => {
+                format!(
+                    "within {reach} of it after at most {a}, {b}, {c}, {d} steps (strong to pale)"
+                )
+            }
+            None => format!("none comes within {reach} of a minimum"),
+        }
+    }
+
+    /// The steps in which half of those settled that did.
     pub fn median_steps(&self) -> Option<u64> {
+        self.quarters().map(|[_, half, ..]| half)
+    }
+
+    /// The steps in which the fastest quarter, half, three quarters and all of those settled that did.
+    fn quarters(&self) -> Option<[u64; 4]> {
         let settled = self.fates.iter().filter_map(|fate| fate.settled);
         let mut steps: Vec<_> = settled.map(|(_, since)| since).collect();
         steps.sort_unstable();
-        steps.get(steps.len() / 2).copied()
+        let last = steps.len().checked_sub(1)?;
+        Some([1, 2, 3, 4].map(|quarter| steps[last * quarter / 4]))
     }
 
     /// The map, with its rule's `label` as title.
     pub fn picture(&self, label: &str) -> Result<Picture> {
-        let settled = self.fates.iter().filter_map(|fate| fate.settled);
-        let steps = settled.map(|(_, since)| since.max(1));
-        let fastest = steps.clone().min().unwrap_or(1);
-        let slowest = steps.max().unwrap_or(1);
-        // Steps come in all sizes: their logarithm makes the shades.
-        let [fast, slow] = [fastest, slowest].map(|steps| (steps as f64).ln());
-        let speed = |since: u64| match slow > fast {
-            true => (slow - (since.max(1) as f64).ln()) / (slow - fast),
-            false => 1.0,
+        let quarters = self.quarters();
+        // The middle of the shade of a quarter.
+        let speed = |since: u64| {
+            let slower = quarters.iter().flatten().filter(|most| since <= **most);
+            (slower.count() as f64 - 0.5) / 4.0
         };
         let cells = self.fates.iter().map(|fate| Cell {
             minimum: fate.settled.map(|(index, _)| index),
@@ -186,10 +201,7 @@ impl<'a> Map<'a> {
             y: Axis::linear("y of the start").range(y[0], y[1]),
             cells: cells.chunks(self.side).map(<[Cell]>::to_vec).collect(),
             minima: self.minima.iter().map(|minimum| minimum.at).collect(),
-            speeds: format!(
-                "within {} of it after {fastest} (strong) to {slowest} steps (pale)",
-                number::significant(self.reach(), 2)
-            ),
+            speeds: self.speeds(quarters),
         };
         basins.picture()
     }

@@ -127,7 +127,12 @@ impl Exhibit {
 
     fn title(&self) -> String {
         let function = &*self.task.function;
-        format!("{}: {}", function.name(), function.formula())
+        let noise = if self.task.noise.is_some() {
+            ", with noise"
+        } else {
+            ""
+        };
+        format!("{}: {}{noise}", function.name(), function.formula())
     }
 
     fn interrupted(&self, done: u64) -> Option<String> {

@@ -16,7 +16,7 @@ const CURVE: u32 = 240;
 const FLOOR: f64 = 1e-12;
 
 /// Characters of a formula that a picture's title has room for.
-const LONGEST: usize = 36;
+const LONGEST: usize = 31;
 
 /// Paths of `contenders`, as they are drawn.
 pub struct Drawn<'a> {
@@ -119,6 +119,11 @@ impl Drawn<'_> {
             let points = path.places.iter().map(|place| [place.at[0], place.value]);
             Series::path(self.name(path), points.collect()).look(path.contender)
         }));
+        let minima = function.minima();
+        if !minima.is_empty() {
+            let places = minima.iter().map(|minimum| [minimum.at[0], minimum.value]);
+            series.push(Series::minima(places.collect()));
+        }
         let chart = LineChart {
             title: title(function),
             x: Axis::linear("x").range(least, most),
@@ -135,7 +140,7 @@ impl Drawn<'_> {
                 number::significant(value, 6)
             ),
             Some(_) => "How far the value is above the lowest minimum, 0.".into(),
-            None => "The value, which falls forever.".into(),
+            None => "The value: the function has no minimum.".into(),
         }
     }
 

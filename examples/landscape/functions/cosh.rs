@@ -49,7 +49,7 @@ impl Function for Cosh {
                 "sgd:lr=0.1",
                 "sgd:lr=0.1:momentum=0.5",
                 "adam:lr=1",
-                "lion:lr=0.5",
+                "rprop:lr=1",
                 "newton",
             ],
         }

@@ -49,7 +49,7 @@ impl Function for LocalMinimum {
                 "sgd:lr=0.02",
                 "sgd:lr=0.02:momentum=0.9",
                 "adam:lr=0.05",
-                "adam:lr=0.05:beta1=0.98",
+                "adam:lr=0.2",
                 "lion:lr=0.05",
             ],
         }

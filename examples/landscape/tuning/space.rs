@@ -86,10 +86,10 @@ fn anew(name: &'static str, field: &mut Field<'_>, random: &mut ChaCha8Rng) {
         Field::Number { value, allowed } => {
             let drawn = match name {
                 "lr" => 10f64.powf(random.random_range(-4.0..1.0)),
+                // Off by default: off, or anything. Some fields go together only while one is off.
+                _ if **value == 0.0 && random.random_bool(0.5) => 0.0,
                 _ if is_share(allowed) => 1.0 - 10f64.powf(random.random_range(-3.0..0.0)),
                 _ if *allowed == Interval::UP_TO_ONE => random.random_range(0.0..=1.0),
-                // Off by default: off, or anything.
-                _ if **value == 0.0 && random.random_bool(0.5) => 0.0,
                 _ if **value == 0.0 => 10f64.powf(random.random_range(-3.0..1.0)),
                 _ => **value * 10f64.powf(random.random_range(-1.0..1.0)),
             };

@@ -6,11 +6,10 @@ use anyhow::{Result, ensure};
 use contour::ContourBuilder;
 
 use crate::axis::Axis;
-use crate::canvas::UNIT;
 use crate::frame::{Frame, Plan, WIDTH};
 use crate::legend::{self, Entry, Sample};
 use crate::line_chart::{self, TOLERANCE};
-use crate::marker::{Look, Shape};
+use crate::marker::Look;
 use crate::number;
 use crate::palette;
 use crate::picture::Picture;
@@ -133,7 +132,7 @@ impl ContourMap {
         markup.push_str(&frame.outline());
         markup.push_str(&frame.markup);
         let mut entries = self.draw_paths(&mut markup, &frame);
-        self.draw_minima(&mut markup, &frame);
+        line_chart::draw_minima(&mut markup, &frame, &self.minima);
         if !self.paths.is_empty() {
             entries.extend(line_chart::ends_entries(!self.minima.is_empty()));
         } else if !self.minima.is_empty() {
@@ -228,18 +227,6 @@ impl ContourMap {
         markup.push_str(&ends);
         entries
     }
-
-    fn draw_minima(&self, markup: &mut String, frame: &Frame) {
-        let places = self
-            .minima
-            .iter()
-            .filter_map(|minimum| frame.inside(*minimum));
-        let stars: String = places
-            .map(|place| Shape::Star.commands(place, 6.0 * UNIT))
-            .collect();
-        let attributes = legend::mark(palette::INK.light);
-        let _ = writeln!(markup, "<path {attributes} d=\"{stars}\"/>");
-    }
 }
 
 /// A closed line, simplified from its two ends so that it keeps its shape.
@@ -255,6 +242,7 @@ mod tests {
     use resvg::usvg::roxmltree::Document;
 
     use super::*;
+    use crate::canvas::UNIT;
 
     fn bowl(paths: Vec<Trajectory>) -> ContourMap {
         ContourMap {

@@ -9,6 +9,7 @@ use crate::canvas::UNIT;
 use crate::frame::{self, Frame, Plan};
 use crate::legend::{self, Entry, MARK, Sample};
 use crate::marker::{Look, Shape};
+use crate::palette;
 use crate::picture::Picture;
 use crate::polyline::{Point, commands, simplified, thinned};
 
@@ -40,6 +41,8 @@ pub enum Line {
     Reference,
     /// Thin and grey: what others are seen against. Those of one name share an entry of the legend.
     Background,
+    /// No line, but a star at each point: where a function is lowest.
+    Minima,
 }
 
 /// One line.
@@ -83,6 +86,13 @@ impl Series {
         Self {
             line: Line::Background,
             ..Self::curve(name, points)
+        }
+    }
+
+    pub fn minima(points: Vec<[f64; 2]>) -> Self {
+        Self {
+            line: Line::Minima,
+            ..Self::curve("minimum", points)
         }
     }
 
@@ -201,10 +211,22 @@ impl LineChart {
 fn sample(line: Line, look: Option<Look>, is_plain: bool) -> Sample {
     match look {
         None if line == Line::Background => Sample::Background,
+        None if line == Line::Minima => Sample::Minimum,
         None => Sample::Reference,
         Some(look) if is_plain => Sample::PlainLine(look),
         Some(look) => Sample::Line(look),
     }
+}
+
+/// A star at each of `minima` that is in the frame.
+pub(crate) fn draw_minima(markup: &mut String, frame: &Frame, minima: &[Point]) {
+    let places = minima.iter().filter_map(|minimum| frame.inside(*minimum));
+    let stars: String = places
+        .map(|place| Shape::Star.commands(place, 6.0 * UNIT))
+        .collect();
+    let attributes = legend::mark(palette::INK.light);
+    // Writing to a string does not fail.
+    let _ = writeln!(markup, "<path {attributes} d=\"{stars}\"/>");
 }
 
 /// The pieces between points without a place.
@@ -226,6 +248,10 @@ fn draw(
     index: usize,
     is_alone: bool,
 ) -> bool {
+    if series.line == Line::Minima {
+        draw_minima(markup, frame, &series.points);
+        return false;
+    }
     let pieces = pieces(frame, &series.points);
     let mut path = String::new();
     for piece in &pieces {
@@ -257,7 +283,7 @@ fn draw(
         }
     }
     match series.line {
-        Line::Reference | Line::Background => false,
+        Line::Reference | Line::Background | Line::Minima => false,
         // A loss that is not finite is no way out.
         Line::Curve => pieces
             .iter()

@@ -34,7 +34,7 @@ pub const DEFAULTS: &[Defaults] = &[
     suits("adam", 0.003, &[]),
     suits("adamw", 0.003, &[]),
     suits("nadam", 0.003, &[]),
-    suits("radam", 0.003, &[]),
+    suits("radam", 0.01, &[]),
     suits("adabelief", 0.003, &[]),
     suits("lion", 0.0005, &[]),
     suits("adadelta", 0.5, &[]),

@@ -35,7 +35,7 @@ pub struct NetworkFlags {
     pub pool: Option<usize>,
 
     /// Widths of the hidden layers, such as 128,64; "" for none
-    /// [default: 256,128, but none for linear-regression]
+    /// [default: 256,128, but 64 after --conv and none for linear-regression]
     #[arg(long, value_name = "WIDTHS")]
     pub hidden: Option<Widths>,
 
@@ -64,6 +64,7 @@ impl NetworkFlags {
         match &self.hidden {
             Some(Widths(widths)) => widths,
             None if Source::parse(&self.data) == linear => &[],
+            None if self.conv.is_some() => &[64],
             None => &[256, 128],
         }
     }
@@ -329,6 +330,16 @@ mod tests {
     }
 
     #[test]
+    fn after_convolutions_one_narrow_layer_is_enough_unless_the_user_says_otherwise() {
+        let widths = |line: &[&str]| {
+            let line = parse(&[&["--conv", "8x3"], line].concat()).unwrap();
+            line.network.hidden_widths().to_vec()
+        };
+        assert_eq!(widths(&[]), [64]);
+        assert_eq!(widths(&["--hidden", "32,16"]), [32, 16]);
+    }
+
+    #[test]
     fn a_wrong_value_is_answered_with_what_was_expected() {
         for (line, expected) in [
             (
@@ -378,7 +389,7 @@ mod tests {
         for (line, expected) in [
             (
                 &["--conv", "8x3, 16x5", "--pool", "2"][..],
-                "8×8×1 → conv 8x3 → pool 2 → conv 16x5 → pool 2 → 256 → 128 → 10",
+                "8×8×1 → conv 8x3 → pool 2 → conv 16x5 → pool 2 → 64 → 10",
             ),
             (&["--conv", "8x3", "--hidden", ""], "8×8×1 → conv 8x3 → 10"),
             (&[], "64 → 256 → 128 → 10"),

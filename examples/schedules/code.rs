@@ -1,7 +1,7 @@
 //! Rust code as rustfmt would lay it out, from what `stringify!` makes of it.
 
 /// The longest line.
-const WIDTH: usize = 44;
+const WIDTH: usize = 40;
 const INDENT: usize = 4;
 
 /// Lays out an expression or statements.
@@ -26,12 +26,9 @@ fn laid_out(code: &str, indent: usize) -> String {
     let (head, body, tail) = (&code[..=open], &code[open + 1..close], &code[close..]);
     let is_block = head.ends_with('{') && body.contains(';');
     let items = parts(body, if is_block { is_end } else { is_comma });
-    if let ([only], false) = (&items[..], is_block) {
+    if let ([only], true) = (&items[..], head.ends_with('(')) {
         // As rustfmt does, a call hugs its only argument.
-        return match head.ends_with('(') {
-            true => format!("{head}{}{tail}", laid_out(only.trim(), indent)),
-            false => code.to_owned(),
-        };
+        return format!("{head}{}{tail}", laid_out(only.trim(), indent));
     }
     let deeper = indent + INDENT;
     let line = |text: &String| {

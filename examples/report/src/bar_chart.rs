@@ -47,7 +47,8 @@ impl BarChart {
         let ends = values.chain(limit).chain([0.0]);
         let span = self.axis.over(ends, 0.0)?;
         let mut markup = String::new();
-        let top = frame::title(&mut markup, &self.title, WIDTH) + 26.0;
+        let top = frame::title(&mut markup, &self.title, WIDTH);
+        let top = top + if self.limit.is_some() { 26.0 } else { 0.0 };
         let widest = |texts: &mut dyn Iterator<Item = &String>| {
             texts
                 .map(|text| text::width(text) * FONT_SIZE)

@@ -69,7 +69,7 @@ fn run(arguments: &Arguments, interrupt: &Interrupt) -> Result<()> {
     let mut workshop = Workshop {
         device: &opened.device,
         interrupt,
-        progress: Progress::new(parts, "steps", arguments.quiet)?,
+        progress: Progress::new(parts, parts_of(arguments), arguments.quiet)?,
         lines,
     };
     let mut sections = Vec::new();
@@ -86,6 +86,14 @@ fn run(arguments: &Arguments, interrupt: &Interrupt) -> Result<()> {
     match out {
         Some(out) => write(&out, page(arguments, sections, &opened)),
         None => Ok(()),
+    }
+}
+
+/// What the progress counts.
+fn parts_of(arguments: &Arguments) -> &'static str {
+    match arguments.tune {
+        true => "candidates and steps",
+        false => "steps",
     }
 }
 

@@ -44,12 +44,18 @@ impl Drawn<'_> {
         &*self.task.function
     }
 
+    /// Fewer than were asked for after an interruption.
+    fn steps(&self) -> u64 {
+        let last = self.paths.iter().filter_map(|path| path.places.last());
+        last.map(|place| place.step).max().unwrap_or(0)
+    }
+
     fn caption(&self) -> String {
         let starts = self.task.starts.iter();
         let starts = starts.map(|&start| self.place_text(start));
         let mut caption = format!(
             "{} steps from {}",
-            self.task.steps,
+            self.steps(),
             starts.collect::<Vec<_>>().join(", ")
         );
         if let Some(noise) = self.task.noise {
@@ -205,7 +211,7 @@ impl Drawn<'_> {
             row
         });
         Table {
-            caption: format!("After {} steps", self.task.steps),
+            caption: format!("After {} steps", self.steps()),
             columns,
             rows: rows.collect(),
         }

@@ -10,6 +10,9 @@ use crate::descent::copy;
 /// Draws before the rule's own defaults stand in: few rules refuse a combination of fields.
 const DRAWS: usize = 100;
 
+/// From here on a number is no limit at all, as Prodigy's growth rate by default.
+const NO_LIMIT: f64 = 1e30;
+
 /// Whether a search leaves a hyperparameter as it is.
 ///
 /// `maximize` would climb, decay pulls towards zero whatever the function is, eps and its place only
@@ -88,6 +91,8 @@ fn anew(name: &'static str, field: &mut Field<'_>, random: &mut ChaCha8Rng) {
                 "lr" => 10f64.powf(random.random_range(-4.0..1.0)),
                 // Off by default: off, or anything. Some fields go together only while one is off.
                 _ if **value == 0.0 && random.random_bool(0.5) => 0.0,
+                _ if **value >= NO_LIMIT && random.random_bool(0.5) => **value,
+                _ if **value >= NO_LIMIT => 10f64.powf(random.random_range(0.0..1.0)),
                 _ if is_share(allowed) => 1.0 - 10f64.powf(random.random_range(-3.0..0.0)),
                 _ if *allowed == Interval::UP_TO_ONE => random.random_range(0.0..=1.0),
                 _ if **value == 0.0 => 10f64.powf(random.random_range(-3.0..1.0)),
@@ -110,6 +115,7 @@ fn nearby(_: &'static str, field: &mut Field<'_>, random: &mut ChaCha8Rng) {
         return;
     }
     match field {
+        Field::Number { value, .. } if **value >= NO_LIMIT => {}
         Field::Number { value, allowed } => {
             let factor = 10f64.powf(random.random_range(-0.3..0.3));
             let drawn = match is_share(allowed) {

@@ -65,6 +65,11 @@ fn what_a_search_draws_is_allowed_and_is_what_its_text_says() {
             };
             let again = text.rule(&[]).unwrap();
             assert_eq!(format!("{again:?}"), format!("{drawn:?}"));
+            // Three digits, whatever zeros stand before them; all of an f64's are 17.
+            let is_short = |hyper: &flags::Assignment| {
+                hyper.value.parse::<f64>().is_err() || hyper.value.len() < 16
+            };
+            assert!(text.hyper.iter().all(is_short), "{text}");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Parser;
 use flags::device::{Choice, Device};
-use report::{Interrupt, JsonLines, Progress};
+use report::{Interrupt, JsonLines, Progress, numbers_apart};
 use serde_json::Value;
 use trainer::data::{Dataset, Task};
 use trainer::setting::Setting;
@@ -326,4 +326,25 @@ fn everyone_is_in_one_picture_of_a_quantity_and_the_baselines_are_in_all() {
         assert_eq!(times, expected, "{name}: {descriptions:?}");
     }
     assert!(page.html().unwrap().len() < 1 << 20);
+}
+
+#[test]
+fn the_readmes_picture_is_what_the_command_under_it_draws() {
+    let readme = include_str!("../../README.md");
+    let prefix = "cargo run --release --example compare -- ";
+    let mut commands = readme.lines().filter_map(|line| line.strip_prefix(prefix));
+    let command = commands.find(|line| line.contains("--out digits.svg")).unwrap();
+    let line: Vec<&str> = command.split_whitespace().collect();
+    // What other tests make smaller.
+    let whole = ["--hidden", "256,128", "--batch-size", "32"];
+    let held = hold("readme", &Device::Cpu, &[&line[..], &whole].concat());
+    let (_, page) = held.page();
+    let figures = page.sections.iter().flat_map(|section| &section.figures);
+    let drawn = figures.map(|figure| figure.picture.svg()).nth(1).unwrap();
+    let apart = numbers_apart(&drawn, include_str!("digits.svg"));
+    // Units of a quarter of a pixel: another CPU's matrix products round otherwise.
+    assert!(
+        apart.is_some_and(|units| units <= 40.0),
+        "{command}: {apart:?} from examples/compare/digits.svg"
+    );
 }

@@ -8,7 +8,7 @@ use std::process;
 use anyhow::Result;
 use clap::FromArgMatches;
 use flags::device::{Choice, Device};
-use report::{Interrupt, Progress, Section};
+use report::{Interrupt, Progress, Section, numbers_apart};
 use serde_json::Value;
 
 use crate::arguments::Arguments;
@@ -309,4 +309,20 @@ fn the_command_under_a_picture_of_what_was_tuned_shows_the_same() {
         exhibit.task.function.formula()
     );
     assert_eq!(again.arguments.rules, exhibit.arguments.rules);
+}
+
+#[test]
+fn the_readmes_picture_is_what_the_command_under_it_draws() {
+    let readme = include_str!("../../README.md");
+    let prefix = "cargo run --release --example landscape -- ";
+    let mut commands = readme.lines().filter_map(|line| line.strip_prefix(prefix));
+    let command = commands.find(|line| line.contains("--out beale.svg")).unwrap();
+    let (section, _) = shown(&Device::Cpu, command, "readme.jsonl");
+    let drawn = section.figures[0].picture.svg();
+    let apart = numbers_apart(&drawn, include_str!("beale.svg"));
+    // Units of a quarter of a pixel.
+    assert!(
+        apart.is_some_and(|units| units <= 4.0),
+        "{command}: {apart:?} from examples/landscape/beale.svg"
+    );
 }

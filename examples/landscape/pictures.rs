@@ -18,6 +18,9 @@ const FLOOR: f64 = 1e-12;
 /// Characters of a formula that a picture's title has room for.
 const LONGEST: usize = 31;
 
+/// With more minima than this, the lowest alone is marked.
+const MOST_MARKED: usize = 16;
+
 /// Paths of `contenders`, as they are drawn.
 pub struct Drawn<'a> {
     pub task: &'a Task,
@@ -70,6 +73,10 @@ impl Drawn<'_> {
         if !lost.is_empty() {
             caption += &format!("; no finite number in the end: {}", lost.join(", "));
         }
+        let count = self.function().minima().len();
+        if count > MOST_MARKED {
+            caption += &format!("; of {count} minima, the lowest alone is marked");
+        }
         caption + "."
     }
 
@@ -102,7 +109,7 @@ impl Drawn<'_> {
             x: Axis::linear("x"),
             y: Axis::linear("y"),
             grid: grid(function, x, y),
-            minima: function.minima().iter().map(|minimum| minimum.at).collect(),
+            minima: marked(function).iter().map(|minimum| minimum.at).collect(),
             paths: paths.collect(),
         };
         map.picture()
@@ -221,6 +228,15 @@ impl Drawn<'_> {
         let numbers = point[..self.function().dimensions()].iter();
         let numbers = numbers.map(|&x| number::significant(x, 4));
         format!("({})", numbers.collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// The minima that are marked: stars on a hundred would hide the paths.
+fn marked(function: &dyn Function) -> Vec<Minimum> {
+    let minima = function.minima();
+    match function.lowest() {
+        Some(lowest) if minima.len() > MOST_MARKED => vec![lowest],
+        _ => minima,
     }
 }
 

@@ -50,6 +50,7 @@ impl Function for Rastrigin {
                 "sgd:lr=0.001:momentum=0.98",
                 "adam:lr=0.5",
                 "lion:lr=0.3",
+                // Found by --function rastrigin --rules sophia --tune --candidates 1024.
                 "sophia:lr=0.394:beta1=0.9061:beta2=0.99563:rho=0.101",
             ],
         }

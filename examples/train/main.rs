@@ -61,11 +61,9 @@ fn run(arguments: &Arguments, start: Instant) -> Result<()> {
         "data       {}: {samples} to train on, {} to test",
         data.name, data.test.count
     ))?;
-    let sizes: Vec<String> = architecture.sizes.iter().map(usize::to_string).collect();
     let parameters = architecture.parameter_count();
     report.line(&format!(
-        "network    {}, {parameters} parameters",
-        sizes.join(" → ")
+        "network    {architecture}, {parameters} parameters"
     ))?;
     report.line(&format!(
         "optimizer  {}, {} samples per step",

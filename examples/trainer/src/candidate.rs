@@ -13,6 +13,10 @@ const BESIDE_MATRICES: &str = "adamw";
 /// for μ = 0.9.
 const PLAIN_SGD_LR: &str = "0.3";
 
+/// For those who wonder how SGD got its learning rate.
+pub const SGD_NOTE: &str =
+    "Plain SGD has 0.3 in place of momentum's 0.03: momentum 0.9 makes steps ten times as long.";
+
 /// An optimizer that is tried beside others: with [`defaults`] where the user says nothing, but for
 /// `sgd`, which has momentum only if the user says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +42,19 @@ impl Candidate {
         };
         check_suits(flag, &*rule)?;
         Ok(candidate)
+    }
+
+    /// Whether both are the same training.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let values = |candidate: &Self| {
+            let rule = candidate.rule();
+            rule.map(|mut rule| {
+                let fields = rule.hyperparameters();
+                fields.iter().map(|field| field.value()).collect::<Vec<_>>()
+            })
+        };
+        let both = values(self).ok().zip(values(other).ok());
+        self.text.name == other.text.name && both.is_some_and(|(ours, theirs)| ours == theirs)
     }
 
     /// All rules of the library that a network can use, each with its defaults.

@@ -50,7 +50,7 @@ pub fn load() -> Result<Dataset> {
         );
     }
     Ok(Dataset {
-        name: "UCI handwritten digits".into(),
+        name: super::DIGITS.into(),
         task: Task::Classification,
         features: PIXELS,
         outputs: CLASSES,

@@ -117,5 +117,8 @@ impl Labelled {
     }
 }
 
+/// What the UCI handwritten digits are called.
+pub const DIGITS: &str = "UCI handwritten digits";
+
 /// Every fifth sample of a class is test data: the same stratified split in every run.
 const TEST_EVERY: usize = 5;

@@ -7,6 +7,8 @@ mod kernel;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
+
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use flags::device::Device;
@@ -141,6 +143,14 @@ pub fn open<'d>(
 /// Enough for any network that this example is meant for; beyond it the numbers were surely
 /// mistyped.
 const MOST_PARAMETERS: usize = 1 << 28;
+
+/// The widths from the features to the outputs.
+impl fmt::Display for Architecture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sizes: Vec<String> = self.sizes.iter().map(usize::to_string).collect();
+        f.write_str(&sizes.join(" → "))
+    }
+}
 
 impl Architecture {
     pub fn parameter_count(&self) -> usize {

@@ -1,0 +1,248 @@
+//! A function of two variables seen from above, with the ways of optimizers through it.
+
+use std::fmt::Write;
+
+use anyhow::{Result, ensure};
+use contour::ContourBuilder;
+
+use crate::axis::Axis;
+use crate::canvas::UNIT;
+use crate::frame::{Frame, Plan, WIDTH};
+use crate::legend::{self, Entry, Sample};
+use crate::line_chart::{self, TOLERANCE};
+use crate::marker::{Look, Shape};
+use crate::number;
+use crate::palette;
+use crate::picture::Picture;
+use crate::polyline::{Point, commands, simplified};
+
+/// Cells across and down.
+const CELLS: [usize; 2] = [120, 96];
+/// Of axes and data, in pixels.
+const HEIGHT: f64 = 390.0;
+
+/// A function's values over a rectangle.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grid {
+    x: (f64, f64),
+    y: (f64, f64),
+    /// At the middles of cells, row by row from low y to high; one more cell on each side.
+    values: Vec<f64>,
+}
+
+impl Grid {
+    /// `value` of x and y, over the ranges `x` and `y`. It is asked for values a little beyond
+    /// them, too; what is not finite counts as the highest.
+    pub fn sample(x: (f64, f64), y: (f64, f64), value: impl Fn(f64, f64) -> f64) -> Self {
+        let middle = |(low, high): (f64, f64), index: usize, cells: usize| {
+            low + (high - low) * (index as f64 - 0.5) / cells as f64
+        };
+        let rows = (0..CELLS[1] + 2).map(|row| middle(y, row, CELLS[1]));
+        let values = rows.flat_map(|y| {
+            let value = &value;
+            (0..CELLS[0] + 2).map(move |column| value(middle(x, column, CELLS[0]), y))
+        });
+        Self {
+            x,
+            y,
+            values: values.collect(),
+        }
+    }
+}
+
+/// Contours with trajectories.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContourMap {
+    pub title: String,
+    /// The range is the grid's.
+    pub x: Axis,
+    /// The range is the grid's.
+    pub y: Axis,
+    pub grid: Grid,
+    /// Where the function is lowest.
+    pub minima: Vec<[f64; 2]>,
+    pub paths: Vec<Trajectory>,
+}
+
+/// The way of one optimizer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Trajectory {
+    pub name: String,
+    /// From the start on, one a step.
+    pub points: Vec<[f64; 2]>,
+    /// Which colour and shape; by default its index.
+    pub look: Option<usize>,
+}
+
+/// The lowest value, and the limits between levels above it.
+struct Levels {
+    lowest: f64,
+    limits: Vec<f64>,
+}
+
+impl Levels {
+    /// Each as many times as high above the lowest value as the one before, from where 1 % of the
+    /// values are.
+    fn of(values: &[f64]) -> Result<Self> {
+        let mut sorted: Vec<_> = values.iter().copied().filter(|v| v.is_finite()).collect();
+        ensure!(!sorted.is_empty(), "a function without any finite value");
+        sorted.sort_by(f64::total_cmp);
+        let (lowest, highest) = (sorted[0], sorted[sorted.len() - 1]);
+        ensure!(
+            highest > lowest,
+            "a function that is {lowest} everywhere has no contours"
+        );
+        let first = (sorted[sorted.len() / 100] - lowest).max(1e-6 * (highest - lowest));
+        let ratio = (highest - lowest) / first;
+        let count = palette::LEVELS.len();
+        let limits = (0..count - 1).map(|k| first * ratio.powf(k as f64 / (count - 1) as f64));
+        Ok(Self {
+            lowest,
+            limits: limits.collect(),
+        })
+    }
+
+    fn remark(&self) -> String {
+        let last = self.limits.len() - 1;
+        format!(
+            "contours at {} + {} to {}, each {} times the one before",
+            number::significant(self.lowest, 2),
+            number::significant(self.limits[0], 2),
+            number::significant(self.limits[last], 2),
+            number::significant(self.limits[1] / self.limits[0], 2)
+        )
+    }
+}
+
+impl ContourMap {
+    /// # Errors
+    /// If the function has no finite values, or only one.
+    pub fn picture(&self) -> Result<Picture> {
+        let [x, y] = [(&self.x, self.grid.x), (&self.y, self.grid.y)];
+        let axis = |(axis, range): (&Axis, (f64, f64))| axis.clone().range(range.0, range.1);
+        let [x, y] = [axis(x), axis(y)];
+        let plan = Plan {
+            title: &self.title,
+            x: (&x, x.over([].into_iter(), 0.0)?),
+            y: (&y, y.over([].into_iter(), 0.0)?),
+            height: HEIGHT,
+            has_grid: false,
+        };
+        let frame = plan.draw()?;
+        let levels = Levels::of(&self.grid.values)?;
+        let mut markup = self.draw_levels(&frame, &levels)?;
+        markup.push_str(&frame.outline());
+        markup.push_str(&frame.markup);
+        let mut entries = self.draw_paths(&mut markup, &frame);
+        self.draw_minima(&mut markup, &frame);
+        if !self.paths.is_empty() {
+            entries.extend(line_chart::ends_entries(!self.minima.is_empty()));
+        } else if !self.minima.is_empty() {
+            entries.push((Sample::Minimum, "minimum".into()));
+        }
+        entries.push((Sample::None, levels.remark()));
+        let height = frame.bottom + legend::write(&mut markup, &entries, frame.bottom);
+        Ok(Picture::new(self.description(), [WIDTH, height], markup))
+    }
+
+    fn description(&self) -> String {
+        let names: Vec<_> = self.paths.iter().map(|path| &*path.name).collect();
+        match names.is_empty() {
+            true => format!("{}: contours", self.title),
+            false => format!(
+                "{}: contours with the paths of {}",
+                self.title,
+                names.join(", ")
+            ),
+        }
+    }
+
+    /// Areas above each limit, one over the other, in an element that cuts them at the frame.
+    fn draw_levels(&self, frame: &Frame, levels: &Levels) -> Result<String> {
+        let [low, high] = [frame.rect.low, frame.rect.high];
+        let [width, height] = [high[0] - low[0], high[1] - low[1]];
+        let cell = [width / CELLS[0] as f64, height / CELLS[1] as f64];
+        let highest = self.grid.values.iter().copied().filter(|v| v.is_finite());
+        let highest = highest.fold(f64::MIN, f64::max);
+        // Between neighbours, the logarithm is nearer to a straight line than the value is.
+        let log = |value: &f64| {
+            let value = if value.is_finite() { *value } else { highest };
+            (value - levels.lowest + 1e-3 * levels.limits[0]).ln()
+        };
+        let values: Vec<_> = self.grid.values.iter().map(log).collect();
+        let limits: Vec<_> = levels.limits.iter().map(|limit| limit.ln()).collect();
+        let [columns, rows] = CELLS.map(|cells| cells + 2);
+        let areas = ContourBuilder::new(columns, rows, true).contours(&values, &limits)?;
+        let mut markup = format!(
+            "<svg x=\"{}\" y=\"{}\" width=\"{width}\" height=\"{height}\">\n<path fill=\"{}\" d=\"M0 0h{width}v{height}H0z\"/>\n",
+            low[0],
+            low[1],
+            palette::LEVELS[0].light
+        );
+        for (area, colour) in areas.iter().zip(&palette::LEVELS[1..]) {
+            let mut path = String::new();
+            for polygon in area.geometry() {
+                for ring in std::iter::once(polygon.exterior()).chain(polygon.interiors()) {
+                    let place = |[x, y]: Point| [(x - 1.0) * cell[0], height - (y - 1.0) * cell[1]];
+                    let ring: Vec<Point> = ring.coords().map(|at| place([at.x, at.y])).collect();
+                    path.push_str(&ring_commands(&ring));
+                }
+            }
+            let _ = writeln!(
+                markup,
+                "<path fill=\"{}\" stroke=\"{}\" stroke-width=\"2\" fill-rule=\"evenodd\" d=\"{path}\"/>",
+                colour.light,
+                palette::CONTOUR.light
+            );
+        }
+        markup.push_str("</svg>\n");
+        Ok(markup)
+    }
+
+    fn draw_paths(&self, markup: &mut String, frame: &Frame) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        let mut ends = String::new();
+        for (index, path) in self.paths.iter().enumerate() {
+            let look = Look(path.look.unwrap_or(index));
+            let pieces = line_chart::pieces(frame, &path.points);
+            let mut line = String::new();
+            for inside in pieces.iter().flat_map(|piece| frame.rect.clip(piece)) {
+                line.push_str(&commands(&simplified(&inside, TOLERANCE), false));
+            }
+            let _ = writeln!(markup, "<path {} d=\"{line}\"/>", legend::stroke(look));
+            line_chart::draw_ends(&mut ends, frame, &pieces, look);
+            let is_outside = |point: &[f64; 2]| {
+                let place = frame.place(*point);
+                !place.is_some_and(|place| frame.rect.contains(place))
+            };
+            let name = match path.points.iter().any(is_outside) {
+                true => format!("{} (leaves the frame)", path.name),
+                false => path.name.clone(),
+            };
+            entries.push((Sample::Line(look), name));
+        }
+        markup.push_str(&ends);
+        entries
+    }
+
+    fn draw_minima(&self, markup: &mut String, frame: &Frame) {
+        let places = self
+            .minima
+            .iter()
+            .filter_map(|minimum| frame.place(*minimum));
+        let stars = places.filter(|place| frame.rect.contains(*place));
+        let stars: String = stars
+            .map(|place| Shape::Star.commands(place, 6.0 * UNIT))
+            .collect();
+        let attributes = legend::mark(palette::INK.light);
+        let _ = writeln!(markup, "<path {attributes} d=\"{stars}\"/>");
+    }
+}
+
+/// A closed line, simplified from its two ends so that it keeps its shape.
+fn ring_commands(ring: &[Point]) -> String {
+    let (first, second) = ring.split_at(ring.len() / 2);
+    let mut line = simplified(&[first, &second[..second.len().min(1)]].concat(), TOLERANCE);
+    line.extend(simplified(second, TOLERANCE).into_iter().skip(1));
+    commands(&line, true)
+}

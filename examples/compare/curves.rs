@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use report::number::{percent, significant};
-use report::{Axis, Figure, LineChart, Picture, Scale, Section, Series};
+use report::{Axis, Figure, LineChart, Picture, Section, Series};
 use trainer::data::Task;
 use trainer::training::{End, Epoch};
 

@@ -25,6 +25,8 @@ pub enum Sample {
     PlainLine(Look),
     /// A line that is no series.
     Reference,
+    /// A line that others are seen against.
+    Background,
     /// A field in a series' colour.
     Field(Look),
     /// Where trajectories start.
@@ -97,6 +99,12 @@ pub fn stroke(look: Look) -> String {
 pub const REFERENCE: &str =
     "fill=\"none\" stroke=\"#1B1F24\" stroke-width=\"6\" stroke-dasharray=\"20 14\"";
 
+/// The attributes of a line that others are seen against.
+pub fn background() -> String {
+    let colour = palette::BACKGROUND.light;
+    format!("fill=\"none\" stroke=\"{colour}\" stroke-width=\"5\" stroke-linejoin=\"round\"")
+}
+
 /// The attributes of marks in a colour, with a rim that parts them from lines.
 pub fn mark(colour: &str) -> String {
     let rim = palette::PAPER.light;
@@ -126,6 +134,7 @@ impl Sample {
             }
             Self::PlainLine(look) => path(&stroke(look), &line),
             Self::Reference => path(REFERENCE, &line),
+            Self::Background => path(&background(), &line),
             Self::Field(look) => {
                 let [x, y] = [x + 4.0 * UNIT, y - 6.0 * UNIT];
                 let field = format!("M{x} {y}h{0}v{1}h-{0}z", 18.0 * UNIT, 12.0 * UNIT);

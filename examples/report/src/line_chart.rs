@@ -36,6 +36,8 @@ pub enum Line {
     Path,
     /// Dashes in the colour of the text: a limit, a target, the function itself.
     Reference,
+    /// Thin and grey: what others are seen against. Those of one name share an entry of the legend.
+    Background,
 }
 
 /// One line.
@@ -71,6 +73,13 @@ impl Series {
     pub fn reference(name: impl Into<String>, points: Vec<[f64; 2]>) -> Self {
         Self {
             line: Line::Reference,
+            ..Self::curve(name, points)
+        }
+    }
+
+    pub fn background(name: impl Into<String>, points: Vec<[f64; 2]>) -> Self {
+        Self {
+            line: Line::Background,
             ..Self::curve(name, points)
         }
     }
@@ -132,7 +141,11 @@ impl LineChart {
                 true => format!("{} (leaves the frame)", series.name),
                 false => series.name.clone(),
             };
-            entries.push((sample(*look, is_alone && series.line == Line::Curve), name));
+            let is_plain = is_alone && series.line == Line::Curve;
+            let entry = (sample(series.line, *look, is_plain), name);
+            if entry.0 != Sample::Background || !entries.contains(&entry) {
+                entries.push(entry);
+            }
         }
         if self.series.iter().any(|series| series.line == Line::Path) {
             entries.push((Sample::Start, "start".into()));
@@ -144,7 +157,8 @@ impl LineChart {
     }
 
     fn description(&self) -> String {
-        let names: Vec<_> = self.series.iter().map(|series| &*series.name).collect();
+        let mut names: Vec<_> = self.series.iter().map(|series| &*series.name).collect();
+        names.dedup();
         let names = names.join(", ");
         format!(
             "{}: {} over {}. {names}",
@@ -152,11 +166,11 @@ impl LineChart {
         )
     }
 
-    /// Of each series; `None` for references.
+    /// Of each series; `None` for references and for what is in the background.
     fn looks(&self) -> Vec<Option<Look>> {
         let mut count = 0;
         let look = |series: &Series| {
-            (series.line != Line::Reference).then(|| {
+            matches!(series.line, Line::Curve | Line::Path).then(|| {
                 count += 1;
                 Look(series.look.unwrap_or(count - 1))
             })
@@ -165,8 +179,9 @@ impl LineChart {
     }
 }
 
-fn sample(look: Option<Look>, is_plain: bool) -> Sample {
+fn sample(line: Line, look: Option<Look>, is_plain: bool) -> Sample {
     match look {
+        None if line == Line::Background => Sample::Background,
         None => Sample::Reference,
         Some(look) if is_plain => Sample::PlainLine(look),
         Some(look) => Sample::Line(look),
@@ -204,7 +219,11 @@ fn draw(
             path.push_str(&commands(&simplified(&thin, TOLERANCE), false));
         }
     }
-    let attributes = look.map_or_else(|| legend::REFERENCE.to_owned(), legend::stroke);
+    let attributes = match look {
+        Some(look) => legend::stroke(look),
+        None if series.line == Line::Background => legend::background(),
+        None => legend::REFERENCE.to_owned(),
+    };
     // Writing to a string does not fail.
     let _ = writeln!(markup, "<path {attributes} d=\"{path}\"/>");
     if let Some(look) = look {

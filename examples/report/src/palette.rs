@@ -22,6 +22,8 @@ pub const INK: Colour = colour("#1B1F24", "#E8EBEE");
 pub const FAINT_INK: Colour = colour("#4A525C", "#B3BBC4");
 /// The grid.
 pub const RULED: Colour = colour("#E1E4E8", "#2C333B");
+/// Lines that others are seen against.
+pub const BACKGROUND: Colour = colour("#C6CBD1", "#454E58");
 /// What could not be measured.
 pub const MISSING: Colour = colour("#F3F3F3", "#1D2228");
 
@@ -69,7 +71,7 @@ pub const HEAT_TURNS: usize = 4;
 
 /// All of them.
 pub fn all() -> impl Iterator<Item = Colour> {
-    let single = [PAPER, INK, FAINT_INK, RULED, MISSING, CONTOUR];
+    let single = [PAPER, INK, FAINT_INK, RULED, BACKGROUND, MISSING, CONTOUR];
     single.into_iter().chain(SERIES).chain(LEVELS).chain(HEAT)
 }
 

@@ -10,11 +10,17 @@ use crate::standing::{Goal, Standing};
 /// The best optimizer first.
 pub fn table(entrants: &[Entrant], standings: &[Standing], task: Task, goal: Goal) -> Table {
     let row = |standing: &Standing| row(&entrants[standing.entrant], standing, task);
-    Table {
+    let mut table = Table {
         caption: caption(standings),
         columns: columns(task, goal),
         rows: standings.iter().map(row).collect(),
+    };
+    let is_remark = |row: &Vec<String>| row.last().is_some_and(|remark| !remark.is_empty());
+    if !table.rows.iter().any(is_remark) {
+        table.columns.pop();
+        table.rows.iter_mut().for_each(|row| drop(row.pop()));
     }
+    table
 }
 
 fn caption(standings: &[Standing]) -> String {

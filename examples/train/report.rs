@@ -86,6 +86,7 @@ impl Report {
             time,
             first_step,
             stats,
+            ..
         } = outcome;
         let accuracy = self.accuracy(*test);
         let seconds = time.as_secs_f64();

@@ -150,6 +150,7 @@ impl LineChart {
         if self.series.iter().any(|series| series.line == Line::Path) {
             entries.push((Sample::Start, "start".into()));
         }
+        entries.sort_by_key(|entry| entry.0 == Sample::Background);
         // One line without a name needs no legend.
         entries.retain(|entry| !entry.1.is_empty());
         let height = frame.bottom + legend::write(&mut markup, &entries, frame.bottom);

@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use ::flags::{Length, Rules, ScheduleFlags};
 use anyhow::{Result, bail, ensure};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command};
 use wgpu_optim::{MOST_UNKNOWNS, MatrixWork, Rule};
 
 use crate::data::{Dataset, Embedded, Source, Task};
@@ -135,6 +137,27 @@ impl TrainingFlags {
     }
 }
 
+/// The flags of [`NetworkFlags`] and [`TrainingFlags`] on a command line that has both, such as
+/// `--epochs 10`: those that the user gave, or those with a default as well.
+pub fn shared(matches: &ArgMatches, with_defaults: bool) -> Vec<String> {
+    let own = TrainingFlags::augment_args(NetworkFlags::augment_args(Command::new("shared")));
+    let mut flags = Vec::new();
+    for argument in own.get_arguments() {
+        let id = argument.get_id().as_str();
+        let is_given = matches.value_source(id) == Some(ValueSource::CommandLine);
+        let values = matches.get_raw(id).filter(|_| is_given || with_defaults);
+        let (Some(name), Some(values)) = (argument.get_long(), values) else {
+            continue;
+        };
+        flags.push(format!("--{name}"));
+        if argument.get_action().takes_values() {
+            let values: Vec<_> = values.map(|value| value.to_string_lossy()).collect();
+            flags.push(values.join(","));
+        }
+    }
+    flags
+}
+
 /// Fails for a rule that is not for the tensors that `flag` gives it.
 pub fn check_suits(flag: &str, rule: &dyn Rule) -> Result<()> {
     let name = rule.name();
@@ -209,7 +232,7 @@ impl BatchSize {
 #[cfg(test)]
 mod tests {
     use ::flags::RuleText;
-    use clap::Parser;
+    use clap::{CommandFactory, Parser};
 
     use super::*;
 
@@ -291,6 +314,35 @@ mod tests {
     fn classes_are_those_of_a_folder() {
         let error = parse(&["--classes", "5"]).unwrap().network.data();
         assert!(error.unwrap_err().to_string().contains("--classes"));
+    }
+
+    #[test]
+    fn shared_flags_are_those_of_the_network_and_the_training_as_they_were_given() {
+        let line = [
+            "test",
+            "--epochs",
+            "7",
+            "--hidden",
+            "",
+            "--batch-size",
+            "all",
+        ];
+        let matches = Line::command().get_matches_from(line);
+        let given = shared(&matches, false);
+        assert_eq!(
+            given,
+            ["--hidden", "", "--epochs", "7", "--batch-size", "all"]
+        );
+        let all = shared(&matches, true);
+        assert!(
+            all.windows(2).any(|pair| pair == ["--activation", "relu"]),
+            "{all:?}"
+        );
+        assert!(
+            all.windows(2).any(|pair| pair == ["--epochs", "7"]),
+            "{all:?}"
+        );
+        Line::try_parse_from([&["test".to_owned()], &all[..]].concat()).unwrap();
     }
 
     #[test]

@@ -37,6 +37,17 @@ pub struct Dataset {
     pub test: Samples,
 }
 
+impl Samples {
+    /// Changes with any number (FNV-1a, 64 bits).
+    pub fn fingerprint(&self) -> u64 {
+        let numbers = self.inputs.iter().chain(&self.targets);
+        let bytes = numbers.flat_map(|number| number.to_le_bytes());
+        bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+    }
+}
+
 /// Where the data come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {

@@ -11,6 +11,8 @@ mod page;
 mod spread;
 mod standing;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::io::{ErrorKind, Write, stdout};
 use std::process::ExitCode;

@@ -1,6 +1,7 @@
 //! The page of a comparison.
 
 use anyhow::Result;
+use clap::ValueEnum;
 use report::number::{percent, seconds};
 use report::{Page, Section, facts};
 use trainer::data::{DIGITS, Dataset, Task};
@@ -105,6 +106,20 @@ fn result_text(view: &View) -> String {
     text
 }
 
+/// How long, in which batches, and how learning rates go on.
+fn training(view: &View) -> String {
+    let flags = &view.arguments.training;
+    let schedule = flags.schedule.schedule.to_possible_value();
+    let schedule = schedule.map_or_else(String::new, |value| value.get_name().to_owned());
+    let batch = view.entrants.iter().map(|entrant| entrant.batch_size).min();
+    format!(
+        "{} epochs in batches of {}, schedule {schedule}, {} steps of warm-up",
+        flags.epochs,
+        batch.unwrap_or(0),
+        flags.schedule.warmup
+    )
+}
+
 fn facts(view: &View) -> Vec<(String, String)> {
     let arguments = view.arguments;
     let seeds: Vec<String> = arguments.seeds().map(|seed| seed.to_string()).collect();
@@ -124,7 +139,7 @@ fn facts(view: &View) -> Vec<(String, String)> {
                 view.architecture.parameter_count()
             ),
         ),
-        ("epochs", arguments.training.epochs.to_string()),
+        ("training", training(view)),
         ("seeds", seeds.join(", ")),
     ];
     let own = own.map(|(name, value)| (name.to_owned(), value));

@@ -142,3 +142,65 @@ fn step_seconds(epochs: &[Epoch]) -> Vec<f64> {
         .map(|pair| (pair[1].seconds - pair[0].seconds) / (pair[1].steps - pair[0].steps) as f64)
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use trainer::network::Score;
+
+    use super::*;
+
+    fn epoch(number: u32, accuracy: f64, loss: f64) -> Epoch {
+        let score = Score { loss, accuracy };
+        Epoch {
+            number,
+            train: score,
+            test: score,
+            lr: 0.1,
+            samples_per_second: 1.0,
+            steps: 10 * u64::from(number),
+            seconds: 2.0 * f64::from(number),
+        }
+    }
+
+    fn run(entrant: usize, seed: u64, accuracies: &[f64], end: End) -> Run {
+        let epochs = accuracies.iter().zip(0..);
+        Run {
+            entrant,
+            seed,
+            epochs: epochs
+                .map(|(accuracy, number)| epoch(number, *accuracy, 1.0 - accuracy))
+                .collect(),
+            end,
+        }
+    }
+
+    #[test]
+    fn a_standing_is_the_median_of_its_seeds_and_a_diverged_one_is_the_worst() {
+        let runs = [
+            run(0, 1, &[0.1, 0.9, 0.8], End::Complete),
+            run(0, 2, &[0.1, 0.6, 0.7], End::Complete),
+            run(0, 3, &[0.1, 0.95], End::Diverged { epoch: 1 }),
+            run(1, 1, &[0.1, 0.99], End::Stopped),
+        ];
+        let goal = Goal::Accuracy(0.75);
+        let found = Standing::of(0, &runs, goal).unwrap();
+        assert_eq!(
+            (found.runs, found.accuracy, found.best_accuracy),
+            (3, 0.7, 0.9)
+        );
+        assert!((found.test_loss - 0.3).abs() < 1e-12);
+        assert_eq!(found.seconds_per_step, 0.2);
+        assert_eq!((found.reached, found.seconds_to_goal), (2, Some(2.0)));
+        assert_eq!(found.diverged, [(3, 1)]);
+        assert!(Standing::of(1, &runs, goal).is_none(), "it was stopped");
+    }
+
+    #[test]
+    fn a_goal_is_reached_at_the_end_of_the_first_epoch_that_has_it() {
+        let epochs = run(0, 1, &[0.0, 0.5, 0.995, 0.2], End::Complete).epochs;
+        assert_eq!(Goal::Accuracy(0.5).seconds(&epochs), Some(2.0));
+        assert_eq!(Goal::Accuracy(0.999).seconds(&epochs), None);
+        assert_eq!(Goal::Loss(0.1).seconds(&epochs), Some(4.0));
+        assert_eq!(Goal::LossPart(0.6).seconds(&epochs), Some(2.0));
+    }
+}

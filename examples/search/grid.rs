@@ -16,10 +16,12 @@ const LEARNING_RATES: [&str; 8] = [
 pub fn trials(arguments: &Arguments) -> Result<(Vec<Trial>, Vec<String>)> {
     let (mut trials, mut remarks) = (Vec::new(), Vec::new());
     check_keys(arguments)?;
-    if !arguments.has_grid() {
-        return Ok((trials, remarks));
-    }
     for (of, text) in arguments.optimizers.iter().enumerate() {
+        // Fails for what is wrong whatever the values are.
+        Candidate::new(text.clone())?;
+        if !arguments.has_grid() {
+            continue;
+        }
         let mut combinations = vec![Vec::new()];
         for (name, values) in axes(arguments, text, &mut remarks)? {
             let longer = combinations

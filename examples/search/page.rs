@@ -3,10 +3,10 @@
 use anyhow::Result;
 use report::number::{percent, seconds, significant};
 use report::{Better, Figure, HeatMap, Page, Picture, Section, Table, facts};
-use trainer::data::{Dataset, Task};
-use trainer::network::{Architecture, Score};
+use trainer::data::Task;
+use trainer::network::Score;
 
-use crate::arguments::Arguments;
+use crate::job::Job;
 use crate::ranking::{Ranked, compare};
 
 /// Learning rates with a column of their own; more share one with what is near.
@@ -14,17 +14,10 @@ const MOST_COLUMNS: usize = 10;
 
 /// All that there is to show.
 pub struct View<'a> {
-    pub arguments: &'a Arguments,
+    pub job: &'a Job,
     /// Its name.
     pub device: &'a str,
-    /// With the test data.
-    pub data: &'a Dataset,
-    pub architecture: &'a Architecture,
     pub ranking: &'a [Ranked<'a>],
-    /// How many trials there are in all.
-    pub trials: usize,
-    /// How many samples judged them.
-    pub validation: usize,
     /// The best one's, trained with all training data.
     pub test: Option<Score>,
     /// The command that trains it again.
@@ -33,13 +26,13 @@ pub struct View<'a> {
 
 impl View<'_> {
     fn is_classification(&self) -> bool {
-        self.data.task == Task::Classification
+        self.job.data.task == Task::Classification
     }
 
     /// The best one's result on the test data, in words.
     pub fn test_text(&self) -> Option<String> {
         let score = self.test?;
-        Some(match self.data.task {
+        Some(match self.job.data.task {
             Task::Classification => format!("test accuracy {}", percent(score.accuracy, 2)),
             Task::Regression => format!("test loss {:.6}", score.loss),
         })
@@ -64,7 +57,7 @@ impl View<'_> {
 
     fn row(&self, rank: usize, Ranked { trial, outcome }: &Ranked) -> Result<Vec<String>> {
         let mut row = vec![
-            self.arguments.optimizers[trial.of].title(),
+            self.job.arguments.optimizers[trial.of].title(),
             rank.to_string(),
             significant(trial.lr()?, 4),
             trial.rest(),
@@ -87,11 +80,11 @@ impl View<'_> {
             ..Section::default()
         };
         Ok(Page {
-            title: format!("{} trials on {}", self.ranking.len(), self.data.name),
+            title: format!("{} trials on {}", self.ranking.len(), self.job.data.name),
             lead: self.lead()?,
             command: facts::command("search"),
             facts: self.facts(),
-            sections: vec![self.best()?, self.map()?, ranking],
+            sections: vec![self.map()?, ranking],
         })
     }
 
@@ -109,51 +102,54 @@ impl View<'_> {
             );
         }
         lead += &match self.test_text() {
-            Some(test) => format!(". Trained again on all training data, it has a {test}."),
-            None => format!(", after {} of {} trials.", self.ranking.len(), self.trials),
+            Some(test) => format!(". Trained again on all training data: {test}."),
+            None => format!(
+                ", after {} of {} trials.",
+                self.ranking.len(),
+                self.job.trials.len()
+            ),
         };
         Ok(lead)
     }
 
-    fn best(&self) -> Result<Section> {
-        Ok(Section {
-            title: "The best again".to_owned(),
-            text: format!(
-                "This command trains it on all training data and scores the test data:\n\n{}",
-                self.command
-            ),
-            ..Section::default()
-        })
-    }
-
     fn map(&self) -> Result<Section> {
+        let (picture, has_shared_columns) = self.heat_map()?;
+        let mut text = String::from(
+            "In each cell is the best trial, over all other hyperparameters. A dash stands where none was finished, or \
+             none converged.",
+        );
+        if has_shared_columns {
+            text += " A column has the learning rates from its own up to the next.";
+        }
         Ok(Section {
             title: "Optimizers and learning rates".to_owned(),
-            text: "In each cell is the best trial, over all other hyperparameters. A dash stands where none was \
-                   finished, or none converged."
-                .to_owned(),
+            text,
             figures: vec![Figure {
-                picture: self.heat_map()?,
-                caption: String::new(),
-                command: None,
+                picture,
+                caption:
+                    "The best one again, on all training data, with its score on the test data:"
+                        .to_owned(),
+                command: Some(self.command.to_owned()),
             }],
             ..Section::default()
         })
     }
 
-    fn heat_map(&self) -> Result<Picture> {
+    /// And whether learning rates share columns.
+    fn heat_map(&self) -> Result<(Picture, bool)> {
         let rates: Vec<f64> = self
             .ranking
             .iter()
             .map(|ranked| ranked.trial.lr())
             .collect::<Result<_>>()?;
         let columns = Columns::of(&rates);
-        let rows = self.arguments.optimizers.len();
+        let rows = self.job.arguments.optimizers.len();
         let mut best: Vec<Vec<Option<&Ranked>>> = vec![vec![None; columns.names.len()]; rows];
         for (ranked, rate) in self.ranking.iter().zip(&rates) {
             let cell = &mut best[ranked.trial.of][columns.place(*rate)];
-            let is_better =
-                |other: &Ranked| compare(&ranked.outcome, &other.outcome, self.data.task).is_lt();
+            let is_better = |other: &Ranked| {
+                compare(&ranked.outcome, &other.outcome, self.job.data.task).is_lt()
+            };
             if ranked.outcome.loss.is_finite() && cell.is_none_or(is_better) {
                 *cell = Some(ranked);
             }
@@ -165,12 +161,17 @@ impl View<'_> {
         let values = best
             .iter()
             .map(|row| row.iter().map(|cell| cell.map(value)).collect());
-        let titles = self.arguments.optimizers.iter().map(|text| text.title());
-        let (unit, better, digits) = match self.data.task {
+        let titles = self
+            .job
+            .arguments
+            .optimizers
+            .iter()
+            .map(|text| text.title());
+        let (unit, better, digits) = match self.job.data.task {
             Task::Classification => ("validation accuracy (%)", Better::Higher, 4),
             Task::Regression => ("validation loss (mean square)", Better::Lower, 3),
         };
-        HeatMap {
+        let map = HeatMap {
             title: "Optimizer × learning rate".to_owned(),
             rows: ("optimizer".to_owned(), titles.collect()),
             columns: ("learning rate".to_owned(), columns.names),
@@ -178,30 +179,30 @@ impl View<'_> {
             unit: unit.to_owned(),
             better,
             digits,
-        }
-        .picture()
+        };
+        Ok((map.picture()?, columns.are_shared))
     }
 
     fn facts(&self) -> Vec<(String, String)> {
-        let training = self.data.train.count - self.validation;
+        let training = self.job.split.train.count;
         let own = [
             (
                 "data",
                 format!(
                     "{}: {training} to train on, {} to validate, {} to test at the end",
-                    self.data.name, self.validation, self.data.test.count
+                    self.job.data.name, self.job.split.test.count, self.job.data.test.count
                 ),
             ),
             (
                 "network",
                 format!(
                     "{}, {} parameters",
-                    self.architecture,
-                    self.architecture.parameter_count()
+                    self.job.architecture,
+                    self.job.architecture.parameter_count()
                 ),
             ),
-            ("epochs", self.arguments.training.epochs.to_string()),
-            ("seed", self.arguments.seed.to_string()),
+            ("epochs", self.job.arguments.training.epochs.to_string()),
+            ("seed", self.job.arguments.seed.to_string()),
         ];
         let own = own.map(|(name, value)| (name.to_owned(), value));
         own.into_iter()
@@ -215,6 +216,7 @@ struct Columns {
     names: Vec<String>,
     /// The least of each column.
     lows: Vec<f64>,
+    are_shared: bool,
 }
 
 impl Columns {
@@ -227,6 +229,7 @@ impl Columns {
             return Self {
                 names: names.collect(),
                 lows: distinct,
+                are_shared: false,
             };
         }
         let ends = distinct.first().zip(distinct.last());
@@ -239,6 +242,7 @@ impl Columns {
                 .map(|low| format!("{}…", significant(*low, 1)))
                 .collect(),
             lows,
+            are_shared: true,
         }
     }
 

@@ -37,6 +37,11 @@ impl Trial {
         })
     }
 
+    /// Whether both are the same training.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.name() == other.name() && self.hyper == other.hyper
+    }
+
     pub fn name(&self) -> &str {
         &self.candidate.text.name
     }
@@ -50,6 +55,7 @@ impl Trial {
         let rest = self.hyper.iter().filter(|(name, _)| *name != "lr");
         let texts = rest.map(|(name, value)| match value {
             Value::String(text) => format!("{name}={text}"),
+            Value::Number(number) => format!("{name}={}", number.as_f64().unwrap_or(f64::NAN)),
             value => format!("{name}={value}"),
         });
         texts.collect::<Vec<_>>().join(" ")

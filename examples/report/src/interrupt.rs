@@ -32,6 +32,11 @@ impl Interrupt {
         Ok(interrupt)
     }
 
+    /// As if Ctrl-C had come.
+    pub fn request(&self) {
+        self.flag.store(true, Ordering::Relaxed);
+    }
+
     /// Whether Ctrl-C or SIGTERM came. Never for `Interrupt::default()`.
     pub fn is_requested(&self) -> bool {
         self.flag.load(Ordering::Relaxed)

@@ -271,4 +271,123 @@ mod tests {
             assert!(order.iter().copied().eq(0..100));
         }
     }
+
+    /// Takes its time to score test data, and diverges in a given epoch.
+    struct Slow {
+        epoch: u32,
+        diverges_in: u32,
+    }
+
+    const SLOW: Duration = Duration::from_millis(50);
+
+    impl Network for Slow {
+        fn start_epoch(&mut self, _: &[u32]) -> Result<()> {
+            self.epoch += 1;
+            Ok(())
+        }
+        fn backward(&mut self, _: usize) -> Result<()> {
+            Ok(())
+        }
+        fn score_batch(&mut self, _: usize) -> Result<()> {
+            Ok(())
+        }
+        fn poison(&mut self) -> Result<()> {
+            Ok(())
+        }
+        fn update(&mut self, _: f64) -> Result<()> {
+            Ok(())
+        }
+        fn finish(&mut self) -> Result<()> {
+            Ok(())
+        }
+        fn train_score(&mut self) -> Result<Score> {
+            let diverges = self.epoch == self.diverges_in;
+            Ok(Score {
+                loss: if diverges { f64::NAN } else { 1.0 },
+                accuracy: 0.5,
+            })
+        }
+        fn test_score(&mut self) -> Result<Score> {
+            std::thread::sleep(SLOW);
+            Ok(Score {
+                loss: 1.0,
+                accuracy: 0.5,
+            })
+        }
+        fn stats(&mut self) -> Result<Stats> {
+            Ok(Stats::default())
+        }
+    }
+
+    /// Stops after some batches.
+    struct Watch {
+        epochs: Vec<Epoch>,
+        batches: usize,
+        most: usize,
+    }
+
+    impl Observer for Watch {
+        fn advanced(&mut self, _: usize) {
+            self.batches += 1;
+        }
+        fn finished(&mut self, epoch: &Epoch) -> Result<()> {
+            self.epochs.push(*epoch);
+            Ok(())
+        }
+        fn stops(&self) -> bool {
+            self.batches >= self.most
+        }
+    }
+
+    fn watched(diverges_in: u32, most: usize) -> (Outcome, Watch) {
+        let plan = Plan {
+            epochs: 3,
+            batch_size: 2,
+            accumulate: 1,
+            poison: None,
+            samples: 5,
+            lr: 0.1,
+            schedule: Schedule::Constant,
+            seed: 1,
+        };
+        let mut watch = Watch {
+            epochs: Vec::new(),
+            batches: 0,
+            most,
+        };
+        let mut network = Slow {
+            epoch: 0,
+            diverges_in,
+        };
+        (train(&mut network, &plan, &mut watch).unwrap(), watch)
+    }
+
+    #[test]
+    fn the_clock_of_training_stands_still_while_test_data_are_scored() {
+        let (outcome, watch) = watched(0, usize::MAX);
+        assert_eq!(outcome.end, End::Complete);
+        assert!(outcome.time >= 3 * SLOW);
+        let last = watch.epochs[2];
+        assert!(last.seconds < SLOW.as_secs_f64(), "{last:?}");
+        assert_eq!(
+            watch.epochs.iter().map(|e| e.steps).collect::<Vec<_>>(),
+            [3, 6, 9]
+        );
+    }
+
+    #[test]
+    fn a_loss_that_is_no_number_ends_the_training_after_its_epoch_was_reported() {
+        let (outcome, watch) = watched(2, usize::MAX);
+        assert_eq!(outcome.end, End::Diverged { epoch: 2 });
+        assert_eq!(watch.epochs.len(), 2);
+        let error = outcome.converged().unwrap_err().to_string();
+        assert!(error.contains("in epoch 2: try a smaller --lr"), "{error}");
+    }
+
+    #[test]
+    fn a_training_stops_within_an_epoch_and_its_last_whole_epoch_is_what_counts() {
+        let (outcome, watch) = watched(0, 4);
+        assert_eq!(outcome.end, End::Stopped);
+        assert_eq!((watch.epochs.len(), watch.batches), (1, 4));
+    }
 }

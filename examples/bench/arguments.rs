@@ -1,7 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
-
+use ::report::Output;
 use clap::Parser;
 use wgpu_optim::{GpuOptions, rules};
 
@@ -40,9 +39,9 @@ pub struct Arguments {
     #[arg(long)]
     pub json: bool,
 
-    /// Draws GB/s over the number of elements, of one tensor, into this file
-    #[arg(long, value_name = "FILE.svg")]
-    pub plot: Option<PathBuf>,
+    /// A page of what was timed, or its pictures: GB/s over the number of elements, of one tensor
+    #[arg(long, value_name = "FILE.html|.svg|.png")]
+    pub out: Option<Output>,
 }
 
 impl Arguments {
@@ -120,6 +119,10 @@ mod tests {
             (&["--sizes", "big"], "expected elements"),
             (&["--device", " "], "part of an adapter's name"),
             (&["--rounds", "0"], "0 is not in 1.."),
+            (
+                &["--out", "a.pdf"],
+                "expected FILE.html, FILE.svg or FILE.png",
+            ),
         ] {
             let error = parse(line).unwrap_err();
             assert!(error.contains(expected), "{line:?}: {error}");

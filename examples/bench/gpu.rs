@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use anyhow::Result;
+use flags::device::describe;
 use wgpu_optim::{Gpu, Layout, Optimizer, Options, rules};
 
 use crate::clock::Clock;
@@ -40,9 +41,11 @@ impl Bench {
 
     /// The adapter's name, backend and driver.
     pub fn device(&self) -> String {
-        let info = &self.gpu.info;
-        let driver = format!("{} {}", info.driver, info.driver_info);
-        format!("{} ({}; {})", info.name, info.backend, driver.trim())
+        describe(&self.gpu.info)
+    }
+
+    pub fn name(&self) -> &str {
+        &self.gpu.info.name
     }
 
     pub fn clock(&self) -> &'static str {

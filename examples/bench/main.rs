@@ -7,14 +7,14 @@ mod arguments;
 mod clock;
 mod copies;
 mod gpu;
-mod plot;
+mod page;
 mod report;
 mod statistics;
 mod streams;
 mod twin;
 mod workload;
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write, stdout};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -23,6 +23,7 @@ use wgpu_optim::{Error, Gpu};
 
 use arguments::Arguments;
 use gpu::Bench;
+use page::Timed;
 use report::{Report, Row};
 
 fn main() -> ExitCode {
@@ -45,12 +46,14 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 /// Whether all that was asked for could be timed.
 fn run(arguments: &Arguments) -> Result<bool> {
+    if let Some(output) = &arguments.out {
+        output.check()?;
+    }
     let report = Report {
         json: arguments.json,
     };
     let rounds = usize::from(arguments.rounds);
-    let mut rows = Vec::new();
-    let mut is_complete = true;
+    let mut timed = Vec::new();
     if let Some(options) = arguments.adapter() {
         let opened = Gpu::open_blocking(&options);
         let opened = opened.with_context(|| {
@@ -61,47 +64,57 @@ fn run(arguments: &Arguments) -> Result<bool> {
         })?;
         let mut bench = Bench::new(clock::with_timestamps(opened)?, rounds);
         let copies = format!("the fastest of {} copy shaders", copies::SHAPES.len());
-        report.heading(&bench.device(), bench.clock(), &copies, rounds)?;
-        is_complete &= each(arguments, &report, &mut rows, |rule, workload| {
+        let of_device = Timed::new(bench.device(), bench.name(), bench.clock(), copies);
+        timed.push(each(arguments, &report, of_device, |rule, workload| {
             bench.row(rule, workload)
-        })?;
+        })?);
     }
     if arguments.twin || arguments.adapter().is_none() {
-        report.heading(&twin::device(), "wall clock", "a loop in chunks", rounds)?;
-        is_complete &= each(arguments, &report, &mut rows, |rule, workload| {
+        let of_twin = Timed::new(
+            twin::device(),
+            "the CPU",
+            "wall clock",
+            "a loop in chunks".into(),
+        );
+        timed.push(each(arguments, &report, of_twin, |rule, workload| {
             twin::row(rule, workload, rounds)
-        })?;
+        })?);
     }
-    if let Some(path) = &arguments.plot {
-        plot::draw(&rows, path)?;
+    if let Some(output) = &arguments.out {
+        let written = output.write(&page::page(&timed, rounds)?)?;
+        for path in written.iter().filter(|_| !arguments.json) {
+            writeln!(stdout(), "wrote {}", path.display())?;
+        }
     }
-    Ok(is_complete)
+    Ok(timed.iter().all(|timed| timed.failures.is_empty()))
 }
 
-/// Whether every rule over every workload could be timed.
+/// Times every rule over every workload, as far as the device takes part.
 fn each(
     arguments: &Arguments,
     report: &Report,
-    rows: &mut Vec<Row>,
+    mut timed: Timed,
     mut time: impl FnMut(&str, &workload::Workload) -> Result<Row>,
-) -> Result<bool> {
-    let mut is_complete = true;
+) -> Result<Timed> {
+    let rounds = usize::from(arguments.rounds);
+    report.heading(&timed.device, &timed.clock, &timed.copies, rounds)?;
     for workload in arguments.workloads() {
         for rule in arguments.rules() {
             match time(rule, workload) {
                 Ok(row) => {
                     report.row(&row)?;
-                    rows.push(row);
+                    timed.rows.push(row);
                 }
                 Err(error) => {
-                    is_complete = false;
                     report.failed(rule, workload, &error)?;
+                    let failure = format!("{rule} over {workload} was not timed: {error:#}");
+                    timed.failures.push(failure);
                     if matches!(error.downcast_ref(), Some(Error::DeviceLost { .. })) {
-                        return Ok(false);
+                        return Ok(timed);
                     }
                 }
             }
         }
     }
-    Ok(is_complete)
+    Ok(timed)
 }

@@ -63,6 +63,10 @@ pub struct Arguments {
     /// Writes one JSON object per epoch to this file, one a line, and a summary as its last line
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+
+    /// Lines in place of a progress bar
+    #[arg(long)]
+    pub quiet: bool,
 }
 
 fn optimizer_help() -> String {

@@ -50,6 +50,7 @@ fn run(arguments: &Arguments, start: Instant) -> Result<()> {
         data.task,
         u64::from(plan.epochs) * samples as u64,
         arguments.json.as_deref(),
+        arguments.quiet,
     )?;
 
     let opened = arguments.device.open()?;

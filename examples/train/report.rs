@@ -1,12 +1,12 @@
 //! What the user gets to see: a table, a progress bar on a terminal, and a JSON file on request.
 
 use std::fs::File;
-use std::io::{IsTerminal, Write, stdout};
+use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
+use ::report::Progress;
 use anyhow::{Context, Result};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use trainer::data::Task;
 use trainer::network::Score;
@@ -15,7 +15,7 @@ use wgpu_optim::Options;
 
 pub struct Report {
     task: Task,
-    bar: ProgressBar,
+    progress: Progress,
     json: Option<File>,
 }
 
@@ -47,25 +47,21 @@ struct SummaryLine<'a> {
 
 impl Report {
     /// A report on `samples` samples in all; creates the JSON file.
-    pub fn new(task: Task, samples: u64, json: Option<&Path>) -> Result<Self> {
+    pub fn new(task: Task, samples: u64, json: Option<&Path>, is_quiet: bool) -> Result<Self> {
         let create = |path: &Path| {
             File::create(path).with_context(|| format!("--json: cannot create {}", path.display()))
         };
         let json = json.map(create).transpose()?;
-        let bar = if stdout().is_terminal() {
-            ProgressBar::new(samples)
-        } else {
-            ProgressBar::hidden()
-        };
-        bar.set_style(ProgressStyle::with_template(
-            "{wide_bar} {percent:>3} %  {eta} left",
-        )?);
-        Ok(Self { task, bar, json })
+        let progress = Progress::new(samples, "samples", is_quiet)?;
+        Ok(Self {
+            task,
+            progress,
+            json,
+        })
     }
 
     pub fn line(&mut self, text: &str) -> Result<()> {
-        self.bar.suspend(|| writeln!(stdout(), "{text}"))?;
-        Ok(())
+        self.progress.line(text)
     }
 
     pub fn heading(&mut self) -> Result<()> {
@@ -80,7 +76,7 @@ impl Report {
         start: Instant,
         outcome: &Outcome,
     ) -> Result<()> {
-        self.bar.finish_and_clear();
+        self.progress.finish();
         let Outcome {
             test,
             time,
@@ -144,7 +140,7 @@ fn percent(accuracy: f64) -> String {
 
 impl Observer for Report {
     fn advanced(&mut self, samples: usize) {
-        self.bar.inc(samples as u64);
+        self.progress.advance(samples as u64);
     }
 
     fn finished(&mut self, epoch: &Epoch) -> Result<()> {

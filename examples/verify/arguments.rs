@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use ::report::{FileType, Output};
 use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
 use wgpu_optim::rules;
@@ -29,6 +30,15 @@ pub struct Arguments {
     #[arg(long, global = true)]
     pub json: bool,
 
+    /// A page with the verdict, a picture and the table, or the picture alone: how much of its budget each rule
+    /// uses
+    #[arg(long, value_name = "FILE.html|.svg|.png", global = true)]
+    pub out: Option<Output>,
+
+    /// Lines in place of a progress bar
+    #[arg(long, global = true)]
+    pub quiet: bool,
+
     /// Only this rule
     #[arg(long, value_name = "NAME", value_parser = known_rule)]
     pub rule: Option<&'static str>,
@@ -44,13 +54,20 @@ pub enum Command {
 }
 
 impl Arguments {
-    /// Refuses what has no meaning together.
+    /// Refuses what has no meaning together, and an output that cannot be written.
     pub fn check(&self) -> Result<()> {
         ensure!(
             self.command.is_none() || self.rule.is_none(),
             "--rule has no meaning with trace: a trace names its rule."
         );
-        Ok(())
+        let Some(output) = &self.out else {
+            return Ok(());
+        };
+        ensure!(
+            output.file_type() == FileType::Html || self.device != Choice::Cpu,
+            "--out: there is no picture of the CPU alone, since the budgets are the GPU's: expected FILE.html"
+        );
+        output.check()
     }
 
     /// The rules to put to the test.
@@ -97,6 +114,13 @@ mod tests {
     }
 
     #[test]
+    fn an_output_that_cannot_be_is_known_before_any_work() {
+        let error = |line: &[&str]| parse(line).unwrap().check().unwrap_err().to_string();
+        assert!(error(&["--device", "cpu", "--out", "a.svg"]).contains("expected FILE.html"));
+        assert!(error(&["--out", "no/such/folder/a.html"]).contains("--out no/such/folder/a.html"));
+    }
+
+    #[test]
     fn a_wrong_line_is_answered_with_what_was_expected() {
         for (line, expected) in [
             (&["--rule", "addam"][..], "expected one of: sgd, "),
@@ -106,6 +130,10 @@ mod tests {
                 "cannot be used with",
             ),
             (&["trace"], "FILE"),
+            (
+                &["--out", "a.pdf"],
+                "expected FILE.html, FILE.svg or FILE.png",
+            ),
         ] {
             let error = parse(line).unwrap_err();
             assert!(error.contains(expected), "{line:?}: {error}");

@@ -3,9 +3,7 @@
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
-use wgpu_optim::wgpu::{
-    Adapter, AdapterInfo, Backends, DownlevelFlags, Instance, InstanceDescriptor,
-};
+use wgpu_optim::wgpu::{Adapter, Backends, DownlevelFlags, Instance, InstanceDescriptor};
 use wgpu_optim::{Gpu, GpuOptions};
 
 /// What the user asked for.
@@ -74,21 +72,6 @@ pub fn all() -> Result<Vec<Adapter>> {
 pub fn has_compute_shaders(adapter: &Adapter) -> bool {
     let capabilities = adapter.get_downlevel_capabilities();
     capabilities.flags.contains(DownlevelFlags::COMPUTE_SHADERS)
-}
-
-/// Name, backend and driver.
-pub fn describe(info: &AdapterInfo) -> String {
-    let driver = [info.driver.trim(), info.driver_info.trim()];
-    let driver: Vec<_> = driver.into_iter().filter(|word| !word.is_empty()).collect();
-    match driver.is_empty() {
-        true => format!("{} ({})", info.name, info.backend),
-        false => format!(
-            "{} ({}; driver {})",
-            info.name,
-            info.backend,
-            driver.join(" ")
-        ),
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod around;
 mod budget;
 mod check;
 mod device;
+mod page;
 mod problem;
 mod report;
 #[cfg(test)]
@@ -17,16 +18,18 @@ mod subject;
 mod trace;
 mod variant;
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
+use flags::device::describe;
 use wgpu_optim::{Error, Gpu};
 
 use arguments::{Arguments, Command};
 use check::Check;
+use page::Kind;
 use report::Report;
 use trace::Trace;
 
@@ -52,46 +55,59 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 /// Whether all is well.
 fn run(arguments: &Arguments) -> Result<bool> {
     arguments.check()?;
-    if !arguments.all_adapters {
-        let gpu = arguments.device.open()?;
-        return verify(arguments, gpu.as_ref());
+    let (reports, unopened) = match arguments.all_adapters {
+        false => {
+            let gpu = arguments.device.open()?;
+            (vec![verify(arguments, gpu.as_ref())?], Vec::new())
+        }
+        true => verify_all(arguments)?,
+    };
+    if let Some(output) = &arguments.out {
+        let written = output.write(&page::page(&reports, &unopened)?)?;
+        for path in written.iter().filter(|_| !arguments.json) {
+            writeln!(stdout(), "wrote {}", path.display())?;
+        }
     }
-    let mut all_is_well = true;
+    Ok(unopened.is_empty() && reports.iter().all(Report::is_right))
+}
+
+/// Reports on all adapters, and which could not be opened.
+fn verify_all(arguments: &Arguments) -> Result<(Vec<Report>, Vec<String>)> {
+    let (mut reports, mut unopened) = (Vec::new(), Vec::new());
     for adapter in device::all()? {
-        let info = adapter.get_info();
+        let device = describe(&adapter.get_info());
         if !device::has_compute_shaders(&adapter) {
-            eprintln!(
-                "{}: skipped, it has no compute shaders",
-                device::describe(&info)
-            );
+            eprintln!("{device}: skipped, it has no compute shaders");
             continue;
         }
         // The others are of interest all the same.
-        all_is_well &= match pollster::block_on(Gpu::open_adapter(adapter)) {
-            Ok(gpu) => verify(arguments, Some(&gpu))?,
+        match pollster::block_on(Gpu::open_adapter(adapter)) {
+            Ok(gpu) => reports.push(verify(arguments, Some(&gpu))?),
             Err(error) => {
-                eprintln!("error: {}: {error}", device::describe(&info));
-                false
+                eprintln!("error: {device}: {error}");
+                unopened.push(format!("{device}: {error}"));
             }
-        };
+        }
     }
-    Ok(all_is_well)
+    Ok((reports, unopened))
 }
 
-fn verify(arguments: &Arguments, gpu: Option<&Gpu>) -> Result<bool> {
-    match &arguments.command {
-        None => check_rules(arguments, gpu),
-        Some(Command::Trace { files }) => replay_traces(arguments, files, gpu),
-    }
+fn verify(arguments: &Arguments, gpu: Option<&Gpu>) -> Result<Report> {
+    let mut report = match &arguments.command {
+        None => check_rules(arguments, gpu)?,
+        Some(Command::Trace { files }) => replay_traces(arguments, files, gpu)?,
+    };
+    report.summary()?;
+    Ok(report)
 }
 
-fn check_rules(arguments: &Arguments, gpu: Option<&Gpu>) -> Result<bool> {
+fn check_rules(arguments: &Arguments, gpu: Option<&Gpu>) -> Result<Report> {
     let mut checks = Vec::new();
     for rule in arguments.rules() {
         checks.extend(Check::all_of(rule)?);
     }
     let info = gpu.map(|gpu| gpu.info.clone());
-    let mut report = Report::new(arguments.json, info, checks.len())?;
+    let mut report = Report::new(arguments, Kind::Rules, info, checks.len())?;
     report.rules_heading()?;
     for check in checks {
         match check.run(gpu) {
@@ -104,12 +120,12 @@ fn check_rules(arguments: &Arguments, gpu: Option<&Gpu>) -> Result<bool> {
             }
         }
     }
-    report.summary()
+    Ok(report)
 }
 
-fn replay_traces(arguments: &Arguments, files: &[PathBuf], gpu: Option<&Gpu>) -> Result<bool> {
+fn replay_traces(arguments: &Arguments, files: &[PathBuf], gpu: Option<&Gpu>) -> Result<Report> {
     let info = gpu.map(|gpu| gpu.info.clone());
-    let mut report = Report::new(arguments.json, info, files.len())?;
+    let mut report = Report::new(arguments, Kind::Traces, info, files.len())?;
     report.traces_heading()?;
     for path in files {
         let file = path.display().to_string();
@@ -124,7 +140,7 @@ fn replay_traces(arguments: &Arguments, files: &[PathBuf], gpu: Option<&Gpu>) ->
             }
         }
     }
-    report.summary()
+    Ok(report)
 }
 
 /// Whether nothing more can come of the device.

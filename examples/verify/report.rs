@@ -1,27 +1,25 @@
 //! What the user gets to see: tables, or JSON lines, and a progress bar on a terminal.
 
-use std::io::{Write, stdout};
-
+use ::report::Progress;
 use anyhow::{Error, Result};
-use indicatif::{ProgressBar, ProgressStyle};
+use flags::device::describe;
 use serde::Serialize;
 use serde_json::json;
 use wgpu_optim::wgpu::AdapterInfo;
 
+use crate::arguments::Arguments;
 use crate::budget::Allowance;
 use crate::check::{self, Check};
-use crate::device;
+use crate::page::{Entry, Kind};
 use crate::trace;
 
 /// The report on one device.
 pub struct Report {
     json: bool,
-    adapter: Option<AdapterInfo>,
-    bar: ProgressBar,
-    rows: usize,
-    failed: usize,
-    /// The largest part of a budget that was used, and by what.
-    tightest: Option<(f64, String)>,
+    pub adapter: Option<AdapterInfo>,
+    pub kind: Kind,
+    progress: Progress,
+    pub entries: Vec<Entry>,
 }
 
 /// A line of `--json`.
@@ -53,26 +51,29 @@ budgets  the f64 twin's error: 1e-10; the f32 twin's: 1.1 × the framework's own
 
 impl Report {
     /// A report on `rows` rows from `adapter`, or from the CPU alone.
-    pub fn new(json: bool, adapter: Option<AdapterInfo>, rows: usize) -> Result<Self> {
-        let bar = ProgressBar::new(rows as u64);
-        bar.set_style(ProgressStyle::with_template(
-            "{wide_bar} {pos} of {len}  {eta} left",
-        )?);
+    pub fn new(
+        arguments: &Arguments,
+        kind: Kind,
+        adapter: Option<AdapterInfo>,
+        rows: usize,
+    ) -> Result<Self> {
+        let what = match kind {
+            Kind::Rules => "variants",
+            Kind::Traces => "traces",
+        };
         Ok(Self {
-            json,
+            json: arguments.json,
             adapter,
-            bar,
-            rows: 0,
-            failed: 0,
-            tightest: None,
+            kind,
+            progress: Progress::new(rows as u64, what, arguments.quiet)?,
+            entries: Vec::new(),
         })
     }
 
     /// What the table of rules is about.
-    pub fn rules_heading(&self) -> Result<()> {
+    pub fn rules_heading(&mut self) -> Result<()> {
         self.heading(ERRORS, TWIN_BUDGET)?;
-        self.text(&format!(
-            "{:<18}  {:>8}  {:>5}  {:>9}  {:>6}  {:>9}  {:>6}  {:>6}  {:<7}  variant",
+        let names = [
             "rule",
             "elements",
             "steps",
@@ -81,15 +82,16 @@ impl Report {
             "f32 error",
             "ulp",
             "budget",
-            "verdict"
-        ))
+            "verdict",
+            "variant",
+        ];
+        self.text(&in_columns(&names, &RULE_WIDTHS))
     }
 
     /// What the table of traces is about.
-    pub fn traces_heading(&self) -> Result<()> {
+    pub fn traces_heading(&mut self) -> Result<()> {
         self.heading(TRACE_ERRORS, TRACE_TWIN_BUDGETS)?;
-        self.text(&format!(
-            "{:<18}  {:>5}  {:>9}  {:>9}  {:>9}  {:>9}  {:>6}  {:<7}  file",
+        let names = [
             "rule",
             "steps",
             "GPU error",
@@ -97,69 +99,86 @@ impl Report {
             "f64 error",
             "framework",
             "budget",
-            "verdict"
-        ))
+            "verdict",
+            "file",
+        ];
+        self.text(&in_columns(&names, &TRACE_WIDTHS))
     }
 
-    fn heading(&self, errors: &str, twin_budgets: &str) -> Result<()> {
-        let Some(info) = &self.adapter else {
-            let device = "device   none: the twins on the CPU alone\n";
-            return self.text(&format!("{device}{errors}{twin_budgets}"));
+    fn heading(&mut self, errors: &str, twin_budgets: &str) -> Result<()> {
+        let device = self.device();
+        let Some(budget) = self.gpu_budget() else {
+            return self.text(&format!("device   {device}\n{errors}{twin_budgets}"));
         };
-        let device = device::describe(info);
-        let budget = Allowance::of(info).describe().replace('\n', "\n         ");
+        let budget = budget.replace('\n', "\n         ");
         self.text(&format!(
             "device   {device}\n{errors}{twin_budgets}         the GPU's error: {budget}\n"
         ))
     }
 
+    pub fn device(&self) -> String {
+        let none = || "none: the twins on the CPU alone".to_owned();
+        self.adapter.as_ref().map_or_else(none, describe)
+    }
+
+    /// What the GPU's error may be; `None` without a GPU.
+    pub fn gpu_budget(&self) -> Option<&'static str> {
+        let info = self.adapter.as_ref()?;
+        Some(Allowance::of(info).describe())
+    }
+
     pub fn checked(&mut self, row: &check::Row) -> Result<()> {
-        let verdict = verdict(row.ok);
         let turned = match row.turned {
             0 => String::new(),
             count => format!(" ({count} turned)"),
         };
-        self.row(
-            row.ok,
-            row.of_budget,
-            &format!("{} {}", row.rule, row.variant),
-            row,
-            &format!(
-                "{:<18}  {:>8}  {:>5}  {:>9}  {:>6}  {:>9.1e}  {:>6.1}  {:>6}  {verdict:<7}  {}{turned}",
-                row.rule,
-                row.elements,
-                row.steps,
-                error(row.gpu_error),
-                row.gpu_ulp.map_or("–".into(), |ulp| format!("{ulp:.1}")),
-                row.f32_error,
-                row.f32_ulp,
-                percent(row.of_budget),
-                row.variant,
-            ),
-            &row.failures,
-        )
+        let gpu_ulp = row.gpu_ulp.map_or("–".into(), |ulp| format!("{ulp:.1}"));
+        let cells = [
+            row.rule.to_string(),
+            row.elements.to_string(),
+            row.steps.to_string(),
+            error(row.gpu_error),
+            gpu_ulp,
+            error(Some(row.f32_error)),
+            format!("{:.1}", row.f32_ulp),
+            percent(row.of_budget),
+            verdict(row.ok).to_owned(),
+            format!("{}{turned}", row.variant),
+        ];
+        let text = in_columns(&cells, &RULE_WIDTHS);
+        let entry = Entry {
+            rule: row.rule.to_string(),
+            name: format!("{} {}", row.rule, row.variant),
+            cells: cells.to_vec(),
+            of_budget: row.of_budget,
+            is_right: row.ok,
+            failures: row.failures.clone(),
+        };
+        self.row(entry, row, &text)
     }
 
     pub fn replayed(&mut self, row: &trace::Row) -> Result<()> {
-        self.row(
-            row.ok,
-            row.of_budget,
-            &row.file,
-            row,
-            &format!(
-                "{:<18}  {:>5}  {:>9}  {:>9.1e}  {:>9.1e}  {:>9}  {:>6}  {:<7}  {}",
-                row.rule,
-                row.steps,
-                error(row.gpu_error),
-                row.f32_error,
-                row.f64_error,
-                error(row.source_f32_error),
-                percent(row.of_budget),
-                verdict(row.ok),
-                row.file,
-            ),
-            &row.failures,
-        )
+        let cells = [
+            row.rule.to_string(),
+            row.steps.to_string(),
+            error(row.gpu_error),
+            error(Some(row.f32_error)),
+            error(Some(row.f64_error)),
+            error(row.source_f32_error),
+            percent(row.of_budget),
+            verdict(row.ok).to_owned(),
+            row.file.clone(),
+        ];
+        let text = in_columns(&cells, &TRACE_WIDTHS);
+        let entry = Entry {
+            rule: row.rule.to_string(),
+            name: row.file.clone(),
+            cells: cells.to_vec(),
+            of_budget: row.of_budget,
+            is_right: row.ok,
+            failures: row.failures.clone(),
+        };
+        self.row(entry, row, &text)
     }
 
     /// A variant that could not be run.
@@ -176,7 +195,7 @@ impl Report {
             "failures": [format!("{error:#}")],
         });
         let name = format!("{rule} {variant}");
-        self.row(false, None, &name, &row, &name, &[format!("{error:#}")])
+        self.row(Entry::failed(self.kind, rule, &name, error), &row, &name)
     }
 
     /// A trace that could not be read or run.
@@ -192,25 +211,10 @@ impl Report {
             "ok": false,
             "failures": [format!("{error:#}")],
         });
-        self.row(false, None, file, &row, file, &[format!("{error:#}")])
+        self.row(Entry::failed(self.kind, file, file, error), &row, file)
     }
 
-    fn row(
-        &mut self,
-        ok: bool,
-        of_budget: Option<f64>,
-        name: &str,
-        row: &impl Serialize,
-        text: &str,
-        failures: &[String],
-    ) -> Result<()> {
-        self.rows += 1;
-        self.failed += usize::from(!ok);
-        if let Some(part) = of_budget
-            && self.tightest.as_ref().is_none_or(|(most, _)| part > *most)
-        {
-            self.tightest = Some((part, name.to_owned()));
-        }
+    fn row(&mut self, entry: Entry, row: &impl Serialize, text: &str) -> Result<()> {
         if self.json {
             let adapter = self.adapter.as_ref().map(|info| info.name.as_str());
             let backend = self.adapter.as_ref().map(|info| info.backend.to_string());
@@ -219,46 +223,74 @@ impl Report {
                 backend,
                 row,
             })?;
-            self.line(&line)?;
+            self.progress.line(&line)?;
         } else {
-            self.line(text)?;
-            for failure in failures {
-                self.line(&format!("  FAILED: {failure}"))?;
+            self.progress.line(text)?;
+            for failure in &entry.failures {
+                self.progress.line(&format!("  FAILED: {failure}"))?;
             }
         }
-        self.bar.inc(1);
+        self.entries.push(entry);
+        self.progress.advance(1);
         Ok(())
     }
 
-    /// Ends the report; whether all was well.
-    pub fn summary(&self) -> Result<bool> {
-        self.bar.finish_and_clear();
-        let right = self.rows - self.failed;
-        let outcome = format!("\n{right} of {} are right", self.rows);
-        let failed = match self.failed {
+    /// Ends the table.
+    pub fn summary(&mut self) -> Result<()> {
+        self.progress.finish();
+        let verdict = self.verdict();
+        self.text(&format!("\n{verdict}\n"))
+    }
+
+    /// How many are right, and how much of a budget is used.
+    pub fn verdict(&self) -> String {
+        let failed = self.entries.iter().filter(|entry| !entry.is_right).count();
+        let right = self.entries.len() - failed;
+        let outcome = format!("{right} of {} are right", self.entries.len());
+        let failed = match failed {
             0 => String::new(),
             failed => format!(", {failed} FAILED"),
         };
-        let tightest = self.tightest.as_ref().map(|(part, name)| {
-            let part = percent(Some(*part));
-            format!("; at most {part} of a budget is used, by {name}")
-        });
+        let parts = self
+            .entries
+            .iter()
+            .filter_map(|entry| Some((entry.of_budget?, &entry.name)));
+        let tightest = parts
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .map(|(part, name)| {
+                let part = percent(Some(part));
+                format!("; at most {part} of a budget is used, by {name}")
+            });
         let tightest = tightest.unwrap_or_default();
-        self.text(&format!("{outcome}{failed}{tightest}.\n"))?;
-        Ok(self.failed == 0)
+        format!("{outcome}{failed}{tightest}.")
     }
 
-    fn text(&self, text: &str) -> Result<()> {
+    /// Whether all was well.
+    pub fn is_right(&self) -> bool {
+        self.entries.iter().all(|entry| entry.is_right)
+    }
+
+    fn text(&mut self, text: &str) -> Result<()> {
         match self.json {
             true => Ok(()),
-            false => self.line(text),
+            false => self.progress.line(text),
         }
     }
+}
 
-    fn line(&self, text: &str) -> Result<()> {
-        self.bar.suspend(|| writeln!(stdout(), "{text}"))?;
-        Ok(())
-    }
+/// Of columns, flush left if negative.
+const RULE_WIDTHS: [isize; 10] = [-18, 8, 5, 9, 6, 9, 6, 6, -7, 0];
+const TRACE_WIDTHS: [isize; 9] = [-18, 5, 9, 9, 9, 9, 6, -7, 0];
+
+fn in_columns(cells: &[impl AsRef<str>], widths: &[isize]) -> String {
+    let cells = cells.iter().zip(widths).map(|(cell, width)| {
+        let (cell, count) = (cell.as_ref(), width.unsigned_abs());
+        match *width < 0 {
+            true => format!("{cell:<count$}"),
+            false => format!("{cell:>count$}"),
+        }
+    });
+    cells.collect::<Vec<_>>().join("  ")
 }
 
 fn verdict(ok: bool) -> &'static str {
@@ -272,6 +304,6 @@ fn error(error: Option<f64>) -> String {
     error.map_or("–".into(), |error| format!("{error:.1e}"))
 }
 
-fn percent(part: Option<f64>) -> String {
+pub fn percent(part: Option<f64>) -> String {
     part.map_or("–".into(), |part| format!("{:.0} %", 100.0 * part))
 }

@@ -37,6 +37,16 @@ pub enum Device {
     Cpu,
 }
 
+impl Device {
+    /// Name and version of the driver, where there is one and it tells.
+    pub fn driver(&self) -> Option<String> {
+        match self {
+            Self::Gpu(gpu) => driver(&gpu.info),
+            Self::Cpu => None,
+        }
+    }
+}
+
 /// An open device and, where there is something to tell, why it is this one.
 pub struct Opened {
     pub device: Device,
@@ -97,6 +107,21 @@ fn remarks(adapter: &AdapterInfo) -> Vec<String> {
     vec![format!("It is {of_kind}.")]
 }
 
+/// Name, backend and driver.
+pub fn describe(info: &AdapterInfo) -> String {
+    match driver(info) {
+        None => format!("{} ({})", info.name, info.backend),
+        Some(driver) => format!("{} ({}; driver {driver})", info.name, info.backend),
+    }
+}
+
+/// Name and version of the driver, where it tells.
+pub fn driver(info: &AdapterInfo) -> Option<String> {
+    let driver = [info.driver.trim(), info.driver_info.trim()];
+    let driver: Vec<_> = driver.into_iter().filter(|word| !word.is_empty()).collect();
+    (!driver.is_empty()).then(|| driver.join(" "))
+}
+
 /// GL on the CPU is slower than anything else.
 fn suits_auto(adapter: &AdapterInfo) -> bool {
     adapter.device_type != DeviceType::Cpu || adapter.backend == Backend::Vulkan
@@ -138,6 +163,21 @@ mod tests {
         assert_eq!(" cpu ".parse(), Ok(Choice::Cpu));
         assert_eq!("RTX".parse(), Ok(Choice::Named("RTX".into())));
         assert!(" ".parse::<Choice>().is_err());
+    }
+
+    #[test]
+    fn a_device_is_described_with_what_its_driver_tells() {
+        let Device::Gpu(gpu) = Choice::Gpu.open().unwrap().device else {
+            panic!("no adapter");
+        };
+        let mut info = gpu.info.clone();
+        (info.driver, info.driver_info) = (" NVIDIA ".into(), "580.1".into());
+        assert_eq!(driver(&info).unwrap(), "NVIDIA 580.1");
+        assert!(describe(&info).ends_with("; driver NVIDIA 580.1)"));
+        (info.driver, info.driver_info) = (String::new(), " ".into());
+        assert_eq!(driver(&info), None);
+        assert!(!describe(&info).contains("driver"));
+        assert!(Device::Gpu(gpu).driver().is_some() && Device::Cpu.driver().is_none());
     }
 
     #[test]

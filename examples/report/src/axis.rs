@@ -154,7 +154,7 @@ impl Span {
         let decades = self.high - self.low;
         let factors: &[f64] = match decades {
             d if d < 1.0 => return self.ticks_below_a_decade(count),
-            d if d < 2.2 => &[1.0, 2.0, 5.0],
+            d if d < 2.6 => &[1.0, 2.0, 5.0],
             _ => &[1.0],
         };
         let every = (decades / count.max(1) as f64).ceil().max(1.0) as i64;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use anyhow::{Result, ensure};
 
 use crate::axis::Axis;
-use crate::canvas::{Anchor, FONT_SIZE, Label, UNIT};
+use crate::canvas::{Anchor, FONT_SIZE, UNIT, label};
 use crate::frame::{self, WIDTH};
 use crate::marker::{Look, Shape};
 use crate::palette;
@@ -20,7 +20,7 @@ pub struct Bar {
     pub name: String,
     /// `None` for one without a value.
     pub value: Option<f64>,
-    /// Behind the bar: the value as text, and what else there is to say.
+    /// At the right: the value as text, or what there is to say.
     pub note: String,
     /// Stands out: in another colour, with a cross at its end.
     pub is_wrong: bool,
@@ -47,7 +47,8 @@ impl BarChart {
         let ends = values.chain(limit).chain([0.0]);
         let span = self.axis.over(ends, 0.0)?;
         let mut markup = String::new();
-        let top = frame::title(&mut markup, &self.title) + 26.0;
+        let top = frame::title(&mut markup, &self.title, WIDTH);
+        let top = top + if self.limit.is_some() { 26.0 } else { 0.0 };
         let widest = |texts: &mut dyn Iterator<Item = &String>| {
             texts
                 .map(|text| text::width(text) * FONT_SIZE)
@@ -56,7 +57,7 @@ impl BarChart {
         let left = widest(&mut self.bars.iter().map(|bar| &bar.name)) + 16.0;
         let left = left.min(0.5 * WIDTH);
         let notes = widest(&mut self.bars.iter().map(|bar| &bar.note));
-        let right = WIDTH - 14.0 - notes.min(0.25 * WIDTH);
+        let right = WIDTH - 24.0 - notes.min(0.3 * WIDTH);
         let place =
             |value: f64| left + (right - left) * span.part(value).unwrap_or(0.0).clamp(0.0, 1.0);
         let bottom = top + ROW * self.bars.len() as f64;
@@ -94,8 +95,8 @@ impl BarChart {
             label(
                 &mut markup,
                 &bar.note,
-                [end + 8.0, middle],
-                Anchor::Start,
+                [WIDTH - 8.0, middle],
+                Anchor::End,
                 FONT_SIZE,
                 ink,
             );
@@ -103,13 +104,9 @@ impl BarChart {
         if let Some((value, name)) = &self.limit {
             let x = place(*value);
             vertical(&mut markup, x, top, bottom, crate::legend::REFERENCE);
-            let anchor = if x > 0.6 * WIDTH {
-                Anchor::End
-            } else {
-                Anchor::Middle
-            };
-            let x = if x > 0.6 * WIDTH { WIDTH - 8.0 } else { x };
-            label(&mut markup, name, [x, top - 12.0], anchor, FONT_SIZE, ink);
+            let half = 0.5 * text::width(name) * FONT_SIZE;
+            let at = [x.min(WIDTH - 8.0 - half).max(8.0 + half), top - 12.0];
+            label(&mut markup, name, at, Anchor::Middle, FONT_SIZE, ink);
         }
         let middle = 0.5 * (left + right);
         label(
@@ -157,15 +154,47 @@ fn vertical(markup: &mut String, x: f64, top: f64, bottom: f64, attributes: &str
     let _ = writeln!(markup, "<path {attributes} d=\"M{x} {top}V{bottom}\"/>");
 }
 
-fn label(markup: &mut String, text: &str, at: [f64; 2], anchor: Anchor, size: f64, colour: &str) {
-    let label = Label {
-        at: at.map(|place| place * UNIT),
-        down: 0.35,
-        anchor,
-        size,
-        colour,
-        is_bold: false,
-        is_upright: false,
-    };
-    label.write(markup, text);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_as_long_as_its_value_and_a_wrong_one_stands_out() {
+        let bar = |name: &str, value: f64, is_wrong: bool| Bar {
+            name: name.into(),
+            value: Some(value),
+            note: format!("{value} %"),
+            is_wrong,
+        };
+        let chart = BarChart {
+            title: "Errors".into(),
+            axis: Axis::linear("error / budget (%)"),
+            bars: vec![
+                bar("sgd", 40.0, false),
+                bar("adam", 80.0, false),
+                bar("lion", 120.0, true),
+            ],
+            limit: Some((100.0, "budget".into())),
+        };
+        let svg = chart.picture().unwrap().svg();
+        for text in ["Errors", "error / budget (%)", "sgd", "80 %", "budget"] {
+            assert!(svg.contains(&format!(">{text}<")), "{text}");
+        }
+        let lengths = |look: usize| {
+            let start = format!("<path fill=\"{}\" d=\"M", Look(look).colour().light);
+            let bars = svg.lines().filter(|line| line.starts_with(&start));
+            let length = |line: &str| {
+                line.split(['h', 'v'])
+                    .nth(2)
+                    .unwrap()
+                    .parse::<f64>()
+                    .unwrap()
+            };
+            bars.map(length).collect::<Vec<_>>()
+        };
+        let (right, wrong) = (lengths(0), lengths(1));
+        assert!((right[1] / right[0] - 2.0).abs() < 0.01, "{right:?}");
+        assert!((wrong[0] / right[0] - 3.0).abs() < 0.01, "{wrong:?}");
+        assert!(BarChart::default().picture().is_err());
+    }
 }

@@ -52,7 +52,7 @@ impl Basins {
             title: &self.title,
             x: (&self.x, self.x.over(none(), 0.0)?),
             y: (&self.y, self.y.over(none(), 0.0)?),
-            height: HEIGHT,
+            size: [WIDTH, HEIGHT],
             has_grid: false,
         };
         let frame = plan.draw()?;
@@ -61,7 +61,8 @@ impl Basins {
         markup.push_str(&frame.outline());
         markup.push_str(&frame.markup);
         self.draw_minima(&mut markup, &frame);
-        let height = frame.bottom + legend::write(&mut markup, &self.entries(), frame.bottom);
+        let height =
+            frame.bottom + legend::write(&mut markup, &self.entries(), frame.bottom, WIDTH);
         Ok(Picture::new(self.description(), [WIDTH, height], markup))
     }
 
@@ -193,9 +194,8 @@ impl Basins {
         let places = self
             .minima
             .iter()
-            .filter_map(|minimum| frame.place(*minimum));
-        let stars = places.filter(|place| frame.rect.contains(*place));
-        let stars: String = stars
+            .filter_map(|minimum| frame.inside(*minimum));
+        let stars: String = places
             .map(|place| Shape::Star.commands(place, 6.0 * UNIT))
             .collect();
         let _ = writeln!(
@@ -203,5 +203,96 @@ impl Basins {
             "<path {} d=\"{stars}\"/>",
             legend::mark(palette::INK.light)
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The left half ends in minimum 0, fast; the right one in 1, slowly; one cell nowhere.
+    fn basins(size: usize) -> Basins {
+        let cell = |row: usize, column: usize| match (row, column) {
+            (0, 0) => Cell::default(),
+            _ => Cell {
+                minimum: Some(usize::from(2 * column >= size)),
+                speed: if 2 * column < size { 1.0 } else { 0.0 },
+            },
+        };
+        let rows = (0..size).map(|row| (0..size).map(|column| cell(row, column)).collect());
+        Basins {
+            title: "Where descent ends".into(),
+            x: Axis::linear("x").range(-1.0, 1.0),
+            y: Axis::linear("y").range(-1.0, 1.0),
+            cells: rows.collect(),
+            minima: vec![[-0.5, 0.0], [0.5, 0.0]],
+            speeds: "strong: at once".into(),
+        }
+    }
+
+    #[test]
+    fn minima_have_colours_shares_and_a_border_between_them() {
+        let svg = basins(10).picture().unwrap().svg();
+        for text in [
+            "(−0.5, 0): 49 %",
+            "(0.5, 0): 50 %",
+            "1 % of the starts reach none",
+            "strong: at once",
+        ] {
+            assert!(svg.contains(text), "{text}");
+        }
+        let field = |look: usize, shade: &str| {
+            let colour = Look(look).colour().light;
+            svg.contains(&format!("fill=\"{colour}\" fill-opacity=\"{shade}\""))
+        };
+        assert!(field(0, "1") && field(1, ".3") && !field(0, ".3"));
+        let border = svg
+            .lines()
+            .find(|line| line.contains("stroke-width=\"2\" d=\"M"))
+            .unwrap();
+        // Ten cells high between the halves, and two sides of the one that ends nowhere.
+        assert_eq!(border.matches('M').count(), 12);
+    }
+
+    #[test]
+    fn the_first_row_is_at_the_bottom() {
+        let svg = basins(2).picture().unwrap().svg();
+        // The cell that ends nowhere is the lower left: the left half's only field is above it.
+        let y = |look: usize| {
+            let colour = format!("fill=\"{}\" fill-opacity", Look(look).colour().light);
+            let line = svg.lines().find(|line| line.contains(&colour)).unwrap();
+            let (_, path) = line.split_once("d=\"M").unwrap();
+            path.split([' ', 'h'])
+                .nth(1)
+                .unwrap()
+                .parse::<f64>()
+                .unwrap()
+        };
+        let fields = svg.matches('h').count();
+        assert!(fields > 0 && y(0) < y(1), "{} {}", y(0), y(1));
+    }
+
+    #[test]
+    fn equal_cells_are_one_field() {
+        let small = basins(20).picture().unwrap().svg().len();
+        let large = basins(200).picture().unwrap().svg().len();
+        assert!(large < 15 * small, "{small} {large}");
+    }
+
+    #[test]
+    fn wrong_cells_are_errors() {
+        let mut wrong = basins(4);
+        wrong.minima.pop();
+        assert!(
+            wrong
+                .picture()
+                .unwrap_err()
+                .to_string()
+                .contains("minimum 1")
+        );
+        wrong.cells[2].pop();
+        assert!(wrong.picture().unwrap_err().to_string().contains("lengths"));
+        wrong.cells.clear();
+        assert!(wrong.picture().is_err());
     }
 }

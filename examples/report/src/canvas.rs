@@ -234,3 +234,24 @@ impl Label<'_> {
         );
     }
 }
+
+/// Writes a line of text with its middle at the height of `at`; in pixels.
+pub fn label(
+    markup: &mut String,
+    text: &str,
+    at: [f64; 2],
+    anchor: Anchor,
+    size: f64,
+    colour: &str,
+) {
+    let label = Label {
+        at: at.map(|place| place * UNIT),
+        down: 0.35,
+        anchor,
+        size,
+        colour,
+        is_bold: false,
+        is_upright: false,
+    };
+    label.write(markup, text);
+}

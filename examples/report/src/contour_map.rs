@@ -17,7 +17,7 @@ use crate::picture::Picture;
 use crate::polyline::{Point, commands, simplified};
 
 /// Cells across and down.
-const CELLS: [usize; 2] = [120, 96];
+const CELLS: [usize; 2] = [240, 192];
 /// Of axes and data, in pixels.
 const HEIGHT: f64 = 390.0;
 
@@ -105,8 +105,7 @@ impl Levels {
     fn remark(&self) -> String {
         let last = self.limits.len() - 1;
         format!(
-            "contours at {} + {} to {}, each {} times the one before",
-            number::significant(self.lowest, 2),
+            "contours {} to {} above the lowest, × {} each",
             number::significant(self.limits[0], 2),
             number::significant(self.limits[last], 2),
             number::significant(self.limits[1] / self.limits[0], 2)
@@ -125,7 +124,7 @@ impl ContourMap {
             title: &self.title,
             x: (&x, x.over([].into_iter(), 0.0)?),
             y: (&y, y.over([].into_iter(), 0.0)?),
-            height: HEIGHT,
+            size: [WIDTH, HEIGHT],
             has_grid: false,
         };
         let frame = plan.draw()?;
@@ -141,7 +140,7 @@ impl ContourMap {
             entries.push((Sample::Minimum, "minimum".into()));
         }
         entries.push((Sample::None, levels.remark()));
-        let height = frame.bottom + legend::write(&mut markup, &entries, frame.bottom);
+        let height = frame.bottom + legend::write(&mut markup, &entries, frame.bottom, WIDTH);
         Ok(Picture::new(self.description(), [WIDTH, height], markup))
     }
 
@@ -164,13 +163,17 @@ impl ContourMap {
         let cell = [width / CELLS[0] as f64, height / CELLS[1] as f64];
         let highest = self.grid.values.iter().copied().filter(|v| v.is_finite());
         let highest = highest.fold(f64::MIN, f64::max);
-        // Between neighbours, the logarithm is nearer to a straight line than the value is.
-        let log = |value: &f64| {
-            let value = if value.is_finite() { *value } else { highest };
-            (value - levels.lowest + 1e-3 * levels.limits[0]).ln()
-        };
-        let values: Vec<_> = self.grid.values.iter().map(log).collect();
-        let limits: Vec<_> = levels.limits.iter().map(|limit| limit.ln()).collect();
+        // Between neighbours, the logarithm is nearer to a straight line than the value is, but not
+        // near a minimum.
+        let log = |above: f64| (above + levels.limits[0]).ln();
+        let finite = |value: &f64| if value.is_finite() { *value } else { highest };
+        let values: Vec<_> = self
+            .grid
+            .values
+            .iter()
+            .map(|value| log(finite(value) - levels.lowest))
+            .collect();
+        let limits: Vec<_> = levels.limits.iter().map(|limit| log(*limit)).collect();
         let [columns, rows] = CELLS.map(|cells| cells + 2);
         let areas = ContourBuilder::new(columns, rows, true).contours(&values, &limits)?;
         let mut markup = format!(
@@ -201,7 +204,8 @@ impl ContourMap {
 
     fn draw_paths(&self, markup: &mut String, frame: &Frame) -> Vec<Entry> {
         let mut entries = Vec::new();
-        let mut ends = String::new();
+        // Ends are on top: a path may end where another starts.
+        let (mut starts, mut ends) = (String::new(), String::new());
         for (index, path) in self.paths.iter().enumerate() {
             let look = Look(path.look.unwrap_or(index));
             let pieces = line_chart::pieces(frame, &path.points);
@@ -210,17 +214,17 @@ impl ContourMap {
                 line.push_str(&commands(&simplified(&inside, TOLERANCE), false));
             }
             let _ = writeln!(markup, "<path {} d=\"{line}\"/>", legend::stroke(look));
-            line_chart::draw_ends(&mut ends, frame, &pieces, look);
-            let is_outside = |point: &[f64; 2]| {
-                let place = frame.place(*point);
-                !place.is_some_and(|place| frame.rect.contains(place))
-            };
+            line_chart::draw_dots(markup, frame, &pieces, look);
+            line_chart::draw_start(&mut starts, frame, &path.points);
+            line_chart::draw_end(&mut ends, frame, &path.points, look);
+            let is_outside = |point: &Point| frame.inside(*point).is_none();
             let name = match path.points.iter().any(is_outside) {
                 true => format!("{} (leaves the frame)", path.name),
                 false => path.name.clone(),
             };
             entries.push((Sample::Line(look), name));
         }
+        markup.push_str(&starts);
         markup.push_str(&ends);
         entries
     }
@@ -229,9 +233,8 @@ impl ContourMap {
         let places = self
             .minima
             .iter()
-            .filter_map(|minimum| frame.place(*minimum));
-        let stars = places.filter(|place| frame.rect.contains(*place));
-        let stars: String = stars
+            .filter_map(|minimum| frame.inside(*minimum));
+        let stars: String = places
             .map(|place| Shape::Star.commands(place, 6.0 * UNIT))
             .collect();
         let attributes = legend::mark(palette::INK.light);
@@ -245,4 +248,138 @@ fn ring_commands(ring: &[Point]) -> String {
     let mut line = simplified(&[first, &second[..second.len().min(1)]].concat(), TOLERANCE);
     line.extend(simplified(second, TOLERANCE).into_iter().skip(1));
     commands(&line, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use resvg::usvg::roxmltree::Document;
+
+    use super::*;
+
+    fn bowl(paths: Vec<Trajectory>) -> ContourMap {
+        ContourMap {
+            title: "x² + y²".into(),
+            x: Axis::linear("x"),
+            y: Axis::linear("y"),
+            grid: Grid::sample((-2.0, 2.0), (-1.0, 1.0), |x, y| x * x + y * y),
+            minima: vec![[0.0, 0.0]],
+            paths,
+        }
+    }
+
+    fn path(name: &str, points: &[[f64; 2]]) -> Trajectory {
+        Trajectory {
+            name: name.into(),
+            points: points.to_vec(),
+            look: None,
+        }
+    }
+
+    #[test]
+    fn a_map_has_every_level_and_names_every_path() {
+        let map = bowl(vec![
+            path("sgd", &[[1.0, 0.5], [0.5, 0.25]]),
+            path("adam", &[[1.0, 0.5], [0.0, 0.1]]),
+        ]);
+        let svg = map.picture().unwrap().svg();
+        Document::parse(&svg).unwrap();
+        for level in palette::LEVELS {
+            assert!(svg.contains(level.light), "{level:?}");
+        }
+        for text in [
+            "x² + y²",
+            ">sgd<",
+            ">adam<",
+            ">start<",
+            ">minimum<",
+            "contours ",
+        ] {
+            assert!(svg.contains(text), "{text}");
+        }
+        assert!(!svg.contains("leaves the frame"));
+        assert!(svg.len() < 20_000, "{}", svg.len());
+    }
+
+    #[test]
+    fn a_path_that_leaves_the_frame_is_cut_and_said_so() {
+        for away in [[9.0, 0.5], [f64::NAN, 0.0], [1e300, 1e300]] {
+            let map = bowl(vec![path("sgd", &[[1.0, 0.5], [1.5, 0.6], away])]);
+            let svg = map.picture().unwrap().svg();
+            assert!(svg.contains("sgd (leaves the frame)"), "{away:?}");
+            let end = Look(0).shape().commands([0.0, 0.0], 6.5 * UNIT);
+            assert!(
+                !svg.contains(&end[end.find('a').unwrap()..]),
+                "{away:?} has no end inside"
+            );
+        }
+    }
+
+    #[test]
+    fn a_contour_is_where_the_function_has_its_value() {
+        let map = bowl(vec![]);
+        let levels = Levels::of(&map.grid.values).unwrap();
+        let frame = Frame {
+            rect: crate::polyline::Rect {
+                low: [0.0, 0.0],
+                high: [2000.0, 1000.0],
+            },
+            x: map
+                .x
+                .clone()
+                .range(-2.0, 2.0)
+                .over([].into_iter(), 0.0)
+                .unwrap(),
+            y: map
+                .y
+                .clone()
+                .range(-1.0, 1.0)
+                .over([].into_iter(), 0.0)
+                .unwrap(),
+            width: 0.0,
+            bottom: 0.0,
+            markup: String::new(),
+        };
+        let svg = map.draw_levels(&frame, &levels).unwrap();
+        // The inner ring: a circle around the middle, in an area that begins with it.
+        let ring = svg.lines().nth(2).unwrap();
+        let (_, ring) = ring.rsplit_once('M').unwrap();
+        let start: Vec<f64> = ring
+            .split('l')
+            .next()
+            .unwrap()
+            .split(' ')
+            .map(|number| number.parse().unwrap())
+            .collect();
+        let [x, y] = [start[0] / 500.0 - 2.0, 1.0 - start[1] / 500.0];
+        let value = x * x + y * y;
+        let wanted = levels.limits[0] + levels.lowest;
+        assert!(
+            (value - wanted).abs() < 0.1 * wanted,
+            "{value} instead of {wanted}"
+        );
+    }
+
+    #[test]
+    fn levels_spread_over_valleys() {
+        let rosenbrock = |x: f64, y: f64| (1.0 - x).powi(2) + 100.0 * (y - x * x).powi(2);
+        let grid = Grid::sample((-2.0, 2.0), (-1.0, 3.0), rosenbrock);
+        let levels = Levels::of(&grid.values).unwrap();
+        assert!(
+            levels.limits[0] < 1.0 && levels.limits[8] > 500.0,
+            "{:?}",
+            levels.limits
+        );
+    }
+
+    #[test]
+    fn a_function_without_contours_is_an_error() {
+        for (value, problem) in [(1.0, "everywhere"), (f64::NAN, "finite")] {
+            let map = ContourMap {
+                grid: Grid::sample((0.0, 1.0), (0.0, 1.0), |_, _| value),
+                ..bowl(vec![])
+            };
+            let error = map.picture().unwrap_err().to_string();
+            assert!(error.contains(problem), "{error}");
+        }
+    }
 }

@@ -12,11 +12,13 @@ use crate::palette::{self, Colour};
 use crate::polyline::{Point, Rect};
 use crate::text;
 
-/// Of every picture, in pixels.
+/// Of a picture, in pixels.
 pub const WIDTH: f64 = 480.0;
 /// Of axes, data and what is between them, in pixels.
 pub const HEIGHT: f64 = 330.0;
 const TITLE_SIZE: f64 = 16.0;
+/// How much wider bold text is.
+const BOLD: f64 = 1.13;
 const TITLE_LINE: f64 = 21.0;
 const TICK_SIZE: f64 = 13.0;
 
@@ -26,7 +28,7 @@ pub struct Plan<'a> {
     pub x: (&'a Axis, Span),
     pub y: (&'a Axis, Span),
     /// Of the axes and the data in pixels, without the title.
-    pub height: f64,
+    pub size: [f64; 2],
     /// Whether lines go through the data from the ticks.
     pub has_grid: bool,
 }
@@ -36,6 +38,8 @@ pub struct Frame {
     pub rect: Rect,
     pub x: Span,
     pub y: Span,
+    /// Of the picture, in pixels.
+    pub width: f64,
     /// Down to the lowest label, in pixels.
     pub bottom: f64,
     /// The elements of axes and labels.
@@ -54,6 +58,11 @@ impl Frame {
             low[0] + x * (high[0] - low[0]),
             high[1] - y * (high[1] - low[1]),
         ])
+    }
+
+    /// Where a point of the data is, if that is within the frame.
+    pub fn inside(&self, point: Point) -> Option<Point> {
+        self.place(point).filter(|place| self.rect.contains(*place))
     }
 
     /// The line around the data.
@@ -80,12 +89,24 @@ pub fn rgb(colour: Colour) -> RGBColor {
     RGBColor(part(1), part(3), part(5))
 }
 
+/// In lines of about the same length.
+fn balanced(title: &str, most: f64) -> Vec<String> {
+    let lines = text::lines(title, most);
+    let even = text::width(title) / lines.len().max(1) as f64 + 3.0;
+    let even = text::lines(title, even.min(most));
+    if even.len() == lines.len() {
+        even
+    } else {
+        lines
+    }
+}
+
 /// Writes a title in as many lines as it needs; how high they are, in pixels.
-pub fn title(markup: &mut String, title: &str) -> f64 {
-    let lines = text::lines(title, (WIDTH - 16.0) / TITLE_SIZE);
+pub fn title(markup: &mut String, title: &str, width: f64) -> f64 {
+    let lines = balanced(title, (width - 16.0) / (BOLD * TITLE_SIZE));
     for (index, line) in lines.iter().enumerate() {
         let label = Label {
-            at: [0.5 * WIDTH * UNIT, (6.0 + TITLE_LINE * index as f64) * UNIT],
+            at: [0.5 * width * UNIT, (6.0 + TITLE_LINE * index as f64) * UNIT],
             down: 0.9,
             anchor: Anchor::Middle,
             size: TITLE_SIZE,
@@ -101,12 +122,13 @@ pub fn title(markup: &mut String, title: &str) -> f64 {
 impl Plan<'_> {
     pub fn draw(&self) -> Result<Frame> {
         let mut markup = String::new();
-        let top = title(&mut markup, self.title);
-        let bottom = top + self.height;
-        let x_ticks = self.x.1.ticks(6);
-        let y_ticks = self.y.1.ticks(6);
+        let [width, height] = self.size;
+        let top = title(&mut markup, self.title, width);
+        let bottom = top + height;
+        let x_ticks = self.x.1.ticks((width / 80.0) as usize);
+        let y_ticks = self.y.1.ticks((height / 55.0) as usize);
         let canvas = Canvas {
-            size: (units(WIDTH) as u32, units(bottom) as u32),
+            size: (units(width) as u32, units(bottom) as u32),
             markup: &mut markup,
         };
         let area = canvas.into_drawing_area();
@@ -117,7 +139,7 @@ impl Plan<'_> {
             .margin_left(units(4.0))
             .margin_right(units(18.0))
             .margin_bottom(units(4.0))
-            .x_label_area_size(units(44.0))
+            .x_label_area_size(units(42.0))
             .y_label_area_size(units(widest + FONT_SIZE + 18.0))
             .build_cartesian_2d(
                 Divided::new(self.x.1, &x_ticks),
@@ -153,6 +175,7 @@ impl Plan<'_> {
             },
             x: self.x.1,
             y: self.y.1,
+            width,
             bottom,
             markup,
         })

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use anyhow::{Result, ensure};
 
-use crate::canvas::{Anchor, FONT_SIZE, Label, UNIT};
+use crate::canvas::{Anchor, FONT_SIZE, UNIT, label};
 use crate::frame::{WIDTH, title};
 use crate::number;
 use crate::palette;
@@ -34,7 +34,7 @@ pub struct HeatMap {
     /// Of the values, with what they are: `validation accuracy (%)`.
     pub unit: String,
     pub better: Better,
-    /// Significant digits of the numbers in the cells.
+    /// Significant digits of the largest number in the cells.
     pub digits: usize,
 }
 
@@ -44,7 +44,7 @@ impl HeatMap {
     pub fn picture(&self) -> Result<Picture> {
         self.check()?;
         let mut markup = String::new();
-        let top = title(&mut markup, &self.title) + ROW;
+        let top = title(&mut markup, &self.title, WIDTH) + ROW;
         let widest = self.rows.1.iter().map(|name| text::width(name) * FONT_SIZE);
         let left = (widest.fold(0.0, f64::max) + 20.0).min(0.4 * WIDTH);
         let width = (WIDTH - 8.0 - left) / self.columns.1.len() as f64;
@@ -62,12 +62,19 @@ impl HeatMap {
                 palette::FAINT_INK.light,
             );
         }
+        let values: Vec<_> = self.all().collect();
+        let mut numbers = number::alike(&values, self.digits).into_iter();
         for (row, name) in self.rows.1.iter().enumerate() {
             let at = [left - 8.0, cells.y(row) + 0.5 * ROW];
             let size = fitting(name, left - 12.0);
             label(&mut markup, name, at, Anchor::End, size, palette::INK.light);
             for (column, value) in self.values[row].iter().enumerate() {
-                self.cell(&mut markup, &cells, [row, column], *value);
+                let value = value.filter(|value| !value.is_nan());
+                let text = match value {
+                    Some(_) => numbers.next().unwrap_or_default(),
+                    None => "–".to_owned(),
+                };
+                self.cell(&mut markup, &cells, [row, column], value, &text);
             }
         }
         let bottom = cells.y(self.rows.1.len());
@@ -85,7 +92,7 @@ impl HeatMap {
             Better::Higher => "higher",
             Better::Lower => "lower",
         };
-        let note = format!("{}; {better} is better, and stronger in colour", self.unit);
+        let note = format!("{}, {better} is better", self.unit);
         let mut height = bottom + ROW;
         for line in text::lines(&note, (WIDTH - 16.0) / FONT_SIZE) {
             label(
@@ -105,6 +112,11 @@ impl HeatMap {
         Ok(Picture::new(description, [WIDTH, height + 6.0], markup))
     }
 
+    fn all(&self) -> impl Iterator<Item = f64> {
+        let values = self.values.iter().flatten().flatten().copied();
+        values.filter(|value| !value.is_nan())
+    }
+
     fn check(&self) -> Result<()> {
         let [rows, columns] = [&self.rows, &self.columns].map(|names| names.1.len());
         ensure!(rows > 0 && columns > 0, "a heat map without cells");
@@ -121,8 +133,8 @@ impl HeatMap {
         cells: &Cells,
         [row, column]: [usize; 2],
         value: Option<f64>,
+        text: &str,
     ) {
-        let value = value.filter(|value| !value.is_nan());
         let level = value.map(|value| self.level(value));
         let fill = level.map_or(palette::MISSING, |level| palette::HEAT[level]);
         let [x, y] = [cells.x(column), cells.y(row)];
@@ -139,29 +151,19 @@ impl HeatMap {
             Some(_) => palette::INK,
             None => palette::FAINT_INK,
         };
-        let number = value.map_or("–".to_owned(), |value| {
-            number::significant(value, self.digits)
-        });
         let at = [x + 0.5 * cells.width, y + 0.5 * ROW];
-        let size = fitting(&number, cells.width - 4.0);
-        label(markup, &number, at, Anchor::Middle, size, colour.light);
+        let size = fitting(text, cells.width - 4.0);
+        label(markup, text, at, Anchor::Middle, size, colour.light);
     }
 
     /// By rank, so that one value far off does not take the shades from all others.
     fn level(&self, value: f64) -> usize {
-        let all = || {
-            self.values
-                .iter()
-                .flatten()
-                .flatten()
-                .filter(|other| !other.is_nan())
+        let worse = |other: &f64| match self.better {
+            Better::Higher => *other < value,
+            Better::Lower => *other > value,
         };
-        let worse = |other: &&f64| match self.better {
-            Better::Higher => **other < value,
-            Better::Lower => **other > value,
-        };
-        let count = all().count().saturating_sub(1).max(1);
-        (all().filter(worse).count() * (palette::HEAT.len() - 1) + count / 2) / count
+        let count = self.all().count().saturating_sub(1).max(1);
+        (self.all().filter(worse).count() * (palette::HEAT.len() - 1) + count / 2) / count
     }
 }
 
@@ -188,15 +190,57 @@ fn fitting(text: &str, width: f64) -> f64 {
     size.clamp(SMALLEST_FONT, FONT_SIZE)
 }
 
-fn label(markup: &mut String, text: &str, at: [f64; 2], anchor: Anchor, size: f64, colour: &str) {
-    let label = Label {
-        at: at.map(|place| place * UNIT),
-        down: 0.35,
-        anchor,
-        size,
-        colour,
-        is_bold: false,
-        is_upright: false,
-    };
-    label.write(markup, text);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(better: Better) -> HeatMap {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        HeatMap {
+            title: "Loss".into(),
+            rows: ("optimizer".into(), names(&["adam", "sgd"])),
+            columns: ("learning rate".into(), names(&["0.01", "0.1"])),
+            values: vec![vec![Some(0.25), Some(0.5)], vec![Some(1.5), None]],
+            unit: "loss (nats)".into(),
+            better,
+            digits: 3,
+        }
+    }
+
+    #[test]
+    fn every_cell_has_its_number_and_the_best_is_the_strongest() {
+        let svg = map(Better::Lower).picture().unwrap().svg();
+        for text in [
+            "adam",
+            "sgd",
+            "0.01",
+            "learning rate",
+            "loss (nats), lower",
+            "0.25",
+            "1.50",
+            "–",
+        ] {
+            assert!(svg.contains(&format!(">{text}")), "{text}");
+        }
+        let strongest = palette::HEAT.len() - 1;
+        assert_eq!(map(Better::Lower).level(0.25), strongest);
+        assert_eq!(map(Better::Lower).level(1.5), 0);
+        assert_eq!(map(Better::Higher).level(1.5), strongest);
+    }
+
+    #[test]
+    fn cells_without_names_and_names_without_cells_are_errors() {
+        let mut wrong = map(Better::Lower);
+        wrong.values[1].pop();
+        assert!(wrong.picture().is_err());
+        wrong.rows.1.clear();
+        wrong.values.clear();
+        assert!(
+            wrong
+                .picture()
+                .unwrap_err()
+                .to_string()
+                .contains("without cells")
+        );
+    }
 }

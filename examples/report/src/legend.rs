@@ -2,8 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::canvas::{Anchor, FONT_SIZE, Label, UNIT};
-use crate::frame::WIDTH;
+use crate::canvas::{Anchor, FONT_SIZE, UNIT, label};
 use crate::marker::{Look, Shape};
 use crate::palette;
 use crate::text;
@@ -40,44 +39,61 @@ pub enum Sample {
 /// A name with a sample of how it looks.
 pub type Entry = (Sample, String);
 
-/// Writes the entries below `top`; how high they are. All in pixels.
-pub fn write(markup: &mut String, entries: &[Entry], top: f64) -> f64 {
+/// Writes the entries of a picture of `width` below `top`; how high they are. All in pixels.
+pub fn write(markup: &mut String, entries: &[Entry], top: f64, width: f64) -> f64 {
     if entries.is_empty() {
         return 0.0;
     }
     let (named, remarks): (Vec<_>, Vec<_>) =
         entries.iter().partition(|entry| entry.0 != Sample::None);
-    let widest = named.iter().map(|entry| text::width(&entry.1) * FONT_SIZE);
-    let column = SAMPLE + widest.fold(0.0, f64::max) + GAP;
-    let columns = (((WIDTH - 2.0 * MARGIN + GAP) / column) as usize).clamp(1, named.len().max(1));
-    let mut row = 0;
-    for (index, (sample, name)) in named.iter().enumerate() {
-        let left = MARGIN + column * (index % columns) as f64;
-        row = index / columns + 1;
-        let middle = top + LINE * ((index / columns) as f64 + 0.5);
-        sample.write(markup, left, middle);
+    let widths: Vec<_> = named
+        .iter()
+        .map(|entry| SAMPLE + text::width(&entry.1) * FONT_SIZE + GAP)
+        .collect();
+    let places = places(&widths, width - 2.0 * MARGIN + GAP);
+    for ((sample, name), [left, row]) in named.iter().zip(&places) {
+        let middle = top + LINE * (row + 0.5);
+        sample.write(markup, *left, middle);
         line(markup, name, left + SAMPLE, middle);
     }
+    let mut row = places.last().map_or(0.0, |place| place[1] + 1.0);
     for (_, remark) in remarks {
-        for part in text::lines(remark, (WIDTH - 2.0 * MARGIN) / FONT_SIZE) {
-            line(markup, &part, MARGIN, top + LINE * (row as f64 + 0.5));
-            row += 1;
+        for part in text::lines(remark, (width - 2.0 * MARGIN) / FONT_SIZE) {
+            line(markup, &part, MARGIN, top + LINE * (row + 0.5));
+            row += 1.0;
         }
     }
-    LINE * row as f64 + 8.0
+    LINE * row + 8.0
+}
+
+/// Left edge and row of entries within `room`: in columns where there are two or more, else one
+/// behind the other.
+fn places(widths: &[f64], room: f64) -> Vec<[f64; 2]> {
+    let column = widths.iter().copied().fold(1.0, f64::max);
+    let columns = (room / column) as usize;
+    if columns >= 2 {
+        let place = |index: usize| {
+            [
+                MARGIN + column * (index % columns) as f64,
+                (index / columns) as f64,
+            ]
+        };
+        return (0..widths.len()).map(place).collect();
+    }
+    let (mut left, mut row) = (0.0, 0.0);
+    let place = |width: &f64| {
+        if left > 0.0 && left + width > room {
+            (left, row) = (0.0, row + 1.0);
+        }
+        left += width;
+        [MARGIN + left - width, row]
+    };
+    widths.iter().map(place).collect()
 }
 
 fn line(markup: &mut String, text: &str, left: f64, middle: f64) {
-    let label = Label {
-        at: [left * UNIT, middle * UNIT],
-        down: 0.35,
-        anchor: Anchor::Start,
-        size: FONT_SIZE,
-        colour: palette::INK.light,
-        is_bold: false,
-        is_upright: false,
-    };
-    label.write(markup, text);
+    let ink = palette::INK.light;
+    label(markup, text, [left, middle], Anchor::Start, FONT_SIZE, ink);
 }
 
 /// The attributes of a series' line.
@@ -147,5 +163,21 @@ impl Sample {
             ),
             Self::None => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_stand_in_columns_or_where_they_fit() {
+        let columns = places(&[200.0, 210.0, 190.0], 470.0);
+        assert_eq!(columns, [[12.0, 0.0], [222.0, 0.0], [12.0, 1.0]]);
+        let flowing = places(&[300.0, 80.0, 80.0, 90.0], 470.0);
+        assert_eq!(
+            flowing,
+            [[12.0, 0.0], [312.0, 0.0], [392.0, 0.0], [12.0, 1.0]]
+        );
     }
 }

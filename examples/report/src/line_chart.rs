@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::axis::{Axis, Scale};
 use crate::canvas::UNIT;
-use crate::frame::{self, Frame, Plan, WIDTH};
+use crate::frame::{self, Frame, Plan};
 use crate::legend::{self, Entry, MARK, Sample};
 use crate::marker::{Look, Shape};
 use crate::picture::Picture;
@@ -14,6 +14,8 @@ use crate::polyline::{Point, commands, simplified, thinned};
 
 /// How far a point may be from the line that stands for it, in units.
 pub(crate) const TOLERANCE: f64 = 0.8;
+/// Of a small picture, in pixels.
+const SMALL: [f64; 2] = [320.0, 230.0];
 /// Marks on a line.
 const MARKS: usize = 6;
 
@@ -110,6 +112,18 @@ impl LineChart {
     /// # Errors
     /// If no point has a place on the axes.
     pub fn picture(&self) -> Result<Picture> {
+        self.sized([frame::WIDTH, frame::HEIGHT])
+    }
+
+    /// One of many: two thirds as wide, with text of the same size.
+    ///
+    /// # Errors
+    /// If no point has a place on the axes.
+    pub fn small_picture(&self) -> Result<Picture> {
+        self.sized(SMALL)
+    }
+
+    fn sized(&self, size: [f64; 2]) -> Result<Picture> {
         let x = self.series.iter().flat_map(|series| &series.points);
         let y = self.series.iter().flat_map(Series::values);
         let x_margin = if self.x.scale == Scale::Log {
@@ -121,7 +135,7 @@ impl LineChart {
             title: &self.title,
             x: (&self.x, self.x.over(x.map(|point| point[0]), x_margin)?),
             y: (&self.y, self.y.over(y, 0.05)?),
-            height: frame::HEIGHT,
+            size,
             has_grid: true,
         };
         let frame = plan.draw()?;
@@ -153,8 +167,12 @@ impl LineChart {
         entries.sort_by_key(|entry| entry.0 == Sample::Background);
         // One line without a name needs no legend.
         entries.retain(|entry| !entry.1.is_empty());
-        let height = frame.bottom + legend::write(&mut markup, &entries, frame.bottom);
-        Ok(Picture::new(self.description(), [WIDTH, height], markup))
+        let height = frame.bottom + legend::write(&mut markup, &entries, frame.bottom, frame.width);
+        Ok(Picture::new(
+            self.description(),
+            [frame.width, height],
+            markup,
+        ))
     }
 
     fn description(&self) -> String {
@@ -229,13 +247,27 @@ fn draw(
     let _ = writeln!(markup, "<path {attributes} d=\"{path}\"/>");
     if let Some(look) = look {
         match series.line {
-            Line::Path => draw_ends(markup, frame, &pieces, look),
+            Line::Path => {
+                draw_dots(markup, frame, &pieces, look);
+                draw_start(markup, frame, &series.points);
+                draw_end(markup, frame, &series.points, look);
+            }
             _ if is_alone => {}
             _ => draw_marks(markup, frame, &pieces, look, index),
         }
     }
-    let outside = |point: &Point| !frame.rect.contains(*point);
-    series.line == Line::Path && pieces.iter().flatten().any(outside)
+    match series.line {
+        Line::Reference | Line::Background => false,
+        // A loss that is not finite is no way out.
+        Line::Curve => pieces
+            .iter()
+            .flatten()
+            .any(|place| !frame.rect.contains(*place)),
+        Line::Path => series
+            .points
+            .iter()
+            .any(|point| frame.inside(*point).is_none()),
+    }
 }
 
 /// A few marks along a line, at other places for each series.
@@ -263,18 +295,16 @@ fn draw_marks(markup: &mut String, frame: &Frame, pieces: &[Vec<Point>], look: L
     let _ = writeln!(markup, "<path {attributes} d=\"{marks}\"/>");
 }
 
-/// Where a path starts and where it ends, if that is inside, and dots between.
-pub(crate) fn draw_ends(markup: &mut String, frame: &Frame, pieces: &[Vec<Point>], look: Look) {
-    let all = || pieces.iter().flatten().copied();
-    let inside = |point: &Point| frame.rect.contains(*point);
+/// Dots at the points of a path, as many as can be told apart.
+pub(crate) fn draw_dots(markup: &mut String, frame: &Frame, pieces: &[Vec<Point>], look: Look) {
     let mut dots = String::new();
     let mut last: Option<Point> = None;
-    for point in all().filter(inside) {
-        // As many as can be told apart.
+    let inside = |point: &&Point| frame.rect.contains(**point);
+    for point in pieces.iter().flatten().filter(inside) {
         if last.is_none_or(|last| (point[0] - last[0]).hypot(point[1] - last[1]) > 7.0 * UNIT) {
             let [x, y] = point.map(|place| place.round() as i64);
             let _ = write!(dots, "M{x} {y}h0");
-            last = Some(point);
+            last = Some(*point);
         }
     }
     let colour = look.colour().light;
@@ -282,13 +312,22 @@ pub(crate) fn draw_ends(markup: &mut String, frame: &Frame, pieces: &[Vec<Point>
         markup,
         "<path stroke=\"{colour}\" stroke-width=\"16\" stroke-linecap=\"round\" d=\"{dots}\"/>"
     );
-    if let Some(start) = all().next().filter(inside) {
+}
+
+/// Where a path starts, if that is inside.
+pub(crate) fn draw_start(markup: &mut String, frame: &Frame, path: &[Point]) {
+    if let Some(start) = path.first().and_then(|point| frame.inside(*point)) {
         let circle = Shape::Circle.commands(start, 5.0 * UNIT);
         let _ = writeln!(markup, "<path {} d=\"{circle}\"/>", legend::start());
     }
-    if let Some(end) = all().last().filter(inside) {
+}
+
+/// Where a path ends, if that is inside.
+pub(crate) fn draw_end(markup: &mut String, frame: &Frame, path: &[Point], look: Look) {
+    if let Some(end) = path.last().and_then(|point| frame.inside(*point)) {
         let shape = look.shape().commands(end, 6.5 * UNIT);
-        let _ = writeln!(markup, "<path {} d=\"{shape}\"/>", legend::mark(colour));
+        let attributes = legend::mark(look.colour().light);
+        let _ = writeln!(markup, "<path {attributes} d=\"{shape}\"/>");
     }
 }
 
@@ -318,4 +357,169 @@ pub(crate) fn ends_entries(has_minima: bool) -> Vec<Entry> {
         entries.push((Sample::Minimum, "minimum".to_owned()));
     }
     entries
+}
+
+#[cfg(test)]
+mod tests {
+    use resvg::usvg::roxmltree::{Document, Node};
+
+    use super::*;
+
+    fn chart(series: Vec<Series>) -> LineChart {
+        LineChart {
+            title: "Loss of SGD & Adam".into(),
+            x: Axis::linear("time (s)"),
+            y: Axis::log("loss (nats)"),
+            series,
+        }
+    }
+
+    fn curve(name: &str, scale: f64) -> Series {
+        let points = (0..100).map(|k| [f64::from(k), scale * 0.9f64.powi(k)]);
+        Series::curve(name, points.collect())
+    }
+
+    fn texts<'a>(document: &'a Document<'a>) -> Vec<&'a str> {
+        let texts = document
+            .descendants()
+            .filter(|node| node.has_tag_name("text"));
+        texts.filter_map(|node| node.text()).collect()
+    }
+
+    fn paths<'a>(
+        document: &'a Document<'a>,
+        attribute: &'a str,
+    ) -> impl Iterator<Item = Node<'a, 'a>> {
+        let paths = document
+            .descendants()
+            .filter(|node| node.has_tag_name("path"));
+        paths.filter(move |node| node.has_attribute(attribute))
+    }
+
+    #[test]
+    fn a_chart_names_axes_series_and_what_is_drawn() {
+        let band = (0..100).map(|k| [0.5 * 0.9f64.powi(k), 2.0 * 0.9f64.powi(k)]);
+        let target = Series::reference("target", vec![[0.0, 0.1], [99.0, 0.1]]);
+        let svg = chart(vec![
+            curve("sgd", 1.0).band(band.collect()),
+            curve("adam", 2.0),
+            target,
+        ]);
+        let svg = svg.picture().unwrap().svg();
+        let document = Document::parse(&svg).unwrap();
+        let texts = texts(&document);
+        for text in [
+            "Loss of SGD & Adam",
+            "time (s)",
+            "loss (nats)",
+            "sgd",
+            "adam",
+            "target",
+            "0.1",
+        ] {
+            assert!(texts.contains(&text), "{text} is not in {texts:?}");
+        }
+        assert!(!texts.contains(&"start"));
+        assert_eq!(paths(&document, "fill-opacity").count(), 1);
+        // The target, in the chart and in the legend.
+        assert_eq!(paths(&document, "stroke-dasharray").count(), 2);
+    }
+
+    #[test]
+    fn series_differ_in_colour_and_in_shape() {
+        let svg = chart(vec![curve("sgd", 1.0), curve("adam", 2.0)])
+            .picture()
+            .unwrap()
+            .svg();
+        let marks = |look: Look| {
+            let start = format!("<path fill=\"{}\"", look.colour().light);
+            let lines = svg.lines().filter(|line| line.starts_with(&start));
+            lines.collect::<String>()
+        };
+        // Circles are arcs, squares are not; some on the line and one in the legend.
+        let [circles, squares] = [marks(Look(0)), marks(Look(1))];
+        assert!(circles.contains('a') && !squares.contains("a16"));
+        for marks in [circles, squares] {
+            let count = marks.matches('z').count();
+            assert!((4..=MARKS + 1).contains(&count), "{count}");
+        }
+    }
+
+    #[test]
+    fn the_legend_is_below_the_data() {
+        let picture = chart(vec![curve("sgd", 1.0), curve("adam", 2.0)])
+            .picture()
+            .unwrap();
+        let svg = picture.svg();
+        let document = Document::parse(&svg).unwrap();
+        let y = |text: &str| {
+            let node = document
+                .descendants()
+                .find(|node| node.text() == Some(text));
+            node.unwrap()
+                .attribute("y")
+                .unwrap()
+                .parse::<f64>()
+                .unwrap()
+        };
+        assert!(y("adam") > y("time (s)") && y("sgd") > y("time (s)"));
+        assert!(y("adam") < picture.size()[1] * UNIT);
+    }
+
+    #[test]
+    fn a_path_that_leaves_the_frame_is_cut_and_said_so() {
+        let mut chart = chart(vec![Series::path(
+            "sgd",
+            vec![[0.0, 1.0], [5.0, 2.0], [9.0, 1e9]],
+        )]);
+        chart.y = Axis::linear("f").range(0.0, 3.0);
+        let picture = chart.picture().unwrap();
+        let svg = picture.svg();
+        let document = Document::parse(&svg).unwrap();
+        let texts = texts(&document);
+        assert!(texts.contains(&"sgd (leaves the frame)") && texts.contains(&"start"));
+        // No coordinate is outside of the picture.
+        let far = svg
+            .split(['M', 'l', '-', ' ', '"'])
+            .filter_map(|word| word.parse::<f64>().ok());
+        assert!(far.fold(0.0, f64::max) < 1e4);
+        chart.y = Axis::linear("f");
+        assert!(!chart.picture().unwrap().svg().contains("leaves the frame"));
+    }
+
+    #[test]
+    fn a_value_without_a_place_parts_the_line() {
+        let points = vec![
+            [0.0, 1.0],
+            [1.0, 2.0],
+            [2.0, f64::NAN],
+            [3.0, 0.0],
+            [4.0, 1.0],
+            [5.0, 2.0],
+        ];
+        let svg = chart(vec![Series::curve("sgd", points)])
+            .picture()
+            .unwrap()
+            .svg();
+        let line = svg
+            .lines()
+            .find(|line| line.contains("stroke-linejoin"))
+            .unwrap();
+        assert_eq!(line.matches('M').count(), 2);
+        let nothing = chart(vec![Series::curve("sgd", vec![[0.0, f64::NAN]])]).picture();
+        assert!(nothing.unwrap_err().to_string().contains("loss (nats)"));
+    }
+
+    #[test]
+    fn a_long_noisy_line_stays_small() {
+        let points = (0..100_000).map(|k| {
+            let noise = f64::from(k).sin() * 43_758.5;
+            [f64::from(k), 1.0 + noise.fract().abs()]
+        });
+        let svg = chart(vec![Series::curve("sgd", points.collect())])
+            .picture()
+            .unwrap()
+            .svg();
+        assert!(svg.len() < 40_000, "{}", svg.len());
+    }
 }

@@ -42,6 +42,32 @@ fn trimmed(text: &str) -> &str {
     }
 }
 
+/// Numbers that stand together, with as many decimals each as the largest needs for `digits`
+/// significant ones: `97.30`, `8.12`. Where they are of very different size, each on its own.
+pub fn alike(values: &[f64], digits: usize) -> Vec<String> {
+    let sizes = values.iter().map(|value| value.abs());
+    let sizes = sizes.filter(|size| size.is_finite() && *size > 0.0);
+    let ends = sizes.fold(None, |ends: Option<(f64, f64)>, size| {
+        let (low, high) = ends.unwrap_or((size, size));
+        Some((low.min(size), high.max(size)))
+    });
+    match ends {
+        Some((low, high)) if low > 1e-2 * high && low >= 1e-3 && high < 1e6 => {
+            let power = high.log10().floor() as i32;
+            let decimals = (digits as i32 - 1 - power).max(0) as usize;
+            let text = |value: &f64| match value.is_finite() {
+                true => format!("{value:.decimals$}").replace('-', "−"),
+                false => significant(*value, digits),
+            };
+            values.iter().map(text).collect()
+        }
+        _ => values
+            .iter()
+            .map(|value| significant(*value, digits))
+            .collect(),
+    }
+}
+
 /// A part of one as a percentage with `decimals` decimals: `98.33 %`.
 pub fn percent(part: f64, decimals: usize) -> String {
     format!("{:.decimals$} %", 100.0 * part)
@@ -87,6 +113,14 @@ mod tests {
         ] {
             assert_eq!(significant(value, 3), text);
         }
+    }
+
+    #[test]
+    fn numbers_that_stand_together_have_equal_decimals() {
+        assert_eq!(alike(&[97.3, 8.125, -1.0], 4), ["97.30", "8.12", "−1.00"]);
+        assert_eq!(alike(&[0.5, 12345.0], 3), ["0.5", "12300"]);
+        assert_eq!(alike(&[0.0, 2.0, f64::NAN], 2), ["0.0", "2.0", "NaN"]);
+        assert!(alike(&[], 2).is_empty());
     }
 
     #[test]

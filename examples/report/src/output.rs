@@ -158,3 +158,145 @@ impl Drop for Draft {
         let _ = fs::remove_file(&self.path);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::env;
+
+    use super::*;
+    use crate::{Axis, Figure, LineChart, Section, Series};
+
+    /// An empty folder that goes away.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = env::temp_dir().join(format!("report-{name}-{}", process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn output(&self, name: &str) -> Output {
+            self.0.join(name).to_str().unwrap().parse().unwrap()
+        }
+
+        fn names(&self) -> Vec<String> {
+            let entries = fs::read_dir(&self.0).unwrap();
+            let name = |entry: fs::DirEntry| entry.file_name().into_string().unwrap();
+            let mut names: Vec<_> = entries.map(|entry| name(entry.unwrap())).collect();
+            names.sort();
+            names
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn page(pictures: usize) -> Page {
+        let chart = LineChart {
+            title: "a".into(),
+            series: vec![Series::curve("a", vec![[0.0, 1.0], [1.0, 2.0]])],
+            x: Axis::linear("x"),
+            y: Axis::linear("y"),
+        };
+        let figure = Figure {
+            picture: chart.picture().unwrap(),
+            caption: String::new(),
+            command: None,
+        };
+        let section = Section {
+            figures: vec![figure; pictures],
+            ..Section::default()
+        };
+        Page {
+            title: "a".into(),
+            sections: vec![section],
+            ..Page::default()
+        }
+    }
+
+    #[test]
+    fn an_extension_that_is_none_of_three_is_answered_with_the_three() {
+        for text in ["a.pdf", "a", "", ".html", "html"] {
+            let error = text.parse::<Output>().unwrap_err();
+            assert_eq!(error, "expected FILE.html, FILE.svg or FILE.png", "{text}");
+        }
+        let output: Output = "some.folder/A.HTML".parse().unwrap();
+        assert_eq!(output.file_type(), FileType::Html);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_known_before_any_work() {
+        let folder = Folder::new("check");
+        for name in ["no/such/folder.html", "folder.svg"] {
+            fs::create_dir_all(folder.0.join("folder.svg")).unwrap();
+            let error = format!("{:#}", folder.output(name).check().unwrap_err());
+            assert!(
+                error.starts_with("--out ") && error.contains(name),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_check_leaves_the_folder_as_it_was() {
+        let folder = Folder::new("untouched");
+        let output = folder.output("a.html");
+        output.check().unwrap();
+        assert!(folder.names().is_empty());
+        fs::write(output.path(), "old").unwrap();
+        output.check().unwrap();
+        assert_eq!(fs::read_to_string(output.path()).unwrap(), "old");
+        assert_eq!(folder.names(), ["a.html"]);
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_the_old_file() {
+        let folder = Folder::new("failed");
+        let output = folder.output("a.svg");
+        fs::write(output.path(), "old").unwrap();
+        let error = output.write(&page(0)).unwrap_err().to_string();
+        assert!(
+            error.contains("no pictures") && error.contains("FILE.html"),
+            "{error}"
+        );
+        // The draft's place is taken.
+        let draft = folder.0.join(format!(".a.svg.{}", process::id()));
+        fs::create_dir(&draft).unwrap();
+        assert!(output.write(&page(1)).is_err());
+        assert_eq!(fs::read_to_string(output.path()).unwrap(), "old");
+    }
+
+    #[test]
+    fn one_picture_is_the_file_and_several_are_numbered() {
+        let folder = Folder::new("pictures");
+        let one = folder.output("one.svg");
+        assert_eq!(one.write(&page(1)).unwrap(), [one.path()]);
+        assert_eq!(folder.output("two.png").write(&page(2)).unwrap().len(), 2);
+        folder.output("page.html").write(&page(2)).unwrap();
+        assert_eq!(
+            folder.names(),
+            ["one.svg", "page.html", "two-1.png", "two-2.png"]
+        );
+        let read = |name: &str| fs::read(folder.0.join(name)).unwrap();
+        assert!(read("two-1.png").starts_with(b"\x89PNG"));
+        assert!(read("one.svg").starts_with(b"<svg"));
+        assert!(read("page.html").starts_with(b"<!DOCTYPE html>"));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_link_stays_a_link_and_a_file_keeps_nothing_of_the_draft() {
+        let folder = Folder::new("link");
+        let (target, link) = (folder.0.join("target.html"), folder.output("link.html"));
+        fs::write(&target, "old").unwrap();
+        std::os::unix::fs::symlink(&target, link.path()).unwrap();
+        link.write(&page(1)).unwrap();
+        assert!(fs::symlink_metadata(link.path()).unwrap().is_symlink());
+        assert!(fs::read_to_string(&target).unwrap().contains("<svg"));
+        assert_eq!(folder.names(), ["link.html", "target.html"]);
+    }
+}

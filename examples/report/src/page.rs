@@ -140,3 +140,124 @@ fn is_number(text: &str) -> bool {
     let starts = |c: char| c.is_ascii_digit() || c == '∞';
     text.is_empty() || text == "–" || text == "NaN" || text.starts_with(starts)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Axis, LineChart, Series};
+
+    fn picture(text: &str) -> Picture {
+        let chart = LineChart {
+            title: text.into(),
+            x: Axis::linear(text),
+            y: Axis::linear(text),
+            series: vec![
+                Series::curve(text, vec![[0.0, 1.0], [1.0, 2.0]]),
+                Series::curve("other", vec![[0.0, 2.0], [1.0, 1.0]]),
+            ],
+        };
+        chart.picture().unwrap()
+    }
+
+    /// A page with `text` wherever there may be one.
+    fn page(text: &str) -> Page {
+        let own = || text.to_owned();
+        Page {
+            title: own(),
+            lead: own(),
+            command: own(),
+            facts: vec![(own(), own())],
+            sections: vec![Section {
+                title: own(),
+                text: format!("{text}\n\n{text}"),
+                figures: vec![Figure {
+                    picture: picture(text),
+                    caption: own(),
+                    command: Some(own()),
+                }],
+                tables: vec![Table {
+                    caption: own(),
+                    columns: vec![own(), "lr".into()],
+                    rows: vec![vec![own(), "0.1".into()]],
+                }],
+            }],
+        }
+    }
+
+    #[test]
+    fn no_text_is_markup() {
+        let evil = "<script>alert('1')</script>&\"";
+        let html = page(evil).html().unwrap();
+        assert!(!html.contains("<script") && !html.contains("&\""), "{html}");
+        // Once each: title and heading, lead, section, two paragraphs, two commands, caption,
+        // table (heading, label, column, row), fact (name, value), and in the picture four texts
+        // and two descriptions, which hold it twice and more.
+        assert!(html.matches("&lt;script").count() >= 21);
+    }
+
+    #[test]
+    fn a_page_needs_nothing_else_and_says_what_it_is() {
+        let html = page("adam").html().unwrap();
+        for needless in ["<script", "<link", "<img", " src=", "url(", "@import"] {
+            assert!(!html.contains(needless), "{needless}");
+        }
+        let addresses = html.matches("http").count();
+        let names = html.matches("xmlns=\"http://www.w3.org/2000/svg\"").count();
+        assert_eq!(addresses, names);
+        for part in [
+            "<html lang=\"en\">",
+            "name=\"viewport\"",
+            "<title>adam</title>",
+            "<caption>adam</caption>",
+            "<th scope=\"col\" class=\"number\">lr</th>",
+            "<th scope=\"row\">adam</th>",
+            "<td class=\"number\">0.1</td>",
+            "role=\"img\"",
+            "(prefers-color-scheme: dark)",
+            "@media print",
+        ] {
+            assert!(html.contains(part), "{part}");
+        }
+    }
+
+    #[test]
+    fn every_colour_of_a_picture_has_a_dark_partner() {
+        let html = page("adam").html().unwrap();
+        let (style, body) = html.split_once("</style>").unwrap();
+        let attributes = body.split(['<', '>', ' ', '/']);
+        let is_colour =
+            |text: &&str| text.starts_with("fill=\"#") || text.starts_with("stroke=\"#");
+        let colours: Vec<_> = attributes.filter(is_colour).collect();
+        assert!(colours.len() > 10);
+        for colour in colours {
+            assert!(style.contains(&format!(".chart [{colour}]")), "{colour}");
+        }
+    }
+
+    #[test]
+    fn commands_keep_their_lines_and_spaces() {
+        let code = "Schedule::Step {\n    every: 3,\n}";
+        let html = page(code).html().unwrap();
+        let (_, rest) = html.split_once("<pre><code>").unwrap();
+        let (shown, _) = rest.split_once("</code></pre>").unwrap();
+        let shown = shown.replace("<span>", "").replace("</span>", "");
+        assert_eq!(shown, code);
+    }
+
+    #[test]
+    fn a_row_of_another_length_is_an_error() {
+        let mut page = page("adam");
+        page.sections[0].tables[0].rows.push(vec!["sgd".into()]);
+        assert!(page.html().unwrap_err().to_string().contains("2 texts"));
+    }
+
+    #[test]
+    fn numbers_are_told_from_words() {
+        for text in ["0.1", "−3", "98.3 %", "1e-4", "–", "", "≈ 2", "NaN"] {
+            assert!(is_number(text), "{text}");
+        }
+        for text in ["adam", "– none", "x1"] {
+            assert!(!is_number(text), "{text}");
+        }
+    }
+}

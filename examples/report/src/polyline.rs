@@ -13,8 +13,10 @@ pub struct Rect {
 }
 
 impl Rect {
+    /// Whether a point is inside or, but for rounding, on the edge.
     pub fn contains(&self, point: Point) -> bool {
-        (0..2).all(|axis| (self.low[axis]..=self.high[axis]).contains(&point[axis]))
+        let edge = 1e-6;
+        (0..2).all(|axis| (self.low[axis] - edge..=self.high[axis] + edge).contains(&point[axis]))
     }
 
     /// What of the way from `a` to `b` is inside (Liang and Barsky).

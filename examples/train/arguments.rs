@@ -10,7 +10,7 @@ use trainer::flags::{NetworkFlags, TrainingFlags, check_suits};
 use trainer::training::Plan;
 use wgpu_optim::{Rule, rules};
 
-/// Trains a multi-layer perceptron with fused GPU optimizer steps.
+/// Trains a multi-layer perceptron, or a convolutional network, with fused GPU optimizer steps.
 ///
 /// Without any flag: AdamW learns the UCI handwritten digits on the best device there is.
 #[derive(Clone, Debug, Parser)]

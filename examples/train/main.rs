@@ -1,5 +1,6 @@
-//! Trains a multi-layer perceptron with fused GPU optimizer steps: forward pass, loss and backward
-//! pass in WGSL, and gradients that go straight into the optimizer's buffers.
+//! Trains a multi-layer perceptron, or a convolutional network, with fused GPU optimizer steps:
+//! forward pass, loss and backward pass in WGSL, and gradients that go straight into the optimizer's
+//! buffers.
 //!
 //! `cargo run --release --example train` learns the UCI handwritten digits; `-- --help` lists what
 //! else there is.

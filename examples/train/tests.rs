@@ -188,3 +188,16 @@ fn the_spirals_need_a_hidden_layer() {
     assert!(score("").accuracy < 0.7);
     assert!(score("64,64").accuracy > 0.95);
 }
+
+#[test]
+fn a_convolutional_network_learns_the_digits_alike_on_both_devices() {
+    let network = ["--conv", "8x3,16x3", "--pool", "2", "--hidden", ""];
+    for rules in [["--optimizer", "radam"], ["--matrices", "muon"]] {
+        let line = [&network[..], &rules, &["--lr", "0.03", "--epochs", "4"]].concat();
+        let [cpu, gpu] = [On::Cpu, On::Gpu].map(|on| outcome(on, &line).test);
+        assert!(
+            cpu.accuracy > 0.9 && (gpu.accuracy - cpu.accuracy).abs() < 0.02,
+            "{rules:?}: {gpu:?}, on the CPU {cpu:?}"
+        );
+    }
+}

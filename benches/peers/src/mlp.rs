@@ -41,12 +41,8 @@ impl Problem {
         }
     }
 
-    fn architecture(&self) -> Architecture {
-        Architecture {
-            sizes: self.sizes.to_vec(),
-            activation: Activation::Relu,
-            loss: Loss::CrossEntropy,
-        }
+    fn architecture(&self) -> Result<Architecture> {
+        Architecture::perceptron(&self.sizes, Activation::Relu, Loss::CrossEntropy)
     }
 
     fn samples(&self) -> Samples {
@@ -79,12 +75,13 @@ impl<'g> Ours<'g> {
             ..Default::default()
         });
         let registered = problem
-            .architecture()
+            .architecture()?
             .register(Rules::from(adam), Options::default())?;
         let data = Dataset {
             name: "random".into(),
             task: Task::Classification,
             features: problem.sizes[0],
+            image: None,
             outputs: problem.sizes[2],
             train: problem.samples(),
             test: problem.samples(),
@@ -137,7 +134,7 @@ impl Burn {
         let inputs = TensorData::new(problem.inputs.clone(), [rows, features]);
         let classes = problem.classes.iter().map(|&class| class as i32);
         let classes = TensorData::new(classes.collect::<Vec<_>>(), [rows]);
-        let weights = problem.architecture().initial_weights(SEED);
+        let weights = problem.architecture()?.initial_weights(SEED);
         let [first, second] = &weights[..] else {
             return Err(anyhow!("{} layers in place of two", weights.len()));
         };

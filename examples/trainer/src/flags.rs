@@ -10,7 +10,7 @@ use wgpu_optim::{MOST_UNKNOWNS, MatrixWork, Rule};
 
 use crate::data::{Dataset, Embedded, Source, Task};
 use crate::defaults;
-use crate::network::{Activation, Architecture, Loss, batch_count};
+use crate::network::{Activation, Architecture, Layer, Loss, Shape, batch_count};
 use crate::training::Plan;
 
 /// Which data, and the network that learns them.
@@ -25,12 +25,21 @@ pub struct NetworkFlags {
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub classes: Option<u16>,
 
+    /// Convolutions before the hidden layers, such as 8x3,16x3: 8 filters of 3×3 pixels, then 16. The
+    /// data must be images, which keep their size: beyond their edges are zeros
+    #[arg(long, value_name = "FILTERSxSIZE")]
+    pub conv: Option<Convolutions>,
+
+    /// Max pooling after each convolution: one pixel in place of SIZE × SIZE
+    #[arg(long, value_name = "SIZE", requires = "conv")]
+    pub pool: Option<usize>,
+
     /// Widths of the hidden layers, such as 128,64; "" for none
     /// [default: 256,128, but none for linear-regression]
     #[arg(long, value_name = "WIDTHS")]
     pub hidden: Option<Widths>,
 
-    /// What follows each hidden layer
+    /// What follows each hidden layer and each convolution
     #[arg(long, value_enum, default_value_t = Activation::Relu)]
     pub activation: Activation,
 
@@ -69,14 +78,28 @@ impl NetworkFlags {
             "The targets of {} are numbers, not classes: the loss must be mse.",
             data.name
         );
-        let mut sizes = vec![data.features];
-        sizes.extend(self.hidden_widths());
-        sizes.push(data.outputs);
-        Ok(Architecture {
-            sizes,
-            activation: self.activation,
-            loss,
-        })
+        let mut layers = Vec::new();
+        let input = match (&self.conv, data.image) {
+            (None, _) => Shape::vector(data.features),
+            (Some(convolutions), Some(image)) => {
+                for &convolution in &convolutions.0 {
+                    layers.push(convolution);
+                    layers.extend(self.pool.map(|size| Layer::MaxPool { size }));
+                }
+                Shape {
+                    height: image.height,
+                    width: image.width,
+                    channels: 1,
+                }
+            }
+            (Some(_), None) => bail!(
+                "--conv is for images, and {} has none: expected --data digits or a folder of IDX files.",
+                data.name
+            ),
+        };
+        let widths = self.hidden_widths().iter().chain([&data.outputs]);
+        layers.extend(widths.map(|&outputs| Layer::Linear { outputs }));
+        Architecture::new(input, &layers, self.activation, loss)
     }
 }
 
@@ -200,6 +223,37 @@ impl FromStr for Widths {
     }
 }
 
+/// Convolutions, separated by commas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Convolutions(pub Vec<Layer>);
+
+impl FromStr for Convolutions {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let convolution = |part: &str| {
+            let numbers = part.trim().split_once('x').map(|(filters, kernel)| {
+                let number = |text: &str| {
+                    text.parse()
+                        .ok()
+                        .filter(|number| (1..=WIDEST).contains(number))
+                };
+                number(filters).zip(number(kernel))
+            });
+            match numbers.flatten() {
+                Some((filters, kernel)) => Ok(Layer::Convolution { filters, kernel }),
+                None => Err(format!(
+                    "'{part}' is no convolution: expected filters and size, such as 8x3 for 8 filters of 3×3 pixels"
+                )),
+            }
+        };
+        text.split(',')
+            .map(convolution)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
 /// Samples per step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchSize {
@@ -292,6 +346,10 @@ mod tests {
                 "constant, step, cosine, exponential",
             ),
             (["--activation", "swish"], "relu, tanh, sigmoid, gelu"),
+            (["--conv", "8"], "'8' is no convolution: expected filters"),
+            (["--conv", "8x3,0x3"], "'0x3' is no convolution"),
+            (["--conv", ""], "'' is no convolution"),
+            (["--pool", "2"], "--conv <FILTERSxSIZE>"),
         ] {
             let error = parse(&line).unwrap_err();
             assert!(error.contains(expected), "{line:?}: {error}");
@@ -308,6 +366,35 @@ mod tests {
             assert_eq!(of(text), 1437);
         }
         assert_eq!(of("1"), 1);
+    }
+
+    fn architecture(line: &[&str]) -> Result<Architecture> {
+        let network = parse(line).unwrap().network;
+        network.architecture(&network.data().unwrap())
+    }
+
+    #[test]
+    fn pooling_follows_each_convolution_and_the_hidden_layers_both() {
+        for (line, expected) in [
+            (
+                &["--conv", "8x3, 16x5", "--pool", "2"][..],
+                "8×8×1 → conv 8x3 → pool 2 → conv 16x5 → pool 2 → 256 → 128 → 10",
+            ),
+            (&["--conv", "8x3", "--hidden", ""], "8×8×1 → conv 8x3 → 10"),
+            (&[], "64 → 256 → 128 → 10"),
+        ] {
+            assert_eq!(architecture(line).unwrap().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn convolutions_of_data_that_are_no_images_are_refused() {
+        let line = ["--conv", "8x3", "--data", "synthetic-classification"];
+        let error = architecture(&line).unwrap_err().to_string();
+        assert!(
+            error.contains("--conv is for images") && error.contains("synthetic classification"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -5,10 +5,14 @@ use std::io::Read;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Dataset, Labelled, TEST_EVERY, Task};
+use super::{Dataset, Image, Labelled, TEST_EVERY, Task};
 
 const CSV_GZ: &[u8] = include_bytes!("digits.csv.gz");
-const PIXELS: usize = 64;
+const IMAGE: Image = Image {
+    height: 8,
+    width: 8,
+};
+const PIXELS: usize = IMAGE.height * IMAGE.width;
 const CLASSES: usize = 10;
 const BRIGHTEST: f32 = 16.0;
 
@@ -53,6 +57,7 @@ pub fn load() -> Result<Dataset> {
         name: super::DIGITS.into(),
         task: Task::Classification,
         features: PIXELS,
+        image: Some(IMAGE),
         outputs: CLASSES,
         train: train.samples,
         test: test.samples,

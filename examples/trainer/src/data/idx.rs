@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::{Dataset, Labelled, Samples, Task};
+use super::{Dataset, Image, Labelled, Samples, Task};
 
 const IMAGES: u32 = 0x0000_0803;
 const LABELS: u32 = 0x0000_0801;
@@ -13,25 +13,30 @@ const BRIGHTEST: f32 = 255.0;
 
 /// Reads the four files of an MNIST-style folder, plain or gzip, pixels scaled to 0…1.
 pub fn load(folder: &Path, classes: usize) -> Result<Dataset> {
-    let (train, features) = load_part(folder, "train", classes)?;
-    let (test, test_features) = load_part(folder, "t10k", classes)?;
+    let (train, image) = load_part(folder, "train", classes)?;
+    let (test, test_image) = load_part(folder, "t10k", classes)?;
     ensure!(
-        features == test_features,
-        "{}: training images have {features} pixels but test images have {test_features}.",
-        folder.display()
+        image == test_image,
+        "{}: training images have {} × {} pixels but test images have {} × {}.",
+        folder.display(),
+        image.height,
+        image.width,
+        test_image.height,
+        test_image.width
     );
     Ok(Dataset {
         name: folder.display().to_string(),
         task: Task::Classification,
-        features,
+        features: image.height * image.width,
+        image: Some(image),
         outputs: classes,
         train,
         test,
     })
 }
 
-/// The samples of one part and the number of pixels in an image.
-fn load_part(folder: &Path, part: &str, classes: usize) -> Result<(Samples, usize)> {
+/// The samples of one part and the size of their images.
+fn load_part(folder: &Path, part: &str, classes: usize) -> Result<(Samples, Image)> {
     let images = Idx::read(&find(folder, part, "images", "idx3")?, IMAGES)?;
     let labels = Idx::read(&find(folder, part, "labels", "idx1")?, LABELS)?;
     ensure!(
@@ -42,7 +47,11 @@ fn load_part(folder: &Path, part: &str, classes: usize) -> Result<(Samples, usiz
         labels.path.display(),
         labels.count()
     );
-    let pixels = images.bytes.len() / images.count();
+    let image = Image {
+        height: images.shape[1],
+        width: images.shape[2],
+    };
+    let pixels = image.height * image.width;
     let mut samples = Labelled::new(classes);
     for (number, (image, &label)) in images.bytes.chunks(pixels).zip(&labels.bytes).enumerate() {
         let class = usize::from(label);
@@ -57,7 +66,7 @@ fn load_part(folder: &Path, part: &str, classes: usize) -> Result<(Samples, usiz
             class,
         );
     }
-    Ok((samples.samples, pixels))
+    Ok((samples.samples, image))
 }
 
 /// The file of that name, in any of the spellings that are about: `-idx3` or `.idx3`, plain or
@@ -220,6 +229,8 @@ mod tests {
     fn plain_and_gzip_files_in_every_spelling_are_read() {
         let data = load(&Folder::complete().0, 10).unwrap();
         assert_eq!((data.features, data.outputs), (6, 10));
+        let (height, width) = (2, 3);
+        assert_eq!(data.image, Some(Image { height, width }));
         assert_eq!((data.train.count, data.test.count), (6, 3));
         assert_eq!(data.train.inputs[7], 49.0 / 255.0);
         assert_eq!(data.test.targets[7], 1.0);
@@ -303,7 +314,7 @@ mod tests {
         );
         let error = folder.error();
         assert!(
-            error.contains("6 pixels") && error.contains("have 4"),
+            error.contains("2 × 3 pixels") && error.contains("have 2 × 2"),
             "{error}"
         );
     }

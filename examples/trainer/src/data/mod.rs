@@ -27,11 +27,20 @@ pub struct Samples {
     pub targets: Vec<f32>,
 }
 
+/// An image of grey pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Image {
+    pub height: usize,
+    pub width: usize,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
     pub name: String,
     pub task: Task,
     pub features: usize,
+    /// What the features are the pixels of, row by row, if they are.
+    pub image: Option<Image>,
     pub outputs: usize,
     pub train: Samples,
     pub test: Samples,

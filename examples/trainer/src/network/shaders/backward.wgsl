@@ -11,6 +11,6 @@ fn extents() -> Extents {
     return Extents(batch.rows, layer.inputs, layer.outputs);
 }
 
-fn store(index: u32, column: u32, value: f32) {
+fn store(index: u32, row: u32, column: u32, value: f32) {
     delta_below[index] = value * derivative(before[index]);
 }

@@ -12,7 +12,7 @@ fn extents() -> Extents {
     return Extents(batch.rows, layer.outputs, layer.inputs);
 }
 
-fn store(index: u32, column: u32, value: f32) {
+fn store(index: u32, row: u32, column: u32, value: f32) {
     let z = value + bias[column];
     before[index] = z;
     after[index] = activation(z);

@@ -4,7 +4,9 @@
 // The file that is appended says which product it is:
 //   TRANSPOSE_LEFT, TRANSPOSE_RIGHT   whether A is stored [depth, rows] and B is stored [columns, depth]
 //   extents()                         the size of the product
-//   store(index, column, value)       what becomes of an element of C, the index-th row by row
+//   store(index, row, column, value)  what becomes of an element of C, the index-th row by row
+//
+// A workgroup in z sums up layer.piece of the depth, and C is [pieces, rows, columns].
 
 const TILE = 64u;
 const QUADS = TILE / 4u;
@@ -12,7 +14,7 @@ const DEPTH = 32u;
 const THREADS = 64u;
 
 struct Batch { first: u32, rows: u32, unused0: u32, unused1: u32 }
-struct Layer { inputs: u32, outputs: u32, unused0: u32, unused1: u32 }
+struct Layer { inputs: u32, outputs: u32, positions: u32, piece: u32 }
 struct Extents { rows: u32, columns: u32, depth: u32 }
 
 @group(0) @binding(0) var<storage, read> batch: Batch;
@@ -62,12 +64,14 @@ fn main(
     // neighbouring vectors; its rows lie together, so that a small matrix leaves whole threads idle.
     let row_quads = vec2<u32>(2u * local.y, 2u * local.y + 1u);
     let column_quads = vec2<u32>(local.x, local.x + QUADS / 2u);
+    let begin = tile.z * layer.piece;
+    let end = begin + min(layer.piece, size.depth - begin);
     let is_idle = first_row + 8u * local.y >= size.rows || first_column + 4u * local.x >= size.columns;
     var c00 = mat4x4<f32>();
     var c01 = mat4x4<f32>();
     var c10 = mat4x4<f32>();
     var c11 = mat4x4<f32>();
-    for (var first_k = 0u; first_k < size.depth; first_k += DEPTH) {
+    for (var first_k = begin; first_k < end; first_k += DEPTH) {
         for (var index = thread; index < RIGHT; index += THREADS) {
             let a = place(index, !TRANSPOSE_LEFT);
             let row = first_row + 4u * a.y;
@@ -88,8 +92,8 @@ fn main(
         }
         workgroupBarrier();
         // Mesa's software drivers end every loop, and say nothing, once a thread has gone through 65535
-        // rounds of loops: MOST_DEPTH in gpu.rs.
-        let depth = select(min(DEPTH, size.depth - first_k), 0u, is_idle);
+        // rounds of loops: MOST_DEPTH in limits.rs.
+        let depth = select(min(DEPTH, end - first_k), 0u, is_idle);
         for (var k = 0u; k < depth; k++) {
             let a0 = tiles[k * QUADS + row_quads.x];
             let a1 = tiles[k * QUADS + row_quads.y];
@@ -113,7 +117,8 @@ fn main(
         let row = first_row + index / TILE;
         let column = first_column + index % TILE;
         if row < size.rows && column < size.columns {
-            store(row * size.columns + column, column, tiles[index / 4u][index % 4u]);
+            let place = (tile.z * size.rows + row) * size.columns + column;
+            store(place, row, column, tiles[index / 4u][index % 4u]);
         }
     }
 }

@@ -1,26 +1,84 @@
 //! Compute shaders and their dispatches as plain data: made once, recorded again for every batch.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use wgpu_optim::wgpu::{self, util::DeviceExt};
 
+/// Compiles each shader once, when it is first asked for: compiling takes most of the start-up time.
+pub struct Kernels<'a> {
+    device: &'a wgpu::Device,
+    batch: &'a wgpu::BindGroupLayout,
+    /// By their source.
+    compiled: RefCell<HashMap<String, Kernel>>,
+}
+
+impl<'a> Kernels<'a> {
+    /// `batch` is the layout of `@group(0)`.
+    pub fn new(device: &'a wgpu::Device, batch: &'a wgpu::BindGroupLayout) -> Self {
+        Self {
+            device,
+            batch,
+            compiled: RefCell::default(),
+        }
+    }
+
+    /// The shader that `parts` make together, with storage buffers that it uses as `storage` says.
+    pub fn get(&self, label: &str, parts: &[&str], storage: &[Access]) -> Kernel {
+        let wgsl = parts.concat();
+        let mut compiled = self.compiled.borrow_mut();
+        if let Some(kernel) = compiled.get(&wgsl) {
+            return kernel.clone();
+        }
+        let kernel = Kernel::new(self.device, self.batch, label, &wgsl, storage);
+        compiled.insert(wgsl, kernel.clone());
+        kernel
+    }
+}
+
 /// A compute pipeline whose entry point is `main`.
+#[derive(Clone)]
 pub struct Kernel {
     label: String,
     pipeline: wgpu::ComputePipeline,
 }
 
 /// A kernel with its operands and the number of workgroups.
+#[derive(Clone)]
 pub struct Dispatch {
     pipeline: wgpu::ComputePipeline,
     operands: wgpu::BindGroup,
-    x: u32,
-    y: Workgroups,
+    grid: [Workgroups; 3],
 }
 
-/// Workgroups in y.
+/// Workgroups in one dimension.
+#[derive(Clone, Copy)]
 pub enum Workgroups {
     Fixed(u32),
     /// One for so many rows of the batch.
     PerRows(u32),
+    /// One for so many positions, of which every row has some.
+    PerPositions {
+        positions: u32,
+        tile: u32,
+    },
+}
+
+impl Workgroups {
+    pub const ONE: Self = Self::Fixed(1);
+
+    /// One for each `tile` of `count`.
+    pub fn tiles(count: usize, tile: u32) -> Self {
+        Self::Fixed((count as u32).div_ceil(tile))
+    }
+
+    fn count(self, rows: u32) -> u32 {
+        match self {
+            Self::Fixed(count) => count,
+            Self::PerRows(tile) => rows.div_ceil(tile),
+            Self::PerPositions { positions, tile } => (rows * positions).div_ceil(tile),
+        }
+    }
 }
 
 /// How a kernel uses a storage buffer.
@@ -36,7 +94,7 @@ impl Kernel {
     ///
     /// Constants and batch are storage buffers, not uniforms: lavapipe compiles a shader anew for
     /// each value of a uniform that bounds a loop, which costs 5 ms whenever two layers take turns.
-    pub fn new(
+    fn new(
         device: &wgpu::Device,
         batch: &wgpu::BindGroupLayout,
         label: &str,
@@ -81,8 +139,7 @@ impl Kernel {
         device: &wgpu::Device,
         constants: [u32; 4],
         storage: &[wgpu::BindingResource<'_>],
-        x: u32,
-        y: Workgroups,
+        grid: [Workgroups; 3],
     ) -> Dispatch {
         let constants = device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
             label: Some(&self.label),
@@ -102,8 +159,7 @@ impl Kernel {
         Dispatch {
             pipeline: self.pipeline.clone(),
             operands,
-            x,
-            y,
+            grid,
         }
     }
 }
@@ -111,13 +167,10 @@ impl Kernel {
 impl Dispatch {
     /// Records the dispatch for a batch of `rows` rows; the batch is bound already.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>, rows: u32) {
-        let y = match self.y {
-            Workgroups::Fixed(count) => count,
-            Workgroups::PerRows(tile) => rows.div_ceil(tile),
-        };
+        let [x, y, z] = self.grid.map(|workgroups| workgroups.count(rows));
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(1, &self.operands, &[]);
-        pass.dispatch_workgroups(self.x, y, 1);
+        pass.dispatch_workgroups(x, y, z);
     }
 }
 

@@ -14,11 +14,11 @@ impl Dataset {
     /// Fails if there is nothing to validate with.
     pub fn validation_split(&self) -> Result<Self> {
         let (mut train, mut validation) = (Vec::new(), Vec::new());
-        let mut seen = vec![0; self.outputs];
+        let mut seen = vec![0usize; self.outputs];
         for sample in 0..self.train.count {
             let class = self.class(&self.train, sample);
             seen[class] += 1;
-            if seen[class] % VALIDATION_EVERY == 0 {
+            if seen[class].is_multiple_of(VALIDATION_EVERY) {
                 validation.push(sample);
             } else {
                 train.push(sample);

@@ -35,18 +35,29 @@ enum Progress {
     Seconds,
 }
 
-/// A section for each quantity and each way to look at progress.
+/// A section for each way to look at progress, or where optimizers share several pictures, for each
+/// quantity as well.
 pub fn sections(view: &View, standings: &[Standing]) -> Result<Vec<Section>> {
     let accuracy = (view.data.task == Task::Classification).then_some(Quantity::Accuracy);
-    let over_steps = accuracy
-        .into_iter()
-        .chain([Quantity::TestLoss, Quantity::TrainLoss]);
-    let over_seconds = accuracy.into_iter().chain([Quantity::TestLoss]);
-    let steps = over_steps.map(|quantity| (quantity, Progress::Steps));
-    let all = steps.chain(over_seconds.map(|quantity| (quantity, Progress::Seconds)));
+    let over_steps = accuracy.into_iter();
+    let over_steps = over_steps.chain([Quantity::TestLoss, Quantity::TrainLoss]);
+    let over_time = accuracy.into_iter().chain([Quantity::TestLoss]);
     let curves = Curves { view, standings };
-    all.map(|(quantity, progress)| curves.section(quantity, progress))
-        .collect()
+    let mut sections = Vec::new();
+    for (progress, quantities) in [
+        (Progress::Steps, over_steps.collect::<Vec<_>>()),
+        (Progress::Seconds, over_time.collect()),
+    ] {
+        match curves.groups().len() {
+            1 => sections.push(curves.section(&quantities, progress)?),
+            _ => {
+                for quantity in quantities {
+                    sections.push(curves.section(&[quantity], progress)?);
+                }
+            }
+        }
+    }
+    Ok(sections)
 }
 
 struct Curves<'a> {
@@ -56,31 +67,37 @@ struct Curves<'a> {
 }
 
 impl Curves<'_> {
-    fn section(&self, quantity: Quantity, progress: Progress) -> Result<Section> {
-        let name = self.name(quantity);
-        let title = match progress {
-            Progress::Steps => format!("{name} over steps"),
-            Progress::Seconds => format!("{name} over time"),
-        };
+    fn section(&self, quantities: &[Quantity], progress: Progress) -> Result<Section> {
         let groups = self.groups();
-        let mut first = 1;
+        let over = match progress {
+            Progress::Steps => "over steps",
+            Progress::Seconds => "over time",
+        };
         let mut figures = Vec::new();
-        for group in &groups {
-            let last = first + group.len() - 1;
-            let title = match groups.len() {
-                1 => title.clone(),
-                _ => format!("{title}: {}", places(first, last)),
-            };
-            first = last + 1;
-            figures.push(Figure {
-                picture: self.picture(title, group, quantity, progress)?,
-                caption: String::new(),
-                command: None,
-            });
+        for &quantity in quantities {
+            let title = format!("{} {over}", self.name(quantity));
+            let mut first = 1;
+            for group in &groups {
+                let last = first + group.len() - 1;
+                let title = match groups.len() {
+                    1 => title.clone(),
+                    _ => format!("{title}: {}", places(first, last)),
+                };
+                first = last + 1;
+                figures.push(Figure {
+                    picture: self.picture(title, group, quantity, progress)?,
+                    caption: self.caption(quantity).to_owned(),
+                    command: None,
+                });
+            }
         }
+        let what = match quantities {
+            [quantity] => self.name(*quantity),
+            _ => "Curves",
+        };
         Ok(Section {
-            title,
-            text: self.text(quantity, groups.len()),
+            title: format!("{what} {over}"),
+            text: self.text(groups.len()),
             figures,
             tables: Vec::new(),
         })
@@ -94,15 +111,18 @@ impl Curves<'_> {
         }
     }
 
-    fn text(&self, quantity: Quantity, groups: usize) -> String {
-        let mut sentences = vec![match quantity {
-            Quantity::Accuracy => "Scored after each epoch. Curves begin below the frame.",
+    fn caption(&self, quantity: Quantity) -> &'static str {
+        match quantity {
+            Quantity::Accuracy => "Scored after each epoch.",
             Quantity::TestLoss => "Scored before training and after each epoch.",
             Quantity::TrainLoss => {
                 "The mean over each epoch, every batch scored before its own step; the first point is before training."
             }
         }
-        .to_owned()];
+    }
+
+    fn text(&self, groups: usize) -> String {
+        let mut sentences = Vec::new();
         if groups > 1 {
             sentences.push(
                 "The order of the pictures is that of the result. The baselines are in all of them, and in grey is \

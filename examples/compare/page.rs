@@ -101,7 +101,8 @@ fn result_text(view: &View) -> String {
     text += trainer::candidate::SGD_NOTE;
     text += " Time is that of training alone: data are scored while the clock stands still.";
     if view.data.name != DIGITS {
-        text += "\n\nThese learning rates were not chosen for these data: the example search finds better ones.";
+        text += "\n\nLearning rates that the command does not give were not chosen for these data: the example search \
+                 finds better ones.";
     }
     text
 }

@@ -415,6 +415,8 @@ fn the_command_at_the_end_gives_the_test_score_that_stands_above_it() {
             command: &command,
         };
         let html = view.page().unwrap().html().unwrap();
-        assert!(html.contains(&view.test_text().unwrap()) && html.contains("example train -- "));
+        // Words of a command do not break.
+        let html = html.replace("<span>", "").replace("</span>", "");
+        assert!(html.contains(&view.test_text().unwrap()) && html.contains(&command));
     }
 }

@@ -148,14 +148,33 @@ impl LineChart {
             }
         }
         let is_alone = looks.iter().flatten().count() == 1;
+        let leave = drawn
+            .into_iter()
+            .enumerate()
+            .map(|(index, (series, look))| {
+                draw(&mut markup, &frame, series, *look, index, is_alone) && look.is_some()
+            });
+        let leave: Vec<bool> = leave.collect();
+        let entries = self.entries(&looks, &leave);
+        let height = frame.bottom + legend::write(&mut markup, &entries, frame.bottom, frame.width);
+        Ok(Picture::new(
+            self.description(),
+            [frame.width, height],
+            markup,
+        ))
+    }
+
+    /// The legend. `leave` says of each series whether it leaves the frame.
+    fn entries(&self, looks: &[Option<Look>], leave: &[bool]) -> Vec<Entry> {
+        let count = looks.iter().flatten().count();
+        let all_leave = count > 1 && leave.iter().filter(|leaves| **leaves).count() == count;
         let mut entries = Vec::new();
-        for (index, (series, look)) in drawn.into_iter().enumerate() {
-            let leaves = draw(&mut markup, &frame, series, *look, index, is_alone);
-            let name = match leaves {
+        for ((series, look), leaves) in self.series.iter().zip(looks).zip(leave) {
+            let name = match *leaves && !all_leave {
                 true => format!("{} (leaves the frame)", series.name),
                 false => series.name.clone(),
             };
-            let is_plain = is_alone && series.line == Line::Curve;
+            let is_plain = count == 1 && series.line == Line::Curve;
             let entry = (sample(series.line, *look, is_plain), name);
             if entry.0 != Sample::Background || !entries.contains(&entry) {
                 entries.push(entry);
@@ -165,14 +184,12 @@ impl LineChart {
             entries.push((Sample::Start, "start".into()));
         }
         entries.sort_by_key(|entry| entry.0 == Sample::Background);
+        if all_leave {
+            entries.push((Sample::None, "All lines leave the frame.".into()));
+        }
         // One line without a name needs no legend.
         entries.retain(|entry| !entry.1.is_empty());
-        let height = frame.bottom + legend::write(&mut markup, &entries, frame.bottom, frame.width);
-        Ok(Picture::new(
-            self.description(),
-            [frame.width, height],
-            markup,
-        ))
+        entries
     }
 
     fn description(&self) -> String {
@@ -485,6 +502,31 @@ mod tests {
         assert!(far.fold(0.0, f64::max) < 1e4);
         chart.y = Axis::linear("f");
         assert!(!chart.picture().unwrap().svg().contains("leaves the frame"));
+    }
+
+    #[test]
+    fn if_all_lines_leave_the_frame_one_remark_says_so() {
+        let rising = |name: &str| Series::curve(name, vec![[0.0, 1.0], [9.0, 5.0]]);
+        let others =
+            [(); 2].map(|()| Series::background("the others", vec![[0.0, 1.0], [9.0, 9.0]]));
+        let mut chart = chart(
+            others
+                .into_iter()
+                .chain([rising("sgd"), rising("adam")])
+                .collect(),
+        );
+        chart.y = Axis::linear("f").range(0.0, 3.0);
+        let svg = chart.picture().unwrap().svg();
+        let document = Document::parse(&svg).unwrap();
+        let texts = texts(&document);
+        let names = ["sgd", "adam", "the others", "All lines leave the frame."];
+        let legend = texts.iter().filter(|text| names.contains(text));
+        assert!(legend.eq(&names), "{texts:?}");
+        chart
+            .series
+            .push(Series::curve("lion", vec![[0.0, 1.0], [9.0, 1.0]]));
+        let svg = chart.picture().unwrap().svg();
+        assert!(svg.contains("adam (leaves the frame)") && !svg.contains("All lines"));
     }
 
     #[test]

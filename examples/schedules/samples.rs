@@ -238,10 +238,11 @@ fn plateau(steps: u64) -> Sample {
     let (code, (plateau, losses, rates)) = written! {
         let mut plateau = Plateau { factor: 0.4, patience: steps / 20, threshold: 0.01, ..Plateau::new(lr) };
         let mut loss = 1.0;
-        let (mut losses, mut rates) = (vec![], vec![]);
+        let mut losses = vec![];
+        let mut rates = vec![];
         for _ in 0..steps {
-            let reachable = 2.0 * plateau.lr;
-            loss += (reachable - loss) * 15.0 / steps as f64;
+            let way = 2.0 * plateau.lr - loss;
+            loss += 15.0 / steps as f64 * way;
             losses.push(loss);
             rates.push(plateau.step(loss));
         }
@@ -372,6 +373,15 @@ mod tests {
         assert_eq!(code("step"), step);
         assert!(code("linear warm-up, then cosine").ends_with(".with_warmup(steps / 5)"));
         assert!(code("reduce on plateau").contains("rates.push(plateau.step(loss));"));
+    }
+
+    #[test]
+    fn no_line_of_code_is_wider_than_its_picture() {
+        for sample in all(100).unwrap() {
+            for line in sample.code.lines() {
+                assert!(line.len() <= 47, "{}: {line}", sample.name);
+            }
+        }
     }
 
     #[test]

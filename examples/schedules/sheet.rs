@@ -121,7 +121,7 @@ mod tests {
             assert!(html.contains(&format!(">{}</text>", sample.name)) || sample.name.len() > 25);
         }
         assert!(
-            html.contains("steps is 100") && html.len() < 400_000,
+            html.contains("steps is 100") && html.len() < 200_000,
             "{}",
             html.len()
         );

@@ -15,7 +15,7 @@ use crate::polyline::{Point, commands, simplified, thinned};
 /// How far a point may be from the line that stands for it, in units.
 pub(crate) const TOLERANCE: f64 = 0.8;
 /// Of a small picture, in pixels.
-const SMALL: [f64; 2] = [320.0, 230.0];
+const SMALL: [f64; 2] = [336.0, 230.0];
 /// Marks on a line.
 const MARKS: usize = 6;
 

@@ -199,6 +199,8 @@ mod tests {
             [vec![[5.0, 5.0], [10.0, 5.0]], vec![[10.0, 8.0], [5.0, 8.0]]]
         );
         assert!(SQUARE.clip(&[[11.0, 0.0], [11.0, 9.0]]).is_empty());
+        // Past a corner.
+        assert!(SQUARE.clip(&[[-6.0, 5.0], [5.0, 16.0]]).is_empty());
         assert_eq!(
             SQUARE.clip(&[[-5.0, 5.0], [15.0, 5.0]]),
             [vec![[0.0, 5.0], [10.0, 5.0]]]

@@ -8,6 +8,7 @@ use clap::Parser;
 use flags::{RuleText, device};
 use report::Output;
 use trainer::candidate::{self, Candidate};
+use trainer::data::Task;
 use trainer::defaults;
 use trainer::flags::{NetworkFlags, TrainingFlags};
 
@@ -166,6 +167,17 @@ impl Arguments {
         missing.filter(|_| !self.no_baselines).collect()
     }
 
+    /// Fails for a target that no test of these data can reach.
+    pub fn check_target(&self, task: Task) -> Result<()> {
+        if let (Task::Classification, Some(Target(target))) = (task, self.target) {
+            ensure!(
+                target <= 1.0,
+                "--target {target} is no test accuracy: expected at most 1, or 100%."
+            );
+        }
+        Ok(())
+    }
+
     pub fn seeds(&self) -> impl Iterator<Item = u64> + use<> {
         let first = self.seed;
         (0..u64::from(self.seeds)).map(move |index| first.wrapping_add(index))
@@ -244,6 +256,18 @@ mod tests {
         let error = parse(&["--optimizers", "adam:momentum=1"]).unwrap();
         let error = format!("{:#}", error.candidates().unwrap_err());
         assert!(error.contains("adam:momentum=1"), "{error}");
+    }
+
+    #[test]
+    fn an_accuracy_beyond_one_is_refused_and_such_a_loss_is_not() {
+        let beyond = parse(&["--target", "95"]).unwrap();
+        let error = beyond.check_target(Task::Classification).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("--target 95 is no test accuracy")
+        );
+        assert!(beyond.check_target(Task::Regression).is_ok());
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl Curves<'_> {
 
     fn caption(&self, quantity: Quantity) -> &'static str {
         match quantity {
-            Quantity::Accuracy => "Scored after each epoch.",
+            Quantity::Accuracy => "Scored after each epoch; curves begin below the frame.",
             Quantity::TestLoss => "Scored before training and after each epoch.",
             Quantity::TrainLoss => {
                 "The mean over each epoch, every batch scored before its own step; the first point is before training."

@@ -56,6 +56,7 @@ fn run(arguments: &Arguments, interrupt: &Interrupt) -> Result<()> {
     arguments.out.as_ref().map_or(Ok(()), Output::check)?;
     let candidates = arguments.candidates()?;
     let data = arguments.network.data()?;
+    arguments.check_target(data.task)?;
     let architecture = arguments.network.architecture(&data)?;
     let opened = arguments.device.open()?;
     let setting = Setting {

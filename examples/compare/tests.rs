@@ -333,7 +333,9 @@ fn the_readmes_picture_is_what_the_command_under_it_draws() {
     let readme = include_str!("../../README.md");
     let prefix = "cargo run --release --example compare -- ";
     let mut commands = readme.lines().filter_map(|line| line.strip_prefix(prefix));
-    let command = commands.find(|line| line.contains("--out digits.svg")).unwrap();
+    let command = commands
+        .find(|line| line.contains("--out digits.svg"))
+        .unwrap();
     let line: Vec<&str> = command.split_whitespace().collect();
     // What other tests make smaller.
     let whole = ["--hidden", "256,128", "--batch-size", "32"];

@@ -316,7 +316,9 @@ fn the_readmes_picture_is_what_the_command_under_it_draws() {
     let readme = include_str!("../../README.md");
     let prefix = "cargo run --release --example landscape -- ";
     let mut commands = readme.lines().filter_map(|line| line.strip_prefix(prefix));
-    let command = commands.find(|line| line.contains("--out beale.svg")).unwrap();
+    let command = commands
+        .find(|line| line.contains("--out beale.svg"))
+        .unwrap();
     let (section, _) = shown(&Device::Cpu, command, "readme.jsonl");
     let drawn = section.figures[0].picture.svg();
     let apart = numbers_apart(&drawn, include_str!("beale.svg"));

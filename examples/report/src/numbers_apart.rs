@@ -48,7 +48,13 @@ mod tests {
 
     #[test]
     fn other_words_signs_and_other_counts_of_numbers_are_no_match() {
-        for (a, b) in [("M1", "L1"), ("1,2", "1,2,3"), ("-1", "1"), ("1", "one"), ("", "1")] {
+        for (a, b) in [
+            ("M1", "L1"),
+            ("1,2", "1,2,3"),
+            ("-1", "1"),
+            ("1", "one"),
+            ("", "1"),
+        ] {
             assert_eq!(numbers_apart(a, b), None, "{a} {b}");
         }
     }

@@ -22,7 +22,7 @@ use std::io::{ErrorKind, Write, stdout};
 use std::process::ExitCode;
 
 use anyhow::Result;
-use flags::device::{Device, Opened};
+use flags::device::Opened;
 use report::{Interrupt, Output, Page, Progress, Section, Table, facts};
 
 use arguments::Arguments;
@@ -121,19 +121,9 @@ fn page(arguments: &Arguments, mut sections: Vec<Section>, opened: &Opened) -> P
         title,
         lead,
         command: facts::command("landscape"),
-        facts: facts::usual(&opened.name, driver(&opened.device).as_deref()),
+        facts: facts::usual(&opened.name, opened.device.driver().as_deref()),
         sections,
     }
-}
-
-/// The driver, for a page.
-fn driver(device: &Device) -> Option<String> {
-    let Device::Gpu(gpu) = device else {
-        return None;
-    };
-    let driver = format!("{} {}", gpu.info.driver, gpu.info.driver_info);
-    let driver = driver.trim();
-    (!driver.is_empty()).then(|| driver.to_owned())
 }
 
 fn write(out: &Output, page: Page) -> Result<()> {

@@ -14,34 +14,26 @@ mod streams;
 mod twin;
 mod workload;
 
-use std::io::{ErrorKind, Write, stdout};
+use std::io::{Write, stdout};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use wgpu_optim::{Error, Gpu};
 
+use ::report::exit_code;
 use arguments::Arguments;
 use gpu::Bench;
 use page::Timed;
 use report::{Report, Row};
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        // Whoever reads the output has seen enough, as with `| head`.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let error = error.downcast_ref::<std::io::Error>();
-    error.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+    exit_code(
+        run(&Arguments::parse()).map(|is_complete| match is_complete {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        }),
+    )
 }
 
 /// Whether all that was asked for could be timed.

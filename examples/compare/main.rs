@@ -14,13 +14,13 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::io::{ErrorKind, Write, stdout};
+use std::io::{Write, stdout};
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
 use flags::device::Opened;
-use report::{Interrupt, JsonLines, Output, Progress};
+use report::{Interrupt, JsonLines, Output, Progress, exit_code};
 use trainer::data::Dataset;
 use trainer::network::Architecture;
 use trainer::setting::Setting;
@@ -30,26 +30,10 @@ use live::Live;
 use page::View;
 
 fn main() -> ExitCode {
-    let run = Interrupt::watch().and_then(|interrupt| {
+    exit_code(Interrupt::watch().and_then(|interrupt| {
         run(&Arguments::parse(), &interrupt)?;
-        Ok(interrupt.is_requested())
-    });
-    match run {
-        Ok(false) => ExitCode::SUCCESS,
-        Ok(true) => ExitCode::from(Interrupt::STATUS),
-        // Whoever reads the output has seen enough, as with `| head`.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<std::io::Error>()
-        .is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+        Ok(interrupt.exit_code())
+    }))
 }
 
 fn run(arguments: &Arguments, interrupt: &Interrupt) -> Result<()> {

@@ -18,12 +18,12 @@ mod race;
 mod tests;
 mod tuning;
 
-use std::io::{ErrorKind, Write, stdout};
+use std::io::{Write, stdout};
 use std::process::ExitCode;
 
 use anyhow::Result;
 use flags::device::Opened;
-use report::{Interrupt, Output, Page, Progress, Section, Table, facts};
+use report::{Interrupt, Output, Page, Progress, Section, Table, exit_code, facts};
 
 use arguments::Arguments;
 use exhibit::{Exhibit, Workshop};
@@ -31,23 +31,10 @@ use lines::Lines;
 
 fn main() -> ExitCode {
     let arguments = Arguments::read();
-    let interrupt = Interrupt::watch();
-    match interrupt.and_then(|interrupt| run(&arguments, &interrupt).map(|()| interrupt)) {
-        Ok(interrupt) if interrupt.is_requested() => ExitCode::from(Interrupt::STATUS),
-        Ok(_) => ExitCode::SUCCESS,
-        // Whoever reads the output has seen enough, as with `| head`.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<std::io::Error>()
-        .is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+    exit_code(Interrupt::watch().and_then(|interrupt| {
+        run(&arguments, &interrupt)?;
+        Ok(interrupt.exit_code())
+    }))
 }
 
 fn run(arguments: &Arguments, interrupt: &Interrupt) -> Result<()> {

@@ -15,13 +15,13 @@ mod run;
 mod tests;
 mod trial;
 
-use std::io::{ErrorKind, Write, stdout};
+use std::io::{Write, stdout};
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{ArgMatches, CommandFactory};
 use flags::device::Opened;
-use report::{Interrupt, Progress};
+use report::{Interrupt, Progress, exit_code};
 use trainer::setting::Setting;
 
 use arguments::Arguments;
@@ -35,26 +35,10 @@ const SHOWN: usize = 15;
 
 fn main() -> ExitCode {
     let matches = Arguments::command().get_matches();
-    let run = Interrupt::watch().and_then(|interrupt| {
+    exit_code(Interrupt::watch().and_then(|interrupt| {
         run(&matches, &interrupt)?;
-        Ok(interrupt.is_requested())
-    });
-    match run {
-        Ok(false) => ExitCode::SUCCESS,
-        Ok(true) => ExitCode::from(Interrupt::STATUS),
-        // Whoever reads the output has seen enough, as with `| head`.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<std::io::Error>()
-        .is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+        Ok(interrupt.exit_code())
+    }))
 }
 
 fn run(matches: &ArgMatches, interrupt: &Interrupt) -> Result<()> {

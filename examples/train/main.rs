@@ -10,10 +10,10 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-use std::io::ErrorKind;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use ::report::exit_code;
 use anyhow::Result;
 use clap::Parser;
 use trainer::{network, training};
@@ -23,21 +23,7 @@ use report::Report;
 
 fn main() -> ExitCode {
     let start = Instant::now();
-    match run(&Arguments::parse(), start) {
-        Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads the output has seen enough, as with `| head`.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<std::io::Error>()
-        .is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+    exit_code(run(&Arguments::parse(), start).map(|()| ExitCode::SUCCESS))
 }
 
 fn run(arguments: &Arguments, start: Instant) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Ctrl-C and SIGTERM: programs finish what they are at and write what they have.
 
-use std::process;
+use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,7 +14,7 @@ pub struct Interrupt {
 
 impl Interrupt {
     /// The exit status of a program that was interrupted.
-    pub const STATUS: u8 = 130;
+    const STATUS: u8 = 130;
 
     /// From now on the first Ctrl-C is noted here, and a second one ends the process at once.
     ///
@@ -40,5 +40,13 @@ impl Interrupt {
     /// Whether Ctrl-C or SIGTERM came. Never for `Interrupt::default()`.
     pub fn is_requested(&self) -> bool {
         self.flag.load(Ordering::Relaxed)
+    }
+
+    /// The exit status of a program that has done what it could.
+    pub fn exit_code(&self) -> ExitCode {
+        match self.is_requested() {
+            true => ExitCode::from(Self::STATUS),
+            false => ExitCode::SUCCESS,
+        }
     }
 }

@@ -46,7 +46,6 @@ mod gpu;
 pub mod hyperparameter;
 mod layout;
 mod matrix;
-mod optimizer;
 mod options;
 mod plan;
 pub mod presets;
@@ -55,6 +54,7 @@ mod rule;
 pub mod rules;
 pub mod schedule;
 mod shader;
+mod shape;
 mod stats;
 
 pub use wgpu;
@@ -63,9 +63,8 @@ pub use wgpu;
 pub use buffer::read_blocking;
 pub use buffer::{BufferRange, read, write};
 pub use error::{Error, ShaderLocation};
-pub use gpu::{Gpu, GpuOptions, required_limits};
+pub use gpu::{Buffers, Gpu, GpuOptions, Optimizer, Snapshot, required_limits};
 pub use layout::{GROUP_ALIGNMENT, Group, Layout, TENSOR_ALIGNMENT, Tensor};
-pub use optimizer::{Buffers, Optimizer, Snapshot};
 pub use options::{Average, Clip, LossScale, Options};
 pub use plan::DispatchLimits;
 pub use rule::{

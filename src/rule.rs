@@ -6,7 +6,7 @@ use crate::{
     Error,
     cpu::Twin,
     hyperparameter::{Hyperparameter, Interval},
-    layout::Matrices,
+    shape::Matrices,
 };
 
 /// An optimizer's update rule as plain data: hyperparameters, state slots, the WGSL text of its

@@ -5,7 +5,7 @@
 @group(0) @binding(0) var<uniform> hyper: Hyper;
 @group(0) @binding(1) var<uniform> now: Step;
 
-// One for each workgroup. Host side: src/optimizer/lines.rs.
+// One for each workgroup. Host side: src/gpu/lines.rs.
 struct Tile {
     grad: u32,          // its first element in the gradients
     state: u32,         // and in the state

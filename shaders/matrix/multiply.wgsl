@@ -1,6 +1,6 @@
 // Newton–Schulz for Muon: products of many matrices at once, each workgroup a tile of one product.
 // SIDE² threads; each has QUADS times four rows and columns of the tile, as block/ says.
-// Host side: src/optimizer/orthogonalize.rs. Twin: src/matrix/orthogonalize.rs.
+// Host side: src/gpu/matrix/orthogonalize.rs. Twin: src/matrix/orthogonalize.rs.
 
 // result = product · left × right + addend · right, where the last term takes `right` at the place of
 // the result. Matrices are anywhere in their buffers and of any strides, so none need be transposed.

@@ -1,4 +1,4 @@
-// What is kept of each tensor: a table of words. Host side: src/optimizer/tensors.rs.
+// What is kept of each tensor: a table of words. Host side: src/gpu/tensors.rs.
 // First where the rows begin, their length, how many there are, and how many conclude together;
 // then for each unit of 64 elements of the group where its tensor's row is; then the rows: number of
 // elements, rows, columns, first element in the group, where its lines begin, padding, and from the

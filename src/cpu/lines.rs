@@ -9,7 +9,7 @@ use super::{
     arena::zeros,
     twin::{LaneSum, bounded, vectorized, wide},
 };
-use crate::{Error, layout::Matrices, rule::LinePart};
+use crate::{Error, rule::LinePart, shape::Matrices};
 
 /// Rows that one thread takes at a time.
 const ROWS: usize = 64;

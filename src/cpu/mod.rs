@@ -25,11 +25,12 @@ use turn::{Turn, turns};
 use crate::{
     Clip, Error, Group, GroupStats, Layout, LossScale, MatrixStage, MatrixWork, Options, Over,
     Rule, Slot, Stats, Tensor,
-    layout::{Arena, Matrices, TensorEntry},
+    layout::{Arena, TensorEntry},
     matrix::{orthogonalize, solve},
     progress::{Progress, Skips},
     rule::{LinePart, position_of},
     shader::looks_at_tensors,
+    shape::Matrices,
 };
 
 /// Elements that one thread takes at a time.

@@ -7,7 +7,7 @@ use bytemuck::Pod;
 use fearless_simd::{Level, Simd};
 use num_traits::{Float, NumCast};
 
-use crate::{Rule, layout::Matrices};
+use crate::{Rule, shape::Matrices};
 
 /// f32 or f64.
 pub trait Real: Float + Pod + Send + Sync + fmt::Debug + fmt::Display + private::Sealed {

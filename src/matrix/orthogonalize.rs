@@ -1,5 +1,5 @@
 //! Newton–Schulz: drives the singular values of a matrix towards one, for Muon. Jordan et al. 2024,
-//! <https://kellerjordan.github.io/posts/muon/>. On the GPU: `src/optimizer/orthogonalize.rs`.
+//! <https://kellerjordan.github.io/posts/muon/>. On the GPU: `src/gpu/matrix/orthogonalize.rs`.
 
 use rayon::prelude::*;
 

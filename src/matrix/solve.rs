@@ -1,4 +1,4 @@
-//! Small dense systems by Cholesky, for the dense Newton. On the GPU: `src/optimizer/solve.rs`.
+//! Small dense systems by Cholesky, for the dense Newton. On the GPU: `src/gpu/matrix/solve.rs`.
 
 use crate::cpu::Real;
 

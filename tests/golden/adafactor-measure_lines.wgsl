@@ -60,7 +60,7 @@ fn update(
 }
 
 // This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
-// Twins: Step in src/cpu/twin.rs; the layout in src/optimizer/begin_step.rs.
+// Twins: Step in src/cpu/twin.rs; the layout in src/gpu/records.rs.
 struct Step {
     lr: f32,
     decay: f32,         // lr times the decoupled weight decay, the product taken in f64
@@ -86,7 +86,7 @@ struct Shape {
 @group(0) @binding(0) var<uniform> hyper: Hyper;
 @group(0) @binding(1) var<uniform> now: Step;
 
-// One for each workgroup. Host side: src/optimizer/lines.rs.
+// One for each workgroup. Host side: src/gpu/lines.rs.
 struct Tile {
     grad: u32,          // its first element in the gradients
     state: u32,         // and in the state

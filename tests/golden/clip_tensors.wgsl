@@ -25,7 +25,7 @@ fn clip_tensors(
     }
 }
 
-// What guards a step, as the options say. Host side: src/optimizer/grad_stats.rs.
+// What guards a step, as the options say. Host side: src/gpu/records.rs.
 struct Guard {
     clip_norm: f32,         // the largest norm, of all gradients or of a tensor's
     clips: u32,             // whether there is one, for all gradients together
@@ -55,7 +55,7 @@ fn clip(norm: f32, exponent: i32) -> Clipped {
 }
 
 // Gradients whose norm is taken together: those of a parameter group, or of a tensor.
-// Host side: src/optimizer/grad_stats.rs.
+// Host side: src/gpu/records.rs.
 struct Run {
     first: u32,         // its partial sums
     count: u32,
@@ -72,7 +72,7 @@ fn power_of_two(exponent: i32) -> f32 {
     return bitcast<f32>(u32(exponent + 127) << 23u);
 }
 
-// How training goes, kept on the device. Host side: src/optimizer/snapshot.rs.
+// How training goes, kept on the device. Host side: src/gpu/records.rs.
 struct Stats {
     loss_scale: f32,        // first, so that callers can bind it
     good_steps: u32,        // since the loss scale changed

@@ -88,7 +88,7 @@ fn main(
 }
 
 // This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
-// Twins: Step in src/cpu/twin.rs; the layout in src/optimizer/begin_step.rs.
+// Twins: Step in src/cpu/twin.rs; the layout in src/gpu/records.rs.
 struct Step {
     lr: f32,
     decay: f32,         // lr times the decoupled weight decay, the product taken in f64
@@ -199,7 +199,7 @@ fn store_state(place: Place, state: State) {
 // that of its own. A tensor starts at a whole unit.
 @group(0) @binding(14) var<uniform> window: vec4<u32>;
 
-// What is kept of each tensor: a table of words. Host side: src/optimizer/tensors.rs.
+// What is kept of each tensor: a table of words. Host side: src/gpu/tensors.rs.
 // First where the rows begin, their length, how many there are, and how many conclude together;
 // then for each unit of 64 elements of the group where its tensor's row is; then the rows: number of
 // elements, rows, columns, first element in the group, where its lines begin, padding, and from the

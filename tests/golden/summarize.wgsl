@@ -68,7 +68,7 @@ fn summarize_extreme(
 }
 
 // Gradients whose norm is taken together: those of a parameter group, or of a tensor.
-// Host side: src/optimizer/grad_stats.rs.
+// Host side: src/gpu/records.rs.
 struct Run {
     first: u32,         // its partial sums
     count: u32,

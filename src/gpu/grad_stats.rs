@@ -3,11 +3,12 @@
 
 use std::ops::Range;
 
-use bytemuck::{Pod, Zeroable};
-
 use super::{
     begin_step::BeginStep,
-    dispatch::{Dispatch, Pipelines, Switched, bind, entry, filled_buffer},
+    binding::{bind, entry, filled_buffer},
+    dispatch::{Dispatch, Switched},
+    pipelines::Pipelines,
+    records::{Run, Switch},
 };
 use crate::{
     BufferRange, Clip, Error, Options,
@@ -16,65 +17,6 @@ use crate::{
     plan::{DispatchLimits, GradPiece, GradWindow, fold, grad_windows},
     shader,
 };
-
-/// WGSL's `Run`.
-#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
-#[repr(C)]
-struct Run {
-    first: u32,
-    count: u32,
-    group: u32,
-    first_unit: u32,
-    units: u32,
-    largest: u32,
-    squares: f32,
-    exponent: i32,
-}
-
-/// WGSL's `Switch`.
-#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
-#[repr(C)]
-struct Switch {
-    grid: [u32; 3],
-    if_skipped: u32,
-    got: [u32; 3],
-    padding: u32,
-}
-
-/// WGSL's `Guard`, to the next 16 bytes.
-#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
-#[repr(C)]
-pub(super) struct Guard {
-    clip_norm: f32,
-    clips: u32,
-    per_batch: f32,
-    scales: u32,
-    growth_factor: f32,
-    backoff_factor: f32,
-    growth_interval: u32,
-    padding: u32,
-}
-
-impl Guard {
-    pub fn of(options: &Options) -> Self {
-        let (clip_norm, clips) = match options.clip {
-            Clip::GlobalNorm(most) => (most, 1),
-            Clip::TensorNorm(most) => (most, 0),
-            Clip::None | Clip::Value(_) => (0.0, 0),
-        };
-        let scale = options.loss_scale.unwrap_or_default();
-        Self {
-            clip_norm: clip_norm as f32,
-            clips,
-            per_batch: (1.0 / f64::from(options.accumulate)) as f32,
-            scales: options.loss_scale.is_some().into(),
-            growth_factor: scale.growth_factor as f32,
-            backoff_factor: scale.backoff_factor as f32,
-            growth_interval: scale.growth_interval,
-            padding: 0,
-        }
-    }
-}
 
 /// The gradients of one group, tensor by tensor or all in one: bytes, and where the tensor's state
 /// begins in the whole arena.
@@ -372,34 +314,5 @@ impl<'m, 'a> Over<'m, 'a> {
         entries.extend_from_slice(beside);
         let grid = self.window.grid;
         self.maker.dispatch(grid, text, entry_point, &entries).await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::shader::{assert_laid_out_as, layout_of};
-
-    #[test]
-    fn tables_lie_as_the_shaders_read_them() {
-        let text = &shader::begin_step(true);
-        assert_laid_out_as!(
-            Run, text, "Run",
-            first count group first_unit units largest squares exponent
-        );
-        assert_laid_out_as!(
-            Guard, text, "Guard",
-            clip_norm clips per_batch scales growth_factor backoff_factor growth_interval
-        );
-        assert_eq!(layout_of(text, "Run").1, size_of::<Run>());
-        let (members, size) = layout_of(text, "Switch");
-        assert_eq!(size, size_of::<Switch>());
-        for (name, offset) in [
-            ("x", std::mem::offset_of!(Switch, grid)),
-            ("if_skipped", std::mem::offset_of!(Switch, if_skipped)),
-            ("got_x", std::mem::offset_of!(Switch, got)),
-        ] {
-            assert!(members.contains(&(name.to_owned(), offset)), "{name}");
-        }
     }
 }

@@ -1,16 +1,18 @@
 //! The host side of a step on the GPU.
 
-mod batches;
 mod begin_step;
+mod binding;
+mod device;
 mod dispatch;
 mod grad_stats;
 mod group;
+mod limits;
 mod lines;
 mod matrix;
-mod orthogonalize;
+mod pipelines;
 mod ranges;
+mod records;
 mod snapshot;
-mod solve;
 mod staging;
 mod sums;
 mod tensors;
@@ -18,12 +20,16 @@ mod transfer;
 
 use std::fmt;
 
-use begin_step::{BeginStep, Recorded};
-use dispatch::{Dispatch, GroupBindings, Members, Pipelines, over_arena, over_ranges};
+use begin_step::BeginStep;
+use dispatch::{Dispatch, GroupBindings, Members, over_arena, over_ranges};
 use grad_stats::{GradStats, GroupGrads, Maker};
-use group::{ARENA_USAGE, GroupState, check_binding_count, check_buffer_size};
+use group::GroupState;
+use limits::{ARENA_USAGE, check_binding_count, check_buffer_size};
+use pipelines::Pipelines;
+use records::Recorded;
 use sums::SharedSums;
 
+pub use device::{Gpu, GpuOptions, required_limits};
 pub use snapshot::Snapshot;
 
 use crate::{
@@ -802,7 +808,9 @@ impl Optimizer {
         let sums = sums::plan(device, pipelines, limits, &groups).await?;
         let mut findings = Vec::new();
         for ((group, members), measure) in groups.iter().zip(sums.measure) {
-            let mut of_group = lines::plan(device, pipelines, limits, *group, members).await?;
+            let table = self.groups[group.index].lines.as_ref();
+            let planned = lines::plan(device, pipelines, limits, *group, table, members);
+            let mut of_group = planned.await?;
             of_group.extend(measure);
             findings.push(of_group);
         }

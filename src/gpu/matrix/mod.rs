@@ -1,18 +1,23 @@
 //! What is made of whole matrices: the host side of a [`MatrixStage`].
 
+mod batches;
+mod orthogonalize;
+mod solve;
+
 use super::{
     begin_step::BeginStep,
-    dispatch::{Dispatch, Pipelines, bind, entry, filled_buffer},
-    group::{ARENA_USAGE, check_buffer_size},
-    orthogonalize::{Matrix, orthogonalize},
-    solve::{Outcome, System, solve},
+    binding::{bind, entry, filled_buffer},
+    dispatch::Dispatch,
+    limits::{ARENA_USAGE, check_buffer_size},
+    pipelines::Pipelines,
     tensors::Member,
 };
+use orthogonalize::{Matrix, orthogonalize};
+use solve::{Outcome, System, solve};
+
 use crate::{
-    DispatchLimits, Error, MatrixWork, Rule,
-    buffer::guarded,
-    layout::{Matrices, TENSOR_ALIGNMENT},
-    shader,
+    DispatchLimits, Error, MatrixWork, Rule, buffer::guarded, layout::TENSOR_ALIGNMENT, shader,
+    shape::Matrices,
 };
 
 /// The matrices of one group.

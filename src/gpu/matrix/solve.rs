@@ -5,13 +5,15 @@ use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{
-    batches::{Batch, Needs, batches},
-    dispatch::{Dispatch, Pipelines, bind, entry, filled_buffer},
-};
+use super::batches::{Batch, Needs, batches};
 use crate::{
     Error, MOST_UNKNOWNS,
     buffer::guarded,
+    gpu::{
+        binding::{bind, entry, filled_buffer},
+        dispatch::Dispatch,
+        pipelines::Pipelines,
+    },
     matrix::solve_shader,
     plan::{DispatchLimits, fold},
 };

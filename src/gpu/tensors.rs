@@ -3,14 +3,15 @@
 use std::ops::Range;
 
 use super::{
-    dispatch::filled_buffer,
-    group::{ARENA_USAGE, check_binding_size},
+    binding::filled_buffer,
+    limits::{ARENA_USAGE, check_binding_size},
     lines::LineTable,
 };
 use crate::{
     Error, Over, Rule, Slot,
-    layout::{Matrices, TENSOR_ALIGNMENT},
+    layout::TENSOR_ALIGNMENT,
     shader::{SHAPE_WORDS, looks_at_tensors},
+    shape::Matrices,
 };
 
 /// Words before the units.

@@ -1,14 +1,14 @@
 //! Pipelines and bind groups: a plan made concrete on a device.
 
-use std::{collections::HashMap, ops::Range};
+use std::ops::Range;
 
 use super::{
-    begin_step::{STEP_BYTES, STEP_STRIDE},
-    lines::LineTable,
-    tensors::TensorTable,
+    binding::{bind, entry, filled_buffer},
+    pipelines::Pipelines,
+    records::{STEP_BYTES, STEP_STRIDE},
 };
 use crate::{
-    BufferRange, Error, Rule, ShaderLocation,
+    BufferRange, Error, Rule,
     buffer::guarded,
     layout::TENSOR_ALIGNMENT,
     plan::{BLOCK, DispatchLimits, GradPlace, Piece, RangeWindow, arena_windows, range_windows},
@@ -46,149 +46,6 @@ impl Dispatch {
     }
 }
 
-/// Compiled shaders by text and entry point: groups of one rule and variant share one.
-#[derive(Debug, Default)]
-pub(super) struct Pipelines {
-    /// What they are compiled with.
-    cache: Option<wgpu::PipelineCache>,
-    by_shader: HashMap<(String, &'static str), wgpu::ComputePipeline>,
-    /// Those of groups: their text need not be put together to be found again.
-    by_group: HashMap<(usize, Access, Pass), wgpu::ComputePipeline>,
-}
-
-impl Pipelines {
-    pub fn new(cache: Option<wgpu::PipelineCache>) -> Self {
-        Self {
-            cache,
-            ..Self::default()
-        }
-    }
-
-    /// A shader of this crate's.
-    pub async fn compile(
-        &mut self,
-        device: &wgpu::Device,
-        text: &str,
-        entry_point: &'static str,
-    ) -> Result<wgpu::ComputePipeline, Error> {
-        let compiled = self.get(device, entry_point, text, entry_point).await;
-        compiled.map_err(|(error, _)| error)
-    }
-
-    /// The shader of a rule.
-    pub async fn of_rule(
-        &mut self,
-        device: &wgpu::Device,
-        group: GroupBindings<'_>,
-        access: Access,
-    ) -> Result<wgpu::ComputePipeline, Error> {
-        let GroupBindings {
-            index,
-            rule,
-            around,
-            pass,
-            ..
-        } = group;
-        let key = (index, access, pass);
-        if let Some(pipeline) = self.by_group.get(&key) {
-            return Ok(pipeline.clone());
-        }
-        let text = shader::of_rule(rule, access, around, pass);
-        let compiled = self.compile_rule(device, rule, &text, pass.entry_point());
-        let pipeline = compiled.await?;
-        self.by_group.insert(key, pipeline.clone());
-        Ok(pipeline)
-    }
-
-    /// A shader that begins with the text of `rule`.
-    pub async fn compile_rule(
-        &mut self,
-        device: &wgpu::Device,
-        rule: &dyn Rule,
-        text: &str,
-        entry_point: &'static str,
-    ) -> Result<wgpu::ComputePipeline, Error> {
-        let compiled = self.get(device, rule.name(), text, entry_point);
-        compiled
-            .await
-            .map_err(|(error, messages)| shader_error(rule, error, messages))
-    }
-
-    /// An error comes with what the compiler said, if it was the compiler's.
-    pub async fn get(
-        &mut self,
-        device: &wgpu::Device,
-        label: &str,
-        text: &str,
-        entry_point: &'static str,
-    ) -> Result<wgpu::ComputePipeline, (Error, Vec<wgpu::CompilationMessage>)> {
-        let key = (text.to_owned(), entry_point);
-        if let Some(pipeline) = self.by_shader.get(&key) {
-            return Ok(pipeline.clone());
-        }
-        let mut module = None;
-        let parsed = guarded(device, label, || {
-            module = Some(device.create_shader_module(wgpu::ShaderModuleDescriptor {
-                label: Some(label),
-                source: wgpu::ShaderSource::Wgsl(text.into()),
-            }));
-        });
-        let parsed = parsed.await;
-        if let (Err(error), Some(module)) = (parsed, &module) {
-            let information = module.get_compilation_info().await;
-            return Err((error, information.messages));
-        }
-        let compiled = guarded(device, label, || {
-            Some(
-                device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                    label: Some(label),
-                    layout: None,
-                    module: module.as_ref()?,
-                    entry_point: Some(entry_point),
-                    compilation_options: Default::default(),
-                    cache: self.cache.as_ref(),
-                }),
-            )
-        });
-        let lost = || Error::DeviceLost {
-            during: format!("compiling {label}"),
-        };
-        let compiled = compiled.await.and_then(|made| made.ok_or_else(lost));
-        let pipeline = compiled.map_err(|error| (error, Vec::new()))?;
-        self.by_shader.insert(key, pipeline.clone());
-        Ok(pipeline)
-    }
-}
-
-/// Says where in the rule's own text a compiler stumbled.
-fn shader_error(rule: &dyn Rule, error: Error, messages: Vec<wgpu::CompilationMessage>) -> Error {
-    let Error::Wgpu { what, message } = error else {
-        return error;
-    };
-    let place = messages.iter().find_map(|message| message.location);
-    // The rule's text comes first, so what lies beyond it is around it.
-    let before = place.and_then(|place| rule.wgsl().get(..place.offset as usize));
-    let location = before.map(|before| {
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        ShaderLocation {
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-        }
-    });
-    let place = match location {
-        Some(ShaderLocation { line, column }) => {
-            format!("at line {line}, column {column} of its WGSL")
-        }
-        None => "where the code around its WGSL uses it, see update_shader()".to_owned(),
-    };
-    Error::Shader {
-        rule: what,
-        place,
-        location,
-        message,
-    }
-}
-
 /// What every dispatch of one group binds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct GroupBindings<'a> {
@@ -206,9 +63,9 @@ pub(super) struct GroupBindings<'a> {
     /// unit of 64 elements among them.
     pub tensor_factors: Option<(&'a wgpu::Buffer, u64)>,
     /// What the rule keeps of tensors.
-    pub tensors: Option<&'a TensorTable>,
+    pub tensors: Option<&'a wgpu::Buffer>,
     /// And of their rows and columns.
-    pub lines: Option<&'a LineTable>,
+    pub lines: Option<&'a wgpu::Buffer>,
 }
 
 /// The dispatches of a group whose parameters and gradients are `elements` of two arenas.
@@ -227,7 +84,7 @@ pub(super) async fn over_arena(
             [_, 1] => Access::Arena,
             _ => Access::FoldedArena,
         };
-        let pipeline = pipelines.of_rule(device, group, access).await?;
+        let pipeline = group.pipeline(device, pipelines, access).await?;
         let size = 4 * (window.elements.end - window.elements.start);
         let offset = 4 * window.elements.start;
         let in_group = offset - 4 * elements.start;
@@ -263,7 +120,7 @@ pub(super) async fn over_ranges(
     let mut dispatches = Vec::new();
     for window in range_windows(&pieces, BLOCK, limits) {
         let access = Access::Ranges(window.width, window.grad_place);
-        let pipeline = pipelines.of_rule(device, group, access).await?;
+        let pipeline = group.pipeline(device, pipelines, access).await?;
         let made = guarded(device, "the bindings of a caller's ranges", || {
             range_dispatch(
                 device,
@@ -341,6 +198,18 @@ pub(super) fn range_dispatch(
 }
 
 impl<'a> GroupBindings<'a> {
+    /// The shader of the group's pass.
+    pub async fn pipeline(
+        &self,
+        device: &wgpu::Device,
+        pipelines: &mut Pipelines,
+        access: Access,
+    ) -> Result<wgpu::ComputePipeline, Error> {
+        let text = || shader::of_rule(self.rule, access, self.around, self.pass);
+        let key = (self.index, access, self.pass);
+        pipelines.of_group(device, key, self.rule, text).await
+    }
+
     /// The group's `Hyper` and its `Step`.
     pub fn numbers(&self) -> Vec<wgpu::BindGroupEntry<'a>> {
         let step = self.index as u64 * STEP_STRIDE;
@@ -410,13 +279,13 @@ impl<'a> GroupBindings<'a> {
     /// What the rule keeps of tensors, if the pass looks at it.
     fn tensors_read(&self) -> Option<&'a wgpu::Buffer> {
         let looks = shader::looks_at_tensors(self.rule, self.reads());
-        self.tensors.filter(|_| looks).map(|table| &table.buffer)
+        self.tensors.filter(|_| looks)
     }
 
     /// What it keeps of rows and columns.
     fn lines_read(&self) -> Option<&'a wgpu::Buffer> {
         let looks = shader::looks_at_lines(self.rule, self.reads());
-        self.lines.filter(|_| looks).map(|table| &table.buffer)
+        self.lines.filter(|_| looks)
     }
 
     /// The factors that clip tensors, if the pass looks at gradients.
@@ -454,71 +323,4 @@ impl<'a> GroupBindings<'a> {
         entries.extend(self.factors_read().map(|(factors, _)| whole(15, factors)));
         entries
     }
-}
-
-pub(super) fn entry(
-    binding: u32,
-    buffer: &wgpu::Buffer,
-    offset: u64,
-    size: u64,
-) -> wgpu::BindGroupEntry<'_> {
-    wgpu::BindGroupEntry {
-        binding,
-        resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-            buffer,
-            offset,
-            size: wgpu::BufferSize::new(size),
-        }),
-    }
-}
-
-pub(super) fn bind(
-    device: &wgpu::Device,
-    pipeline: &wgpu::ComputePipeline,
-    label: &str,
-    entries: &[wgpu::BindGroupEntry<'_>],
-) -> wgpu::BindGroup {
-    device.create_bind_group(&wgpu::BindGroupDescriptor {
-        label: Some(label),
-        layout: &pipeline.get_bind_group_layout(0),
-        entries,
-    })
-}
-
-/// A buffer that holds `bytes` from the start, made without a queue.
-pub(super) fn filled_buffer(
-    device: &wgpu::Device,
-    label: &str,
-    usage: wgpu::BufferUsages,
-    bytes: &[u8],
-) -> Result<wgpu::Buffer, Error> {
-    let size = bytes.len() as u64;
-    written_buffer(device, label, usage, size, |view| {
-        view.slice(..).copy_from_slice(bytes);
-    })
-}
-
-/// A buffer of `size` bytes that is zero but for what `write` puts into it.
-pub(super) fn written_buffer(
-    device: &wgpu::Device,
-    label: &str,
-    usage: wgpu::BufferUsages,
-    size: u64,
-    write: impl FnOnce(&mut wgpu::BufferViewMut),
-) -> Result<wgpu::Buffer, Error> {
-    let buffer = device.create_buffer(&wgpu::BufferDescriptor {
-        label: Some(label),
-        size,
-        usage,
-        mapped_at_creation: true,
-    });
-    let mapped = buffer.get_mapped_range_mut(..);
-    // Where the buffer could not be made, the error scope around this knows more.
-    let mut view = mapped.map_err(|_| Error::DeviceLost {
-        during: format!("filling the buffer of {label}"),
-    })?;
-    write(&mut view);
-    drop(view);
-    buffer.unmap();
-    Ok(buffer)
 }

@@ -4,11 +4,10 @@
 use std::{collections::HashMap, ops::Range};
 
 use super::{
-    dispatch::{
-        Dispatch, GroupBindings, Members, Pipelines, bind, entry, filled_buffer, pieces,
-        range_dispatch,
-    },
-    group::check_binding_size,
+    binding::{bind, entry, filled_buffer},
+    dispatch::{Dispatch, GroupBindings, Members, pieces, range_dispatch},
+    limits::check_binding_size,
+    pipelines::Pipelines,
 };
 use crate::{
     Error, Over,
@@ -190,7 +189,7 @@ async fn measure(
     let mut dispatches = Vec::new();
     for (window, spans) in cut.windows.iter().zip(cut.spans()) {
         let access = Access::Ranges(window.width, window.grad_place);
-        let pipeline = pipelines.of_rule(device, group, access).await?;
+        let pipeline = group.pipeline(device, pipelines, access).await?;
         let beside = [entry(12, partials, 0, partials.size())];
         let made = guarded(device, "the bindings that measure tensors", || {
             range_dispatch(
@@ -231,8 +230,11 @@ async fn conclude(
         let mut entries = group.numbers();
         entries.push(entry(11, &ranges, 0, ranges.size()));
         entries.push(entry(12, partials, 0, partials.size()));
-        let tensors = group.tensors.map(|table| &table.buffer);
-        entries.extend(tensors.map(|tensors| entry(13, tensors, 0, tensors.size())));
+        entries.extend(
+            group
+                .tensors
+                .map(|tensors| entry(13, tensors, 0, tensors.size())),
+        );
         Ok::<_, Error>(bind(device, &pipeline, "conclude_tensors", &entries))
     });
     Ok(Dispatch {

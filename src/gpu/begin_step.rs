@@ -1,101 +1,17 @@
 //! Brings a step's numbers to the device: the host side of `shaders/begin_step.wgsl`.
 
-use bytemuck::{Pod, Zeroable};
-
 use super::{
-    dispatch::{Pipelines, bind, entry, filled_buffer},
-    grad_stats::Guard,
+    binding::{bind, entry, filled_buffer},
+    pipelines::Pipelines,
+    records::{COEFFICIENTS_BYTES, GroupTotals, Guard, Recorded, STEP_STRIDE, T_OFFSET, Totals},
     staging::Staging,
 };
 use crate::{
     Error, Options,
     buffer::{guarded, guarded_now},
-    cpu::Step,
     progress::RING,
     shader,
 };
-
-/// Bytes from one group's `Step` to the next: an offset that every device can bind a uniform at.
-pub(super) const STEP_STRIDE: u64 = 256;
-
-/// Where a `Step` keeps its `t`.
-const T_OFFSET: u64 = 12;
-
-/// Bytes from one WGSL `Coefficients` to the next.
-const COEFFICIENTS_BYTES: u64 = 32;
-
-/// WGSL's `Stats`, but for its groups.
-#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
-#[repr(C)]
-pub(super) struct Totals {
-    pub loss_scale: f32,
-    good_steps: u32,
-    pub norm: f32,
-    pub exponent: i32,
-    pub clip_factor: f32,
-    pub performed: u32,
-    pub skipped: u32,
-    padding: u32,
-}
-
-/// WGSL's `GroupStats`.
-#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
-#[repr(C)]
-pub(super) struct GroupTotals {
-    pub lr: f32,
-    pub step_count: u32,
-    pub skipped: u32,
-    epoch: u32,
-    pub damping: f32,
-    pub failures: u32,
-    pub unsolved: u32,
-}
-
-/// Bytes of a WGSL `Step`.
-pub(super) const STEP_BYTES: u64 = 48;
-
-/// WGSL's `Recorded`: what the host knows of one group's step. The default is a group that rests.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Pod, Zeroable)]
-#[repr(C)]
-pub(super) struct Recorded {
-    at: [f32; 4],
-    average_weight: f32,
-    lr: f32,
-    decay: f32,
-    grad_scale: f32,
-    n: u32,
-    refreshed: f32,
-    epoch: u32,
-    /// WGSL rounds up to the alignment of `at`.
-    padding: u32,
-}
-
-impl Recorded {
-    /// The numbers of a step if none before it was skipped since its count was set, which was in
-    /// `epoch`.
-    pub fn new(step: Step<f64>, options: &Options, epoch: u32) -> Self {
-        let average_weight = options.average.map(|average| average.weight(step.t));
-        // A verdict on the gradients has its own division by the micro-batches.
-        let per_batch = if options.skips() {
-            1.0
-        } else {
-            1.0 / f64::from(options.accumulate)
-        };
-        Self {
-            at: step.at.map(|value| value as f32),
-            average_weight: average_weight.unwrap_or_default() as f32,
-            lr: step.lr as f32,
-            decay: step.decay as f32,
-            grad_scale: (step.grad_scale * per_batch) as f32,
-            // Only differences and remainders by a power of two are taken of it, so it may wrap;
-            // but 0 would say that the group rests.
-            n: (step.t as u32).max(1),
-            refreshed: step.refreshed as f32,
-            epoch,
-            padding: 0,
-        }
-    }
-}
 
 /// The pipeline and the buffers of `begin_step.wgsl`.
 #[derive(Debug)]
@@ -255,7 +171,6 @@ impl BeginStep {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shader::{assert_laid_out_as, layout_of};
     use crate::{
         Average, BufferRange, Gpu, GpuOptions, Rule, progress::Progress, read_blocking, rules::Adam,
     };
@@ -370,37 +285,6 @@ mod tests {
         let row = |n, epoch| [recorded(0.5, n, epoch); 2];
         let [step, _] = bench.run([row(10, 1), row(51, 2), row(52, 2)]);
         assert_eq!(step, expected(0.5, 52, 52));
-    }
-
-    #[test]
-    fn rows_lie_as_the_shader_reads_them() {
-        let text = &shader::begin_step(true);
-        assert_laid_out_as!(
-            Recorded, text, "Recorded",
-            at average_weight lr decay grad_scale n refreshed epoch
-        );
-        assert_laid_out_as!(
-            GroupTotals, text, "GroupStats",
-            lr step_count skipped epoch damping failures unsolved
-        );
-        let (mut members, _) = layout_of(text, "Stats");
-        let groups = members.pop().unwrap();
-        assert_eq!(groups, ("groups".to_owned(), size_of::<Totals>()));
-        let loss_scale = (
-            "loss_scale".to_owned(),
-            std::mem::offset_of!(Totals, loss_scale),
-        );
-        let skipped = ("skipped".to_owned(), std::mem::offset_of!(Totals, skipped));
-        assert_eq!((&members[0], &members[6]), (&loss_scale, &skipped));
-        let size = |name| layout_of(text, name).1 as u64;
-        assert_eq!(size("Recorded"), size_of::<Recorded>() as u64);
-        assert_eq!(size("GroupStats"), size_of::<GroupTotals>() as u64);
-        assert_eq!(size("Step"), STEP_BYTES);
-        assert_eq!(size("StepSlot"), STEP_STRIDE);
-        assert_eq!(size("Coefficients"), COEFFICIENTS_BYTES);
-        assert!(text.contains(&format!("const RING: u32 = {RING}u;")));
-        let (step, _) = layout_of(text, "Step");
-        assert!(step.contains(&("t".to_owned(), T_OFFSET as usize)));
     }
 
     #[test]

@@ -3,16 +3,19 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{
-    dispatch::{Dispatch, GroupBindings, Members, Pipelines, bind, entry, filled_buffer, pieces},
-    group::{ARENA_USAGE, check_binding_size},
+    binding::{bind, entry, filled_buffer},
+    dispatch::{Dispatch, GroupBindings, Members, pieces},
+    limits::{ARENA_USAGE, check_binding_size},
+    pipelines::Pipelines,
 };
 use crate::{
     Error,
     buffer::guarded,
-    layout::{Matrices, TENSOR_ALIGNMENT},
+    layout::TENSOR_ALIGNMENT,
     plan::{DispatchLimits, fold},
     rule::{LinePart, Lines},
     shader::{self, Pass},
+    shape::Matrices,
 };
 
 /// Columns of a tile, and lines of a strip.
@@ -322,9 +325,10 @@ pub(super) async fn plan(
     pipelines: &mut Pipelines,
     limits: &DispatchLimits,
     group: GroupBindings<'_>,
+    table: Option<&LineTable>,
     members: &Members,
 ) -> Result<Vec<Dispatch>, Error> {
-    let Some(table) = group.lines else {
+    let Some(table) = table else {
         return Ok(Vec::new());
     };
     let group = GroupBindings {

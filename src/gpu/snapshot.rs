@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU8, Ordering},
 };
 
-use super::begin_step::{GroupTotals, Totals};
+use super::records::{GroupTotals, Totals};
 use crate::{Error, GroupStats, Stats, buffer::guarded_now};
 
 /// [`Stats`] on their way from the device.

@@ -1,0 +1,70 @@
+//! Bind groups, and buffers that are filled without a queue.
+
+use crate::Error;
+
+pub(super) fn entry(
+    binding: u32,
+    buffer: &wgpu::Buffer,
+    offset: u64,
+    size: u64,
+) -> wgpu::BindGroupEntry<'_> {
+    wgpu::BindGroupEntry {
+        binding,
+        resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer,
+            offset,
+            size: wgpu::BufferSize::new(size),
+        }),
+    }
+}
+
+pub(super) fn bind(
+    device: &wgpu::Device,
+    pipeline: &wgpu::ComputePipeline,
+    label: &str,
+    entries: &[wgpu::BindGroupEntry<'_>],
+) -> wgpu::BindGroup {
+    device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: Some(label),
+        layout: &pipeline.get_bind_group_layout(0),
+        entries,
+    })
+}
+
+/// A buffer that holds `bytes` from the start, made without a queue.
+pub(super) fn filled_buffer(
+    device: &wgpu::Device,
+    label: &str,
+    usage: wgpu::BufferUsages,
+    bytes: &[u8],
+) -> Result<wgpu::Buffer, Error> {
+    let size = bytes.len() as u64;
+    written_buffer(device, label, usage, size, |view| {
+        view.slice(..).copy_from_slice(bytes);
+    })
+}
+
+/// A buffer of `size` bytes that is zero but for what `write` puts into it.
+pub(super) fn written_buffer(
+    device: &wgpu::Device,
+    label: &str,
+    usage: wgpu::BufferUsages,
+    size: u64,
+    write: impl FnOnce(&mut wgpu::BufferViewMut),
+) -> Result<wgpu::Buffer, Error> {
+    let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some(label),
+        size,
+        usage,
+        mapped_at_creation: true,
+    });
+    let mapped = buffer.get_mapped_range_mut(..);
+    // Where the buffer could not be made, the error scope around this knows more.
+    let mut view = mapped.map_err(|_| Error::DeviceLost {
+        during: format!("filling the buffer of {label}"),
+    })?;
+    write(&mut view);
+    drop(view);
+    buffer.unmap();
+    Ok(buffer)
+}

@@ -12,7 +12,7 @@ use crate::{
     Error,
     buffer::guarded,
     layout::TENSOR_ALIGNMENT,
-    plan::{DispatchLimits, fold},
+    plan::{DispatchLimits, Pack, fold, join, length, pack},
     rule::{LinePart, Lines},
     shader::{self, Pass},
     shape::Matrices,
@@ -283,32 +283,17 @@ impl Cut {
             .sort_by_key(|placed| (placed.buffer, placed.bytes.start));
         let widest = u64::from(limits.workgroups_per_dimension);
         let most = (widest * widest).min(limits.binding_bytes / size_of::<Tile>() as u64);
-        let mut windows: Vec<Window> = Vec::new();
-        for placed in &self.tiles {
-            let Placed { buffer, bytes, .. } = placed;
-            let fits = windows.last().is_some_and(|window| {
-                let end = bytes.end.max(window.bytes.end);
-                window.buffer == *buffer
-                    && end - window.bytes.start <= limits.binding_bytes
-                    && (window.tiles.len() as u64) < most
-            });
-            if !fits {
-                let start = bytes.start - bytes.start % limits.offset_alignment;
-                windows.push(Window {
-                    buffer: *buffer,
-                    bytes: start..bytes.end,
-                    tiles: Vec::new(),
-                });
-            }
-            if let Some(window) = windows.last_mut() {
-                window.bytes.end = window.bytes.end.max(bytes.end);
-                window.tiles.push(Tile {
-                    grad: ((bytes.start - window.bytes.start) / 4) as u32,
-                    ..placed.tile
-                });
-            }
-        }
-        windows
+        let of_buffer = |placed: &[Placed]| -> Vec<Window> {
+            let packs = pack(
+                placed,
+                |placed| limits.align_down(placed.bytes.start)..placed.bytes.end,
+                join,
+                |bytes, count| length(bytes) <= limits.binding_bytes && count <= most,
+            );
+            packs.into_iter().map(Window::of).collect()
+        };
+        let buffers = self.tiles.chunk_by(|a, b| a.buffer == b.buffer);
+        buffers.flat_map(of_buffer).collect()
     }
 }
 
@@ -316,6 +301,20 @@ struct Window {
     buffer: usize,
     bytes: std::ops::Range<u64>,
     tiles: Vec<Tile>,
+}
+
+impl Window {
+    fn of(Pack { items, bound }: Pack<&Placed, std::ops::Range<u64>>) -> Self {
+        let tile = |placed: &&Placed| Tile {
+            grad: ((placed.bytes.start - bound.start) / 4) as u32,
+            ..placed.tile
+        };
+        Self {
+            buffer: items[0].buffer,
+            tiles: items.iter().map(tile).collect(),
+            bytes: bound,
+        }
+    }
 }
 
 /// The dispatches that bring what is kept of `group`'s lines up to date with the gradients of

@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
-use crate::{Error, plan::DispatchLimits};
+use crate::{
+    Error,
+    plan::{DispatchLimits, Pack, join, length, pack},
+};
 
 /// What one item needs bound, in bytes.
 #[derive(Debug, Clone)]
@@ -30,17 +33,16 @@ pub(super) fn batches<T, const N: usize, const M: usize>(
     limits: &DispatchLimits,
     needs: impl Fn(&T) -> Needs<N, M>,
 ) -> Result<Vec<Batch<T, N, M>>, Error> {
-    let mut batches: Vec<Batch<T, N, M>> = Vec::new();
+    let mut checked = Vec::new();
     for item in items {
         let Needs {
             ranges,
             sizes,
             name,
         } = needs(&item);
-        let alone = ranges.map(|range| {
-            range.start / limits.offset_alignment * limits.offset_alignment..range.end
-        });
-        let needed = largest(&alone, &sizes);
+        let windows = ranges.map(|range| limits.align_down(range.start)..range.end);
+        let bound = Bound { windows, sizes };
+        let needed = bound.largest();
         if needed > limits.binding_bytes {
             return Err(Error::Limit {
                 what: name,
@@ -49,29 +51,39 @@ pub(super) fn batches<T, const N: usize, const M: usize>(
                 allowed: limits.binding_bytes,
             });
         }
-        if let Some(batch) = batches.last_mut() {
-            let windows: [_; N] = std::array::from_fn(|i| {
-                let (batch, item) = (&batch.windows[i], &alone[i]);
-                batch.start.min(item.start)..batch.end.max(item.end)
-            });
-            let sizes: [_; M] = std::array::from_fn(|i| batch.sizes[i] + sizes[i]);
-            if largest(&windows, &sizes) <= limits.binding_bytes {
-                batch.items.push(item);
-                batch.windows = windows;
-                batch.sizes = sizes;
-                continue;
-            }
-        }
-        batches.push(Batch {
-            items: vec![item],
-            windows: alone,
-            sizes,
-        });
+        checked.push((item, bound));
     }
-    Ok(batches)
+    let packs = pack(
+        checked,
+        |(_, bound)| bound.clone(),
+        Bound::join,
+        |bound, _| bound.largest() <= limits.binding_bytes,
+    );
+    let batch = |pack: Pack<(T, Bound<N, M>), Bound<N, M>>| Batch {
+        items: pack.items.into_iter().map(|(item, _)| item).collect(),
+        windows: pack.bound.windows,
+        sizes: pack.bound.sizes,
+    };
+    Ok(packs.into_iter().map(batch).collect())
 }
 
-fn largest(windows: &[Range<u64>], sizes: &[u64]) -> u64 {
-    let windows = windows.iter().map(|window| window.end - window.start);
-    windows.chain(sizes.iter().copied()).max().unwrap_or(0)
+/// What items have bound together.
+#[derive(Debug, Clone)]
+struct Bound<const N: usize, const M: usize> {
+    windows: [Range<u64>; N],
+    sizes: [u64; M],
+}
+
+impl<const N: usize, const M: usize> Bound<N, M> {
+    fn join(&self, other: &Self) -> Self {
+        Self {
+            windows: std::array::from_fn(|i| join(&self.windows[i], &other.windows[i])),
+            sizes: std::array::from_fn(|i| self.sizes[i] + other.sizes[i]),
+        }
+    }
+
+    fn largest(&self) -> u64 {
+        let windows = self.windows.iter().map(length);
+        windows.chain(self.sizes).max().unwrap_or(0)
+    }
 }

@@ -1,0 +1,182 @@
+//! What bounds a dispatch, and how large its parts may be.
+
+use std::ops::Range;
+
+use crate::Error;
+
+/// Elements that one workgroup updates.
+pub(crate) const BLOCK: u64 = 1024;
+
+/// Bytes of a block of f32.
+pub(super) const BLOCK_BYTES: u64 = 4 * BLOCK;
+
+/// What bounds a dispatch. [`Options::limits`](crate::Options::limits) can set them below the
+/// device's own, as tests do to have many seams in small buffers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DispatchLimits {
+    /// Most bytes of one storage binding; at least 16 KiB.
+    pub binding_bytes: u64,
+    /// Bytes that a binding's offset must be a multiple of: a power of two, at most 256.
+    pub offset_alignment: u64,
+    /// Most workgroups along one dimension of a dispatch; at least 1.
+    pub workgroups_per_dimension: u32,
+}
+
+impl DispatchLimits {
+    /// The limits of a device.
+    pub fn of(limits: &wgpu::Limits) -> Self {
+        Self {
+            binding_bytes: limits.max_storage_buffer_binding_size,
+            offset_alignment: u64::from(limits.min_storage_buffer_offset_alignment),
+            workgroups_per_dimension: limits.max_compute_workgroups_per_dimension,
+        }
+    }
+
+    /// Refuses limits that no device has, or that exceed `device`.
+    pub(crate) fn check(&self, device: &Self) -> Result<(), Error> {
+        let refuse = |what: &str, needed: u64, limit, allowed: u64| {
+            Err(Error::Limit {
+                what: format!("Options::limits.{what}"),
+                needed,
+                limit,
+                allowed,
+            })
+        };
+        let size = "max_storage_buffer_binding_size";
+        if self.binding_bytes > device.binding_bytes {
+            return refuse(
+                "binding_bytes",
+                self.binding_bytes,
+                size,
+                device.binding_bytes,
+            );
+        }
+        if self.binding_bytes < 4 * BLOCK_BYTES {
+            return Err(Error::Limit {
+                what: "one dispatch".to_owned(),
+                needed: 4 * BLOCK_BYTES,
+                limit: size,
+                allowed: self.binding_bytes,
+            });
+        }
+        let alignment = "min_storage_buffer_offset_alignment";
+        let possible = self.offset_alignment.is_power_of_two()
+            && (device.offset_alignment..=256).contains(&self.offset_alignment);
+        if !possible {
+            return refuse(
+                "offset_alignment (a power of two up to 256)",
+                self.offset_alignment,
+                alignment,
+                device.offset_alignment,
+            );
+        }
+        let most = device.workgroups_per_dimension;
+        if !(1..=most).contains(&self.workgroups_per_dimension) {
+            let needed = u64::from(self.workgroups_per_dimension);
+            let limit = "max_compute_workgroups_per_dimension";
+            return refuse("workgroups_per_dimension", needed, limit, u64::from(most));
+        }
+        Ok(())
+    }
+
+    /// Where a binding that holds `byte` can begin.
+    pub(crate) fn align_down(&self, byte: u64) -> u64 {
+        byte - byte % self.offset_alignment
+    }
+}
+
+/// How many elements a shader moves at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Width {
+    Quads,
+    Scalars,
+}
+
+/// The smallest grid of at least `blocks` workgroups.
+pub(crate) fn fold(blocks: u64, limits: &DispatchLimits) -> [u32; 2] {
+    let y = blocks.div_ceil(u64::from(limits.workgroups_per_dimension));
+    [blocks.div_ceil(y) as u32, y as u32]
+}
+
+/// One span per workgroup; those beyond the last block have nothing to do.
+pub(super) fn padded(spans: impl Iterator<Item = [u32; 4]>, [x, y]: [u32; 2]) -> Vec<[u32; 4]> {
+    let count = x as usize * y as usize;
+    spans.chain(std::iter::repeat([0; 4])).take(count).collect()
+}
+
+/// Threads of a workgroup that measures. With 256, lavapipe was slower by several per cent of a step.
+pub(super) const MEASURING_THREADS: u64 = 64;
+
+/// Elements that one workgroup measures: 64 loads of four by each of its threads.
+pub(super) const SPAN: u64 = 64 * 4 * MEASURING_THREADS;
+
+/// Elements that one workgroup measures in tensors with their parameters and state.
+pub(crate) fn measured_length(limits: &DispatchLimits) -> u64 {
+    // A window is no less than a quarter of a binding, and holds one of these at any offset.
+    match limits.binding_bytes / 4 > 4 * SPAN + 255 {
+        true => SPAN,
+        false => BLOCK,
+    }
+}
+
+/// Threads that measure `count` elements in one workgroup.
+pub(crate) fn measuring_threads(count: u64) -> u64 {
+    count.div_ceil(4).min(MEASURING_THREADS)
+}
+
+/// The smallest range that holds both.
+pub(crate) fn join(a: &Range<u64>, b: &Range<u64>) -> Range<u64> {
+    a.start.min(b.start)..a.end.max(b.end)
+}
+
+pub(crate) fn length(range: &Range<u64>) -> u64 {
+    range.end - range.start
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{TINY, WIDE};
+    use super::*;
+
+    #[test]
+    fn limits_that_cannot_work_are_refused() {
+        assert_eq!(TINY.check(&WIDE), Ok(()));
+        assert_eq!(WIDE.check(&WIDE), Ok(()));
+        let wrong = [
+            DispatchLimits {
+                binding_bytes: 256 << 20,
+                ..WIDE
+            },
+            DispatchLimits {
+                binding_bytes: 4096,
+                ..WIDE
+            },
+            DispatchLimits {
+                offset_alignment: 128,
+                ..WIDE
+            },
+            DispatchLimits {
+                offset_alignment: 0,
+                ..WIDE
+            },
+            DispatchLimits {
+                offset_alignment: 512,
+                ..WIDE
+            },
+            DispatchLimits {
+                workgroups_per_dimension: 0,
+                ..WIDE
+            },
+            DispatchLimits {
+                workgroups_per_dimension: 65_536,
+                ..WIDE
+            },
+        ];
+        for limits in wrong {
+            assert!(
+                matches!(limits.check(&WIDE), Err(Error::Limit { .. })),
+                "{limits:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,414 @@
+//! Windows over a caller's own ranges.
+
+use std::ops::Range;
+
+use super::{
+    limits::{BLOCK_BYTES, DispatchLimits, Width, fold, join, length, padded},
+    pack::{Pack, grouped, pack},
+};
+
+/// One tensor in a caller's buffers. Buffers are known by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub param_buffer: usize,
+    /// In bytes, a multiple of 4; so is `grad_offset`.
+    pub param_offset: u64,
+    pub grad_buffer: usize,
+    pub grad_offset: u64,
+    /// First element in the group's state, a multiple of 64.
+    pub state: u64,
+    /// Number of elements.
+    pub count: u64,
+}
+
+/// Where a dispatch finds its gradients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum GradPlace {
+    /// In a buffer of their own.
+    OwnBuffer,
+    /// In the parameters' buffer, but outside their binding.
+    SameBuffer,
+    /// Within the parameters' binding.
+    InParams,
+}
+
+/// A dispatch over ranges of one pair of buffers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RangeWindow {
+    pub width: Width,
+    pub param_buffer: usize,
+    pub grad_buffer: usize,
+    /// Bytes of the parameters' buffer that are bound.
+    pub params: Range<u64>,
+    pub grad_place: GradPlace,
+    /// Bytes of the gradients' buffer that are bound: those of `params` if they lie within.
+    pub grads: Range<u64>,
+    /// Bytes of the group's state that are bound.
+    pub state: Range<u64>,
+    /// For each workgroup the first element within the bindings of params, grads and state, and
+    /// the number of elements; 0 to fill the grid.
+    pub spans: Vec<[u32; 4]>,
+    /// For each of the spans that have elements, the position of its piece.
+    pub pieces: Vec<usize>,
+    /// Workgroups along x and y; their product is the number of spans.
+    pub grid: [u32; 2],
+}
+
+/// Part of a [`Piece`] that one workgroup updates.
+#[derive(Debug, Clone, Copy)]
+struct RangeBlock {
+    param: u64,
+    grad: u64,
+    state: u64,
+    count: u64,
+    /// Which piece it is part of.
+    piece: usize,
+}
+
+impl RangeBlock {
+    fn params(&self) -> Range<u64> {
+        self.param..self.param + 4 * self.count
+    }
+    fn grads(&self) -> Range<u64> {
+        self.grad..self.grad + 4 * self.count
+    }
+    /// State is moved by quads always: it is ours and padded.
+    fn states(&self) -> Range<u64> {
+        4 * self.state..4 * (self.state + self.count.next_multiple_of(4))
+    }
+}
+
+/// Cuts one group's tensors into as few dispatches as the limits allow, of workgroups with up to
+/// `length` elements: a [`BLOCK`], or what [`measured_length`] says.
+pub(crate) fn range_windows(
+    pieces: &[Piece],
+    length: u64,
+    limits: &DispatchLimits,
+) -> Vec<RangeWindow> {
+    let blocks = pieces.iter().enumerate().flat_map(|(index, piece)| {
+        let same_buffer = piece.param_buffer == piece.grad_buffer;
+        parts(piece).flat_map(move |(width, part)| {
+            cut(part, index, length).map(move |block| {
+                let together = same_buffer && fits_together(&block, limits);
+                let key = (width, piece.param_buffer, piece.grad_buffer, together);
+                (key, block)
+            })
+        })
+    });
+    let mut windows = Vec::new();
+    // One way of access to one pair of buffers can share a dispatch.
+    for (key, mut blocks) in grouped(blocks) {
+        let (width, param_buffer, grad_buffer, together) = key;
+        let place = match (param_buffer == grad_buffer, together) {
+            (false, _) => GradPlace::OwnBuffer,
+            (true, false) => GradPlace::SameBuffer,
+            (true, true) => GradPlace::InParams,
+        };
+        // In address order, neighbours share a window as long as they can.
+        blocks.sort_by_key(|block| block.param);
+        let packs = pack(
+            blocks,
+            |block| Extent::of(block, place, limits),
+            Extent::join,
+            |extent, count| extent.fits(count, place, limits),
+        );
+        windows.extend(packs.into_iter().map(|Pack { items, bound }| {
+            let grid = fold(items.len() as u64, limits);
+            RangeWindow {
+                width,
+                param_buffer,
+                grad_buffer,
+                grad_place: place,
+                spans: padded(items.iter().map(|block| bound.span(block)), grid),
+                pieces: items.iter().map(|block| block.piece).collect(),
+                grid,
+                params: bound.params,
+                grads: bound.grads,
+                state: bound.state,
+            }
+        }));
+    }
+    windows
+}
+
+/// The part of a tensor that quads fit, and the rest.
+fn parts(piece: &Piece) -> impl Iterator<Item = (Width, Piece)> {
+    let aligned = piece.param_offset.is_multiple_of(16) && piece.grad_offset.is_multiple_of(16);
+    let in_quads = if aligned { piece.count / 4 * 4 } else { 0 };
+    let body = Piece {
+        count: in_quads,
+        ..*piece
+    };
+    let rest = Piece {
+        param_offset: piece.param_offset + 4 * in_quads,
+        grad_offset: piece.grad_offset + 4 * in_quads,
+        state: piece.state + in_quads,
+        count: piece.count - in_quads,
+        ..*piece
+    };
+    [(Width::Quads, body), (Width::Scalars, rest)]
+        .into_iter()
+        .filter(|(_, part)| part.count > 0)
+}
+
+fn cut(part: Piece, piece: usize, length: u64) -> impl Iterator<Item = RangeBlock> {
+    (0..part.count)
+        .step_by(length as usize)
+        .map(move |first| RangeBlock {
+            param: part.param_offset + 4 * first,
+            grad: part.grad_offset + 4 * first,
+            state: part.state + first,
+            count: length.min(part.count - first),
+            piece,
+        })
+}
+
+/// Whether one binding can hold a block's parameters and gradients, both in one buffer.
+fn fits_together(block: &RangeBlock, limits: &DispatchLimits) -> bool {
+    let both = join(&block.params(), &block.grads());
+    both.end - limits.align_down(both.start) <= limits.binding_bytes
+}
+
+/// The bytes that a window binds; both ends as the bindings need them.
+#[derive(Debug, Clone)]
+struct Extent {
+    params: Range<u64>,
+    /// The same as `params` where gradients lie within them.
+    grads: Range<u64>,
+    state: Range<u64>,
+}
+
+impl Extent {
+    fn of(block: &RangeBlock, place: GradPlace, limits: &DispatchLimits) -> Self {
+        let aligned = |range: Range<u64>| limits.align_down(range.start)..range.end;
+        // To the start of a tensor's unit of 64 elements, by which factors of tensors are counted.
+        let states = block.states();
+        let state = states.start / 256 * 256..states.end;
+        if place == GradPlace::InParams {
+            let both = aligned(join(&block.params(), &block.grads()));
+            return Self {
+                params: both.clone(),
+                grads: both,
+                state,
+            };
+        }
+        Self {
+            params: aligned(block.params()),
+            grads: aligned(block.grads()),
+            state,
+        }
+    }
+
+    fn join(&self, other: &Self) -> Self {
+        Self {
+            params: join(&self.params, &other.params),
+            grads: join(&self.grads, &other.grads),
+            state: join(&self.state, &other.state),
+        }
+    }
+
+    fn fits(&self, blocks: u64, place: GradPlace, limits: &DispatchLimits) -> bool {
+        let most = limits.binding_bytes;
+        // Two bindings of one buffer must not overlap. Its blocks are here because parameters and
+        // gradients lie almost `most` apart, so windows of a quarter of that stay apart.
+        let most_of_buffer = match place {
+            GradPlace::SameBuffer => (most / 4).max(BLOCK_BYTES + 255),
+            _ => most,
+        };
+        let widest = u64::from(limits.workgroups_per_dimension);
+        // The span table fits where the state does: blocks lie at least 256 bytes apart in it.
+        length(&self.params) <= most_of_buffer
+            && length(&self.grads) <= most_of_buffer
+            && length(&self.state) <= most
+            && blocks <= widest * widest
+    }
+
+    fn span(&self, block: &RangeBlock) -> [u32; 4] {
+        // Bindings hold less than 2³² elements, so every position within one fits.
+        [
+            ((block.param - self.params.start) / 4) as u32,
+            ((block.grad - self.grads.start) / 4) as u32,
+            (block.state - self.state.start / 4) as u32,
+            block.count as u32,
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{
+        limits::BLOCK,
+        samples::{COUNTS, TINY, WIDE},
+    };
+    use super::*;
+
+    /// Every element of every piece is in exactly one span, at its own place, and every binding
+    /// is one that wgpu accepts.
+    fn check(pieces: &[Piece], limits: &DispatchLimits) -> Vec<RangeWindow> {
+        let windows = range_windows(pieces, BLOCK, limits);
+        let mut expected = Vec::new();
+        for piece in pieces {
+            for i in 0..piece.count {
+                expected.push((
+                    piece.param_buffer,
+                    piece.param_offset + 4 * i,
+                    piece.grad_buffer,
+                    piece.grad_offset + 4 * i,
+                    piece.state + i,
+                ));
+            }
+        }
+        let mut found = Vec::new();
+        for window in &windows {
+            for range in [&window.params, &window.grads, &window.state] {
+                assert_eq!(range.start % limits.offset_alignment, 0);
+                assert_eq!(range.end % 4, 0);
+                assert!(length(range) <= limits.binding_bytes);
+            }
+            match window.grad_place {
+                GradPlace::OwnBuffer => assert_ne!(window.param_buffer, window.grad_buffer),
+                GradPlace::SameBuffer => {
+                    assert_eq!(window.param_buffer, window.grad_buffer);
+                    let (p, g) = (&window.params, &window.grads);
+                    assert!(p.end <= g.start || g.end <= p.start, "{p:?} overlaps {g:?}");
+                }
+                GradPlace::InParams => assert_eq!(window.params, window.grads),
+            }
+            let [x, y] = window.grid;
+            assert!(x.max(y) <= limits.workgroups_per_dimension);
+            assert_eq!(window.spans.len() as u64, u64::from(x) * u64::from(y));
+            let spans = window.spans.iter().filter(|span| **span != [0; 4]);
+            assert!(16 * window.spans.len() as u64 <= limits.binding_bytes);
+            for &[param, grad, state, count] in spans {
+                assert!(0 < count && u64::from(count) <= BLOCK);
+                assert_eq!(state % 4, 0);
+                if window.width == Width::Quads {
+                    assert_eq!((param % 4, grad % 4, count % 4), (0, 0, 0));
+                }
+                for i in 0..u64::from(count) {
+                    let param = window.params.start + 4 * (u64::from(param) + i);
+                    let grad = window.grads.start + 4 * (u64::from(grad) + i);
+                    let state = window.state.start / 4 + u64::from(state) + i;
+                    assert!(param < window.params.end && grad < window.grads.end);
+                    assert!(4 * state < window.state.end);
+                    found.push((window.param_buffer, param, window.grad_buffer, grad, state));
+                }
+            }
+        }
+        expected.sort_unstable();
+        found.sort_unstable();
+        assert!(expected == found, "not every element exactly once");
+        windows
+    }
+
+    /// Pieces of these counts packed without gaps, params in buffer 0 and grads as given.
+    fn packed(counts: &[u64], start: u64, grad_buffer: usize, grad_start: u64) -> Vec<Piece> {
+        let mut offset = 0;
+        let mut state = 0;
+        counts
+            .iter()
+            .map(|&count| {
+                let piece = Piece {
+                    param_buffer: 0,
+                    param_offset: start + offset,
+                    grad_buffer,
+                    grad_offset: grad_start + offset,
+                    state,
+                    count,
+                };
+                offset += 4 * count;
+                state += count.next_multiple_of(64);
+                piece
+            })
+            .collect()
+    }
+
+    #[test]
+    fn ranges_in_one_pair_of_buffers_share_a_dispatch_per_width() {
+        let windows = check(&packed(&[64; 500], 0, 1, 0), &WIDE);
+        assert_eq!(windows.len(), 1);
+        assert_eq!(windows[0].width, Width::Quads);
+        // The odd sizes push all after the first off the 16-byte grid.
+        let windows = check(&packed(&COUNTS, 0, 1, 0), &WIDE);
+        assert_eq!(windows.len(), 2);
+    }
+
+    #[test]
+    fn a_large_aligned_tensor_moves_by_quads_but_for_its_last_elements() {
+        let windows = check(&packed(&[1_000_003], 0, 1, 16), &WIDE);
+        let scalars: u32 = windows
+            .iter()
+            .filter(|window| window.width == Width::Scalars)
+            .flat_map(|window| &window.spans)
+            .map(|span| span[3])
+            .sum();
+        assert_eq!(scalars, 3);
+    }
+
+    #[test]
+    fn every_element_is_stepped_once_whatever_the_offsets_and_limits() {
+        let folded = DispatchLimits {
+            workgroups_per_dimension: 2,
+            ..WIDE
+        };
+        let unaligned = DispatchLimits {
+            offset_alignment: 32,
+            ..TINY
+        };
+        for limits in [WIDE, TINY, folded, unaligned] {
+            for start in [0, 4, 12, 16, 100, 252, 256, 260] {
+                for grad_start in [0, 8, 16, 300] {
+                    check(&packed(&COUNTS, start, 1, grad_start), &limits);
+                }
+                // One allocation: right behind each other, and too far apart for one binding.
+                let bytes: u64 = start + 4 * COUNTS.iter().sum::<u64>();
+                for gap in [0, 4, 16, 4000, 14_000, 16_384, 40_000, 1 << 20] {
+                    check(&packed(&COUNTS, start, 0, bytes + gap), &limits);
+                    // Gradients first.
+                    let grad_start = start;
+                    check(&packed(&COUNTS, bytes + gap, 0, grad_start), &limits);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_gradient_right_behind_its_parameters_never_shares_a_byte_with_their_binding() {
+        // Around the distance at which one binding no longer holds both.
+        for count in 3000..3300 {
+            for start in [0, 100, 252] {
+                let end = start + 4 * count;
+                check(&packed(&[count], start, 0, end), &TINY);
+                check(&packed(&[count], end, 0, start), &TINY);
+            }
+        }
+    }
+
+    #[test]
+    fn params_and_grads_interleaved_in_one_buffer_are_covered() {
+        let pieces: Vec<_> = (0..60)
+            .map(|i| Piece {
+                param_buffer: 0,
+                param_offset: i * 2 * 400,
+                grad_buffer: 0,
+                grad_offset: i * 2 * 400 + 400,
+                state: i * 128,
+                count: 100,
+            })
+            .collect();
+        let windows = check(&pieces, &WIDE);
+        assert_eq!(windows.len(), 1);
+        check(&pieces, &TINY);
+        // Gradients in the opposite order.
+        let turned: Vec<_> = pieces
+            .iter()
+            .zip(pieces.iter().rev())
+            .map(|(piece, other)| Piece {
+                grad_offset: other.grad_offset,
+                ..*piece
+            })
+            .collect();
+        check(&turned, &WIDE);
+        check(&turned, &TINY);
+    }
+}

@@ -38,7 +38,7 @@ pub(crate) fn arena_windows(elements: Range<u64>, limits: &DispatchLimits) -> Ve
 #[cfg(test)]
 mod tests {
     use super::super::{
-        limits::length,
+        pack::length,
         samples::{TINY, WIDE},
     };
     use super::*;

@@ -3,8 +3,11 @@
 use std::ops::Range;
 
 use super::{
-    limits::{DispatchLimits, SPAN, Width, fold, join, length, measuring_threads, padded},
-    pack::{Pack, grouped, pack},
+    grid::{fold, padded},
+    limits::DispatchLimits,
+    measuring::{SPAN, measuring_threads},
+    pack::{Pack, grouped, join, length, pack},
+    ranges::Width,
 };
 
 /// Gradients that lie together. Buffers are known by number.
@@ -112,7 +115,7 @@ pub(crate) fn grad_windows(
 #[cfg(test)]
 mod tests {
     use super::super::{
-        limits::MEASURING_THREADS,
+        measuring::MEASURING_THREADS,
         samples::{COUNTS, TINY, WIDE},
     };
     use super::*;

@@ -1,6 +1,4 @@
-//! What bounds a dispatch, and how large its parts may be.
-
-use std::ops::Range;
+//! What bounds a dispatch.
 
 use crate::Error;
 
@@ -83,54 +81,6 @@ impl DispatchLimits {
     pub(crate) fn align_down(&self, byte: u64) -> u64 {
         byte - byte % self.offset_alignment
     }
-}
-
-/// How many elements a shader moves at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Width {
-    Quads,
-    Scalars,
-}
-
-/// The smallest grid of at least `blocks` workgroups.
-pub(crate) fn fold(blocks: u64, limits: &DispatchLimits) -> [u32; 2] {
-    let y = blocks.div_ceil(u64::from(limits.workgroups_per_dimension));
-    [blocks.div_ceil(y) as u32, y as u32]
-}
-
-/// One span per workgroup; those beyond the last block have nothing to do.
-pub(super) fn padded(spans: impl Iterator<Item = [u32; 4]>, [x, y]: [u32; 2]) -> Vec<[u32; 4]> {
-    let count = x as usize * y as usize;
-    spans.chain(std::iter::repeat([0; 4])).take(count).collect()
-}
-
-/// Threads of a workgroup that measures. With 256, lavapipe was slower by several per cent of a step.
-pub(super) const MEASURING_THREADS: u64 = 64;
-
-/// Elements that one workgroup measures: 64 loads of four by each of its threads.
-pub(super) const SPAN: u64 = 64 * 4 * MEASURING_THREADS;
-
-/// Elements that one workgroup measures in tensors with their parameters and state.
-pub(crate) fn measured_length(limits: &DispatchLimits) -> u64 {
-    // A window is no less than a quarter of a binding, and holds one of these at any offset.
-    match limits.binding_bytes / 4 > 4 * SPAN + 255 {
-        true => SPAN,
-        false => BLOCK,
-    }
-}
-
-/// Threads that measure `count` elements in one workgroup.
-pub(crate) fn measuring_threads(count: u64) -> u64 {
-    count.div_ceil(4).min(MEASURING_THREADS)
-}
-
-/// The smallest range that holds both.
-pub(crate) fn join(a: &Range<u64>, b: &Range<u64>) -> Range<u64> {
-    a.start.min(b.start)..a.end.max(b.end)
-}
-
-pub(crate) fn length(range: &Range<u64>) -> u64 {
-    range.end - range.start
 }
 
 #[cfg(test)]

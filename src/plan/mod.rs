@@ -2,7 +2,9 @@
 
 mod arena;
 mod grads;
+mod grid;
 mod limits;
+mod measuring;
 mod pack;
 mod ranges;
 #[cfg(test)]
@@ -10,7 +12,9 @@ mod samples;
 
 pub(crate) use arena::arena_windows;
 pub(crate) use grads::{GradPiece, GradWindow, grad_windows};
+pub(crate) use grid::fold;
+pub(crate) use limits::BLOCK;
 pub use limits::DispatchLimits;
-pub(crate) use limits::{BLOCK, Width, fold, join, length, measured_length, measuring_threads};
-pub(crate) use pack::{Pack, pack};
-pub(crate) use ranges::{GradPlace, Piece, RangeWindow, range_windows};
+pub(crate) use measuring::{measured_length, measuring_threads};
+pub(crate) use pack::{Pack, join, length, pack};
+pub(crate) use ranges::{GradPlace, Piece, RangeWindow, Width, range_windows};

@@ -1,6 +1,15 @@
 //! Packs neighbours into as few bindings as the limits allow.
 
-use std::{collections::HashMap, hash::Hash};
+use std::{collections::HashMap, hash::Hash, ops::Range};
+
+/// The smallest range that holds both.
+pub(crate) fn join(a: &Range<u64>, b: &Range<u64>) -> Range<u64> {
+    a.start.min(b.start)..a.end.max(b.end)
+}
+
+pub(crate) fn length(range: &Range<u64>) -> u64 {
+    range.end - range.start
+}
 
 /// Neighbours that are bound together.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,11 +65,10 @@ pub(crate) fn grouped<K: Copy + Eq + Hash, T>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::limits::{join, length};
     use super::*;
 
     /// Packs of at most 10 bytes and 3 items.
-    fn packed(ranges: &[std::ops::Range<u64>]) -> Vec<usize> {
+    fn packed(ranges: &[Range<u64>]) -> Vec<usize> {
         let packs = pack(
             ranges.iter().cloned(),
             Clone::clone,

@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use super::{
-    limits::{BLOCK_BYTES, DispatchLimits, Width, fold, join, length, padded},
-    pack::{Pack, grouped, pack},
+    grid::{fold, padded},
+    limits::{BLOCK_BYTES, DispatchLimits},
+    pack::{Pack, grouped, join, length, pack},
 };
 
 /// One tensor in a caller's buffers. Buffers are known by number.
@@ -19,6 +20,13 @@ pub(crate) struct Piece {
     pub state: u64,
     /// Number of elements.
     pub count: u64,
+}
+
+/// How many elements a shader moves at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Width {
+    Quads,
+    Scalars,
 }
 
 /// Where a dispatch finds its gradients.

@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::{
-    CHUNK, Real, Step, Twin,
-    arena::zeros,
-    twin::{LaneSum, bounded, vectorized, wide},
+use super::{CHUNK, Real, Step, Twin, arena::zeros};
+use crate::{
+    Error,
+    rule::{LaneSum, LinePart, bounded, vectorized, wide},
+    shape::Matrices,
 };
-use crate::{Error, rule::LinePart, shape::Matrices};
 
 /// Rows that one thread takes at a time.
 const ROWS: usize = 64;

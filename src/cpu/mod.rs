@@ -7,16 +7,12 @@ mod arena;
 mod gradients;
 mod lines;
 mod turn;
-mod twin;
 
 use std::{ops::Range, sync::Arc};
 
 use rayon::prelude::*;
 
-pub(crate) use twin::vectorized;
-pub use twin::{Block, Real, Shape, Step, Sums, Twin};
-use twin::{bounded, clipped};
-
+pub use crate::rule::{Block, Real, Shape, Step, Sums, Twin};
 use arena::{Values, zeros};
 use gradients::{Scaler, clip_factor, norm};
 use lines::LineState;
@@ -28,7 +24,7 @@ use crate::{
     layout::{Arena, TensorEntry},
     matrix::{orthogonalize, solve},
     progress::{Progress, Skips},
-    rule::{LinePart, position_of},
+    rule::{LinePart, bounded, clipped, position_of},
     shader::looks_at_tensors,
     shape::Matrices,
 };

@@ -3,7 +3,8 @@
 
 use std::ops::Range;
 
-use super::{Block, CHUNK, Part, Real, TensorState, twin::clipped};
+use super::{Block, CHUNK, Part, Real, TensorState};
+use crate::rule::clipped;
 
 /// What one thread takes at a time.
 pub(super) struct Turn<'a, T> {

@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 
-use crate::cpu::{Real, vectorized};
+use crate::rule::{Real, vectorized};
 
 /// Replaces `x`, row-major and divided by its norm, by `steps` rounds of
 /// `A = X Xᵀ; X ← a X + (b A + c A²) X`, seen such that it has at least as many columns as rows.

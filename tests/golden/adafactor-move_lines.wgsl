@@ -60,7 +60,7 @@ fn update(
 }
 
 // This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
-// Twins: Step in src/cpu/twin.rs; the layout in src/gpu/records.rs.
+// Twins: Step in src/rule/twin.rs; the layout in src/gpu/records.rs.
 struct Step {
     lr: f32,
     decay: f32,         // lr times the decoupled weight decay, the product taken in f64
@@ -72,7 +72,7 @@ struct Step {
     grad_unit: f32,     // a power of two that very large or small gradients are multiplied by first
 }
 
-// How large a tensor is. Twin: Shape in src/cpu/twin.rs
+// How large a tensor is. Twin: Shape in src/rule/twin.rs
 struct Shape {
     count: f32,         // its elements
     rows: f32,          // its last dimension but one; 1 if it has fewer than two
@@ -139,7 +139,7 @@ fn move_lines(
 }
 
 // A sum that overflowed is as large as a number can be, lest an infinity stay in the state for good.
-// Twin: bounded in src/cpu/twin.rs
+// Twin: bounded in src/rule/twin.rs
 fn bounded(sum: f32) -> f32 {
     return clamp(sum, -3.4e38, 3.4e38);
 }

@@ -120,12 +120,12 @@ fn conclude_tensors(
 }
 
 // A sum that overflowed is as large as a number can be, lest an infinity stay in the state for good.
-// Twin: bounded in src/cpu/twin.rs
+// Twin: bounded in src/rule/twin.rs
 fn bounded(sum: f32) -> f32 {
     return clamp(sum, -3.4e38, 3.4e38);
 }
 
-// How large a tensor is. Twin: Shape in src/cpu/twin.rs
+// How large a tensor is. Twin: Shape in src/rule/twin.rs
 struct Shape {
     count: f32,         // its elements
     rows: f32,          // its last dimension but one; 1 if it has fewer than two
@@ -133,7 +133,7 @@ struct Shape {
 }
 
 // This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
-// Twins: Step in src/cpu/twin.rs; the layout in src/gpu/records.rs.
+// Twins: Step in src/rule/twin.rs; the layout in src/gpu/records.rs.
 struct Step {
     lr: f32,
     decay: f32,         // lr times the decoupled weight decay, the product taken in f64

@@ -227,7 +227,7 @@ impl<T: Real> Block<'_, T> {
     }
 
     /// Takes the first `count` elements off.
-    pub(super) fn split_off(&mut self, count: usize) -> Self {
+    pub(crate) fn split_off(&mut self, count: usize) -> Self {
         let slots = self.state.iter_mut();
         let slots = slots.map(|slot| slot.split_off_mut(..count).unwrap_or_default());
         Self {
@@ -324,7 +324,7 @@ fn sum_each<T: Real, const N: usize, const K: usize>(
 
 /// A sum in parts side by side, so that the additions can be vectorised.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct LaneSum([f64; LANES]);
+pub(crate) struct LaneSum([f64; LANES]);
 
 const LANES: usize = 16;
 
@@ -352,7 +352,7 @@ impl LaneSum {
 
 /// The same number in f64.
 #[inline(always)]
-pub(super) fn wide<T: Real>(value: T) -> f64 {
+pub(crate) fn wide<T: Real>(value: T) -> f64 {
     value.to_f64().unwrap_or(f64::NAN)
 }
 
@@ -372,7 +372,7 @@ pub(crate) fn vectorized<T: Real, R>(work: impl FnOnce() -> R) -> R {
 
 /// A gradient after clipping by value, if there is any.
 #[inline(always)]
-pub(super) fn clipped<T: Real>(g: T, most: Option<T>) -> T {
+pub(crate) fn clipped<T: Real>(g: T, most: Option<T>) -> T {
     match most {
         Some(most) => g.max(-most).min(most),
         None => g,
@@ -380,7 +380,7 @@ pub(super) fn clipped<T: Real>(g: T, most: Option<T>) -> T {
 }
 
 /// A sum as the rule gets it: what overflows f32 there is as large as a number can be.
-pub(super) fn bounded<T: Real>(sum: f64) -> T {
+pub(crate) fn bounded<T: Real>(sum: f64) -> T {
     let most = T::max_value().to_f64().unwrap_or(f64::MAX);
     T::from_f64(sum.clamp(-most, most))
 }

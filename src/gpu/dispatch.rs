@@ -74,7 +74,8 @@ pub(super) async fn over_arena(
     pipelines: &mut Pipelines,
     limits: &DispatchLimits,
     group: GroupBindings<'_>,
-    [params, grads]: [&wgpu::Buffer; 2],
+    params: &wgpu::Buffer,
+    grads: &wgpu::Buffer,
     elements: Range<u64>,
 ) -> Result<Vec<Dispatch>, Error> {
     let windows = arena_windows(elements.clone(), limits);
@@ -114,9 +115,9 @@ pub(super) async fn over_ranges(
     pipelines: &mut Pipelines,
     limits: &DispatchLimits,
     group: GroupBindings<'_>,
-    members: &Members,
+    tensors: &[BoundTensor],
 ) -> Result<Vec<Dispatch>, Error> {
-    let (buffers, pieces) = pieces(members);
+    let (buffers, pieces) = pieces(tensors);
     let mut dispatches = Vec::new();
     for window in range_windows(&pieces, BLOCK, limits) {
         let access = Access::Ranges(window.width, window.grad_place);
@@ -137,26 +138,34 @@ pub(super) async fn over_ranges(
     Ok(dispatches)
 }
 
-/// A group's parameters and gradients, tensor by tensor, with the first element in its state.
-pub(super) type Members = Vec<(BufferRange, BufferRange, u64)>;
+/// A tensor's parameters and gradient, wherever they lie.
+#[derive(Debug, Clone)]
+pub(super) struct BoundTensor {
+    pub param: BufferRange,
+    pub grad: BufferRange,
+    /// First element in the group's state.
+    pub state: u64,
+}
 
 /// The ranges of tensors with their buffers by number, and the buffers.
-pub(super) fn pieces(members: &Members) -> (Vec<&wgpu::Buffer>, Vec<Piece>) {
-    let mut buffers: Vec<_> = members
+pub(super) fn pieces(tensors: &[BoundTensor]) -> (Vec<&wgpu::Buffer>, Vec<Piece>) {
+    let mut buffers: Vec<_> = tensors
         .iter()
-        .flat_map(|(param, grad, _)| [&param.buffer, &grad.buffer])
+        .flat_map(|tensor| [&tensor.param.buffer, &tensor.grad.buffer])
         .collect();
     buffers.sort_unstable();
     buffers.dedup();
     let number = |buffer| buffers.partition_point(|other| *other < buffer);
-    let pieces = members.iter().map(|(param, grad, state)| Piece {
-        param_buffer: number(&param.buffer),
-        param_offset: param.offset,
-        grad_buffer: number(&grad.buffer),
-        grad_offset: grad.offset,
-        state: *state,
-        count: param.size / 4,
-    });
+    let pieces = tensors
+        .iter()
+        .map(|BoundTensor { param, grad, state }| Piece {
+            param_buffer: number(&param.buffer),
+            param_offset: param.offset,
+            grad_buffer: number(&grad.buffer),
+            grad_offset: grad.offset,
+            state: *state,
+            count: param.size / 4,
+        });
     let pieces = pieces.collect();
     (buffers, pieces)
 }

@@ -7,6 +7,7 @@ use super::{
     begin_step::BeginStep,
     binding::{bind, entry, filled_buffer},
     dispatch::{Dispatch, Switched},
+    phases::GroupStep,
     pipelines::Pipelines,
     records::{Run, Switch},
 };
@@ -34,12 +35,10 @@ pub(super) struct GradStats {
     summarize_extreme: Dispatch,
     clip_tensors: Option<Dispatch>,
     pub begin_step: wgpu::BindGroup,
-    /// By group, carried out if the step is skipped.
-    zero: Vec<Vec<Dispatch>>,
 }
 
 /// What all of it is made from.
-pub(super) struct Maker<'a> {
+pub(super) struct GradStatsBuilder<'a> {
     pub device: &'a wgpu::Device,
     pub pipelines: &'a mut Pipelines,
     pub limits: &'a DispatchLimits,
@@ -113,13 +112,13 @@ impl<'a> Cut<'a> {
     }
 }
 
-impl Maker<'_> {
-    /// What looks at the gradients of `groups`, and leaves out `updates` if they say so: these
-    /// become conditional.
-    pub async fn make(
+impl GradStatsBuilder<'_> {
+    /// What looks at the gradients of `groups`, and leaves out `steps` if they say so: their
+    /// dispatches become conditional.
+    pub async fn build(
         mut self,
         groups: &[GroupGrads],
-        updates: Vec<&mut Dispatch>,
+        steps: &mut [GroupStep],
     ) -> Result<GradStats, Error> {
         let Self {
             device, options, ..
@@ -140,23 +139,24 @@ impl Maker<'_> {
 
         let mut measure = vec![Vec::new(); groups.len()];
         let mut measure_extreme = measure.clone();
-        let mut zero = measure.clone();
         let sums = entry(5, &partials, 0, partials.size());
         let extremes = [sums.clone(), entry(6, &runs, 0, runs.size())];
         for window in &cut.windows {
-            let mut over = Over::new(&mut self, &cut, window).await?;
+            let mut measured = MeasuredWindow::new(&mut self, &cut, window).await?;
             let text = shader::measure(window.width);
-            let found = over.dispatch(&text, "measure", &extremes[..1]).await?;
+            let found = measured.dispatch(&text, "measure", &extremes[..1]).await?;
             measure[window.group].push(found);
-            let found = over.dispatch(&text, "measure_extreme", &extremes).await?;
+            let found = measured
+                .dispatch(&text, "measure_extreme", &extremes)
+                .await?;
             measure_extreme[window.group].push(found);
             if options.zero_grad {
                 let text = shader::zero_grads(window.width);
-                zero[window.group].push(over.dispatch(&text, "zero", &[]).await?);
+                let zero = measured.dispatch(&text, "zero", &[]).await?;
+                steps[window.group].zero_if_skipped.push(zero);
             }
         }
-        let zeros = zero.iter_mut().flatten().collect();
-        let switches = self.make_conditional(updates, zeros).await?;
+        let switches = self.make_conditional(steps).await?;
 
         let grid = fold(cut.runs.len() as u64, self.limits);
         let text = shader::summarize();
@@ -185,26 +185,21 @@ impl Maker<'_> {
             summarize_extreme,
             clip_tensors,
             begin_step: bound.await?,
-            zero,
         })
     }
 
-    /// Gives each of `updates`, for performed steps, and of `zero`, for skipped ones, a switch.
-    async fn make_conditional(
-        &self,
-        updates: Vec<&mut Dispatch>,
-        zero: Vec<&mut Dispatch>,
-    ) -> Result<wgpu::Buffer, Error> {
+    /// Gives each dispatch of `steps` a switch.
+    async fn make_conditional(&self, steps: &mut [GroupStep]) -> Result<wgpu::Buffer, Error> {
+        let mut dispatches = Vec::new();
         let mut switches = Vec::new();
-        for (dispatches, if_skipped) in [(&updates, 0), (&zero, 1)] {
-            switches.extend(dispatches.iter().map(|dispatch| {
-                let [x, y] = dispatch.grid;
-                Switch {
-                    grid: [x, y, 1],
-                    if_skipped,
-                    ..Switch::default()
-                }
-            }));
+        for (dispatch, if_skipped) in steps.iter_mut().flat_map(GroupStep::conditional) {
+            let [x, y] = dispatch.grid;
+            switches.push(Switch {
+                grid: [x, y, 1],
+                if_skipped: if_skipped.into(),
+                ..Switch::default()
+            });
+            dispatches.push(dispatch);
         }
         // No buffer may be empty.
         switches.push(Switch::default());
@@ -214,7 +209,7 @@ impl Maker<'_> {
             filled_buffer(self.device, "switches", usage, contents)
         });
         let buffer = made.await??;
-        for (index, dispatch) in updates.into_iter().chain(zero).enumerate() {
+        for (index, dispatch) in dispatches.into_iter().enumerate() {
             let got = std::mem::offset_of!(Switch, got) + index * size_of::<Switch>();
             dispatch.switched = Some(Switched {
                 buffer: buffer.clone(),
@@ -263,37 +258,30 @@ impl GradStats {
             clip_tensors.record(pass);
         }
     }
-
-    /// Records what zeroes the gradients of `group` if the step is skipped.
-    pub fn record_zero(&self, pass: &mut wgpu::ComputePass<'_>, group: usize) {
-        self.zero[group]
-            .iter()
-            .for_each(|dispatch| dispatch.record(pass));
-    }
 }
 
 /// A window of gradients to be dispatched over.
-struct Over<'m, 'a> {
-    maker: &'m mut Maker<'a>,
+struct MeasuredWindow<'m, 'a> {
+    builder: &'m mut GradStatsBuilder<'a>,
     buffer: &'m wgpu::Buffer,
     window: &'m GradWindow,
     spans: wgpu::Buffer,
 }
 
-impl<'m, 'a> Over<'m, 'a> {
+impl<'m, 'a> MeasuredWindow<'m, 'a> {
     async fn new(
-        maker: &'m mut Maker<'a>,
+        builder: &'m mut GradStatsBuilder<'a>,
         cut: &'m Cut<'_>,
         window: &'m GradWindow,
     ) -> Result<Self, Error> {
-        let made = guarded(maker.device, "the spans of gradients", || {
+        let made = guarded(builder.device, "the spans of gradients", || {
             let table = bytemuck::cast_slice(&window.spans);
             let storage = wgpu::BufferUsages::STORAGE;
-            filled_buffer(maker.device, "grad spans", storage, table)
+            filled_buffer(builder.device, "grad spans", storage, table)
         });
         let spans = made.await??;
         Ok(Self {
-            maker,
+            builder,
             buffer: cut.buffers[window.buffer],
             window,
             spans,
@@ -313,6 +301,8 @@ impl<'m, 'a> Over<'m, 'a> {
         ];
         entries.extend_from_slice(beside);
         let grid = self.window.grid;
-        self.maker.dispatch(grid, text, entry_point, &entries).await
+        self.builder
+            .dispatch(grid, text, entry_point, &entries)
+            .await
     }
 }

@@ -3,26 +3,21 @@
 use super::{
     begin_step::BeginStep,
     binding::{filled_buffer, written_buffer},
-    dispatch::GroupBindings,
     limits::{ARENA_USAGE, check_buffer_size},
     lines::LineTable,
-    matrix::{self, MatrixState},
+    matrix::{MatrixBuilder, MatrixState},
     pipelines::Pipelines,
-    tensors::{Member, TensorTable},
+    tensors::{GroupTensor, TensorTable},
 };
 use crate::{
     DispatchLimits, Error, Group, Layout, Options,
     buffer::guarded,
     layout::{Arena, GROUP_ALIGNMENT},
-    progress::Progress,
-    shader::{Around, Pass},
 };
 
-/// What the device and the host keep of one parameter group.
+/// What the device keeps of one parameter group.
 #[derive(Debug)]
-pub(super) struct GroupState {
-    /// Counts steps as they are recorded.
-    pub progress: Progress,
+pub(super) struct GroupBuffers {
     pub hyper: wgpu::Buffer,
     /// The slots of elements in use, in the rule's order, and the average after them.
     pub state: Vec<wgpu::Buffer>,
@@ -35,7 +30,7 @@ pub(super) struct GroupState {
 }
 
 /// What all groups are made from.
-pub(super) struct Plan<'a> {
+pub(super) struct GroupSource<'a> {
     pub device: &'a wgpu::Device,
     pub layout: &'a Layout,
     pub arena: &'a Arena,
@@ -44,20 +39,20 @@ pub(super) struct Plan<'a> {
     pub begin_step: &'a BeginStep,
 }
 
-impl GroupState {
+impl GroupBuffers {
     pub async fn new(
-        plan: &Plan<'_>,
+        source: &GroupSource<'_>,
         pipelines: &mut Pipelines,
         group: Group,
     ) -> Result<Self, Error> {
-        let &Plan {
+        let &GroupSource {
             device,
             layout,
             arena,
             options,
             limits,
             begin_step,
-        } = plan;
+        } = source;
         let rule = &*layout.groups[group.0];
         let element_count = arena.groups[group.0].len();
         let slots = options.element_slots(rule);
@@ -73,7 +68,7 @@ impl GroupState {
         let members = layout.tensors.iter().filter(|tensor| tensor.group == group);
         let members: Vec<_> = members
             .zip(layout.tensors_in(arena, group))
-            .map(|(tensor, elements)| Member {
+            .map(|(tensor, elements)| GroupTensor {
                 elements,
                 shape: &tensor.shape,
             })
@@ -120,7 +115,7 @@ impl GroupState {
             Ok::<_, Error>((hyper, state, table, lines))
         });
         let (hyper, state, tensors, lines) = made.await??;
-        let maker = matrix::Maker {
+        let builder = MatrixBuilder {
             device,
             pipelines,
             limits,
@@ -131,35 +126,11 @@ impl GroupState {
             state: &state,
         };
         Ok(Self {
-            matrix: maker.make().await?,
-            progress: Progress::new(rule),
+            matrix: builder.build().await?,
             hyper,
             state,
             tensors,
             lines,
         })
-    }
-
-    pub fn bindings<'a>(
-        &'a self,
-        layout: &'a Layout,
-        group: Group,
-        begin_step: &'a BeginStep,
-        around: Around,
-        tensor_factors: Option<(&'a wgpu::Buffer, u64)>,
-        pass: Pass,
-    ) -> GroupBindings<'a> {
-        GroupBindings {
-            index: group.0,
-            rule: &*layout.groups[group.0],
-            hyper: &self.hyper,
-            steps: &begin_step.steps,
-            state: &self.state,
-            pass,
-            around,
-            tensor_factors,
-            tensors: self.tensors.as_ref().map(|table| &table.buffer),
-            lines: self.lines.as_ref().map(|table| &table.buffer),
-        }
     }
 }

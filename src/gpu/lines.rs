@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::{
     binding::{bind, entry, filled_buffer},
-    dispatch::{Dispatch, GroupBindings, Members, pieces},
+    dispatch::{BoundTensor, Dispatch, GroupBindings, pieces},
     limits::{ARENA_USAGE, check_binding_size},
     pipelines::Pipelines,
 };
@@ -317,24 +317,21 @@ impl Window {
     }
 }
 
-/// The dispatches that bring what is kept of `group`'s lines up to date with the gradients of
-/// `members`; none if its rule keeps nothing of lines.
-pub(super) async fn plan(
+/// The dispatches that bring what is kept of `group`'s lines, in `table`, up to date with the
+/// gradients of `tensors`.
+pub(super) async fn line_dispatches(
     device: &wgpu::Device,
     pipelines: &mut Pipelines,
     limits: &DispatchLimits,
     group: GroupBindings<'_>,
-    table: Option<&LineTable>,
-    members: &Members,
+    table: &LineTable,
+    tensors: &[BoundTensor],
 ) -> Result<Vec<Dispatch>, Error> {
-    let Some(table) = table else {
-        return Ok(Vec::new());
-    };
     let group = GroupBindings {
         pass: Pass::Lines,
         ..group
     };
-    let (buffers, pieces) = pieces(members);
+    let (buffers, pieces) = pieces(tensors);
     let mut cut = Cut::default();
     for (piece, place) in pieces.iter().zip(&table.places) {
         cut.add(

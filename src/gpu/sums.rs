@@ -5,7 +5,7 @@ use std::{collections::HashMap, ops::Range};
 
 use super::{
     binding::{bind, entry, filled_buffer},
-    dispatch::{Dispatch, GroupBindings, Members, pieces, range_dispatch},
+    dispatch::{BoundTensor, Dispatch, GroupBindings, pieces, range_dispatch},
     limits::check_binding_size,
     pipelines::Pipelines,
 };
@@ -23,7 +23,7 @@ const PARTIAL_BYTES: u64 = 16;
 const MANY: u64 = 1 << 14;
 
 /// What a step sums up, by group.
-pub(super) struct Sums {
+pub(super) struct SumDispatches {
     /// Those of all groups come before what any concludes.
     pub measure: Vec<Vec<Dispatch>>,
     pub conclude: Vec<Option<Dispatch>>,
@@ -62,8 +62,8 @@ struct Cut<'a> {
 
 impl<'a> Cut<'a> {
     /// `partials` counts the partial sums of all groups.
-    fn new(members: &'a Members, limits: &DispatchLimits, partials: &mut u64) -> Self {
-        let (buffers, pieces) = pieces(members);
+    fn new(tensors: &'a [BoundTensor], limits: &DispatchLimits, partials: &mut u64) -> Self {
+        let (buffers, pieces) = pieces(tensors);
         let windows = range_windows(&pieces, measured_length(limits), limits);
         let mut of_tensors = vec![[0, 0]; pieces.len()];
         for window in &windows {
@@ -110,14 +110,14 @@ impl<'a> Cut<'a> {
     }
 }
 
-/// What all groups sum up, over these members of theirs.
-pub(super) async fn plan(
+/// What all groups sum up, over these tensors of theirs.
+pub(super) async fn sum_dispatches(
     device: &wgpu::Device,
     pipelines: &mut Pipelines,
     limits: &DispatchLimits,
-    groups: &[(GroupBindings<'_>, Members)],
-) -> Result<Sums, Error> {
-    let mut sums = Sums {
+    groups: &[(GroupBindings<'_>, &[BoundTensor])],
+) -> Result<SumDispatches, Error> {
+    let mut sums = SumDispatches {
         measure: vec![Vec::new(); groups.len()],
         conclude: vec![None; groups.len()],
         shared: SharedSums {
@@ -126,16 +126,16 @@ pub(super) async fn plan(
         },
     };
     // Groups of one rule lie together, since their sums may be taken together.
-    let summing = |(_, (group, members)): &(usize, &(GroupBindings<'_>, Members))| {
-        group.rule.stages().sum.is_some() && group.tensors.is_some() && !members.is_empty()
+    let summing = |(_, (group, tensors)): &(usize, &(GroupBindings<'_>, &[BoundTensor]))| {
+        group.rule.stages().sum.is_some() && group.tensors.is_some() && !tensors.is_empty()
     };
     let mut order: Vec<_> = groups.iter().enumerate().filter(summing).collect();
     order.sort_by_key(|(_, (group, _))| group.rule.name());
     let mut count = 0;
     let mut of_rules: HashMap<&str, Range<u64>> = HashMap::new();
     let mut cuts = Vec::new();
-    for (index, (group, members)) in order {
-        let cut = Cut::new(members, limits, &mut count);
+    for (index, (group, tensors)) in order {
+        let cut = Cut::new(tensors, limits, &mut count);
         let partials = cut.partials();
         let together = of_rules.entry(group.rule.name());
         together.or_insert(partials.clone()).end = partials.end;

@@ -26,7 +26,7 @@ pub(super) struct TensorTable {
 }
 
 /// A tensor of a group: its elements, counted from the group's start, and its shape.
-pub(super) struct Member<'a> {
+pub(super) struct GroupTensor<'a> {
     pub elements: Range<usize>,
     pub shape: &'a [usize],
 }
@@ -36,7 +36,7 @@ impl TensorTable {
     pub fn new(
         device: &wgpu::Device,
         rule: &dyn Rule,
-        members: &[Member<'_>],
+        members: &[GroupTensor<'_>],
         element_count: usize,
         lines: Option<&LineTable>,
     ) -> Result<Option<Self>, Error> {

@@ -1,6 +1,6 @@
 //! Where tensors lie, and reading and writing them.
 
-use super::{Optimizer, group::GroupState};
+use super::{Optimizer, group::GroupBuffers, setup::Setup};
 use crate::{
     BufferRange, Error, Layout, Slot, Tensor, layout::TensorEntry, read, rule::position_of, write,
 };
@@ -8,7 +8,7 @@ use crate::{
 impl Optimizer {
     /// The layout that the optimizer was made from.
     pub fn layout(&self) -> &Layout {
-        &self.layout
+        &self.setup.layout
     }
 
     /// Where the parameters of `tensor` are.
@@ -16,7 +16,7 @@ impl Optimizer {
     /// # Errors
     /// [`Error::UnknownHandle`] for another layout's tensor, here and below.
     pub fn param(&self, tensor: Tensor) -> Result<BufferRange, Error> {
-        self.layout.entry(tensor)?;
+        self.setup.layout.entry(tensor)?;
         Ok(self.params[tensor.0].clone())
     }
 
@@ -25,7 +25,7 @@ impl Optimizer {
     /// # Errors
     /// [`Error::NoGradients`] if gradients are passed per step.
     pub fn grad(&self, tensor: Tensor) -> Result<BufferRange, Error> {
-        self.layout.entry(tensor)?;
+        self.setup.layout.entry(tensor)?;
         let grads = self.grads.as_ref().ok_or(Error::NoGradients)?;
         Ok(grads[tensor.0].clone())
     }
@@ -39,15 +39,23 @@ impl Optimizer {
             group,
             element_count,
             ..
-        } = self.layout.entry(tensor)?;
-        let rule = &*self.layout.groups[group.0];
-        let GroupState {
+        } = self.setup.layout.entry(tensor)?;
+        let Setup {
+            layout,
+            arena,
+            options,
+            groups,
+            ..
+        } = &self.setup;
+        let rule = &*layout.groups[group.0];
+        let GroupBuffers {
+            state,
             tensors,
             lines,
             matrix,
             ..
-        } = &self.groups[group.0];
-        let in_group = self.arena.in_group[tensor.0];
+        } = &groups[group.0];
+        let in_group = arena.in_group[tensor.0];
         let named = |other: &Slot| other.used && other.name == slot;
         let of_tensor = rule.tensor_slots();
         let position = of_tensor.iter().position(named);
@@ -76,13 +84,13 @@ impl Optimizer {
                 size,
             });
         }
-        let slots = self.options.element_slots(rule);
+        let slots = options.element_slots(rule);
         let position = position_of(rule, &slots, slot)?;
         // Slots that are not in use have no buffer.
         let used = slots[..position].iter().filter(|slot| slot.used).count();
-        let start = self.arena.tensors[tensor.0] - self.arena.groups[group.0].start;
+        let start = arena.tensors[tensor.0] - arena.groups[group.0].start;
         Ok(BufferRange {
-            buffer: self.groups[group.0].state[used].clone(),
+            buffer: state[used].clone(),
             offset: 4 * start as u64,
             size: 4 * element_count as u64,
         })
@@ -99,7 +107,7 @@ impl Optimizer {
         tensor: Tensor,
         values: &[f32],
     ) -> Result<(), Error> {
-        write(&self.device, queue, &self.param(tensor)?, values)
+        write(&self.setup.device, queue, &self.param(tensor)?, values)
     }
 
     /// Writes the gradient of `tensor`.
@@ -109,7 +117,7 @@ impl Optimizer {
         tensor: Tensor,
         values: &[f32],
     ) -> Result<(), Error> {
-        write(&self.device, queue, &self.grad(tensor)?, values)
+        write(&self.setup.device, queue, &self.grad(tensor)?, values)
     }
 
     /// Writes the state `slot` of `tensor`.
@@ -120,7 +128,12 @@ impl Optimizer {
         slot: &str,
         values: &[f32],
     ) -> Result<(), Error> {
-        write(&self.device, queue, &self.state(tensor, slot)?, values)
+        write(
+            &self.setup.device,
+            queue,
+            &self.state(tensor, slot)?,
+            values,
+        )
     }
 
     /// Reads the parameters of `tensor`. Natively something must poll the device meanwhile.
@@ -129,12 +142,12 @@ impl Optimizer {
     /// [`Error::BufferRange`] if a caller's buffer lacks `COPY_SRC`, [`Error::DeviceLost`],
     /// [`Error::OutOfMemory`]. So with the others.
     pub async fn read_param(&self, queue: &wgpu::Queue, tensor: Tensor) -> Result<Vec<f32>, Error> {
-        read(&self.device, queue, &self.param(tensor)?).await
+        read(&self.setup.device, queue, &self.param(tensor)?).await
     }
 
     /// Reads the gradient of `tensor`.
     pub async fn read_grad(&self, queue: &wgpu::Queue, tensor: Tensor) -> Result<Vec<f32>, Error> {
-        read(&self.device, queue, &self.grad(tensor)?).await
+        read(&self.setup.device, queue, &self.grad(tensor)?).await
     }
 
     /// Reads the state `slot` of `tensor`.
@@ -144,7 +157,7 @@ impl Optimizer {
         tensor: Tensor,
         slot: &str,
     ) -> Result<Vec<f32>, Error> {
-        read(&self.device, queue, &self.state(tensor, slot)?).await
+        read(&self.setup.device, queue, &self.state(tensor, slot)?).await
     }
 }
 
@@ -156,7 +169,7 @@ impl Optimizer {
         queue: &wgpu::Queue,
         tensor: Tensor,
     ) -> Result<Vec<f32>, Error> {
-        crate::read_blocking(&self.device, queue, &self.param(tensor)?)
+        crate::read_blocking(&self.setup.device, queue, &self.param(tensor)?)
     }
 
     /// [`read_grad`](Self::read_grad), blocking.
@@ -165,7 +178,7 @@ impl Optimizer {
         queue: &wgpu::Queue,
         tensor: Tensor,
     ) -> Result<Vec<f32>, Error> {
-        crate::read_blocking(&self.device, queue, &self.grad(tensor)?)
+        crate::read_blocking(&self.setup.device, queue, &self.grad(tensor)?)
     }
 
     /// [`read_state`](Self::read_state), blocking.
@@ -175,6 +188,6 @@ impl Optimizer {
         tensor: Tensor,
         slot: &str,
     ) -> Result<Vec<f32>, Error> {
-        crate::read_blocking(&self.device, queue, &self.state(tensor, slot)?)
+        crate::read_blocking(&self.setup.device, queue, &self.state(tensor, slot)?)
     }
 }

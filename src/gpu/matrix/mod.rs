@@ -10,7 +10,7 @@ use super::{
     dispatch::Dispatch,
     limits::{ARENA_USAGE, check_buffer_size},
     pipelines::Pipelines,
-    tensors::Member,
+    tensors::GroupTensor,
 };
 use orthogonalize::{Matrix, orthogonalize};
 use solve::{Outcome, System, solve};
@@ -37,9 +37,9 @@ pub(super) struct PairTable {
 }
 
 impl PairTable {
-    fn new(device: &wgpu::Device, what: &str, members: &[Member<'_>]) -> Result<Self, Error> {
+    fn new(device: &wgpu::Device, what: &str, members: &[GroupTensor<'_>]) -> Result<Self, Error> {
         let mut end = 0;
-        let place = |member: &Member<'_>| {
+        let place = |member: &GroupTensor<'_>| {
             let count = member.elements.len() * member.elements.len();
             let start = end;
             end += count.next_multiple_of(TENSOR_ALIGNMENT);
@@ -64,7 +64,7 @@ impl PairTable {
 }
 
 /// Where a group's matrices are and what they are part of.
-pub(super) struct Maker<'a> {
+pub(super) struct MatrixBuilder<'a> {
     pub device: &'a wgpu::Device,
     pub pipelines: &'a mut Pipelines,
     pub limits: &'a DispatchLimits,
@@ -72,14 +72,14 @@ pub(super) struct Maker<'a> {
     /// The group's position among all.
     pub group: usize,
     pub rule: &'a dyn Rule,
-    pub members: &'a [Member<'a>],
+    pub members: &'a [GroupTensor<'a>],
     /// The slots of elements in use.
     pub state: &'a [wgpu::Buffer],
 }
 
-impl Maker<'_> {
+impl MatrixBuilder<'_> {
     /// None for a rule without a matrix stage.
-    pub async fn make(self) -> Result<Option<MatrixState>, Error> {
+    pub async fn build(self) -> Result<Option<MatrixState>, Error> {
         let Some(stage) = self.rule.stages().matrix else {
             return Ok(None);
         };
@@ -109,7 +109,7 @@ impl Maker<'_> {
         steps: u32,
         coefficients: [f64; 3],
     ) -> Result<Vec<Dispatch>, Error> {
-        let matrix = |member: &Member<'_>| {
+        let matrix = |member: &GroupTensor<'_>| {
             let Matrices { rows, columns, .. } = Matrices::of(member.shape);
             Matrix {
                 start: member.elements.start as u64,

@@ -2,10 +2,10 @@
 
 use rayon::prelude::*;
 
-use super::{CHUNK, Real};
+use super::arena::CHUNK;
 use crate::{
     LossScale, Options,
-    rule::{LaneSum, vectorized, wide},
+    rule::{LaneSum, Real, vectorized, wide},
 };
 
 /// The norm of `grads`; None if one of them is NaN or infinite.

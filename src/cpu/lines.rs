@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::{CHUNK, Real, Step, Twin, arena::zeros};
+use super::arena::{CHUNK, zeros};
 use crate::{
     Error,
-    rule::{LaneSum, LinePart, bounded, vectorized, wide},
+    rule::{LaneSum, LinePart, Real, Step, Twin, bounded, vectorized, wide},
     shape::Matrices,
 };
 

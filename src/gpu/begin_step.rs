@@ -3,7 +3,9 @@
 use super::{
     binding::{bind, entry, filled_buffer},
     pipelines::Pipelines,
-    records::{COEFFICIENTS_BYTES, GroupTotals, Guard, Recorded, STEP_STRIDE, T_OFFSET, Totals},
+    records::{
+        COEFFICIENTS_BYTES, GroupStatsRecord, Guard, Recorded, STEP_STRIDE, StatsRecord, T_OFFSET,
+    },
     staging::Staging,
 };
 use crate::{
@@ -70,17 +72,17 @@ impl BeginStep {
                     | wgpu::BufferUsages::COPY_SRC
                     | wgpu::BufferUsages::COPY_DST,
             );
-            let totals = Totals {
+            let totals = StatsRecord {
                 loss_scale: options.loss_scale.map_or(1.0, |scale| scale.init_scale) as f32,
                 clip_factor: 1.0,
-                ..Totals::default()
+                ..StatsRecord::default()
             };
             let usage = storage | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
             let of_groups: Vec<_> = lrs
                 .iter()
-                .map(|&lr| GroupTotals {
+                .map(|&lr| GroupStatsRecord {
                     lr: lr as f32,
-                    ..GroupTotals::default()
+                    ..GroupStatsRecord::default()
                 })
                 .collect();
             let stats = [
@@ -216,12 +218,12 @@ mod tests {
 
         /// Group 0 has skipped that many steps in that epoch, group 1 none.
         fn skip(&self, skipped: u32, epoch: u32) {
-            let group = GroupTotals {
+            let group = GroupStatsRecord {
                 skipped,
                 epoch,
                 ..Default::default()
             };
-            let offset = size_of::<Totals>() as u64;
+            let offset = size_of::<StatsRecord>() as u64;
             let bytes = bytemuck::bytes_of(&group);
             self.gpu
                 .queue

@@ -2,6 +2,25 @@
 
 use crate::Error;
 
+// The bindings of the shaders of rules; `FIRST_STATE_BINDING` and those after it are slots.
+pub(super) const HYPER: u32 = 0;
+pub(super) const STEP: u32 = 1;
+pub(super) const PARAMS: u32 = 2;
+pub(super) const GRADS: u32 = 3;
+/// Spans, or another table of what workgroups do.
+pub(super) const SPANS: u32 = 4;
+/// What is kept of rows and columns; where a rule concludes, the ranges of partial sums.
+pub(super) const LINES: u32 = 11;
+pub(super) const PARTIALS: u32 = 12;
+pub(super) const TENSORS: u32 = 13;
+pub(super) const WINDOW: u32 = 14;
+pub(super) const TENSOR_FACTORS: u32 = 15;
+
+/// All of a buffer.
+pub(super) fn whole(binding: u32, buffer: &wgpu::Buffer) -> wgpu::BindGroupEntry<'_> {
+    entry(binding, buffer, 0, buffer.size())
+}
+
 pub(super) fn entry(
     binding: u32,
     buffer: &wgpu::Buffer,
@@ -16,6 +35,21 @@ pub(super) fn entry(
             size: wgpu::BufferSize::new(size),
         }),
     }
+}
+
+/// Each of `buffers` once, by number.
+pub(super) fn numbered<'a>(
+    buffers: impl IntoIterator<Item = &'a wgpu::Buffer>,
+) -> Vec<&'a wgpu::Buffer> {
+    let mut buffers: Vec<_> = buffers.into_iter().collect();
+    buffers.sort_unstable();
+    buffers.dedup();
+    buffers
+}
+
+/// The number of `buffer` among those that are [`numbered`].
+pub(super) fn number_of(buffers: &[&wgpu::Buffer], buffer: &wgpu::Buffer) -> usize {
+    buffers.partition_point(|other| *other < buffer)
 }
 
 pub(super) fn bind(

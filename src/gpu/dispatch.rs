@@ -3,7 +3,10 @@
 use std::ops::Range;
 
 use super::{
-    binding::{bind, entry, filled_buffer},
+    binding::{
+        GRADS, HYPER, LINES, PARAMS, SPANS, STEP, TENSOR_FACTORS, TENSORS, WINDOW, bind, entry,
+        filled_buffer, number_of, numbered, whole,
+    },
     pipelines::Pipelines,
     records::{STEP_BYTES, STEP_STRIDE},
 };
@@ -11,7 +14,10 @@ use crate::{
     BufferRange, Error, Rule,
     buffer::guarded,
     layout::TENSOR_ALIGNMENT,
-    plan::{BLOCK, DispatchLimits, GradPlace, Piece, RangeWindow, arena_windows, range_windows},
+    plan::{
+        BLOCK, DispatchLimits, GradPlace, RangeWindow, TensorRanges, arena_windows, length,
+        range_windows,
+    },
     shader::{self, Access, Around, FIRST_STATE_BINDING, Pass},
 };
 
@@ -92,9 +98,9 @@ pub(super) async fn over_arena(
         let bind_group = guarded(device, "the bindings of an arena", || {
             let window = group.window(device, in_group)?;
             let mut entries = group.entries(in_group, size);
-            entries.push(entry(2, params, offset, size));
+            entries.push(entry(PARAMS, params, offset, size));
             if group.has_gradients() {
-                entries.push(entry(3, grads, offset, size));
+                entries.push(entry(GRADS, grads, offset, size));
             }
             entries.extend(group.window_entries(&window));
             Ok::<_, Error>(bind(device, &pipeline, group.rule.name(), &entries))
@@ -117,9 +123,9 @@ pub(super) async fn over_ranges(
     group: GroupBindings<'_>,
     tensors: &[BoundTensor],
 ) -> Result<Vec<Dispatch>, Error> {
-    let (buffers, pieces) = pieces(tensors);
+    let (buffers, ranges) = tensor_ranges(tensors);
     let mut dispatches = Vec::new();
-    for window in range_windows(&pieces, BLOCK, limits) {
+    for window in range_windows(&ranges, BLOCK, limits) {
         let access = Access::Ranges(window.width, window.grad_place);
         let pipeline = group.pipeline(device, pipelines, access).await?;
         let made = guarded(device, "the bindings of a caller's ranges", || {
@@ -129,7 +135,7 @@ pub(super) async fn over_ranges(
                 group,
                 &buffers,
                 &window,
-                &window.spans,
+                bytemuck::cast_slice(&window.spans),
                 &[],
             )
         });
@@ -148,54 +154,56 @@ pub(super) struct BoundTensor {
 }
 
 /// The ranges of tensors with their buffers by number, and the buffers.
-pub(super) fn pieces(tensors: &[BoundTensor]) -> (Vec<&wgpu::Buffer>, Vec<Piece>) {
-    let mut buffers: Vec<_> = tensors
+pub(super) fn tensor_ranges(tensors: &[BoundTensor]) -> (Vec<&wgpu::Buffer>, Vec<TensorRanges>) {
+    let buffers = numbered(
+        tensors
+            .iter()
+            .flat_map(|tensor| [&tensor.param.buffer, &tensor.grad.buffer]),
+    );
+    let ranges = tensors
         .iter()
-        .flat_map(|tensor| [&tensor.param.buffer, &tensor.grad.buffer])
-        .collect();
-    buffers.sort_unstable();
-    buffers.dedup();
-    let number = |buffer| buffers.partition_point(|other| *other < buffer);
-    let pieces = tensors
-        .iter()
-        .map(|BoundTensor { param, grad, state }| Piece {
-            param_buffer: number(&param.buffer),
+        .map(|BoundTensor { param, grad, state }| TensorRanges {
+            param_buffer: number_of(&buffers, &param.buffer),
             param_offset: param.offset,
-            grad_buffer: number(&grad.buffer),
+            grad_buffer: number_of(&buffers, &grad.buffer),
             grad_offset: grad.offset,
             state: *state,
             count: param.size / 4,
         });
-    let pieces = pieces.collect();
-    (buffers, pieces)
+    let ranges = ranges.collect();
+    (buffers, ranges)
 }
 
-/// A dispatch over `window` of these `spans`, one or more for each of its workgroups.
+/// A dispatch over `window` with this table of spans.
 pub(super) fn range_dispatch(
     device: &wgpu::Device,
     pipeline: &wgpu::ComputePipeline,
     group: GroupBindings<'_>,
     buffers: &[&wgpu::Buffer],
     window: &RangeWindow,
-    spans: &[[u32; 4]],
+    spans: &[u8],
     beside: &[wgpu::BindGroupEntry<'_>],
 ) -> Result<Dispatch, Error> {
-    let size = |range: &Range<u64>| range.end - range.start;
     let params = buffers[window.param_buffer];
     let grads = buffers[window.grad_buffer];
-    let spans = filled_buffer(
-        device,
-        "spans",
-        wgpu::BufferUsages::STORAGE,
-        bytemuck::cast_slice(spans),
-    )?;
+    let spans = filled_buffer(device, "spans", wgpu::BufferUsages::STORAGE, spans)?;
     let state_window = group.window(device, window.state.start)?;
-    let mut entries = group.entries(window.state.start, size(&window.state));
-    entries.push(entry(2, params, window.params.start, size(&window.params)));
+    let mut entries = group.entries(window.state.start, length(&window.state));
+    entries.push(entry(
+        PARAMS,
+        params,
+        window.params.start,
+        length(&window.params),
+    ));
     if group.has_gradients() && window.grad_place != GradPlace::InParams {
-        entries.push(entry(3, grads, window.grads.start, size(&window.grads)));
+        entries.push(entry(
+            GRADS,
+            grads,
+            window.grads.start,
+            length(&window.grads),
+        ));
     }
-    entries.push(entry(4, &spans, 0, spans.size()));
+    entries.push(whole(SPANS, &spans));
     entries.extend(group.window_entries(&state_window));
     entries.extend_from_slice(beside);
     Ok(Dispatch {
@@ -223,8 +231,8 @@ impl<'a> GroupBindings<'a> {
     pub fn numbers(&self) -> Vec<wgpu::BindGroupEntry<'a>> {
         let step = self.index as u64 * STEP_STRIDE;
         vec![
-            entry(0, self.hyper, 0, self.hyper.size()),
-            entry(1, self.steps, step, STEP_BYTES),
+            whole(HYPER, self.hyper),
+            entry(STEP, self.steps, step, STEP_BYTES),
         ]
     }
 
@@ -325,11 +333,13 @@ impl<'a> GroupBindings<'a> {
     where
         'a: 'w,
     {
-        let whole = |binding, buffer: &'w wgpu::Buffer| entry(binding, buffer, 0, buffer.size());
-        let mut entries: Vec<_> = window.iter().map(|window| whole(14, window)).collect();
-        entries.extend(self.lines_read().map(|lines| whole(11, lines)));
-        entries.extend(self.tensors_read().map(|tensors| whole(13, tensors)));
-        entries.extend(self.factors_read().map(|(factors, _)| whole(15, factors)));
+        let mut entries: Vec<_> = window.iter().map(|window| whole(WINDOW, window)).collect();
+        entries.extend(self.lines_read().map(|lines| whole(LINES, lines)));
+        entries.extend(self.tensors_read().map(|tensors| whole(TENSORS, tensors)));
+        entries.extend(
+            self.factors_read()
+                .map(|(factors, _)| whole(TENSOR_FACTORS, factors)),
+        );
         entries
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::{
     begin_step::BeginStep,
-    binding::{bind, entry, filled_buffer},
+    binding::{GRADS, SPANS, bind, entry, filled_buffer, number_of, numbered, whole},
     dispatch::{Dispatch, Switched},
     phases::GroupStep,
     pipelines::Pipelines,
@@ -15,14 +15,15 @@ use crate::{
     BufferRange, Clip, Error, Options,
     buffer::guarded,
     layout::TENSOR_ALIGNMENT,
-    plan::{DispatchLimits, GradPiece, GradWindow, fold, grad_windows},
+    plan::{DispatchLimits, GradRange, GradWindow, fold, grad_windows},
     shader,
 };
 
-/// The gradients of one group, tensor by tensor or all in one: bytes, and where the tensor's state
-/// begins in the whole arena.
-pub(super) struct GroupGrads {
-    pub ranges: Vec<(BufferRange, usize)>,
+/// Gradients that lie together: those of a tensor, or of a group.
+pub(super) struct PlacedGrad {
+    pub grad: BufferRange,
+    /// Where their state begins in the whole arena.
+    pub start: usize,
 }
 
 /// What is recorded before a guarded step, and how it leaves out what must not happen.
@@ -48,42 +49,39 @@ pub(super) struct GradStatsBuilder<'a> {
     pub tensor_factors: Option<&'a wgpu::Buffer>,
 }
 
-/// Gradients cut into dispatches.
-struct Cut<'a> {
+/// Gradients in windows, and the runs whose norms they count towards.
+struct GradRuns<'a> {
     buffers: Vec<&'a wgpu::Buffer>,
     windows: Vec<GradWindow>,
     runs: Vec<Run>,
     partials: u64,
 }
 
-impl<'a> Cut<'a> {
-    fn new(options: &Options, limits: &DispatchLimits, groups: &'a [GroupGrads]) -> Self {
-        let ranges = groups.iter().flat_map(|group| &group.ranges);
-        let mut buffers: Vec<_> = ranges.map(|(range, _)| &range.buffer).collect();
-        buffers.sort_unstable();
-        buffers.dedup();
-        let number = |buffer| buffers.partition_point(|other| *other < buffer);
+impl<'a> GradRuns<'a> {
+    fn new(options: &Options, limits: &DispatchLimits, groups: &'a [Vec<PlacedGrad>]) -> Self {
+        let grads = groups.iter().flatten();
+        let buffers = numbered(grads.map(|placed| &placed.grad.buffer));
         // A run for each tensor or for each group.
         let by_tensor = matches!(options.clip, Clip::TensorNorm(_));
         let mut runs: Vec<Run> = Vec::new();
         let mut windows = Vec::new();
         let mut partials = 0;
         for (group, grads) in groups.iter().enumerate() {
-            let mut pieces = Vec::new();
-            for (index, (range, position)) in grads.ranges.iter().enumerate() {
+            let mut ranges = Vec::new();
+            for (index, PlacedGrad { grad, start }) in grads.iter().enumerate() {
+                let count = grad.size / 4;
                 if by_tensor || index == 0 {
-                    let units = (range.size as usize / 4).div_ceil(TENSOR_ALIGNMENT);
                     runs.push(Run {
                         group: group as u32,
-                        first_unit: (position / TENSOR_ALIGNMENT) as u32,
-                        units: units as u32,
+                        first_unit: (start / TENSOR_ALIGNMENT) as u32,
+                        units: count.div_ceil(TENSOR_ALIGNMENT as u64) as u32,
                         ..Run::default()
                     });
                 }
-                pieces.push(GradPiece {
-                    buffer: number(&range.buffer),
-                    offset: range.offset,
-                    count: range.size / 4,
+                ranges.push(GradRange {
+                    buffer: number_of(&buffers, &grad.buffer),
+                    offset: grad.offset,
+                    count,
                     run: runs.len() - 1,
                 });
             }
@@ -96,7 +94,7 @@ impl<'a> Cut<'a> {
                 run.count += threads as u32;
                 next += threads;
             };
-            let of_group = grad_windows(group, &pieces, limits, &mut partials, on_span);
+            let of_group = grad_windows(group, &ranges, limits, &mut partials, on_span);
             windows.extend(of_group);
         }
         // A layout always has tensors, but none of them need be in a group that there is.
@@ -117,19 +115,19 @@ impl GradStatsBuilder<'_> {
     /// dispatches become conditional.
     pub async fn build(
         mut self,
-        groups: &[GroupGrads],
+        groups: &[Vec<PlacedGrad>],
         steps: &mut [GroupStep],
     ) -> Result<GradStats, Error> {
         let Self {
             device, options, ..
         } = self;
-        let cut = Cut::new(options, self.limits, groups);
+        let grads = GradRuns::new(options, self.limits, groups);
         let made = guarded(device, "the statistics of gradients", || {
             let storage = wgpu::BufferUsages::STORAGE;
-            let runs = filled_buffer(device, "runs", storage, bytemuck::cast_slice(&cut.runs))?;
+            let runs = filled_buffer(device, "runs", storage, bytemuck::cast_slice(&grads.runs))?;
             let partials = device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("partial sums"),
-                size: 8 * cut.partials.max(1),
+                size: 8 * grads.partials.max(1),
                 usage: storage,
                 mapped_at_creation: false,
             });
@@ -139,10 +137,10 @@ impl GradStatsBuilder<'_> {
 
         let mut measure = vec![Vec::new(); groups.len()];
         let mut measure_extreme = measure.clone();
-        let sums = entry(5, &partials, 0, partials.size());
-        let extremes = [sums.clone(), entry(6, &runs, 0, runs.size())];
-        for window in &cut.windows {
-            let mut measured = MeasuredWindow::new(&mut self, &cut, window).await?;
+        let sums = whole(5, &partials);
+        let extremes = [sums.clone(), whole(6, &runs)];
+        for window in &grads.windows {
+            let mut measured = MeasuredWindow::new(&mut self, &grads, window).await?;
             let text = shader::measure(window.width);
             let found = measured.dispatch(&text, "measure", &extremes[..1]).await?;
             measure[window.group].push(found);
@@ -158,7 +156,7 @@ impl GradStatsBuilder<'_> {
         }
         let switches = self.make_conditional(steps).await?;
 
-        let grid = fold(cut.runs.len() as u64, self.limits);
+        let grid = fold(grads.runs.len() as u64, self.limits);
         let text = shader::summarize();
         let summarize = self.dispatch(grid, &text, "summarize", &extremes).await?;
         let summarize_extreme = self
@@ -168,10 +166,10 @@ impl GradStatsBuilder<'_> {
         let Self { begin_step, .. } = self;
         if let (Some(factors), Some(guard)) = (self.tensor_factors, &begin_step.guard) {
             let entries = [
-                entry(2, &begin_step.stats, 0, begin_step.stats.size()),
-                entry(6, &runs, 0, runs.size()),
-                entry(7, factors, 0, factors.size()),
-                entry(8, guard, 0, guard.size()),
+                whole(2, &begin_step.stats),
+                whole(6, &runs),
+                whole(7, factors),
+                whole(8, guard),
             ];
             let text = shader::clip_tensors();
             let made = self.dispatch(grid, &text, "clip_tensors", &entries);
@@ -271,7 +269,7 @@ struct MeasuredWindow<'m, 'a> {
 impl<'m, 'a> MeasuredWindow<'m, 'a> {
     async fn new(
         builder: &'m mut GradStatsBuilder<'a>,
-        cut: &'m Cut<'_>,
+        grads: &'m GradRuns<'_>,
         window: &'m GradWindow,
     ) -> Result<Self, Error> {
         let made = guarded(builder.device, "the spans of gradients", || {
@@ -282,7 +280,7 @@ impl<'m, 'a> MeasuredWindow<'m, 'a> {
         let spans = made.await??;
         Ok(Self {
             builder,
-            buffer: cut.buffers[window.buffer],
+            buffer: grads.buffers[window.buffer],
             window,
             spans,
         })
@@ -296,8 +294,8 @@ impl<'m, 'a> MeasuredWindow<'m, 'a> {
     ) -> Result<Dispatch, Error> {
         let Range { start, end } = self.window.grads;
         let mut entries = vec![
-            entry(3, self.buffer, start, end - start),
-            entry(4, &self.spans, 0, self.spans.size()),
+            entry(GRADS, self.buffer, start, end - start),
+            whole(SPANS, &self.spans),
         ];
         entries.extend_from_slice(beside);
         let grid = self.window.grid;

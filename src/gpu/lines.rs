@@ -3,8 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{
-    binding::{bind, entry, filled_buffer},
-    dispatch::{BoundTensor, Dispatch, GroupBindings, pieces},
+    binding::{GRADS, LINES, PARTIALS, SPANS, bind, entry, filled_buffer, whole},
+    dispatch::{BoundTensor, Dispatch, GroupBindings, tensor_ranges},
     limits::{ARENA_USAGE, check_binding_size},
     pipelines::Pipelines,
 };
@@ -114,10 +114,10 @@ impl LineTable {
     }
 }
 
-/// WGSL's `Tile`.
+/// WGSL's `LineTile`.
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 #[repr(C)]
-struct Tile {
+struct LineTile {
     grad: u32,
     state: u32,
     stride: u32,
@@ -150,28 +150,28 @@ struct Rows {
 }
 
 /// A tile with the bytes of its gradients, wherever they lie.
-struct Placed {
+struct PlacedTile {
     buffer: usize,
     bytes: std::ops::Range<u64>,
-    tile: Tile,
+    tile: LineTile,
 }
 
-/// A group's matrices, cut up.
+/// A group's matrices in tiles, strips and rows.
 #[derive(Default)]
-struct Cut {
-    tiles: Vec<Placed>,
+struct Tiling {
+    tiles: Vec<PlacedTile>,
     strips: Vec<Strip>,
     rows: Vec<Rows>,
     partials: usize,
 }
 
-impl Cut {
-    /// `gradient` is where the tensor's gradient lies, `state` its first element in the group.
+impl Tiling {
+    /// `grad` is where the tensor's gradient lies, `state` its first element in the group.
     fn add(
         &mut self,
         place: &LinePlace,
         buffer: usize,
-        gradient: u64,
+        grad: u64,
         state: u64,
         limits: &DispatchLimits,
     ) {
@@ -182,7 +182,7 @@ impl Cut {
             has_rows,
         } = place.matrices;
         if !has_rows {
-            return self.add_vector(place.columns, columns, buffer, gradient, state);
+            return self.add_vector(place.columns, columns, buffer, grad, state);
         }
         // A tile is bound in one piece, at any offset: from its first row to 64 elements of its last.
         let fitting = (limits.binding_bytes as usize - 512) / (4 * columns) + 1;
@@ -198,12 +198,12 @@ impl Cut {
                     let tile_rows = height.min(rows - top);
                     let tile_columns = WIDTH.min(columns - left);
                     let element = ((matrix * rows + top) * columns + left) as u64;
-                    let start = gradient + 4 * element;
+                    let start = grad + 4 * element;
                     let length = (tile_rows - 1) * columns + tile_columns;
-                    self.tiles.push(Placed {
+                    self.tiles.push(PlacedTile {
                         buffer,
                         bytes: start..start + 4 * length as u64,
-                        tile: Tile {
+                        tile: LineTile {
                             grad: 0,
                             state: (state + element) as u32,
                             stride: columns as u32,
@@ -229,21 +229,14 @@ impl Cut {
     }
 
     /// A vector of `columns` elements, which are kept from `kept` on.
-    fn add_vector(
-        &mut self,
-        kept: usize,
-        columns: usize,
-        buffer: usize,
-        gradient: u64,
-        state: u64,
-    ) {
+    fn add_vector(&mut self, kept: usize, columns: usize, buffer: usize, grad: u64, state: u64) {
         for left in (0..columns).step_by(VECTOR_WIDTH) {
             let width = VECTOR_WIDTH.min(columns - left);
-            let start = gradient + 4 * left as u64;
-            self.tiles.push(Placed {
+            let start = grad + 4 * left as u64;
+            self.tiles.push(PlacedTile {
                 buffer,
                 bytes: start..start + 4 * width as u64,
-                tile: Tile {
+                tile: LineTile {
                     grad: 0,
                     state: (state + left as u64) as u32,
                     stride: 0,
@@ -278,34 +271,34 @@ impl Cut {
     }
 
     /// Tiles that share a dispatch: a buffer, the bytes of it that are bound, and the tiles.
-    fn windows(&mut self, limits: &DispatchLimits) -> Vec<Window> {
+    fn windows(&mut self, limits: &DispatchLimits) -> Vec<LineWindow> {
         self.tiles
             .sort_by_key(|placed| (placed.buffer, placed.bytes.start));
         let widest = u64::from(limits.workgroups_per_dimension);
-        let most = (widest * widest).min(limits.binding_bytes / size_of::<Tile>() as u64);
-        let of_buffer = |placed: &[Placed]| -> Vec<Window> {
+        let most = (widest * widest).min(limits.binding_bytes / size_of::<LineTile>() as u64);
+        let of_buffer = |placed: &[PlacedTile]| -> Vec<LineWindow> {
             let packs = pack(
                 placed,
                 |placed| limits.align_down(placed.bytes.start)..placed.bytes.end,
                 join,
                 |bytes, count| length(bytes) <= limits.binding_bytes && count <= most,
             );
-            packs.into_iter().map(Window::of).collect()
+            packs.into_iter().map(LineWindow::of).collect()
         };
         let buffers = self.tiles.chunk_by(|a, b| a.buffer == b.buffer);
         buffers.flat_map(of_buffer).collect()
     }
 }
 
-struct Window {
+struct LineWindow {
     buffer: usize,
     bytes: std::ops::Range<u64>,
-    tiles: Vec<Tile>,
+    tiles: Vec<LineTile>,
 }
 
-impl Window {
-    fn of(Pack { items, bound }: Pack<&Placed, std::ops::Range<u64>>) -> Self {
-        let tile = |placed: &&Placed| Tile {
+impl LineWindow {
+    fn of(Pack { items, bound }: Pack<&PlacedTile, std::ops::Range<u64>>) -> Self {
+        let tile = |placed: &&PlacedTile| LineTile {
             grad: ((placed.bytes.start - bound.start) / 4) as u32,
             ..placed.tile
         };
@@ -331,19 +324,19 @@ pub(super) async fn line_dispatches(
         pass: Pass::Lines,
         ..group
     };
-    let (buffers, pieces) = pieces(tensors);
-    let mut cut = Cut::default();
-    for (piece, place) in pieces.iter().zip(&table.places) {
-        cut.add(
+    let (buffers, ranges) = tensor_ranges(tensors);
+    let mut tiling = Tiling::default();
+    for (range, place) in ranges.iter().zip(&table.places) {
+        tiling.add(
             place,
-            piece.grad_buffer,
-            piece.grad_offset,
-            piece.state,
+            range.grad_buffer,
+            range.grad_offset,
+            range.state,
             limits,
         );
     }
     // No buffer may be empty.
-    let bytes = 4 * cut.partials.max(1) as u64;
+    let bytes = 4 * tiling.partials.max(1) as u64;
     let name = group.rule.name();
     let what = format!("the sums over rows and columns of rule {name}");
     check_binding_size(device, &what, bytes)?;
@@ -356,39 +349,39 @@ pub(super) async fn line_dispatches(
         })
     });
     let partials = made.await?;
-    let lines = entry(11, &table.buffer, 0, table.buffer.size());
-    let sums = entry(12, &partials, 0, bytes);
+    let lines = whole(LINES, &table.buffer);
+    let sums = whole(PARTIALS, &partials);
     let mut dispatches = Vec::new();
-    let mut maker = Maker {
+    let mut builder = LinesBuilder {
         device,
         pipelines,
         limits,
         group,
         dispatches: &mut dispatches,
     };
-    for window in cut.windows(limits) {
+    for window in tiling.windows(limits) {
         let size = window.bytes.end - window.bytes.start;
-        let grads = entry(3, buffers[window.buffer], window.bytes.start, size);
+        let grads = entry(GRADS, buffers[window.buffer], window.bytes.start, size);
         let entries = [grads, lines.clone(), sums.clone()];
         let tiles = bytemuck::cast_slice(&window.tiles);
         let count = window.tiles.len();
-        maker.add("measure_lines", tiles, count, &entries).await?;
+        builder.add("measure_lines", tiles, count, &entries).await?;
     }
-    if !cut.rows.is_empty() {
-        let strips = bytemuck::cast_slice(&cut.strips);
+    if !tiling.rows.is_empty() {
+        let strips = bytemuck::cast_slice(&tiling.strips);
         let entries = [lines.clone(), sums];
-        maker
-            .add("move_lines", strips, cut.strips.len(), &entries)
+        builder
+            .add("move_lines", strips, tiling.strips.len(), &entries)
             .await?;
-        let rows = bytemuck::cast_slice(&cut.rows);
-        maker
-            .add("factor_rows", rows, cut.rows.len(), &[lines])
+        let rows = bytemuck::cast_slice(&tiling.rows);
+        builder
+            .add("factor_rows", rows, tiling.rows.len(), &[lines])
             .await?;
     }
     Ok(dispatches)
 }
 
-struct Maker<'m, 'a> {
+struct LinesBuilder<'m, 'a> {
     device: &'m wgpu::Device,
     pipelines: &'m mut Pipelines,
     limits: &'m DispatchLimits,
@@ -396,7 +389,7 @@ struct Maker<'m, 'a> {
     dispatches: &'m mut Vec<Dispatch>,
 }
 
-impl Maker<'_, '_> {
+impl LinesBuilder<'_, '_> {
     /// A dispatch of a workgroup for each row of `table`.
     async fn add(
         &mut self,
@@ -422,7 +415,7 @@ impl Maker<'_, '_> {
                 // It knows no step.
                 entries.truncate(1);
             }
-            entries.push(entry(4, &table, 0, table.size()));
+            entries.push(whole(SPANS, &table));
             entries.extend_from_slice(beside);
             if measures {
                 entries.extend(group.window_entries(&window));
@@ -450,7 +443,7 @@ mod tests {
         let rule: Box<dyn Rule> = Adafactor::default().into();
         let text = |entry_point| shader::lines(&*rule, Around::default(), entry_point);
         assert_laid_out_as!(
-            Tile, &text("measure_lines"), "Tile",
+            LineTile, &text("measure_lines"), "LineTile",
             grad state stride rows columns row_sums column_sums is_vector
         );
         assert_laid_out_as!(
@@ -459,7 +452,7 @@ mod tests {
         );
         assert_laid_out_as!(Rows, &text("factor_rows"), "Rows", first factors count);
         let size = |entry_point, name| layout_of(&text(entry_point), name).1;
-        assert_eq!(size("measure_lines", "Tile"), size_of::<Tile>());
+        assert_eq!(size("measure_lines", "LineTile"), size_of::<LineTile>());
         assert_eq!(size("move_lines", "Strip"), size_of::<Strip>());
         assert_eq!(size("factor_rows", "Rows"), size_of::<Rows>());
     }
@@ -473,12 +466,15 @@ mod tests {
     #[test]
     fn vectors_have_nothing_to_add_up() {
         let (places, _) = LinePlace::of(&[&[], &[10_000]]);
-        let mut cut = Cut::default();
+        let mut tiling = Tiling::default();
         for place in &places {
-            cut.add(place, 0, 0, 0, &TINY);
+            tiling.add(place, 0, 0, 0, &TINY);
         }
-        assert_eq!(cut.tiles.len(), 1 + 5);
-        assert_eq!((cut.partials, cut.strips.len(), cut.rows.len()), (0, 0, 0));
+        assert_eq!(tiling.tiles.len(), 1 + 5);
+        assert_eq!(
+            (tiling.partials, tiling.strips.len(), tiling.rows.len()),
+            (0, 0, 0)
+        );
     }
 
     #[test]
@@ -502,19 +498,19 @@ mod tests {
         for limits in [TINY, wide] {
             for gradient in [0, 4, 300] {
                 let (places, line_count) = LinePlace::of(&shapes);
-                let mut cut = Cut::default();
+                let mut tiling = Tiling::default();
                 let mut expected = Vec::new();
                 let mut offset = gradient;
                 for (place, shape) in places.iter().zip(&shapes) {
-                    cut.add(place, 0, offset, 0, &limits);
+                    tiling.add(place, 0, offset, 0, &limits);
                     let count = shape.iter().product::<usize>() as u64;
                     expected.extend((0..count).map(|i| offset + 4 * i));
                     offset += 4 * count + 8;
                 }
                 let mut found = Vec::new();
-                let mut sums = vec![0; cut.partials];
+                let mut sums = vec![0; tiling.partials];
                 let mut kept = vec![0; line_count];
-                for window in cut.windows(&limits) {
+                for window in tiling.windows(&limits) {
                     assert_eq!(window.bytes.start % limits.offset_alignment, 0);
                     assert!(window.bytes.end - window.bytes.start <= limits.binding_bytes);
                     for tile in &window.tiles {

@@ -2,7 +2,7 @@
 
 use super::{
     dispatch::{BoundTensor, Dispatch, over_arena, over_ranges},
-    grad_stats::{GradStatsBuilder, GroupGrads},
+    grad_stats::{GradStatsBuilder, PlacedGrad},
     lines::line_dispatches,
     phases::GroupStep,
     pipelines::Pipelines,
@@ -68,13 +68,11 @@ impl<'a> Planner<'a> {
             step.update = self.in_ranges(group, tensors, Pass::Update).await?;
         }
         let grads = arena.groups.iter().zip(&tensors).map(|(group, tensors)| {
-            let grads = tensors.iter().map(|tensor| {
-                let start = group.start + tensor.state as usize;
-                (tensor.grad.clone(), start)
+            let placed = tensors.iter().map(|tensor| PlacedGrad {
+                grad: tensor.grad.clone(),
+                start: group.start + tensor.state as usize,
             });
-            GroupGrads {
-                ranges: grads.collect(),
-            }
+            placed.collect()
         });
         let grads: Vec<_> = grads.collect();
         self.step(steps, &tensors, &grads).await
@@ -174,32 +172,31 @@ impl<'a> Planner<'a> {
     }
 
     /// The gradients of each group in this crate's own arena.
-    fn arena_grads(&self, arena: &wgpu::Buffer) -> Vec<GroupGrads> {
-        let range = |elements: std::ops::Range<usize>| {
-            let range = BufferRange {
+    fn arena_grads(&self, arena: &wgpu::Buffer) -> Vec<Vec<PlacedGrad>> {
+        let placed = |elements: std::ops::Range<usize>| PlacedGrad {
+            grad: BufferRange {
                 buffer: arena.clone(),
                 offset: 4 * elements.start as u64,
                 size: 4 * elements.len() as u64,
-            };
-            (range, elements.start)
+            },
+            start: elements.start,
         };
         let setup = self.setup;
         let groups = setup.layout.groups().map(|group| {
             let of_group = setup.arena.groups[group.0].clone();
-            let ranges = match setup.tensor_factors {
+            match setup.tensor_factors {
                 // With their padding, which is zero.
                 Some(_) => setup
                     .layout
                     .tensors_in(&setup.arena, group)
                     .map(|tensor| {
                         let start = of_group.start + tensor.start;
-                        range(start..start + tensor.len().next_multiple_of(TENSOR_ALIGNMENT))
+                        placed(start..start + tensor.len().next_multiple_of(TENSOR_ALIGNMENT))
                     })
                     .collect(),
                 None if of_group.is_empty() => Vec::new(),
-                None => vec![range(of_group)],
-            };
-            GroupGrads { ranges }
+                None => vec![placed(of_group)],
+            }
         });
         groups.collect()
     }
@@ -210,7 +207,7 @@ impl<'a> Planner<'a> {
         &mut self,
         mut steps: Vec<GroupStep>,
         tensors: &[Vec<BoundTensor>],
-        grads: &[GroupGrads],
+        grads: &[Vec<PlacedGrad>],
     ) -> Result<PlannedStep, Error> {
         let setup = self.setup;
         let (device, limits) = (&setup.device, &setup.limits);

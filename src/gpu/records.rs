@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::{Clip, Options, cpu::Step};
+use crate::{Clip, Options, rule::Step};
 
 /// Bytes from one group's `Step` to the next: an offset that every device can bind a uniform at.
 pub(super) const STEP_STRIDE: u64 = 256;
@@ -16,7 +16,7 @@ pub(super) const COEFFICIENTS_BYTES: u64 = 32;
 /// WGSL's `Stats`, but for its groups.
 #[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
 #[repr(C)]
-pub(super) struct Totals {
+pub(super) struct StatsRecord {
     pub loss_scale: f32,
     pub good_steps: u32,
     pub norm: f32,
@@ -30,7 +30,7 @@ pub(super) struct Totals {
 /// WGSL's `GroupStats`.
 #[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
 #[repr(C)]
-pub(super) struct GroupTotals {
+pub(super) struct GroupStatsRecord {
     pub lr: f32,
     pub step_count: u32,
     pub skipped: u32,
@@ -161,21 +161,24 @@ mod tests {
             at average_weight lr decay grad_scale n refreshed epoch
         );
         assert_laid_out_as!(
-            GroupTotals, text, "GroupStats",
+            GroupStatsRecord, text, "GroupStats",
             lr step_count skipped epoch damping failures unsolved
         );
         let (mut members, _) = layout_of(text, "Stats");
         let groups = members.pop().unwrap();
-        assert_eq!(groups, ("groups".to_owned(), size_of::<Totals>()));
+        assert_eq!(groups, ("groups".to_owned(), size_of::<StatsRecord>()));
         let loss_scale = (
             "loss_scale".to_owned(),
-            std::mem::offset_of!(Totals, loss_scale),
+            std::mem::offset_of!(StatsRecord, loss_scale),
         );
-        let skipped = ("skipped".to_owned(), std::mem::offset_of!(Totals, skipped));
+        let skipped = (
+            "skipped".to_owned(),
+            std::mem::offset_of!(StatsRecord, skipped),
+        );
         assert_eq!((&members[0], &members[6]), (&loss_scale, &skipped));
         let size = |name| layout_of(text, name).1 as u64;
         assert_eq!(size("Recorded"), size_of::<Recorded>() as u64);
-        assert_eq!(size("GroupStats"), size_of::<GroupTotals>() as u64);
+        assert_eq!(size("GroupStats"), size_of::<GroupStatsRecord>() as u64);
         assert_eq!(size("Step"), STEP_BYTES);
         assert_eq!(size("StepSlot"), STEP_STRIDE);
         assert_eq!(size("Coefficients"), COEFFICIENTS_BYTES);

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU8, Ordering},
 };
 
-use super::records::{GroupTotals, Totals};
+use super::records::{GroupStatsRecord, StatsRecord};
 use crate::{Error, GroupStats, Stats, buffer::guarded_now};
 
 /// [`Stats`] on their way from the device.
@@ -86,31 +86,33 @@ impl Snapshot {
     }
 
     fn read(&self, bytes: &[u8]) -> Stats {
-        let (totals, groups) = bytes.split_at(size_of::<Totals>());
-        let totals: Totals = bytemuck::pod_read_unaligned(totals);
-        let groups = groups.chunks_exact(size_of::<GroupTotals>()).map(|group| {
-            let group: GroupTotals = bytemuck::pod_read_unaligned(group);
-            GroupStats {
-                lr: f64::from(group.lr),
-                step_count: u64::from(group.step_count),
-                skipped: u64::from(group.skipped),
-                damping: f64::from(group.damping),
-                failures: u64::from(group.failures),
-                unsolved: u64::from(group.unsolved),
-            }
-        });
+        let (stats, groups) = bytes.split_at(size_of::<StatsRecord>());
+        let stats: StatsRecord = bytemuck::pod_read_unaligned(stats);
+        let groups = groups
+            .chunks_exact(size_of::<GroupStatsRecord>())
+            .map(|group| {
+                let group: GroupStatsRecord = bytemuck::pod_read_unaligned(group);
+                GroupStats {
+                    lr: f64::from(group.lr),
+                    step_count: u64::from(group.step_count),
+                    skipped: u64::from(group.skipped),
+                    damping: f64::from(group.damping),
+                    failures: u64::from(group.failures),
+                    unsolved: u64::from(group.unsolved),
+                }
+            });
         let mut groups: Vec<_> = groups.collect();
         for &(group, step_count) in &self.set_counts {
             groups[group].step_count = step_count;
             groups[group].skipped = 0;
         }
-        let norm = || f64::from(totals.norm) * f64::from(totals.exponent).exp2();
+        let norm = || f64::from(stats.norm) * f64::from(stats.exponent).exp2();
         Stats {
-            grad_norm: (self.looks_at_gradients && totals.performed > 0).then(norm),
-            clip_factor: f64::from(totals.clip_factor),
-            loss_scale: f64::from(totals.loss_scale),
-            performed: u64::from(totals.performed),
-            skipped: u64::from(totals.skipped),
+            grad_norm: (self.looks_at_gradients && stats.performed > 0).then(norm),
+            clip_factor: f64::from(stats.clip_factor),
+            loss_scale: f64::from(stats.loss_scale),
+            performed: u64::from(stats.performed),
+            skipped: u64::from(stats.skipped),
             groups,
         }
     }

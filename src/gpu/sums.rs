@@ -3,16 +3,20 @@
 
 use std::{collections::HashMap, ops::Range};
 
+use bytemuck::{Pod, Zeroable};
+
 use super::{
-    binding::{bind, entry, filled_buffer},
-    dispatch::{BoundTensor, Dispatch, GroupBindings, pieces, range_dispatch},
+    binding::{LINES, PARTIALS, TENSORS, bind, filled_buffer, whole},
+    dispatch::{BoundTensor, Dispatch, GroupBindings, range_dispatch, tensor_ranges},
     limits::check_binding_size,
     pipelines::Pipelines,
 };
 use crate::{
     Error, Over,
     buffer::guarded,
-    plan::{DispatchLimits, RangeWindow, fold, measured_length, measuring_threads, range_windows},
+    plan::{
+        DispatchLimits, RangeWindow, Span, fold, measured_length, measuring_threads, range_windows,
+    },
     shader::{self, Access, Pass},
 };
 
@@ -52,23 +56,23 @@ impl SharedSums {
     }
 }
 
-/// A group whose rule sums something up, cut into dispatches.
-struct Cut<'a> {
+/// The windows in which a group is measured, and its partial sums.
+struct SumWindows<'a> {
     buffers: Vec<&'a wgpu::Buffer>,
     windows: Vec<RangeWindow>,
     /// Partial sums of each tensor: the first, and their number.
     of_tensors: Vec<[u64; 2]>,
 }
 
-impl<'a> Cut<'a> {
+impl<'a> SumWindows<'a> {
     /// `partials` counts the partial sums of all groups.
     fn new(tensors: &'a [BoundTensor], limits: &DispatchLimits, partials: &mut u64) -> Self {
-        let (buffers, pieces) = pieces(tensors);
-        let windows = range_windows(&pieces, measured_length(limits), limits);
-        let mut of_tensors = vec![[0, 0]; pieces.len()];
+        let (buffers, ranges) = tensor_ranges(tensors);
+        let windows = range_windows(&ranges, measured_length(limits), limits);
+        let mut of_tensors = vec![[0, 0]; ranges.len()];
         for window in &windows {
-            for (&piece, span) in window.pieces.iter().zip(&window.spans) {
-                of_tensors[piece][1] += measuring_threads(u64::from(span[3]));
+            for (&tensor, span) in window.tensors.iter().zip(&window.spans) {
+                of_tensors[tensor][1] += measuring_threads(u64::from(span.count));
             }
         }
         for of_tensor in &mut of_tensors {
@@ -91,23 +95,35 @@ impl<'a> Cut<'a> {
         first..end
     }
 
-    /// The spans of each window, with the first partial sum of each behind it.
-    fn spans(&self) -> Vec<Vec<[u32; 4]>> {
+    /// The spans of each window.
+    fn spans(&self) -> Vec<Vec<MeasuredSpan>> {
         let mut next: Vec<_> = self.of_tensors.iter().map(|[first, _]| *first).collect();
         let of_window = |window: &RangeWindow| {
-            let mut spans = Vec::new();
-            for (index, span) in window.spans.iter().enumerate() {
+            let spans = window.spans.iter().enumerate().map(|(index, &span)| {
                 let mut partial = 0;
-                if let Some(&piece) = window.pieces.get(index) {
-                    partial = next[piece];
-                    next[piece] += measuring_threads(u64::from(span[3]));
+                if let Some(&tensor) = window.tensors.get(index) {
+                    partial = next[tensor];
+                    next[tensor] += measuring_threads(u64::from(span.count));
                 }
-                spans.extend([*span, [partial as u32, 0, 0, 0]]);
-            }
-            spans
+                MeasuredSpan {
+                    span,
+                    partial: partial as u32,
+                    padding: [0; 3],
+                }
+            });
+            spans.collect()
         };
         self.windows.iter().map(of_window).collect()
     }
+}
+
+/// A span with its first partial sum, as `shaders/tensors/measure.wgsl` reads it.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct MeasuredSpan {
+    span: Span,
+    partial: u32,
+    padding: [u32; 3],
 }
 
 /// What all groups sum up, over these tensors of theirs.
@@ -133,15 +149,15 @@ pub(super) async fn sum_dispatches(
     order.sort_by_key(|(_, (group, _))| group.rule.name());
     let mut count = 0;
     let mut of_rules: HashMap<&str, Range<u64>> = HashMap::new();
-    let mut cuts = Vec::new();
+    let mut measured = Vec::new();
     for (index, (group, tensors)) in order {
-        let cut = Cut::new(tensors, limits, &mut count);
-        let partials = cut.partials();
+        let windows = SumWindows::new(tensors, limits, &mut count);
+        let partials = windows.partials();
         let together = of_rules.entry(group.rule.name());
         together.or_insert(partials.clone()).end = partials.end;
-        cuts.push((index, *group, cut));
+        measured.push((index, *group, windows));
     }
-    if cuts.is_empty() {
+    if measured.is_empty() {
         return Ok(sums);
     }
     let bytes = PARTIAL_BYTES * count;
@@ -155,18 +171,18 @@ pub(super) async fn sum_dispatches(
         })
     });
     let partials = made.await?;
-    for (index, group, cut) in cuts {
-        sums.measure[index] = measure(device, pipelines, group, &cut, &partials).await?;
+    for (index, group, windows) in measured {
+        sums.measure[index] = measure(device, pipelines, group, &windows, &partials).await?;
         let sum = group.rule.stages().sum;
         let everything = sum.is_some_and(|sum| sum.over == Over::Everything);
         let ranges = match of_rules.get(group.rule.name()) {
             Some(range) if everything => {
                 let bytes = |partial| PARTIAL_BYTES * partial;
-                let own = cut.partials();
+                let own = windows.partials();
                 sums.shared.of_groups[index] = Some(bytes(own.start)..bytes(own.end));
                 vec![[range.start, range.end - range.start]]
             }
-            _ => cut.of_tensors,
+            _ => windows.of_tensors,
         };
         let made = conclude(device, pipelines, limits, group, &ranges, &partials);
         sums.conclude[index] = Some(made.await?);
@@ -179,7 +195,7 @@ async fn measure(
     device: &wgpu::Device,
     pipelines: &mut Pipelines,
     group: GroupBindings<'_>,
-    cut: &Cut<'_>,
+    windows: &SumWindows<'_>,
     partials: &wgpu::Buffer,
 ) -> Result<Vec<Dispatch>, Error> {
     let group = GroupBindings {
@@ -187,18 +203,18 @@ async fn measure(
         ..group
     };
     let mut dispatches = Vec::new();
-    for (window, spans) in cut.windows.iter().zip(cut.spans()) {
+    for (window, spans) in windows.windows.iter().zip(windows.spans()) {
         let access = Access::Ranges(window.width, window.grad_place);
         let pipeline = group.pipeline(device, pipelines, access).await?;
-        let beside = [entry(12, partials, 0, partials.size())];
+        let beside = [whole(PARTIALS, partials)];
         let made = guarded(device, "the bindings that measure tensors", || {
             range_dispatch(
                 device,
                 &pipeline,
                 group,
-                &cut.buffers,
+                &windows.buffers,
                 window,
-                &spans,
+                bytemuck::cast_slice(&spans),
                 &beside,
             )
         });
@@ -228,13 +244,9 @@ async fn conclude(
         let storage = wgpu::BufferUsages::STORAGE;
         let ranges = filled_buffer(device, "ranges", storage, bytemuck::cast_slice(&words))?;
         let mut entries = group.numbers();
-        entries.push(entry(11, &ranges, 0, ranges.size()));
-        entries.push(entry(12, partials, 0, partials.size()));
-        entries.extend(
-            group
-                .tensors
-                .map(|tensors| entry(13, tensors, 0, tensors.size())),
-        );
+        entries.push(whole(LINES, &ranges));
+        entries.push(whole(PARTIALS, partials));
+        entries.extend(group.tensors.map(|tensors| whole(TENSORS, tensors)));
         Ok::<_, Error>(bind(device, &pipeline, "conclude_tensors", &entries))
     });
     Ok(Dispatch {

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use bytemuck::{Pod, Zeroable};
+
 use super::{
     grid::{fold, padded},
     limits::DispatchLimits,
@@ -12,7 +14,7 @@ use super::{
 
 /// Gradients that lie together. Buffers are known by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct GradPiece {
+pub(crate) struct GradRange {
     pub buffer: usize,
     /// In bytes, a multiple of 4.
     pub offset: u64,
@@ -28,52 +30,66 @@ pub(crate) struct GradWindow {
     pub buffer: usize,
     /// Bytes that are bound.
     pub grads: Range<u64>,
-    /// For each workgroup: first element in the binding, number of elements, first partial sum, run.
-    pub spans: Vec<[u32; 4]>,
+    /// One for each workgroup; empty ones fill the grid.
+    pub spans: Vec<GradSpan>,
     pub grid: [u32; 2],
     /// The group that all of it belongs to.
     pub group: usize,
 }
 
+/// The gradients of one workgroup, as shaders read it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct GradSpan {
+    /// First element in the binding.
+    pub grad: u32,
+    pub count: u32,
+    /// First partial sum.
+    pub partial: u32,
+    pub run: u32,
+}
+
+/// Part of a [`GradRange`] that one workgroup measures.
+struct GradBlock {
+    bytes: Range<u64>,
+    partial: u64,
+    run: usize,
+}
+
 /// Cuts the gradients of one group into dispatches. `partials` is the number of partial sums so far;
-/// each run's are contiguous if its pieces are, and `on_span` hears of each span's run and number.
+/// each run's are contiguous if its ranges are, and `on_span` hears of each span's run and number.
 pub(crate) fn grad_windows(
     group: usize,
-    pieces: &[GradPiece],
+    ranges: &[GradRange],
     limits: &DispatchLimits,
     partials: &mut u64,
     mut on_span: impl FnMut(usize, u64),
 ) -> Vec<GradWindow> {
-    struct Span {
-        bytes: Range<u64>,
-        partial: u64,
-        run: usize,
-    }
-    let mut spans = Vec::new();
+    let mut blocks = Vec::new();
     // What a binding holds wherever it begins.
     let most = (limits.binding_bytes - limits.offset_alignment) / 16 * 4;
     let most = SPAN.min(most);
-    for piece in pieces {
-        let in_quads = if piece.offset.is_multiple_of(16) {
-            piece.count / 4 * 4
+    for range in ranges {
+        let in_quads = if range.offset.is_multiple_of(16) {
+            range.count / 4 * 4
         } else {
             0
         };
         for (width, elements) in [
             (Width::Quads, 0..in_quads),
-            (Width::Scalars, in_quads..piece.count),
+            (Width::Scalars, in_quads..range.count),
         ] {
             for first in elements.clone().step_by(most as usize) {
                 let count = most.min(elements.end - first);
-                let span = Span {
-                    bytes: piece.offset + 4 * first..piece.offset + 4 * (first + count),
+                let block = GradBlock {
+                    bytes: range.offset + 4 * first..range.offset + 4 * (first + count),
                     partial: *partials,
-                    run: piece.run,
+                    run: range.run,
                 };
-                spans.push(((piece.buffer, width), span));
+                blocks.push(((range.buffer, width), block));
                 let threads = measuring_threads(count);
                 *partials += threads;
-                on_span(piece.run, threads);
+                on_span(range.run, threads);
             }
         }
     }
@@ -81,28 +97,26 @@ pub(crate) fn grad_windows(
     // The span table is bound too.
     let most_spans = (widest * widest).min(limits.binding_bytes / 16);
     let mut windows = Vec::new();
-    for ((buffer, width), mut spans) in grouped(spans) {
-        spans.sort_by_key(|span| span.bytes.start);
+    for ((buffer, width), mut blocks) in grouped(blocks) {
+        blocks.sort_by_key(|block| block.bytes.start);
         let packs = pack(
-            spans,
-            |span| limits.align_down(span.bytes.start)..span.bytes.end,
+            blocks,
+            |block| limits.align_down(block.bytes.start)..block.bytes.end,
             join,
             |bytes, count| length(bytes) <= limits.binding_bytes && count <= most_spans,
         );
         windows.extend(packs.into_iter().map(|Pack { items, bound }| {
             let grid = fold(items.len() as u64, limits);
-            let row = |span: &Span| {
-                [
-                    ((span.bytes.start - bound.start) / 4) as u32,
-                    (length(&span.bytes) / 4) as u32,
-                    span.partial as u32,
-                    span.run as u32,
-                ]
+            let span = |block: &GradBlock| GradSpan {
+                grad: ((block.bytes.start - bound.start) / 4) as u32,
+                count: (length(&block.bytes) / 4) as u32,
+                partial: block.partial as u32,
+                run: block.run as u32,
             };
             GradWindow {
                 width,
                 buffer,
-                spans: padded(items.iter().map(row), grid),
+                spans: padded(items.iter().map(span), grid),
                 grads: bound,
                 grid,
                 group,
@@ -125,9 +139,9 @@ mod tests {
         for limits in [WIDE, TINY] {
             for start in [0, 4, 16, 252, 260] {
                 let mut offset = start;
-                let mut pieces = Vec::new();
+                let mut ranges = Vec::new();
                 for (run, count) in COUNTS.into_iter().chain([200_000]).enumerate() {
-                    pieces.push(GradPiece {
+                    ranges.push(GradRange {
                         buffer: run % 2,
                         offset,
                         count,
@@ -138,12 +152,12 @@ mod tests {
                 let mut partials = 7;
                 let mut of_runs = [0; 5];
                 let count = |run: usize, threads| of_runs[run] += threads;
-                let windows = grad_windows(0, &pieces, &limits, &mut partials, count);
+                let windows = grad_windows(0, &ranges, &limits, &mut partials, count);
                 assert_eq!(partials, 7 + of_runs.iter().sum::<u64>());
                 let mut expected = Vec::new();
-                for piece in &pieces {
-                    let element = |i| (piece.buffer, piece.offset + 4 * i, piece.run as u32);
-                    expected.extend((0..piece.count).map(element));
+                for range in &ranges {
+                    let element = |i| (range.buffer, range.offset + 4 * i, range.run as u32);
+                    expected.extend((0..range.count).map(element));
                 }
                 let mut found = Vec::new();
                 let mut sums = Vec::new();
@@ -154,12 +168,18 @@ mod tests {
                     assert!(x.max(y) <= limits.workgroups_per_dimension);
                     assert_eq!(window.spans.len() as u64, u64::from(x) * u64::from(y));
                     assert!(16 * window.spans.len() as u64 <= limits.binding_bytes);
-                    for &[first, count, partial, run] in &window.spans {
+                    for &GradSpan {
+                        grad,
+                        count,
+                        partial,
+                        run,
+                    } in &window.spans
+                    {
                         if window.width == Width::Quads {
-                            assert_eq!((first % 4, count % 4), (0, 0));
+                            assert_eq!((grad % 4, count % 4), (0, 0));
                         }
                         for i in 0..u64::from(count) {
-                            let byte = window.grads.start + 4 * (u64::from(first) + i);
+                            let byte = window.grads.start + 4 * (u64::from(grad) + i);
                             assert!(byte < window.grads.end);
                             found.push((window.buffer, byte, run));
                         }

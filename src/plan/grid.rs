@@ -9,7 +9,13 @@ pub(crate) fn fold(blocks: u64, limits: &DispatchLimits) -> [u32; 2] {
 }
 
 /// One span per workgroup; those beyond the last block have nothing to do.
-pub(super) fn padded(spans: impl Iterator<Item = [u32; 4]>, [x, y]: [u32; 2]) -> Vec<[u32; 4]> {
+pub(super) fn padded<T: Clone + Default>(
+    spans: impl Iterator<Item = T>,
+    [x, y]: [u32; 2],
+) -> Vec<T> {
     let count = x as usize * y as usize;
-    spans.chain(std::iter::repeat([0; 4])).take(count).collect()
+    spans
+        .chain(std::iter::repeat(T::default()))
+        .take(count)
+        .collect()
 }

@@ -11,10 +11,10 @@ mod ranges;
 mod samples;
 
 pub(crate) use arena::arena_windows;
-pub(crate) use grads::{GradPiece, GradWindow, grad_windows};
+pub(crate) use grads::{GradRange, GradWindow, grad_windows};
 pub(crate) use grid::fold;
 pub(crate) use limits::BLOCK;
 pub use limits::DispatchLimits;
 pub(crate) use measuring::{measured_length, measuring_threads};
 pub(crate) use pack::{Pack, join, length, pack};
-pub(crate) use ranges::{GradPlace, Piece, RangeWindow, Width, range_windows};
+pub(crate) use ranges::{GradPlace, RangeWindow, Span, TensorRanges, Width, range_windows};

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use bytemuck::{Pod, Zeroable};
+
 use super::{
     grid::{fold, padded},
     limits::{BLOCK_BYTES, DispatchLimits},
@@ -10,7 +12,7 @@ use super::{
 
 /// One tensor in a caller's buffers. Buffers are known by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Piece {
+pub(crate) struct TensorRanges {
     pub param_buffer: usize,
     /// In bytes, a multiple of 4; so is `grad_offset`.
     pub param_offset: u64,
@@ -53,24 +55,33 @@ pub(crate) struct RangeWindow {
     pub grads: Range<u64>,
     /// Bytes of the group's state that are bound.
     pub state: Range<u64>,
-    /// For each workgroup the first element within the bindings of params, grads and state, and
-    /// the number of elements; 0 to fill the grid.
-    pub spans: Vec<[u32; 4]>,
-    /// For each of the spans that have elements, the position of its piece.
-    pub pieces: Vec<usize>,
+    /// One for each workgroup; empty ones fill the grid.
+    pub spans: Vec<Span>,
+    /// For each of the spans that have elements, the position of its tensor.
+    pub tensors: Vec<usize>,
     /// Workgroups along x and y; their product is the number of spans.
     pub grid: [u32; 2],
 }
 
-/// Part of a [`Piece`] that one workgroup updates.
+/// The elements of one workgroup, counted from the starts of the bindings, as shaders read it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct Span {
+    pub param: u32,
+    pub grad: u32,
+    pub state: u32,
+    pub count: u32,
+}
+
+/// Part of a [`TensorRanges`] that one workgroup updates.
 #[derive(Debug, Clone, Copy)]
 struct RangeBlock {
     param: u64,
     grad: u64,
     state: u64,
     count: u64,
-    /// Which piece it is part of.
-    piece: usize,
+    /// Which tensor it is part of.
+    tensor: usize,
 }
 
 impl RangeBlock {
@@ -89,16 +100,16 @@ impl RangeBlock {
 /// Cuts one group's tensors into as few dispatches as the limits allow, of workgroups with up to
 /// `length` elements: a [`BLOCK`], or what [`measured_length`] says.
 pub(crate) fn range_windows(
-    pieces: &[Piece],
+    tensors: &[TensorRanges],
     length: u64,
     limits: &DispatchLimits,
 ) -> Vec<RangeWindow> {
-    let blocks = pieces.iter().enumerate().flat_map(|(index, piece)| {
-        let same_buffer = piece.param_buffer == piece.grad_buffer;
-        parts(piece).flat_map(move |(width, part)| {
-            cut(part, index, length).map(move |block| {
+    let blocks = tensors.iter().enumerate().flat_map(|(index, tensor)| {
+        let same_buffer = tensor.param_buffer == tensor.grad_buffer;
+        by_width(tensor).flat_map(move |(width, part)| {
+            blocks(part, index, length).map(move |block| {
                 let together = same_buffer && fits_together(&block, limits);
-                let key = (width, piece.param_buffer, piece.grad_buffer, together);
+                let key = (width, tensor.param_buffer, tensor.grad_buffer, together);
                 (key, block)
             })
         })
@@ -116,9 +127,9 @@ pub(crate) fn range_windows(
         blocks.sort_by_key(|block| block.param);
         let packs = pack(
             blocks,
-            |block| Extent::of(block, place, limits),
-            Extent::join,
-            |extent, count| extent.fits(count, place, limits),
+            |block| WindowBytes::of(block, place, limits),
+            WindowBytes::join,
+            |bytes, count| bytes.fits(count, place, limits),
         );
         windows.extend(packs.into_iter().map(|Pack { items, bound }| {
             let grid = fold(items.len() as u64, limits);
@@ -128,7 +139,7 @@ pub(crate) fn range_windows(
                 grad_buffer,
                 grad_place: place,
                 spans: padded(items.iter().map(|block| bound.span(block)), grid),
-                pieces: items.iter().map(|block| block.piece).collect(),
+                tensors: items.iter().map(|block| block.tensor).collect(),
                 grid,
                 params: bound.params,
                 grads: bound.grads,
@@ -140,26 +151,26 @@ pub(crate) fn range_windows(
 }
 
 /// The part of a tensor that quads fit, and the rest.
-fn parts(piece: &Piece) -> impl Iterator<Item = (Width, Piece)> {
-    let aligned = piece.param_offset.is_multiple_of(16) && piece.grad_offset.is_multiple_of(16);
-    let in_quads = if aligned { piece.count / 4 * 4 } else { 0 };
-    let body = Piece {
+fn by_width(tensor: &TensorRanges) -> impl Iterator<Item = (Width, TensorRanges)> {
+    let aligned = tensor.param_offset.is_multiple_of(16) && tensor.grad_offset.is_multiple_of(16);
+    let in_quads = if aligned { tensor.count / 4 * 4 } else { 0 };
+    let body = TensorRanges {
         count: in_quads,
-        ..*piece
+        ..*tensor
     };
-    let rest = Piece {
-        param_offset: piece.param_offset + 4 * in_quads,
-        grad_offset: piece.grad_offset + 4 * in_quads,
-        state: piece.state + in_quads,
-        count: piece.count - in_quads,
-        ..*piece
+    let rest = TensorRanges {
+        param_offset: tensor.param_offset + 4 * in_quads,
+        grad_offset: tensor.grad_offset + 4 * in_quads,
+        state: tensor.state + in_quads,
+        count: tensor.count - in_quads,
+        ..*tensor
     };
     [(Width::Quads, body), (Width::Scalars, rest)]
         .into_iter()
         .filter(|(_, part)| part.count > 0)
 }
 
-fn cut(part: Piece, piece: usize, length: u64) -> impl Iterator<Item = RangeBlock> {
+fn blocks(part: TensorRanges, tensor: usize, length: u64) -> impl Iterator<Item = RangeBlock> {
     (0..part.count)
         .step_by(length as usize)
         .map(move |first| RangeBlock {
@@ -167,7 +178,7 @@ fn cut(part: Piece, piece: usize, length: u64) -> impl Iterator<Item = RangeBloc
             grad: part.grad_offset + 4 * first,
             state: part.state + first,
             count: length.min(part.count - first),
-            piece,
+            tensor,
         })
 }
 
@@ -179,14 +190,14 @@ fn fits_together(block: &RangeBlock, limits: &DispatchLimits) -> bool {
 
 /// The bytes that a window binds; both ends as the bindings need them.
 #[derive(Debug, Clone)]
-struct Extent {
+struct WindowBytes {
     params: Range<u64>,
     /// The same as `params` where gradients lie within them.
     grads: Range<u64>,
     state: Range<u64>,
 }
 
-impl Extent {
+impl WindowBytes {
     fn of(block: &RangeBlock, place: GradPlace, limits: &DispatchLimits) -> Self {
         let aligned = |range: Range<u64>| limits.align_down(range.start)..range.end;
         // To the start of a tensor's unit of 64 elements, by which factors of tensors are counted.
@@ -231,14 +242,14 @@ impl Extent {
             && blocks <= widest * widest
     }
 
-    fn span(&self, block: &RangeBlock) -> [u32; 4] {
+    fn span(&self, block: &RangeBlock) -> Span {
         // Bindings hold less than 2³² elements, so every position within one fits.
-        [
-            ((block.param - self.params.start) / 4) as u32,
-            ((block.grad - self.grads.start) / 4) as u32,
-            (block.state - self.state.start / 4) as u32,
-            block.count as u32,
-        ]
+        Span {
+            param: ((block.param - self.params.start) / 4) as u32,
+            grad: ((block.grad - self.grads.start) / 4) as u32,
+            state: (block.state - self.state.start / 4) as u32,
+            count: block.count as u32,
+        }
     }
 }
 
@@ -250,19 +261,19 @@ mod tests {
     };
     use super::*;
 
-    /// Every element of every piece is in exactly one span, at its own place, and every binding
+    /// Every element of every tensor is in exactly one span, at its own place, and every binding
     /// is one that wgpu accepts.
-    fn check(pieces: &[Piece], limits: &DispatchLimits) -> Vec<RangeWindow> {
-        let windows = range_windows(pieces, BLOCK, limits);
+    fn check(tensors: &[TensorRanges], limits: &DispatchLimits) -> Vec<RangeWindow> {
+        let windows = range_windows(tensors, BLOCK, limits);
         let mut expected = Vec::new();
-        for piece in pieces {
-            for i in 0..piece.count {
+        for tensor in tensors {
+            for i in 0..tensor.count {
                 expected.push((
-                    piece.param_buffer,
-                    piece.param_offset + 4 * i,
-                    piece.grad_buffer,
-                    piece.grad_offset + 4 * i,
-                    piece.state + i,
+                    tensor.param_buffer,
+                    tensor.param_offset + 4 * i,
+                    tensor.grad_buffer,
+                    tensor.grad_offset + 4 * i,
+                    tensor.state + i,
                 ));
             }
         }
@@ -285,9 +296,15 @@ mod tests {
             let [x, y] = window.grid;
             assert!(x.max(y) <= limits.workgroups_per_dimension);
             assert_eq!(window.spans.len() as u64, u64::from(x) * u64::from(y));
-            let spans = window.spans.iter().filter(|span| **span != [0; 4]);
+            let spans = window.spans.iter().filter(|span| **span != Span::default());
             assert!(16 * window.spans.len() as u64 <= limits.binding_bytes);
-            for &[param, grad, state, count] in spans {
+            for &Span {
+                param,
+                grad,
+                state,
+                count,
+            } in spans
+            {
                 assert!(0 < count && u64::from(count) <= BLOCK);
                 assert_eq!(state % 4, 0);
                 if window.width == Width::Quads {
@@ -310,13 +327,18 @@ mod tests {
     }
 
     /// Pieces of these counts packed without gaps, params in buffer 0 and grads as given.
-    fn packed(counts: &[u64], start: u64, grad_buffer: usize, grad_start: u64) -> Vec<Piece> {
+    fn packed(
+        counts: &[u64],
+        start: u64,
+        grad_buffer: usize,
+        grad_start: u64,
+    ) -> Vec<TensorRanges> {
         let mut offset = 0;
         let mut state = 0;
         counts
             .iter()
             .map(|&count| {
-                let piece = Piece {
+                let tensor = TensorRanges {
                     param_buffer: 0,
                     param_offset: start + offset,
                     grad_buffer,
@@ -326,7 +348,7 @@ mod tests {
                 };
                 offset += 4 * count;
                 state += count.next_multiple_of(64);
-                piece
+                tensor
             })
             .collect()
     }
@@ -348,7 +370,7 @@ mod tests {
             .iter()
             .filter(|window| window.width == Width::Scalars)
             .flat_map(|window| &window.spans)
-            .map(|span| span[3])
+            .map(|span| span.count)
             .sum();
         assert_eq!(scalars, 3);
     }
@@ -394,8 +416,8 @@ mod tests {
 
     #[test]
     fn params_and_grads_interleaved_in_one_buffer_are_covered() {
-        let pieces: Vec<_> = (0..60)
-            .map(|i| Piece {
+        let tensors: Vec<_> = (0..60)
+            .map(|i| TensorRanges {
                 param_buffer: 0,
                 param_offset: i * 2 * 400,
                 grad_buffer: 0,
@@ -404,16 +426,16 @@ mod tests {
                 count: 100,
             })
             .collect();
-        let windows = check(&pieces, &WIDE);
+        let windows = check(&tensors, &WIDE);
         assert_eq!(windows.len(), 1);
-        check(&pieces, &TINY);
+        check(&tensors, &TINY);
         // Gradients in the opposite order.
-        let turned: Vec<_> = pieces
+        let turned: Vec<_> = tensors
             .iter()
-            .zip(pieces.iter().rev())
-            .map(|(piece, other)| Piece {
+            .zip(tensors.iter().rev())
+            .map(|(tensor, other)| TensorRanges {
                 grad_offset: other.grad_offset,
-                ..*piece
+                ..*tensor
             })
             .collect();
         check(&turned, &WIDE);

@@ -175,7 +175,7 @@ pub struct Block<'a, T> {
 }
 
 /// Elements of which sums are put aside at a time, in the nearest cache.
-const PIECE: usize = 128;
+const SUMMED_AT_ONCE: usize = 128;
 
 impl<T: Real> Block<'_, T> {
     /// The values of the rule's `N` slots of [`Extent::Tensor`](crate::Extent::Tensor), in their
@@ -300,10 +300,10 @@ fn sum_each<T: Real, const N: usize, const K: usize>(
     measure: impl Fn(T, T, [T; N]) -> [T; K],
 ) -> Sums {
     let mut sums = [LaneSum::default(); K];
-    let mut measured = [[T::zero(); PIECE]; K];
-    for start in (0..params.len()).step_by(PIECE) {
+    let mut measured = [[T::zero(); SUMMED_AT_ONCE]; K];
+    for start in (0..params.len()).step_by(SUMMED_AT_ONCE) {
         // All of one length, which the compiler sees here.
-        let count = PIECE.min(params.len() - start);
+        let count = SUMMED_AT_ONCE.min(params.len() - start);
         let params = &params[start..][..count];
         let grads = &grads[start..][..count];
         let state = state.each_ref().map(|slot| &slot[start..][..count]);

@@ -13,7 +13,7 @@ use super::{
     tensors::GroupTensor,
 };
 use orthogonalize::{Matrix, orthogonalize};
-use solve::{Outcome, System, solve};
+use solve::{DenseSystem, Outcome, solve};
 
 use crate::{
     DispatchLimits, Error, MatrixWork, Rule, buffer::guarded, layout::TENSOR_ALIGNMENT, shader,
@@ -154,7 +154,7 @@ impl MatrixBuilder<'_> {
             .members
             .iter()
             .zip(&pairs.places)
-            .map(|(member, [hessian, _])| System {
+            .map(|(member, [hessian, _])| DenseSystem {
                 hessian: *hessian as u64,
                 start: member.elements.start as u64,
                 count: member.elements.len() as u32,

@@ -42,6 +42,7 @@
 mod buffer;
 pub mod cpu;
 mod error;
+mod format;
 mod gpu;
 pub mod hyperparameter;
 mod layout;

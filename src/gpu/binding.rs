@@ -1,6 +1,8 @@
 //! Bind groups, and buffers that are filled without a queue.
 
-use crate::Error;
+use std::ops::Range;
+
+use crate::{Error, format::Format};
 
 // The bindings of the shaders of rules; `FIRST_STATE_BINDING` and those after it are slots.
 pub(super) const HYPER: u32 = 0;
@@ -15,6 +17,24 @@ pub(super) const PARTIALS: u32 = 12;
 pub(super) const TENSORS: u32 = 13;
 pub(super) const WINDOW: u32 = 14;
 pub(super) const TENSOR_FACTORS: u32 = 15;
+
+/// What is kept of a slot of elements.
+#[derive(Debug)]
+pub(super) struct SlotBuffer {
+    pub buffer: wgpu::Buffer,
+    pub format: Format,
+}
+
+/// `elements` of a buffer.
+pub(super) fn elements_of<'a>(
+    binding: u32,
+    buffer: &'a wgpu::Buffer,
+    format: Format,
+    elements: &Range<u64>,
+) -> wgpu::BindGroupEntry<'a> {
+    let size = format.bytes(elements.end - elements.start);
+    entry(binding, buffer, format.bytes(elements.start), size)
+}
 
 /// All of a buffer.
 pub(super) fn whole(binding: u32, buffer: &wgpu::Buffer) -> wgpu::BindGroupEntry<'_> {

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::{
     binding::{
-        GRADS, HYPER, LINES, PARAMS, SPANS, STEP, TENSOR_FACTORS, TENSORS, WINDOW, bind, entry,
-        filled_buffer, number_of, numbered, whole,
+        GRADS, HYPER, LINES, PARAMS, SPANS, STEP, SlotBuffer, TENSOR_FACTORS, TENSORS, WINDOW,
+        bind, elements_of, entry, filled_buffer, number_of, numbered, whole,
     },
     pipelines::Pipelines,
     records::{STEP_BYTES, STEP_STRIDE},
@@ -13,6 +13,7 @@ use super::{
 use crate::{
     BufferRange, Error, Rule,
     buffer::guarded,
+    format::{Formats, QUAD},
     layout::TENSOR_ALIGNMENT,
     plan::{
         BLOCK, DispatchLimits, GradPlace, RangeWindow, TensorRanges, arena_windows, length,
@@ -62,7 +63,8 @@ pub(super) struct GroupBindings<'a> {
     /// All groups' `Step`s.
     pub steps: &'a wgpu::Buffer,
     /// The slots in use, each with the group's elements; the average last.
-    pub state: &'a [wgpu::Buffer],
+    pub state: &'a [SlotBuffer],
+    pub formats: Formats,
     pub pass: Pass,
     pub around: Around,
     /// Where gradients are clipped by tensor: the factors of all tensors, and the group's first
@@ -84,7 +86,8 @@ pub(super) async fn over_arena(
     grads: &wgpu::Buffer,
     elements: Range<u64>,
 ) -> Result<Vec<Dispatch>, Error> {
-    let windows = arena_windows(elements.clone(), limits);
+    let formats = group.formats;
+    let windows = arena_windows(elements.clone(), &formats, limits);
     let mut dispatches = Vec::new();
     for window in windows {
         let access = match window.grid {
@@ -92,17 +95,16 @@ pub(super) async fn over_arena(
             _ => Access::FoldedArena,
         };
         let pipeline = group.pipeline(device, pipelines, access).await?;
-        let size = 4 * (window.elements.end - window.elements.start);
-        let offset = 4 * window.elements.start;
-        let in_group = offset - 4 * elements.start;
+        let in_arena = &window.elements;
+        let in_group = in_arena.start - elements.start..in_arena.end - elements.start;
         let bind_group = guarded(device, "the bindings of an arena", || {
-            let window = group.window(device, in_group)?;
-            let mut entries = group.entries(in_group, size);
-            entries.push(entry(PARAMS, params, offset, size));
+            let unit = group.window(device, in_group.start)?;
+            let mut entries = group.entries(&in_group);
+            entries.push(elements_of(PARAMS, params, formats.params, in_arena));
             if group.has_gradients() {
-                entries.push(entry(GRADS, grads, offset, size));
+                entries.push(elements_of(GRADS, grads, formats.grads, in_arena));
             }
-            entries.extend(group.window_entries(&window));
+            entries.extend(group.window_entries(&unit));
             Ok::<_, Error>(bind(device, &pipeline, group.rule.name(), &entries))
         });
         dispatches.push(Dispatch {
@@ -123,9 +125,10 @@ pub(super) async fn over_ranges(
     group: GroupBindings<'_>,
     tensors: &[BoundTensor],
 ) -> Result<Vec<Dispatch>, Error> {
-    let (buffers, ranges) = tensor_ranges(tensors);
+    let formats = group.formats;
+    let (buffers, ranges) = tensor_ranges(tensors, &formats);
     let mut dispatches = Vec::new();
-    for window in range_windows(&ranges, BLOCK, limits) {
+    for window in range_windows(&ranges, BLOCK, &formats, limits) {
         let access = Access::Ranges(window.width, window.grad_place);
         let pipeline = group.pipeline(device, pipelines, access).await?;
         let made = guarded(device, "the bindings of a caller's ranges", || {
@@ -154,7 +157,10 @@ pub(super) struct BoundTensor {
 }
 
 /// The ranges of tensors with their buffers by number, and the buffers.
-pub(super) fn tensor_ranges(tensors: &[BoundTensor]) -> (Vec<&wgpu::Buffer>, Vec<TensorRanges>) {
+pub(super) fn tensor_ranges<'a>(
+    tensors: &'a [BoundTensor],
+    formats: &Formats,
+) -> (Vec<&'a wgpu::Buffer>, Vec<TensorRanges>) {
     let buffers = numbered(
         tensors
             .iter()
@@ -168,7 +174,7 @@ pub(super) fn tensor_ranges(tensors: &[BoundTensor]) -> (Vec<&wgpu::Buffer>, Vec
             grad_buffer: number_of(&buffers, &grad.buffer),
             grad_offset: grad.offset,
             state: *state,
-            count: param.size / 4,
+            count: formats.params.elements(param.size),
         });
     let ranges = ranges.collect();
     (buffers, ranges)
@@ -188,7 +194,7 @@ pub(super) fn range_dispatch(
     let grads = buffers[window.grad_buffer];
     let spans = filled_buffer(device, "spans", wgpu::BufferUsages::STORAGE, spans)?;
     let state_window = group.window(device, window.state.start)?;
-    let mut entries = group.entries(window.state.start, length(&window.state));
+    let mut entries = group.entries(&window.state);
     entries.push(entry(
         PARAMS,
         params,
@@ -236,8 +242,8 @@ impl<'a> GroupBindings<'a> {
         ]
     }
 
-    /// What the pass binds beside parameters and gradients, for the state from byte `offset` on.
-    fn entries(&self, offset: u64, size: u64) -> Vec<wgpu::BindGroupEntry<'a>> {
+    /// What the pass binds beside parameters and gradients, for these elements of the state.
+    fn entries(&self, elements: &Range<u64>) -> Vec<wgpu::BindGroupEntry<'a>> {
         let mut entries = self.numbers();
         // Where there is an average, evaluation is about it alone.
         let of_average = self.around.average && !self.has_gradients();
@@ -261,7 +267,8 @@ impl<'a> GroupBindings<'a> {
             });
             if is_read {
                 let binding = FIRST_STATE_BINDING + index as u32;
-                entries.push(entry(binding, &self.state[index], offset, size));
+                let SlotBuffer { buffer, format } = &self.state[index];
+                entries.push(elements_of(binding, buffer, *format, elements));
             }
         }
         entries
@@ -270,7 +277,7 @@ impl<'a> GroupBindings<'a> {
     /// How many storage bindings the pass has.
     pub fn count(&self, in_ranges: bool) -> u64 {
         // All but the two uniforms; parameters and gradients.
-        let state = self.entries(0, 4).len() - 2;
+        let state = self.entries(&(0..QUAD)).len() - 2;
         let measures = self.pass == Pass::Measure;
         let others = [
             in_ranges || measures,
@@ -310,16 +317,12 @@ impl<'a> GroupBindings<'a> {
         self.tensor_factors.filter(|_| self.has_gradients())
     }
 
-    /// What tells a dispatch whose state begins at byte `offset` where it begins.
-    pub fn window(
-        &self,
-        device: &wgpu::Device,
-        offset: u64,
-    ) -> Result<Option<wgpu::Buffer>, Error> {
+    /// What tells a dispatch whose state begins at element `start` where it begins.
+    pub fn window(&self, device: &wgpu::Device, start: u64) -> Result<Option<wgpu::Buffer>, Error> {
         if self.tensors_read().is_none() && self.factors_read().is_none() {
             return Ok(None);
         }
-        let in_group = offset / (4 * TENSOR_ALIGNMENT as u64);
+        let in_group = start / TENSOR_ALIGNMENT as u64;
         let group = self.factors_read().map_or(0, |(_, group)| group);
         let contents = [(group + in_group) as u32, in_group as u32, 0, 0];
         let uniform = wgpu::BufferUsages::UNIFORM;

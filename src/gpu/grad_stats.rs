@@ -26,6 +26,9 @@ pub(super) struct PlacedGrad {
     pub start: usize,
 }
 
+/// Bytes of a WGSL `Partial`: a sum and its exponent.
+const PARTIAL_BYTES: u64 = 8;
+
 /// What is recorded before a guarded step, and how it leaves out what must not happen.
 #[derive(Debug)]
 pub(super) struct GradStats {
@@ -61,6 +64,7 @@ impl<'a> GradRuns<'a> {
     fn new(options: &Options, limits: &DispatchLimits, groups: &'a [Vec<PlacedGrad>]) -> Self {
         let grads = groups.iter().flatten();
         let buffers = numbered(grads.map(|placed| &placed.grad.buffer));
+        let format = options.formats().grads;
         // A run for each tensor or for each group.
         let by_tensor = matches!(options.clip, Clip::TensorNorm(_));
         let mut runs: Vec<Run> = Vec::new();
@@ -69,7 +73,7 @@ impl<'a> GradRuns<'a> {
         for (group, grads) in groups.iter().enumerate() {
             let mut ranges = Vec::new();
             for (index, PlacedGrad { grad, start }) in grads.iter().enumerate() {
-                let count = grad.size / 4;
+                let count = format.elements(grad.size);
                 if by_tensor || index == 0 {
                     runs.push(Run {
                         group: group as u32,
@@ -94,7 +98,7 @@ impl<'a> GradRuns<'a> {
                 run.count += threads as u32;
                 next += threads;
             };
-            let of_group = grad_windows(group, &ranges, limits, &mut partials, on_span);
+            let of_group = grad_windows(group, &ranges, format, limits, &mut partials, on_span);
             windows.extend(of_group);
         }
         // A layout always has tensors, but none of them need be in a group that there is.
@@ -127,7 +131,7 @@ impl GradStatsBuilder<'_> {
             let runs = filled_buffer(device, "runs", storage, bytemuck::cast_slice(&grads.runs))?;
             let partials = device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("partial sums"),
-                size: 8 * grads.partials.max(1),
+                size: PARTIAL_BYTES * grads.partials.max(1),
                 usage: storage,
                 mapped_at_creation: false,
             });

@@ -1,8 +1,10 @@
 //! A parameter group's hyperparameters and state on the device.
 
+use std::ops::Range;
+
 use super::{
     begin_step::BeginStep,
-    binding::{filled_buffer, written_buffer},
+    binding::{SlotBuffer, filled_buffer, written_buffer},
     limits::{ARENA_USAGE, check_buffer_size},
     lines::LineTable,
     matrix::{MatrixBuilder, MatrixState},
@@ -10,8 +12,9 @@ use super::{
     tensors::{GroupTensor, TensorTable},
 };
 use crate::{
-    DispatchLimits, Error, Group, Layout, Options,
+    DispatchLimits, Error, Group, Layout, Options, Slot,
     buffer::guarded,
+    format::Format,
     layout::{Arena, GROUP_ALIGNMENT},
 };
 
@@ -20,7 +23,7 @@ use crate::{
 pub(super) struct GroupBuffers {
     pub hyper: wgpu::Buffer,
     /// The slots of elements in use, in the rule's order, and the average after them.
-    pub state: Vec<wgpu::Buffer>,
+    pub state: Vec<SlotBuffer>,
     /// Those of tensors, if there are any.
     pub tensors: Option<TensorTable>,
     /// Those of rows and columns.
@@ -55,12 +58,17 @@ impl GroupBuffers {
         } = source;
         let rule = &*layout.groups[group.0];
         let element_count = arena.groups[group.0].len();
+        let formats = options.formats();
         let slots = options.element_slots(rule);
-        let used: Vec<_> = slots.iter().filter(|slot| slot.used).collect();
-        let bytes = 4 * element_count as u64;
-        for slot in &used {
+        let (average, of_rule) = slots.split_last().unzip();
+        let of_rule = of_rule.unwrap_or_default().iter();
+        let with_format = |slot| (slot, rule.stages().format_of(slot, &formats));
+        let of_rule = of_rule.map(with_format);
+        let all = of_rule.chain(average.map(|slot| (slot, formats.average)));
+        let used: Vec<_> = all.filter(|(slot, _)| slot.used).collect();
+        for (slot, format) in &used {
             let what = format!("the state {} of rule {}", slot.name, rule.name());
-            check_buffer_size(device, &what, bytes)?;
+            check_buffer_size(device, &what, format.bytes(element_count as u64))?;
         }
         let mut constants: Vec<f32> = rule.constants().iter().map(|&value| value as f32).collect();
         // OpenGL counts a uniform block in units of 16 bytes.
@@ -81,29 +89,12 @@ impl GroupBuffers {
                 wgpu::BufferUsages::UNIFORM,
                 bytemuck::cast_slice(&constants),
             )?;
-            let state = used.iter().map(|slot| {
-                if slot.start == 0.0 || element_count == 0 {
-                    // New buffers are zero.
-                    return Ok(device.create_buffer(&wgpu::BufferDescriptor {
-                        label: Some(slot.name),
-                        size: bytes,
-                        usage: ARENA_USAGE,
-                        mapped_at_creation: false,
-                    }));
-                }
-                // Padding starts at zero whatever the tensors start at, so that it stays zero.
-                // Through a mapping, of which the driver may keep a copy until the next submission:
-                // the optimizer has no queue to fill the buffer with.
-                written_buffer(device, slot.name, ARENA_USAGE, bytes, |view| {
-                    let start = [slot.start as f32; GROUP_ALIGNMENT];
-                    for tensor in layout.tensors_in(arena, group) {
-                        for first in tensor.clone().step_by(start.len()) {
-                            let count = start.len().min(tensor.end - first);
-                            let part: &[u8] = bytemuck::cast_slice(&start[..count]);
-                            view.slice(4 * first..4 * (first + count))
-                                .copy_from_slice(part);
-                        }
-                    }
+            let tensors: Vec<_> = members.iter().map(|member| &member.elements).collect();
+            let state = used.iter().map(|(slot, format)| {
+                let buffer = slot_buffer(device, slot, *format, element_count, &tensors)?;
+                Ok(SlotBuffer {
+                    buffer,
+                    format: *format,
                 })
             });
             let state = state.collect::<Result<Vec<_>, Error>>()?;
@@ -133,4 +124,39 @@ impl GroupBuffers {
             lines,
         })
     }
+}
+
+/// A slot of so many elements, which are padding but for those of `tensors`.
+fn slot_buffer(
+    device: &wgpu::Device,
+    slot: &Slot,
+    format: Format,
+    element_count: usize,
+    tensors: &[&Range<usize>],
+) -> Result<wgpu::Buffer, Error> {
+    let bytes = format.bytes(element_count as u64);
+    if slot.start == 0.0 || element_count == 0 {
+        // New buffers are zero.
+        return Ok(device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(slot.name),
+            size: bytes,
+            usage: ARENA_USAGE,
+            mapped_at_creation: false,
+        }));
+    }
+    // Padding starts at zero whatever the tensors start at, so that it stays zero. Through a mapping,
+    // of which the driver may keep a copy until the next submission: the optimizer has no queue to
+    // fill the buffer with.
+    let start = format.encoded([slot.start as f32; GROUP_ALIGNMENT]);
+    let in_bytes = |elements: usize| format.bytes(elements as u64) as usize;
+    written_buffer(device, slot.name, ARENA_USAGE, bytes, |view| {
+        for tensor in tensors {
+            let (first, end) = (in_bytes(tensor.start), in_bytes(tensor.end));
+            for first in (first..end).step_by(start.len()) {
+                let count = start.len().min(end - first);
+                view.slice(first..first + count)
+                    .copy_from_slice(&start[..count]);
+            }
+        }
+    })
 }

@@ -11,12 +11,16 @@ use super::{
 use crate::{
     Error,
     buffer::guarded,
+    format::{BINDING_ALIGNMENT, Format},
     layout::TENSOR_ALIGNMENT,
     plan::{DispatchLimits, Pack, fold, join, length, pack},
     rule::{LinePart, Lines},
     shader::{self, Pass},
     shape::Matrices,
 };
+
+/// As the shaders read and write what is kept of lines, and their sums.
+const KEPT: Format = Format::F32;
 
 /// Columns of a tile, and lines of a strip.
 const WIDTH: usize = 64;
@@ -92,7 +96,7 @@ impl LinePlace {
 impl LineTable {
     pub fn new(device: &wgpu::Device, rule: &str, shapes: &[&[usize]]) -> Result<Self, Error> {
         let (places, count) = LinePlace::of(shapes);
-        let bytes = 4 * count as u64;
+        let bytes = KEPT.bytes(count as u64);
         let what = format!("what rule {rule} keeps of rows and columns");
         check_binding_size(device, &what, bytes)?;
         let mut values = vec![0f32; count];
@@ -110,7 +114,7 @@ impl LineTable {
     /// Bytes at which slot `name` of tensor `tensor` of the group begins, and their number.
     pub fn range(&self, lines: &Lines, tensor: usize, name: &str) -> Option<[u64; 2]> {
         let range = self.places[tensor].range(lines, name)?;
-        Some(range.map(|elements| 4 * elements as u64))
+        Some(range.map(|elements| KEPT.bytes(elements as u64)))
     }
 }
 
@@ -159,6 +163,8 @@ struct PlacedTile {
 /// A group's matrices in tiles, strips and rows.
 #[derive(Default)]
 struct Tiling {
+    /// Of the gradients.
+    format: Format,
     tiles: Vec<PlacedTile>,
     strips: Vec<Strip>,
     rows: Vec<Rows>,
@@ -166,6 +172,13 @@ struct Tiling {
 }
 
 impl Tiling {
+    fn new(format: Format) -> Self {
+        Self {
+            format,
+            ..Self::default()
+        }
+    }
+
     /// `grad` is where the tensor's gradient lies, `state` its first element in the group.
     fn add(
         &mut self,
@@ -184,8 +197,11 @@ impl Tiling {
         if !has_rows {
             return self.add_vector(place.columns, columns, buffer, grad, state);
         }
-        // A tile is bound in one piece, at any offset: from its first row to 64 elements of its last.
-        let fitting = (limits.binding_bytes as usize - 512) / (4 * columns) + 1;
+        // A tile is bound in one piece, at any offset: from its first row to the columns of its last.
+        let format = self.format;
+        let beside = BINDING_ALIGNMENT + format.bytes(WIDTH as u64);
+        let fitting = (limits.binding_bytes - beside) / format.bytes(columns as u64) + 1;
+        let fitting = usize::try_from(fitting).unwrap_or(usize::MAX);
         let height = rows.div_ceil(STACK).next_multiple_of(HEIGHT);
         let height = height.min(MOST_ROWS).min(fitting).max(1);
         let [across, down] = [columns.div_ceil(WIDTH), rows.div_ceil(height)];
@@ -198,11 +214,11 @@ impl Tiling {
                     let tile_rows = height.min(rows - top);
                     let tile_columns = WIDTH.min(columns - left);
                     let element = ((matrix * rows + top) * columns + left) as u64;
-                    let start = grad + 4 * element;
+                    let start = grad + format.bytes(element);
                     let length = (tile_rows - 1) * columns + tile_columns;
                     self.tiles.push(PlacedTile {
                         buffer,
-                        bytes: start..start + 4 * length as u64,
+                        bytes: start..start + format.bytes(length as u64),
                         tile: LineTile {
                             grad: 0,
                             state: (state + element) as u32,
@@ -232,10 +248,10 @@ impl Tiling {
     fn add_vector(&mut self, kept: usize, columns: usize, buffer: usize, grad: u64, state: u64) {
         for left in (0..columns).step_by(VECTOR_WIDTH) {
             let width = VECTOR_WIDTH.min(columns - left);
-            let start = grad + 4 * left as u64;
+            let start = grad + self.format.bytes(left as u64);
             self.tiles.push(PlacedTile {
                 buffer,
-                bytes: start..start + 4 * width as u64,
+                bytes: start..start + self.format.bytes(width as u64),
                 tile: LineTile {
                     grad: 0,
                     state: (state + left as u64) as u32,
@@ -283,7 +299,8 @@ impl Tiling {
                 join,
                 |bytes, count| length(bytes) <= limits.binding_bytes && count <= most,
             );
-            packs.into_iter().map(LineWindow::of).collect()
+            let window = |pack| LineWindow::of(pack, self.format);
+            packs.into_iter().map(window).collect()
         };
         let buffers = self.tiles.chunk_by(|a, b| a.buffer == b.buffer);
         buffers.flat_map(of_buffer).collect()
@@ -297,9 +314,9 @@ struct LineWindow {
 }
 
 impl LineWindow {
-    fn of(Pack { items, bound }: Pack<&PlacedTile, std::ops::Range<u64>>) -> Self {
+    fn of(Pack { items, bound }: Pack<&PlacedTile, std::ops::Range<u64>>, format: Format) -> Self {
         let tile = |placed: &&PlacedTile| LineTile {
-            grad: ((placed.bytes.start - bound.start) / 4) as u32,
+            grad: format.elements(placed.bytes.start - bound.start) as u32,
             ..placed.tile
         };
         Self {
@@ -324,8 +341,8 @@ pub(super) async fn line_dispatches(
         pass: Pass::Lines,
         ..group
     };
-    let (buffers, ranges) = tensor_ranges(tensors);
-    let mut tiling = Tiling::default();
+    let (buffers, ranges) = tensor_ranges(tensors, &group.formats);
+    let mut tiling = Tiling::new(group.formats.grads);
     for (range, place) in ranges.iter().zip(&table.places) {
         tiling.add(
             place,
@@ -336,7 +353,7 @@ pub(super) async fn line_dispatches(
         );
     }
     // No buffer may be empty.
-    let bytes = 4 * tiling.partials.max(1) as u64;
+    let bytes = KEPT.bytes(tiling.partials.max(1) as u64);
     let name = group.rule.name();
     let what = format!("the sums over rows and columns of rule {name}");
     check_binding_size(device, &what, bytes)?;
@@ -466,7 +483,7 @@ mod tests {
     #[test]
     fn vectors_have_nothing_to_add_up() {
         let (places, _) = LinePlace::of(&[&[], &[10_000]]);
-        let mut tiling = Tiling::default();
+        let mut tiling = Tiling::new(Format::F32);
         for place in &places {
             tiling.add(place, 0, 0, 0, &TINY);
         }
@@ -498,7 +515,7 @@ mod tests {
         for limits in [TINY, wide] {
             for gradient in [0, 4, 300] {
                 let (places, line_count) = LinePlace::of(&shapes);
-                let mut tiling = Tiling::default();
+                let mut tiling = Tiling::new(Format::F32);
                 let mut expected = Vec::new();
                 let mut offset = gradient;
                 for (place, shape) in places.iter().zip(&shapes) {

@@ -38,7 +38,9 @@ use step::{EvaluationSwitch, PlannedStep, compute_pass};
 pub use device::{Gpu, GpuOptions, required_limits};
 pub use snapshot::Snapshot;
 
-use crate::{BufferRange, Error, Layout, Options, buffer::guarded, progress::Progress};
+use crate::{
+    BufferRange, Error, Layout, Options, buffer::guarded, format::Format, progress::Progress,
+};
 
 /// A caller's own parameter and gradient buffers, one range per tensor in the order of the
 /// layout's making.
@@ -155,22 +157,33 @@ impl Optimizer {
         let mut optimizer = Self::without_buffers(device, layout, options).await?;
         let setup = &optimizer.setup;
         setup.check_bindings(false)?;
-        let bytes = 4 * setup.arena.element_count() as u64;
-        check_buffer_size(device, "the arena of parameters", bytes)?;
-        let arena = |label| wgpu::BufferDescriptor {
-            label: Some(label),
-            size: bytes,
-            usage: ARENA_USAGE,
-            mapped_at_creation: false,
+        let formats = setup.options.formats();
+        let count = setup.arena.element_count() as u64;
+        check_buffer_size(
+            device,
+            "the arena of parameters",
+            formats.params.bytes(count),
+        )?;
+        check_buffer_size(device, "the arena of gradients", formats.grads.bytes(count))?;
+        let arena = |label, format: Format| {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(label),
+                size: format.bytes(count),
+                usage: ARENA_USAGE,
+                mapped_at_creation: false,
+            })
         };
-        let [params, grads] = guarded(device, "the arenas of parameters and gradients", || {
-            [arena("params"), arena("grads")].map(|arena| device.create_buffer(&arena))
-        })
-        .await?;
+        let made = guarded(device, "the arenas of parameters and gradients", || {
+            [
+                arena("params", formats.params),
+                arena("grads", formats.grads),
+            ]
+        });
+        let [params, grads] = made.await?;
         let mut planner = Planner::new(setup, &mut optimizer.pipelines);
         let (planned, switch) = planner.over_arenas(&params, &grads).await?;
-        optimizer.params = setup.arena_ranges(&params);
-        optimizer.grads = Some(setup.arena_ranges(&grads));
+        optimizer.params = setup.arena_ranges(&params, formats.params);
+        optimizer.grads = Some(setup.arena_ranges(&grads, formats.grads));
         optimizer.grad_arena = Some(grads);
         optimizer.planned = Some(planned);
         optimizer.switch = switch;
@@ -193,7 +206,7 @@ impl Optimizer {
     pub async fn rebind_async(&mut self, buffers: Buffers) -> Result<(), Error> {
         let Buffers { params, grads } = buffers;
         self.setup.check_bindings(true)?;
-        ranges::check_params(&self.setup.layout, &params)?;
+        ranges::check_params(&self.setup.layout, &params, &self.setup.options)?;
         let mut planner = Planner::new(&self.setup, &mut self.pipelines);
         let planned = match &grads {
             Some(grads) => Some(planner.over_ranges(&params, grads).await?),
@@ -346,7 +359,7 @@ impl Optimizer {
         BufferRange {
             buffer: self.setup.begin_step.stats.clone(),
             offset: 0,
-            size: 4,
+            size: Format::F32.bytes(1),
         }
     }
 

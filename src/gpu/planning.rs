@@ -11,7 +11,7 @@ use super::{
     step::{Beginning, EvaluationSwitch, PlannedStep},
     sums::sum_dispatches,
 };
-use crate::{BufferRange, Error, Group, layout::TENSOR_ALIGNMENT, shader::Pass};
+use crate::{BufferRange, Error, Group, format::Format, layout::TENSOR_ALIGNMENT, shader::Pass};
 
 /// Plans over what an optimizer has set up.
 pub(super) struct Planner<'a> {
@@ -59,7 +59,7 @@ impl<'a> Planner<'a> {
             arena,
             ..
         } = self.setup;
-        ranges::check_grads(layout, params, grads, options.zero_grad)?;
+        ranges::check_grads(layout, params, grads, options)?;
         let tensors = self.bound_tensors(params, grads);
         let mut steps = self.empty_steps();
         for (step, group) in steps.iter_mut().zip(layout.groups()) {
@@ -161,23 +161,28 @@ impl<'a> Planner<'a> {
 
     /// The tensors of this crate's own arenas, with their padding, which is zero: all of it by quads.
     fn arena_tensors(&self, params: &wgpu::Buffer, grads: &wgpu::Buffer) -> Vec<Vec<BoundTensor>> {
-        let [params, grads] = [params, grads].map(|arena| {
-            let mut ranges = self.setup.arena_ranges(arena);
+        let formats = self.setup.options.formats();
+        let padded = |arena, format: Format| {
+            let mut ranges = self.setup.arena_ranges(arena, format);
             for range in &mut ranges {
-                range.size = range.size.next_multiple_of(4 * TENSOR_ALIGNMENT as u64);
+                range.size = range
+                    .size
+                    .next_multiple_of(format.bytes(TENSOR_ALIGNMENT as u64));
             }
             ranges
-        });
+        };
+        let [params, grads] = [padded(params, formats.params), padded(grads, formats.grads)];
         self.bound_tensors(&params, &grads)
     }
 
     /// The gradients of each group in this crate's own arena.
     fn arena_grads(&self, arena: &wgpu::Buffer) -> Vec<Vec<PlacedGrad>> {
+        let format = self.setup.options.formats().grads;
         let placed = |elements: std::ops::Range<usize>| PlacedGrad {
             grad: BufferRange {
                 buffer: arena.clone(),
-                offset: 4 * elements.start as u64,
-                size: 4 * elements.len() as u64,
+                offset: format.bytes(elements.start as u64),
+                size: format.bytes(elements.len() as u64),
             },
             start: elements.start,
         };

@@ -1,10 +1,14 @@
 //! Whether a caller's ranges fit the layout and each other.
 
-use crate::{BufferRange, Error, Layout, layout::TensorEntry};
+use crate::{BufferRange, Error, Layout, Options, format::Format, layout::TensorEntry};
 
 /// Parameters: one range per tensor, of its size, none overlapping another.
-pub(super) fn check_params(layout: &Layout, params: &[BufferRange]) -> Result<(), Error> {
-    check_each(layout, params, "parameter")?;
+pub(super) fn check_params(
+    layout: &Layout,
+    params: &[BufferRange],
+    options: &Options,
+) -> Result<(), Error> {
+    check_each(layout, params, "parameter", options.formats().params)?;
     check_apart(layout, params, "parameter")
 }
 
@@ -24,10 +28,10 @@ pub(super) fn check_grads(
     layout: &Layout,
     params: &[BufferRange],
     grads: &[BufferRange],
-    zero_grad: bool,
+    options: &Options,
 ) -> Result<(), Error> {
-    check_each(layout, grads, "gradient")?;
-    if zero_grad {
+    check_each(layout, grads, "gradient", options.formats().grads)?;
+    if options.zero_grad {
         check_apart(layout, grads, "gradient")?;
     }
     let params = by_address(layout, params);
@@ -59,7 +63,12 @@ fn by_address<'a>(
     tensors
 }
 
-fn check_each(layout: &Layout, ranges: &[BufferRange], role: &str) -> Result<(), Error> {
+fn check_each(
+    layout: &Layout,
+    ranges: &[BufferRange],
+    role: &str,
+    format: Format,
+) -> Result<(), Error> {
     if ranges.len() != layout.tensors.len() {
         return Err(Error::Length {
             what: format!("{role} ranges, one per tensor"),
@@ -69,7 +78,7 @@ fn check_each(layout: &Layout, ranges: &[BufferRange], role: &str) -> Result<(),
     }
     for (tensor, range) in layout.tensors.iter().zip(ranges) {
         let what = format!("{role} of {:?}", tensor.name);
-        let expected = 4 * tensor.element_count as u64;
+        let expected = format.bytes(tensor.element_count as u64);
         if range.size != expected {
             let shape = &tensor.shape;
             let size = range.size;

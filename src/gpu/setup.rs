@@ -10,6 +10,7 @@ use super::{
 use crate::{
     BufferRange, Clip, DispatchLimits, Error, Group, Layout, Options,
     buffer::guarded,
+    format::Format,
     layout::{Arena, TENSOR_ALIGNMENT},
     shader::{Around, Pass},
 };
@@ -73,14 +74,14 @@ impl Setup {
         })
     }
 
-    /// Where each tensor is in an arena.
-    pub fn arena_ranges(&self, buffer: &wgpu::Buffer) -> Vec<BufferRange> {
+    /// Where each tensor is in an arena of that format.
+    pub fn arena_ranges(&self, buffer: &wgpu::Buffer, format: Format) -> Vec<BufferRange> {
         let tensors = self.layout.tensors.iter().zip(&self.arena.tensors);
         tensors
             .map(|(tensor, &start)| BufferRange {
                 buffer: buffer.clone(),
-                offset: 4 * start as u64,
-                size: 4 * tensor.element_count as u64,
+                offset: format.bytes(start as u64),
+                size: format.bytes(tensor.element_count as u64),
             })
             .collect()
     }
@@ -97,6 +98,7 @@ impl Setup {
             hyper: &buffers.hyper,
             steps: &self.begin_step.steps,
             state: &buffers.state,
+            formats: self.options.formats(),
             pass,
             around: Around::of(&self.options, rule),
             tensor_factors: factors.map(|factors| (factors, first_unit as u64)),
@@ -137,7 +139,8 @@ impl Setup {
 /// A factor for each unit of elements of all groups.
 async fn tensor_factors(device: &wgpu::Device, arena: &Arena) -> Result<wgpu::Buffer, Error> {
     let what = "the factors of tensors that are clipped";
-    let bytes = 4 * (arena.element_count() / TENSOR_ALIGNMENT) as u64;
+    let units = arena.element_count() / TENSOR_ALIGNMENT;
+    let bytes = Format::F32.bytes(units as u64);
     check_buffer_size(device, what, bytes)?;
     let made = guarded(device, what, || {
         device.create_buffer(&wgpu::BufferDescriptor {

@@ -14,14 +14,15 @@ use super::{
 use crate::{
     Error, Over,
     buffer::guarded,
+    format::{Format, Formats},
     plan::{
         DispatchLimits, RangeWindow, Span, fold, measured_length, measuring_threads, range_windows,
     },
     shader::{self, Access, Pass},
 };
 
-/// Bytes of a partial sum.
-const PARTIAL_BYTES: u64 = 16;
+/// Bytes of a partial sum: up to four numbers.
+const PARTIAL_BYTES: u64 = Format::F32.quad_bytes();
 
 /// From so many partial sums on, more threads add them up.
 const MANY: u64 = 1 << 14;
@@ -66,9 +67,15 @@ struct SumWindows<'a> {
 
 impl<'a> SumWindows<'a> {
     /// `partials` counts the partial sums of all groups.
-    fn new(tensors: &'a [BoundTensor], limits: &DispatchLimits, partials: &mut u64) -> Self {
-        let (buffers, ranges) = tensor_ranges(tensors);
-        let windows = range_windows(&ranges, measured_length(limits), limits);
+    fn new(
+        tensors: &'a [BoundTensor],
+        formats: &Formats,
+        limits: &DispatchLimits,
+        partials: &mut u64,
+    ) -> Self {
+        let (buffers, ranges) = tensor_ranges(tensors, formats);
+        let length = measured_length(formats, limits);
+        let windows = range_windows(&ranges, length, formats, limits);
         let mut of_tensors = vec![[0, 0]; ranges.len()];
         for window in &windows {
             for (&tensor, span) in window.tensors.iter().zip(&window.spans) {
@@ -151,7 +158,7 @@ pub(super) async fn sum_dispatches(
     let mut of_rules: HashMap<&str, Range<u64>> = HashMap::new();
     let mut measured = Vec::new();
     for (index, (group, tensors)) in order {
-        let windows = SumWindows::new(tensors, limits, &mut count);
+        let windows = SumWindows::new(tensors, &group.formats, limits, &mut count);
         let partials = windows.partials();
         let together = of_rules.entry(group.rule.name());
         together.or_insert(partials.clone()).end = partials.end;

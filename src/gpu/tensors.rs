@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     Error, Over, Rule, Slot,
+    format::Format,
     layout::TENSOR_ALIGNMENT,
     shader::{SHAPE_WORDS, looks_at_tensors},
     shape::Matrices,
@@ -80,7 +81,7 @@ impl TensorTable {
             words.resize(row + length, 0);
         }
         let what = format!("what rule {} keeps of tensors", rule.name());
-        check_binding_size(device, &what, 4 * words.len() as u64)?;
+        check_binding_size(device, &what, size_of_val(&words[..]) as u64)?;
         let buffer = filled_buffer(device, "tensors", ARENA_USAGE, bytemuck::cast_slice(&words))?;
         Ok(Some(Self {
             buffer,
@@ -91,6 +92,7 @@ impl TensorTable {
 
     /// Bytes at which the value of slot `slot` of tensor `tensor` of the group begins.
     pub fn offset(&self, tensor: usize, slot: usize) -> u64 {
-        4 * (self.first_row + tensor * self.length + SHAPE_WORDS + slot) as u64
+        let word = self.first_row + tensor * self.length + SHAPE_WORDS + slot;
+        Format::F32.bytes(word as u64)
     }
 }

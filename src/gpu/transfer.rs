@@ -1,8 +1,9 @@
 //! Where tensors lie, and reading and writing them.
 
-use super::{Optimizer, group::GroupBuffers, setup::Setup};
+use super::{Optimizer, binding::SlotBuffer, group::GroupBuffers, setup::Setup};
 use crate::{
-    BufferRange, Error, Layout, Slot, Tensor, layout::TensorEntry, read, rule::position_of, write,
+    BufferRange, Error, Layout, Slot, Tensor, format::Format, layout::TensorEntry, read,
+    rule::position_of, write,
 };
 
 impl Optimizer {
@@ -63,7 +64,7 @@ impl Optimizer {
             return Ok(BufferRange {
                 buffer: table.buffer.clone(),
                 offset: table.offset(in_group, position),
-                size: 4,
+                size: Format::F32.bytes(1),
             });
         }
         if let (Some(names), Some(table)) = (rule.stages().lines, lines)
@@ -89,10 +90,11 @@ impl Optimizer {
         // Slots that are not in use have no buffer.
         let used = slots[..position].iter().filter(|slot| slot.used).count();
         let start = arena.tensors[tensor.0] - arena.groups[group.0].start;
+        let SlotBuffer { buffer, format } = &state[used];
         Ok(BufferRange {
-            buffer: state[used].clone(),
-            offset: 4 * start as u64,
-            size: 4 * element_count as u64,
+            buffer: buffer.clone(),
+            offset: format.bytes(start as u64),
+            size: format.bytes(element_count as u64),
         })
     }
 

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::limits::{BLOCK, BLOCK_BYTES, DispatchLimits};
+use super::limits::{BLOCK, DispatchLimits};
+use crate::format::Formats;
 
 /// A dispatch over neighbouring elements of an arena.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,9 +16,13 @@ pub(crate) struct ArenaWindow {
 
 /// Cuts `elements` (whole blocks) into windows that fit a binding and whose workgroups fill their
 /// grid, so that the shader needs no bounds check.
-pub(crate) fn arena_windows(elements: Range<u64>, limits: &DispatchLimits) -> Vec<ArenaWindow> {
+pub(crate) fn arena_windows(
+    elements: Range<u64>,
+    formats: &Formats,
+    limits: &DispatchLimits,
+) -> Vec<ArenaWindow> {
     let widest = u64::from(limits.workgroups_per_dimension);
-    let most = (limits.binding_bytes / BLOCK_BYTES).min(widest * widest);
+    let most = (limits.binding_bytes / formats.most_bytes(BLOCK)).min(widest * widest);
     let mut windows = Vec::new();
     let mut start = elements.start;
     while start < elements.end {
@@ -45,7 +50,7 @@ mod tests {
 
     #[test]
     fn an_arena_within_the_limits_is_one_dispatch() {
-        let windows = arena_windows(2048..2048 + 32_768 * BLOCK, &WIDE);
+        let windows = arena_windows(2048..2048 + 32_768 * BLOCK, &Formats::default(), &WIDE);
         assert_eq!(windows.len(), 1);
         assert_eq!(windows[0].grid, [32_768, 1]);
     }
@@ -60,7 +65,7 @@ mod tests {
                 };
                 let mut next = 5 * BLOCK;
                 let end = next + blocks * BLOCK;
-                for window in arena_windows(next..end, &limits) {
+                for window in arena_windows(next..end, &Formats::default(), &limits) {
                     assert_eq!(window.elements.start, next);
                     let [x, y] = window.grid;
                     assert!(x <= widest && y <= widest);

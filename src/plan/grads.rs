@@ -11,6 +11,7 @@ use super::{
     pack::{Pack, grouped, join, length, pack},
     ranges::Width,
 };
+use crate::format::{Format, QUAD};
 
 /// Gradients that lie together. Buffers are known by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,17 +62,18 @@ struct GradBlock {
 pub(crate) fn grad_windows(
     group: usize,
     ranges: &[GradRange],
+    format: Format,
     limits: &DispatchLimits,
     partials: &mut u64,
     mut on_span: impl FnMut(usize, u64),
 ) -> Vec<GradWindow> {
     let mut blocks = Vec::new();
     // What a binding holds wherever it begins.
-    let most = (limits.binding_bytes - limits.offset_alignment) / 16 * 4;
+    let most = (limits.binding_bytes - limits.offset_alignment) / format.quad_bytes() * QUAD;
     let most = SPAN.min(most);
     for range in ranges {
-        let in_quads = if range.offset.is_multiple_of(16) {
-            range.count / 4 * 4
+        let in_quads = if range.offset.is_multiple_of(format.quad_bytes()) {
+            range.count / QUAD * QUAD
         } else {
             0
         };
@@ -82,7 +84,8 @@ pub(crate) fn grad_windows(
             for first in elements.clone().step_by(most as usize) {
                 let count = most.min(elements.end - first);
                 let block = GradBlock {
-                    bytes: range.offset + 4 * first..range.offset + 4 * (first + count),
+                    bytes: range.offset + format.bytes(first)
+                        ..range.offset + format.bytes(first + count),
                     partial: *partials,
                     run: range.run,
                 };
@@ -95,7 +98,7 @@ pub(crate) fn grad_windows(
     }
     let widest = u64::from(limits.workgroups_per_dimension);
     // The span table is bound too.
-    let most_spans = (widest * widest).min(limits.binding_bytes / 16);
+    let most_spans = (widest * widest).min(limits.binding_bytes / size_of::<GradSpan>() as u64);
     let mut windows = Vec::new();
     for ((buffer, width), mut blocks) in grouped(blocks) {
         blocks.sort_by_key(|block| block.bytes.start);
@@ -108,8 +111,8 @@ pub(crate) fn grad_windows(
         windows.extend(packs.into_iter().map(|Pack { items, bound }| {
             let grid = fold(items.len() as u64, limits);
             let span = |block: &GradBlock| GradSpan {
-                grad: ((block.bytes.start - bound.start) / 4) as u32,
-                count: (length(&block.bytes) / 4) as u32,
+                grad: format.elements(block.bytes.start - bound.start) as u32,
+                count: format.elements(length(&block.bytes)) as u32,
                 partial: block.partial as u32,
                 run: block.run as u32,
             };
@@ -136,7 +139,8 @@ mod tests {
 
     #[test]
     fn every_gradient_is_measured_once_by_a_thread_of_its_runs() {
-        for limits in [WIDE, TINY] {
+        let cases = Format::ALL.map(|format| [(format, WIDE), (format, TINY)]);
+        for (format, limits) in cases.into_iter().flatten() {
             for start in [0, 4, 16, 252, 260] {
                 let mut offset = start;
                 let mut ranges = Vec::new();
@@ -147,16 +151,22 @@ mod tests {
                         count,
                         run: run / 3,
                     });
-                    offset += 4 * count;
+                    offset += format.bytes(count);
                 }
                 let mut partials = 7;
                 let mut of_runs = [0; 5];
                 let count = |run: usize, threads| of_runs[run] += threads;
-                let windows = grad_windows(0, &ranges, &limits, &mut partials, count);
+                let windows = grad_windows(0, &ranges, format, &limits, &mut partials, count);
                 assert_eq!(partials, 7 + of_runs.iter().sum::<u64>());
                 let mut expected = Vec::new();
                 for range in &ranges {
-                    let element = |i| (range.buffer, range.offset + 4 * i, range.run as u32);
+                    let element = |i| {
+                        (
+                            range.buffer,
+                            range.offset + format.bytes(i),
+                            range.run as u32,
+                        )
+                    };
                     expected.extend((0..range.count).map(element));
                 }
                 let mut found = Vec::new();
@@ -179,7 +189,7 @@ mod tests {
                             assert_eq!((grad % 4, count % 4), (0, 0));
                         }
                         for i in 0..u64::from(count) {
-                            let byte = window.grads.start + 4 * (u64::from(grad) + i);
+                            let byte = window.grads.start + format.bytes(u64::from(grad) + i);
                             assert!(byte < window.grads.end);
                             found.push((window.buffer, byte, run));
                         }

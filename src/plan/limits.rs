@@ -1,12 +1,15 @@
 //! What bounds a dispatch.
 
-use crate::Error;
+use crate::{
+    Error,
+    format::{BINDING_ALIGNMENT, Format},
+};
 
 /// Elements that one workgroup updates.
 pub(crate) const BLOCK: u64 = 1024;
 
-/// Bytes of a block of f32.
-pub(super) const BLOCK_BYTES: u64 = 4 * BLOCK;
+/// Blocks that a binding must hold: a window is no less than a quarter of one, wherever it begins.
+pub(super) const LEAST_BLOCKS: u64 = 4;
 
 /// What bounds a dispatch. [`Options::limits`](crate::Options::limits) can set them below the
 /// device's own, as tests do to have many seams in small buffers.
@@ -49,17 +52,18 @@ impl DispatchLimits {
                 device.binding_bytes,
             );
         }
-        if self.binding_bytes < 4 * BLOCK_BYTES {
+        let least = LEAST_BLOCKS * Format::default().bytes(BLOCK);
+        if self.binding_bytes < least {
             return Err(Error::Limit {
                 what: "one dispatch".to_owned(),
-                needed: 4 * BLOCK_BYTES,
+                needed: least,
                 limit: size,
                 allowed: self.binding_bytes,
             });
         }
         let alignment = "min_storage_buffer_offset_alignment";
         let possible = self.offset_alignment.is_power_of_two()
-            && (device.offset_alignment..=256).contains(&self.offset_alignment);
+            && (device.offset_alignment..=BINDING_ALIGNMENT).contains(&self.offset_alignment);
         if !possible {
             return refuse(
                 "offset_alignment (a power of two up to 256)",

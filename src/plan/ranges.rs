@@ -6,8 +6,12 @@ use bytemuck::{Pod, Zeroable};
 
 use super::{
     grid::{fold, padded},
-    limits::{BLOCK_BYTES, DispatchLimits},
+    limits::{BLOCK, DispatchLimits, LEAST_BLOCKS},
     pack::{Pack, grouped, join, length, pack},
+};
+use crate::{
+    format::{BINDING_ALIGNMENT, Formats, QUAD},
+    layout::TENSOR_ALIGNMENT,
 };
 
 /// One tensor in a caller's buffers. Buffers are known by number.
@@ -53,7 +57,7 @@ pub(crate) struct RangeWindow {
     pub grad_place: GradPlace,
     /// Bytes of the gradients' buffer that are bound: those of `params` if they lie within.
     pub grads: Range<u64>,
-    /// Bytes of the group's state that are bound.
+    /// Elements of the group's state that are bound.
     pub state: Range<u64>,
     /// One for each workgroup; empty ones fill the grid.
     pub spans: Vec<Span>,
@@ -85,15 +89,15 @@ struct RangeBlock {
 }
 
 impl RangeBlock {
-    fn params(&self) -> Range<u64> {
-        self.param..self.param + 4 * self.count
+    fn params(&self, formats: &Formats) -> Range<u64> {
+        self.param..self.param + formats.params.bytes(self.count)
     }
-    fn grads(&self) -> Range<u64> {
-        self.grad..self.grad + 4 * self.count
+    fn grads(&self, formats: &Formats) -> Range<u64> {
+        self.grad..self.grad + formats.grads.bytes(self.count)
     }
     /// State is moved by quads always: it is ours and padded.
     fn states(&self) -> Range<u64> {
-        4 * self.state..4 * (self.state + self.count.next_multiple_of(4))
+        self.state..self.state + self.count.next_multiple_of(QUAD)
     }
 }
 
@@ -102,13 +106,14 @@ impl RangeBlock {
 pub(crate) fn range_windows(
     tensors: &[TensorRanges],
     length: u64,
+    formats: &Formats,
     limits: &DispatchLimits,
 ) -> Vec<RangeWindow> {
     let blocks = tensors.iter().enumerate().flat_map(|(index, tensor)| {
         let same_buffer = tensor.param_buffer == tensor.grad_buffer;
-        by_width(tensor).flat_map(move |(width, part)| {
-            blocks(part, index, length).map(move |block| {
-                let together = same_buffer && fits_together(&block, limits);
+        by_width(tensor, formats).flat_map(move |(width, part)| {
+            blocks(part, index, length, formats).map(move |block| {
+                let together = same_buffer && fits_together(&block, formats, limits);
                 let key = (width, tensor.param_buffer, tensor.grad_buffer, together);
                 (key, block)
             })
@@ -127,9 +132,9 @@ pub(crate) fn range_windows(
         blocks.sort_by_key(|block| block.param);
         let packs = pack(
             blocks,
-            |block| WindowBytes::of(block, place, limits),
-            WindowBytes::join,
-            |bytes, count| bytes.fits(count, place, limits),
+            |block| WindowBounds::of(block, place, formats, limits),
+            WindowBounds::join,
+            |bytes, count| bytes.fits(count, place, formats, limits),
         );
         windows.extend(packs.into_iter().map(|Pack { items, bound }| {
             let grid = fold(items.len() as u64, limits);
@@ -138,7 +143,7 @@ pub(crate) fn range_windows(
                 param_buffer,
                 grad_buffer,
                 grad_place: place,
-                spans: padded(items.iter().map(|block| bound.span(block)), grid),
+                spans: padded(items.iter().map(|block| bound.span(block, formats)), grid),
                 tensors: items.iter().map(|block| block.tensor).collect(),
                 grid,
                 params: bound.params,
@@ -151,16 +156,28 @@ pub(crate) fn range_windows(
 }
 
 /// The part of a tensor that quads fit, and the rest.
-fn by_width(tensor: &TensorRanges) -> impl Iterator<Item = (Width, TensorRanges)> {
-    let aligned = tensor.param_offset.is_multiple_of(16) && tensor.grad_offset.is_multiple_of(16);
-    let in_quads = if aligned { tensor.count / 4 * 4 } else { 0 };
+fn by_width(
+    tensor: &TensorRanges,
+    formats: &Formats,
+) -> impl Iterator<Item = (Width, TensorRanges)> {
+    let aligned = tensor
+        .param_offset
+        .is_multiple_of(formats.params.quad_bytes())
+        && tensor
+            .grad_offset
+            .is_multiple_of(formats.grads.quad_bytes());
+    let in_quads = if aligned {
+        tensor.count / QUAD * QUAD
+    } else {
+        0
+    };
     let body = TensorRanges {
         count: in_quads,
         ..*tensor
     };
     let rest = TensorRanges {
-        param_offset: tensor.param_offset + 4 * in_quads,
-        grad_offset: tensor.grad_offset + 4 * in_quads,
+        param_offset: tensor.param_offset + formats.params.bytes(in_quads),
+        grad_offset: tensor.grad_offset + formats.grads.bytes(in_quads),
         state: tensor.state + in_quads,
         count: tensor.count - in_quads,
         ..*tensor
@@ -170,12 +187,17 @@ fn by_width(tensor: &TensorRanges) -> impl Iterator<Item = (Width, TensorRanges)
         .filter(|(_, part)| part.count > 0)
 }
 
-fn blocks(part: TensorRanges, tensor: usize, length: u64) -> impl Iterator<Item = RangeBlock> {
+fn blocks(
+    part: TensorRanges,
+    tensor: usize,
+    length: u64,
+    formats: &Formats,
+) -> impl Iterator<Item = RangeBlock> {
     (0..part.count)
         .step_by(length as usize)
         .map(move |first| RangeBlock {
-            param: part.param_offset + 4 * first,
-            grad: part.grad_offset + 4 * first,
+            param: part.param_offset + formats.params.bytes(first),
+            grad: part.grad_offset + formats.grads.bytes(first),
             state: part.state + first,
             count: length.min(part.count - first),
             tensor,
@@ -183,28 +205,36 @@ fn blocks(part: TensorRanges, tensor: usize, length: u64) -> impl Iterator<Item 
 }
 
 /// Whether one binding can hold a block's parameters and gradients, both in one buffer.
-fn fits_together(block: &RangeBlock, limits: &DispatchLimits) -> bool {
-    let both = join(&block.params(), &block.grads());
-    both.end - limits.align_down(both.start) <= limits.binding_bytes
+fn fits_together(block: &RangeBlock, formats: &Formats, limits: &DispatchLimits) -> bool {
+    let both = join(&block.params(formats), &block.grads(formats));
+    let fits = both.end - limits.align_down(both.start) <= limits.binding_bytes;
+    // One binding is of one type. Ranges of two formats in one buffer would have to lie apart.
+    fits && formats.params == formats.grads
 }
 
-/// The bytes that a window binds; both ends as the bindings need them.
+/// What a window binds, from where a binding can begin: bytes, and elements of the state.
 #[derive(Debug, Clone)]
-struct WindowBytes {
+struct WindowBounds {
     params: Range<u64>,
     /// The same as `params` where gradients lie within them.
     grads: Range<u64>,
     state: Range<u64>,
 }
 
-impl WindowBytes {
-    fn of(block: &RangeBlock, place: GradPlace, limits: &DispatchLimits) -> Self {
+impl WindowBounds {
+    fn of(
+        block: &RangeBlock,
+        place: GradPlace,
+        formats: &Formats,
+        limits: &DispatchLimits,
+    ) -> Self {
         let aligned = |range: Range<u64>| limits.align_down(range.start)..range.end;
-        // To the start of a tensor's unit of 64 elements, by which factors of tensors are counted.
+        // From where every slot can be bound, and where a unit begins, by which shaders count tensors.
+        let unit = formats.slot_unit().max(TENSOR_ALIGNMENT as u64);
         let states = block.states();
-        let state = states.start / 256 * 256..states.end;
+        let state = states.start / unit * unit..states.end;
         if place == GradPlace::InParams {
-            let both = aligned(join(&block.params(), &block.grads()));
+            let both = aligned(join(&block.params(formats), &block.grads(formats)));
             return Self {
                 params: both.clone(),
                 grads: both,
@@ -212,8 +242,8 @@ impl WindowBytes {
             };
         }
         Self {
-            params: aligned(block.params()),
-            grads: aligned(block.grads()),
+            params: aligned(block.params(formats)),
+            grads: aligned(block.grads(formats)),
             state,
         }
     }
@@ -226,28 +256,38 @@ impl WindowBytes {
         }
     }
 
-    fn fits(&self, blocks: u64, place: GradPlace, limits: &DispatchLimits) -> bool {
+    fn fits(
+        &self,
+        blocks: u64,
+        place: GradPlace,
+        formats: &Formats,
+        limits: &DispatchLimits,
+    ) -> bool {
         let most = limits.binding_bytes;
         // Two bindings of one buffer must not overlap. Its blocks are here because parameters and
         // gradients lie almost `most` apart, so windows of a quarter of that stay apart.
         let most_of_buffer = match place {
-            GradPlace::SameBuffer => (most / 4).max(BLOCK_BYTES + 255),
+            GradPlace::SameBuffer => {
+                let block = formats.most_bytes(BLOCK) + BINDING_ALIGNMENT - 1;
+                (most / LEAST_BLOCKS).max(block)
+            }
             _ => most,
         };
         let widest = u64::from(limits.workgroups_per_dimension);
-        // The span table fits where the state does: blocks lie at least 256 bytes apart in it.
+        // The span table fits where the state does: tensors lie at least a unit apart in it, and a row
+        // of the table takes less than that.
         length(&self.params) <= most_of_buffer
             && length(&self.grads) <= most_of_buffer
-            && length(&self.state) <= most
+            && formats.slot_bytes(length(&self.state)) <= most
             && blocks <= widest * widest
     }
 
-    fn span(&self, block: &RangeBlock) -> Span {
+    fn span(&self, block: &RangeBlock, formats: &Formats) -> Span {
         // Bindings hold less than 2³² elements, so every position within one fits.
         Span {
-            param: ((block.param - self.params.start) / 4) as u32,
-            grad: ((block.grad - self.grads.start) / 4) as u32,
-            state: (block.state - self.state.start / 4) as u32,
+            param: formats.params.elements(block.param - self.params.start) as u32,
+            grad: formats.grads.elements(block.grad - self.grads.start) as u32,
+            state: (block.state - self.state.start) as u32,
             count: block.count as u32,
         }
     }
@@ -260,26 +300,48 @@ mod tests {
         samples::{COUNTS, TINY, WIDE},
     };
     use super::*;
+    use crate::format::Format;
 
     /// Every element of every tensor is in exactly one span, at its own place, and every binding
     /// is one that wgpu accepts.
     fn check(tensors: &[TensorRanges], limits: &DispatchLimits) -> Vec<RangeWindow> {
-        let windows = range_windows(tensors, BLOCK, limits);
+        check_in(&Formats::default(), tensors, limits)
+    }
+
+    fn check_in(
+        formats: &Formats,
+        tensors: &[TensorRanges],
+        limits: &DispatchLimits,
+    ) -> Vec<RangeWindow> {
+        let windows = range_windows(tensors, BLOCK, formats, limits);
+        let [of_param, of_grad] = [formats.params, formats.grads].map(|format| format.bytes(1));
         let mut expected = Vec::new();
         for tensor in tensors {
             for i in 0..tensor.count {
                 expected.push((
                     tensor.param_buffer,
-                    tensor.param_offset + 4 * i,
+                    tensor.param_offset + of_param * i,
                     tensor.grad_buffer,
-                    tensor.grad_offset + 4 * i,
+                    tensor.grad_offset + of_grad * i,
                     tensor.state + i,
                 ));
             }
         }
         let mut found = Vec::new();
         for window in &windows {
-            for range in [&window.params, &window.grads, &window.state] {
+            for format in [
+                formats.state,
+                formats.inputs,
+                formats.matrices,
+                formats.average,
+            ] {
+                let start = format.bytes(window.state.start);
+                assert_eq!(start % limits.offset_alignment, 0);
+                assert!(format.bytes(length(&window.state)) <= limits.binding_bytes);
+            }
+            assert_eq!(window.state.start % TENSOR_ALIGNMENT as u64, 0);
+            assert_eq!(window.state.end % QUAD, 0);
+            for range in [&window.params, &window.grads] {
                 assert_eq!(range.start % limits.offset_alignment, 0);
                 assert_eq!(range.end % 4, 0);
                 assert!(length(range) <= limits.binding_bytes);
@@ -311,11 +373,11 @@ mod tests {
                     assert_eq!((param % 4, grad % 4, count % 4), (0, 0, 0));
                 }
                 for i in 0..u64::from(count) {
-                    let param = window.params.start + 4 * (u64::from(param) + i);
-                    let grad = window.grads.start + 4 * (u64::from(grad) + i);
-                    let state = window.state.start / 4 + u64::from(state) + i;
+                    let param = window.params.start + of_param * (u64::from(param) + i);
+                    let grad = window.grads.start + of_grad * (u64::from(grad) + i);
+                    let state = window.state.start + u64::from(state) + i;
                     assert!(param < window.params.end && grad < window.grads.end);
-                    assert!(4 * state < window.state.end);
+                    assert!(state < window.state.end);
                     found.push((window.param_buffer, param, window.grad_buffer, grad, state));
                 }
             }
@@ -440,5 +502,53 @@ mod tests {
             .collect();
         check(&turned, &WIDE);
         check(&turned, &TINY);
+    }
+
+    #[test]
+    fn every_element_is_stepped_once_whatever_the_formats() {
+        let bf16 = Format::Bf16;
+        let f32 = Formats::default();
+        let all = Formats {
+            params: bf16,
+            grads: bf16,
+            state: bf16,
+            inputs: bf16,
+            matrices: bf16,
+            average: bf16,
+        };
+        let [params, grads, state] = [
+            Formats {
+                params: bf16,
+                ..f32
+            },
+            Formats { grads: bf16, ..f32 },
+            Formats { state: bf16, ..f32 },
+        ];
+        for formats in [all, params, grads, state] {
+            for limits in [WIDE, TINY] {
+                for start in [0, 4, 16, 256, 260] {
+                    let mut offsets = [start, start + 8];
+                    let mut state = 0;
+                    let tensor = |&count: &u64| {
+                        let tensor = TensorRanges {
+                            param_buffer: 0,
+                            param_offset: offsets[0],
+                            grad_buffer: 1,
+                            grad_offset: offsets[1],
+                            state,
+                            count,
+                        };
+                        // Elements of less than four bytes begin and end at multiples of four.
+                        let next = |format: Format| format.bytes(count).next_multiple_of(4);
+                        offsets[0] += next(formats.params);
+                        offsets[1] += next(formats.grads);
+                        state += count.next_multiple_of(TENSOR_ALIGNMENT as u64);
+                        tensor
+                    };
+                    let tensors: Vec<_> = COUNTS.iter().map(tensor).collect();
+                    check_in(&formats, &tensors, &limits);
+                }
+            }
+        }
     }
 }

@@ -1,5 +1,8 @@
 //! What a step does before its update: lines, sums and matrices.
 
+use super::Slot;
+use crate::format::{Format, Formats};
+
 /// What a step does before its update, in the order of the fields. Each has functions of its own in
 /// the WGSL text and in the twin.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -13,6 +16,17 @@ pub struct Stages {
 }
 
 impl Stages {
+    /// In which format `slot` of elements is kept.
+    pub(crate) fn format_of(&self, slot: &Slot, formats: &Formats) -> Format {
+        if self.matrix.is_some_and(|stage| stage.slot == slot.name) {
+            formats.matrices
+        } else if slot.input {
+            formats.inputs
+        } else {
+            formats.state
+        }
+    }
+
     /// Nothing but sums.
     pub const fn sum(sum: Sum) -> Self {
         Self {

@@ -6,7 +6,7 @@ mod solve;
 
 use super::{
     begin_step::BeginStep,
-    binding::{bind, entry, filled_buffer},
+    binding::{SlotBuffer, bind, entry, filled_buffer},
     dispatch::Dispatch,
     limits::{ARENA_USAGE, check_buffer_size},
     pipelines::Pipelines,
@@ -16,8 +16,8 @@ use orthogonalize::{Matrix, orthogonalize};
 use solve::{DenseSystem, Outcome, solve};
 
 use crate::{
-    DispatchLimits, Error, MatrixWork, Rule, buffer::guarded, layout::TENSOR_ALIGNMENT, shader,
-    shape::Matrices,
+    DispatchLimits, Error, MatrixWork, Rule, buffer::guarded, layout::TENSOR_ALIGNMENT,
+    matrix::MATRIX_FORMAT, shader, shape::Matrices,
 };
 
 /// The matrices of one group.
@@ -46,7 +46,7 @@ impl PairTable {
             [start, count]
         };
         let places = members.iter().map(place).collect();
-        let bytes = 4 * end as u64;
+        let bytes = MATRIX_FORMAT.bytes(end as u64);
         check_buffer_size(device, what, bytes)?;
         let buffer = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("pairs"),
@@ -59,7 +59,7 @@ impl PairTable {
 
     /// Bytes at which what is kept of tensor `tensor` of the group begins, and their number.
     pub fn range(&self, tensor: usize) -> [u64; 2] {
-        self.places[tensor].map(|elements| 4 * elements as u64)
+        self.places[tensor].map(|elements| MATRIX_FORMAT.bytes(elements as u64))
     }
 }
 
@@ -74,7 +74,7 @@ pub(super) struct MatrixBuilder<'a> {
     pub rule: &'a dyn Rule,
     pub members: &'a [GroupTensor<'a>],
     /// The slots of elements in use.
-    pub state: &'a [wgpu::Buffer],
+    pub state: &'a [SlotBuffer],
 }
 
 impl MatrixBuilder<'_> {
@@ -87,6 +87,7 @@ impl MatrixBuilder<'_> {
         let mut used = slots.iter().filter(|slot| slot.used);
         let position = used.position(|slot| slot.name == stage.slot);
         let slot = position.and_then(|position| self.state.get(position));
+        let slot = slot.map(|slot| &slot.buffer);
         // Without tensors, or without the slot it names, there is nothing to do.
         let Some(slot) = slot.filter(|_| !self.members.is_empty()) else {
             return Ok(None);

@@ -14,7 +14,7 @@ use crate::{
         dispatch::Dispatch,
         pipelines::Pipelines,
     },
-    matrix::{TileSize, multiply_shader},
+    matrix::{MATRIX_FORMAT, TileSize, multiply_shader},
     plan::{DispatchLimits, fold},
 };
 
@@ -43,7 +43,7 @@ impl Matrix {
 
     fn bytes(&self) -> Range<u64> {
         let count = u64::from(self.rows) * u64::from(self.columns);
-        4 * self.start..4 * (self.start + count)
+        MATRIX_FORMAT.bytes(self.start)..MATRIX_FORMAT.bytes(self.start + count)
     }
 }
 
@@ -100,7 +100,10 @@ impl MatrixBatches {
                 let square = u64::from(matrix.side());
                 Needs {
                     ranges: [matrix.bytes()],
-                    sizes: [4 * square * square, (STAGES * size_of::<Product>()) as u64],
+                    sizes: [
+                        MATRIX_FORMAT.bytes(square * square),
+                        (STAGES * size_of::<Product>()) as u64,
+                    ],
                     name: format!(
                         "orthogonalizing a matrix of {} × {} elements",
                         matrix.rows, matrix.columns
@@ -228,7 +231,7 @@ impl Tables {
         let mut tiles = [const { Vec::new() }; STAGES];
         let mut square = 0;
         for matrix in &batch.items {
-            let x = (matrix.start - batch.windows[0].start / 4) as u32;
+            let x = (matrix.start - MATRIX_FORMAT.elements(batch.windows[0].start)) as u32;
             let [row, column] = matrix.wide_strides();
             let (rows, columns) = (matrix.side(), matrix.rows.max(matrix.columns));
             let seen = [x, row, column];

@@ -14,7 +14,7 @@ use crate::{
         dispatch::Dispatch,
         pipelines::Pipelines,
     },
-    matrix::solve_shader,
+    matrix::{MATRIX_FORMAT, solve_shader},
     plan::{DispatchLimits, fold},
 };
 
@@ -94,14 +94,15 @@ fn batches_by_threads(
             .filter(|(_, system)| (system.count <= FEW_THREADS) == (threads == FEW_THREADS));
         let cut = batches(of_threads, limits, |(index, system)| {
             let count = u64::from(system.count);
+            let bytes = |elements| MATRIX_FORMAT.bytes(elements);
             let outcome = index * size_of::<Outcome>() as u64;
             Needs {
                 ranges: [
-                    4 * system.hessian..4 * (system.hessian + count * count),
-                    4 * system.start..4 * (system.start + count),
+                    bytes(system.hessian)..bytes(system.hessian + count * count),
+                    bytes(system.start)..bytes(system.start + count),
                     outcome..outcome + size_of::<Outcome>() as u64,
                 ],
-                sizes: [4 * factor_count(system), size_of::<System>() as u64],
+                sizes: [bytes(factor_count(system)), size_of::<System>() as u64],
                 name: format!("solving a dense system of {count} unknowns"),
             }
         });
@@ -203,8 +204,8 @@ fn rows(batch: &SystemBatch, damping: f32, continues: bool) -> Vec<System> {
     let [hessian, step, outcome] = batch.windows.each_ref().map(|window| window.start);
     let row = |(index, system): &(u64, DenseSystem)| {
         let row = System {
-            hessian: (system.hessian - hessian / 4) as u32,
-            step: (system.start - step / 4) as u32,
+            hessian: (system.hessian - MATRIX_FORMAT.elements(hessian)) as u32,
+            step: (system.start - MATRIX_FORMAT.elements(step)) as u32,
             factor: factor as u32,
             outcome: (index - outcome / size_of::<Outcome>() as u64) as u32,
             count: system.count,

@@ -257,7 +257,8 @@ mod tests {
     use super::*;
     use crate::shader::{assert_laid_out_as, layout_of};
     use crate::{
-        Average, BufferRange, Gpu, GpuOptions, Rule, progress::Progress, read_blocking, rules::Adam,
+        Average, BufferRange, Declaration, Gpu, GpuOptions, progress::Progress, read_blocking,
+        rules::Adam,
     };
 
     /// What is recorded for step `n` of Adam at learning rate `lr`.

@@ -68,8 +68,11 @@ pub use gpu::{Buffers, Gpu, GpuOptions, Optimizer, Snapshot, required_limits};
 pub use layout::{GROUP_ALIGNMENT, Group, Layout, TENSOR_ALIGNMENT, Tensor};
 pub use options::{Average, Clip, LossScale, Options};
 pub use plan::DispatchLimits;
+#[doc(hidden)]
+pub use rule::coefficients;
 pub use rule::{
-    Extent, Lines, MOST_UNKNOWNS, MatrixStage, MatrixWork, Over, Rule, Slot, Stages, Sum,
+    Declaration, Extent, Lines, MOST_UNKNOWNS, MatrixStage, MatrixWork, Over, Rule, Slot, Stages,
+    Sum,
 };
 pub use shader::update_shader;
 pub use stats::{GroupStats, Stats};

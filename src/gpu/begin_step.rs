@@ -174,7 +174,8 @@ impl BeginStep {
 mod tests {
     use super::*;
     use crate::{
-        Average, BufferRange, Gpu, GpuOptions, Rule, progress::Progress, read_blocking, rules::Adam,
+        Average, BufferRange, Declaration, Gpu, GpuOptions, progress::Progress, read_blocking,
+        rules::Adam,
     };
 
     /// What is recorded for step `n` of Adam at learning rate `lr`.

@@ -70,7 +70,8 @@ impl GroupBuffers {
             let what = format!("the state {} of rule {}", slot.name, rule.name());
             check_buffer_size(device, &what, format.bytes(element_count as u64))?;
         }
-        let mut constants: Vec<f32> = rule.constants().iter().map(|&value| value as f32).collect();
+        let constants = rule.constants().into_iter();
+        let mut constants: Vec<f32> = constants.map(|(_, value)| value as f32).collect();
         // OpenGL counts a uniform block in units of 16 bytes.
         constants.resize(constants.len().next_multiple_of(4).max(4), 0.0);
         let members = layout.tensors.iter().filter(|tensor| tensor.group == group);

@@ -133,9 +133,8 @@ pub(crate) fn check_step_count(count: u64) -> Result<(), Error> {
 mod tests {
     use super::*;
     use crate::{
-        Layout, Lines, MatrixStage, Over, Sum,
+        Declaration, Layout, Lines, MatrixStage, Over, Sum,
         cpu::{Block, Real, Step, Twin},
-        hyperparameter::Hyperparameter,
     };
 
     /// A rule of these slots and stages, whatever they are.
@@ -145,12 +144,11 @@ mod tests {
         stages: Stages,
     }
 
-    impl Rule for Odd {
+    impl Rule for Odd {}
+
+    impl Declaration for Odd {
         fn name(&self) -> &str {
             "odd"
-        }
-        fn hyperparameters(&mut self) -> Vec<Hyperparameter<'_>> {
-            Vec::new()
         }
         fn lr(&self) -> f64 {
             1.0
@@ -160,9 +158,6 @@ mod tests {
         }
         fn stages(&self) -> Stages {
             self.stages
-        }
-        fn constants(&self) -> Vec<f64> {
-            Vec::new()
         }
         fn wgsl(&self) -> &str {
             ""

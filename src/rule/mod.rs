@@ -1,112 +1,53 @@
 //! What an optimizer is: the trait that each rule, ours or a user's, implements.
 
 mod check;
+mod declaration;
 mod slot;
 mod stages;
 mod twin;
 
-use std::fmt;
-
 pub(crate) use check::{check_lr, check_stages, check_step_count, position_of};
+pub use declaration::{Declaration, coefficients};
 pub use slot::{Extent, Slot};
 pub(crate) use stages::LinePart;
 pub use stages::{Lines, MOST_UNKNOWNS, MatrixStage, MatrixWork, Over, Stages, Sum};
 pub use twin::{Block, Real, Shape, Step, Sums, Twin};
 pub(crate) use twin::{LaneSum, bounded, clipped, vectorized, wide};
 
-use crate::{Error, hyperparameter::Hyperparameter};
+use crate::Error;
 
-/// An optimizer's update rule as plain data: hyperparameters, state slots, the WGSL text of its
-/// update and, through [`Twin`], the same update on the CPU.
-///
-/// The WGSL text declares `struct Hyper` (f32 members: [`constants`](Self::constants) in order),
-/// `struct State` (one `vec4<f32>` member per [slot](Self::slots) of elements, by its name) and
-///
-/// ```wgsl
-/// fn update(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32>
-/// ```
-///
-/// which gets four parameters and their gradients, changes the state and returns the new
-/// parameters. `Step` is in `shaders/now.wgsl` ([its twin](crate::cpu::Step)), and the
-/// [`flags`](Self::flags) are `const NAME: bool`. The example `custom_rule` has two rules of a
-/// user's.
-///
-/// A rule that looks at whole tensors first says so by its [`stages`](Self::stages), keeps what it
-/// found in slots of [`Extent::Tensor`], declares these as `struct OfTensor` (f32 members) and gets
-/// them as one more argument of `update`, `tensor: OfTensor`.
-///
-/// WGSL knows no empty struct: where there is no constant or no slot, declare one member of any name.
-///
-/// All-zero parameters and gradients, as in padding, must stay finite and leave the parameter zero.
-pub trait Rule: Twin<f32> + Twin<f64> + fmt::Debug {
-    /// The name under which users and files know the rule.
-    fn name(&self) -> &str;
-
-    /// Every field that a user may set, with its range.
-    fn hyperparameters(&mut self) -> Vec<Hyperparameter<'_>>;
-
+/// An optimizer: its [`Declaration`], its [`Twin`] on the CPU, and here what it makes of the steps so
+/// far. The example `custom_rule` has two rules of a user's.
+pub trait Rule: Declaration + Twin<f32> + Twin<f64> {
     /// Checks what no single range can say: fields that must go with one another.
     fn check_combination(&self) -> Result<(), Error> {
         Ok(())
     }
 
-    /// The learning rate that a group starts with.
-    fn lr(&self) -> f64;
-
-    /// The weight decay that acts on the parameter beside the update; `Step::decay` is lr times it.
-    fn decoupled_weight_decay(&self) -> f64 {
-        0.0
-    }
-
-    /// Whether to climb: the gradient's sign is turned before `update` sees it.
-    fn maximize(&self) -> bool {
-        false
-    }
-
-    /// All that is kept beside the parameters, and the inputs beyond the gradient, whether the
-    /// flags use them or not.
-    fn slots(&self) -> Vec<Slot>;
-
-    /// What a step does before its update.
-    fn stages(&self) -> Stages {
-        Stages::default()
-    }
-
-    /// The members of the WGSL `Hyper`, in its order, computed in f64.
-    fn constants(&self) -> Vec<f64>;
-
-    /// The WGSL `const`s that choose a variant.
-    fn flags(&self) -> Vec<(&'static str, bool)> {
-        Vec::new()
-    }
-
-    /// The coefficients of performed step `t` (from 1): whatever depends on the step count alone,
-    /// such as bias corrections, in f64. They reach the update as `now.at`.
-    fn at(&self, _t: u64) -> [f64; 4] {
-        [0.0; 4]
-    }
-
-    /// [`at`](Self::at) of a rule whose coefficients depend on the learning rates so far too:
-    /// `lr` is this step's, `history` the [slots of the group](Extent::Group) in their order, which
-    /// this brings up to date. Called once for each step, in turn.
+    /// [`at`](Declaration::at) of a rule whose coefficients depend on the learning rates so far too. `history`
+    /// are the [slots of the group](Extent::Group) in their order, which this brings up to date.
+    ///
+    /// Called once for each `t`, in turn, when the `t`th step is recorded; `lr` is that step's. No one
+    /// knows yet whether a step will be skipped. After one that was, the `t`th performed step is a
+    /// later one than the `t`th recorded: its coefficients come from the rate that was set then, its
+    /// `now.lr` is the present one. So a rule that wants the present rate multiplies by `now.lr` in its
+    /// update.
     fn advance(&self, t: u64, _lr: f64, _history: &mut [f64]) -> [f64; 4] {
         self.at(t)
     }
 
-    /// Whether evaluation wants other parameters than training does. The WGSL text then declares
-    /// these two as well, and the twin has both: what [`evaluate`](crate::Optimizer::evaluate) and
-    /// [`train`](crate::Optimizer::train) make of the parameters.
-    ///
-    /// ```wgsl
-    /// fn evaluated(p: vec4<f32>, s: State, h: Hyper) -> vec4<f32>
-    /// fn trained(p: vec4<f32>, s: State, h: Hyper) -> vec4<f32>
-    /// ```
-    fn evaluates_elsewhere(&self) -> bool {
-        false
+    /// The first `N` of the [`constants`](Declaration::constants) in the precision of a twin; a missing
+    /// one is NaN.
+    fn constants_as<T: Real, const N: usize>(&self) -> [T; N]
+    where
+        Self: Sized,
+    {
+        let mut constants = self.constants().into_iter();
+        std::array::from_fn(|_| {
+            let next = constants.next();
+            next.map_or_else(T::nan, |(_, value)| T::from_f64(value))
+        })
     }
-
-    /// The WGSL text.
-    fn wgsl(&self) -> &str;
 
     /// Sets one hyperparameter from text, as a command line or a file gives it.
     ///
@@ -193,7 +134,6 @@ impl dyn Rule + '_ {
 
     /// The members of the WGSL `State`: its slots of elements, and those of lines that an update
     /// looks at.
-    #[cfg(test)]
     pub(crate) fn state_members(&self) -> Vec<&'static str> {
         let elements = self.element_slots().into_iter().map(|slot| slot.name);
         let lines = self.stages().lines.into_iter();

@@ -36,10 +36,7 @@ impl Slot {
     /// An input per element beside the gradient, such as a curvature; zero until the caller fills
     /// it.
     pub const fn input(name: &'static str) -> Self {
-        Self {
-            input: true,
-            ..Self::element(name)
-        }
+        Self::element(name).as_input()
     }
 
     /// One number for the whole parameter group, kept by the host in f64; see [`Rule::advance`](crate::Rule::advance).
@@ -55,9 +52,27 @@ impl Slot {
         Self::element(name).of(Extent::Tensor)
     }
 
+    /// The same slot, with one value per tensor.
+    pub const fn per_tensor(self) -> Self {
+        self.of(Extent::Tensor)
+    }
+
+    /// The same slot, with one value per parameter group.
+    pub const fn per_group(self) -> Self {
+        self.of(Extent::Group)
+    }
+
     /// The same slot, with one value of each `extent`.
     pub const fn of(self, extent: Extent) -> Self {
         Self { extent, ..self }
+    }
+
+    /// The same slot, filled by the caller.
+    pub const fn as_input(self) -> Self {
+        Self {
+            input: true,
+            ..self
+        }
     }
 
     /// The same slot, without a meaning between steps.

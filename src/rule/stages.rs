@@ -27,6 +27,25 @@ impl Stages {
         }
     }
 
+    /// Nothing but sums over [each tensor](Over::Tensor), by their `names`; `reads` are the slots that
+    /// `measure` looks at.
+    pub const fn sums_of_tensors(
+        names: &'static [&'static str],
+        reads: &'static [&'static str],
+    ) -> Self {
+        let over = Over::Tensor;
+        Self::sum(Sum { names, over, reads })
+    }
+
+    /// Nothing but sums over [everything](Over::Everything).
+    pub const fn sums_of_everything(
+        names: &'static [&'static str],
+        reads: &'static [&'static str],
+    ) -> Self {
+        let over = Over::Everything;
+        Self::sum(Sum { names, over, reads })
+    }
+
     /// Nothing but sums.
     pub const fn sum(sum: Sum) -> Self {
         Self {

@@ -1,17 +1,5 @@
 // AdaBelief. Zhuang et al. 2020, arXiv:2010.07468. Twin: src/rules/adabelief.rs
 
-struct Hyper {
-    one_minus_beta1: f32,
-    one_minus_beta2: f32,
-    eps_in_state: f32,
-    eps: f32,
-}
-
-struct State {
-    exp_avg: vec4<f32>,
-    exp_avg_var: vec4<f32>,
-}
-
 fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
     let surprise = g - (*s).exp_avg;
@@ -19,19 +7,6 @@ fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4
     let m_hat = now.at.x * (*s).exp_avg;
     let s_hat = now.at.y * (*s).exp_avg_var;
     return m_hat / root(s_hat, h.eps);
-}
-
-fn update(
-    p: vec4<f32>,
-    grad: vec4<f32>,
-    s: ptr<function, State>,
-    h: Hyper,
-    now: Step,
-    tensor: OfTensor,
-) -> vec4<f32> {
-    let g = decayed(p, grad, h);
-    let u = cautious(direction(g, s, h, now), g, tensor);
-    return p - (now.decay * p + now.lr * u);
 }
 
 // √v with eps beside it or inside it. A constant decides, so that only one sum is compiled.
@@ -48,6 +23,25 @@ fn root(v: vec4<f32>, eps: f32) -> vec4<f32> {
     return root;
 }
 
+// The parameter after a step along u, and after the decay beside it.
+fn stepped(p: vec4<f32>, u: vec4<f32>, now: Step) -> vec4<f32> {
+    return p - (now.decay * p + now.lr * u);
+}
+
+// The update of every rule that is no more than a direction. Twin: src/rules/direction.rs
+fn update(
+    p: vec4<f32>,
+    grad: vec4<f32>,
+    s: ptr<function, State>,
+    h: Hyper,
+    now: Step,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    let g = decayed(p, grad, h);
+    let u = cautious(direction(g, s, h, now), g, tensor);
+    return stepped(p, u, now);
+}
+
 // The gradient as the rule sees it: as it is.
 fn decayed(p: vec4<f32>, g: vec4<f32>, h: Hyper) -> vec4<f32> {
     return g;
@@ -55,12 +49,26 @@ fn decayed(p: vec4<f32>, g: vec4<f32>, h: Hyper) -> vec4<f32> {
 
 // Without caution: the update as the rule found it.
 
-struct OfTensor {
-    mask_scale: f32,
-}
-
 fn cautious(u: vec4<f32>, g: vec4<f32>, tensor: OfTensor) -> vec4<f32> {
     return u;
+}
+
+// The rule's numbers.
+
+struct Hyper {
+    one_minus_beta1: f32,
+    one_minus_beta2: f32,
+    eps_in_state: f32,
+    eps: f32,
+}
+
+struct State {
+    exp_avg: vec4<f32>,
+    exp_avg_var: vec4<f32>,
+}
+
+struct OfTensor {
+    mask_scale: f32,
 }
 
 // The variant.

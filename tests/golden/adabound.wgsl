@@ -1,19 +1,5 @@
 // AdaBound. Luo et al. 2019, arXiv:1902.09843. Twin: src/rules/adabound.rs
 
-struct Hyper {
-    weight_decay: f32,
-    one_minus_beta1: f32,
-    one_minus_beta2: f32,
-    eps: f32,
-    final_ratio: f32,   // final_lr over the lr of the rule
-}
-
-struct State {
-    exp_avg: vec4<f32>,
-    exp_avg_sq: vec4<f32>,
-    max_exp_avg_sq: vec4<f32>,
-}
-
 fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
     (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);
@@ -30,6 +16,12 @@ fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4
     return eta * (*s).exp_avg;
 }
 
+// The learning rate is in u.
+fn stepped(p: vec4<f32>, u: vec4<f32>, now: Step) -> vec4<f32> {
+    return p - (now.decay * p + u);
+}
+
+// The update of every rule that is no more than a direction. Twin: src/rules/direction.rs
 fn update(
     p: vec4<f32>,
     grad: vec4<f32>,
@@ -40,7 +32,7 @@ fn update(
 ) -> vec4<f32> {
     let g = decayed(p, grad, h);
     let u = cautious(direction(g, s, h, now), g, tensor);
-    return p - (now.decay * p + u);
+    return stepped(p, u, now);
 }
 
 // The gradient as the rule sees it: as it is.
@@ -50,12 +42,28 @@ fn decayed(p: vec4<f32>, g: vec4<f32>, h: Hyper) -> vec4<f32> {
 
 // Without caution: the update as the rule found it.
 
-struct OfTensor {
-    mask_scale: f32,
-}
-
 fn cautious(u: vec4<f32>, g: vec4<f32>, tensor: OfTensor) -> vec4<f32> {
     return u;
+}
+
+// The rule's numbers.
+
+struct Hyper {
+    weight_decay: f32,
+    one_minus_beta1: f32,
+    one_minus_beta2: f32,
+    eps: f32,
+    final_ratio: f32,
+}
+
+struct State {
+    exp_avg: vec4<f32>,
+    exp_avg_sq: vec4<f32>,
+    max_exp_avg_sq: vec4<f32>,
+}
+
+struct OfTensor {
+    mask_scale: f32,
 }
 
 // The variant.

@@ -1,5 +1,44 @@
 // Adamax. Kingma & Ba 2015, arXiv:1412.6980, section 7.1. Twin: src/rules/adamax.rs
 
+fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
+    (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
+    (*s).exp_inf = max((*s).exp_inf - h.one_minus_beta2 * (*s).exp_inf, abs(g) + h.eps_in_state);
+    let m_hat = now.at.x * (*s).exp_avg;
+    return m_hat / ((*s).exp_inf + h.eps);
+}
+
+// The parameter after a step along u.
+fn stepped(p: vec4<f32>, u: vec4<f32>, now: Step) -> vec4<f32> {
+    return p - now.lr * u;
+}
+
+// The update of every rule that is no more than a direction. Twin: src/rules/direction.rs
+fn update(
+    p: vec4<f32>,
+    grad: vec4<f32>,
+    s: ptr<function, State>,
+    h: Hyper,
+    now: Step,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    let g = decayed(p, grad, h);
+    let u = cautious(direction(g, s, h, now), g, tensor);
+    return stepped(p, u, now);
+}
+
+// The gradient as the rule sees it: as it is.
+fn decayed(p: vec4<f32>, g: vec4<f32>, h: Hyper) -> vec4<f32> {
+    return g;
+}
+
+// Without caution: the update as the rule found it.
+
+fn cautious(u: vec4<f32>, g: vec4<f32>, tensor: OfTensor) -> vec4<f32> {
+    return u;
+}
+
+// The rule's numbers.
+
 struct Hyper {
     weight_decay: f32,
     one_minus_beta1: f32,
@@ -13,39 +52,8 @@ struct State {
     exp_inf: vec4<f32>,
 }
 
-fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
-    (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
-    (*s).exp_inf = max((*s).exp_inf - h.one_minus_beta2 * (*s).exp_inf, abs(g) + h.eps_in_state);
-    let m_hat = now.at.x * (*s).exp_avg;
-    return m_hat / ((*s).exp_inf + h.eps);
-}
-
-fn update(
-    p: vec4<f32>,
-    grad: vec4<f32>,
-    s: ptr<function, State>,
-    h: Hyper,
-    now: Step,
-    tensor: OfTensor,
-) -> vec4<f32> {
-    let g = decayed(p, grad, h);
-    let u = cautious(direction(g, s, h, now), g, tensor);
-    return p - now.lr * u;
-}
-
-// The gradient as the rule sees it: as it is.
-fn decayed(p: vec4<f32>, g: vec4<f32>, h: Hyper) -> vec4<f32> {
-    return g;
-}
-
-// Without caution: the update as the rule found it.
-
 struct OfTensor {
     mask_scale: f32,
-}
-
-fn cautious(u: vec4<f32>, g: vec4<f32>, tensor: OfTensor) -> vec4<f32> {
-    return u;
 }
 
 // The variant.

@@ -1,5 +1,53 @@
 // Adan. Xie et al. 2022, arXiv:2208.06677. Twin: src/rules/adan.rs
 
+fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
+    // at: 1/(1 - β1ᵗ), β2/(1 - β2ᵗ), 1/(1 - β3ᵗ), 0 at the first step, which has no gradient before.
+    let d = now.at.w * (g - (*s).prev_grad);
+    (*s).prev_grad = g;
+    (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
+    (*s).exp_avg_diff += h.one_minus_beta2 * (d - (*s).exp_avg_diff);
+    let ahead = g + h.beta2 * d;
+    (*s).exp_avg_sq += h.one_minus_beta3 * (ahead * ahead - (*s).exp_avg_sq);
+    let m_hat = now.at.x * (*s).exp_avg + now.at.y * (*s).exp_avg_diff;
+    return m_hat / (sqrt(now.at.z * (*s).exp_avg_sq) + h.eps);
+}
+
+// The learning rate times u and the decay, as a division or beside it.
+fn stepped(p: vec4<f32>, u: vec4<f32>, now: Step) -> vec4<f32> {
+    let change = now.decay * p + now.lr * u;
+    if DECOUPLED {
+        return p - change;
+    }
+    return p - change / (1.0 + now.decay);
+}
+
+// The update of every rule that is no more than a direction. Twin: src/rules/direction.rs
+fn update(
+    p: vec4<f32>,
+    grad: vec4<f32>,
+    s: ptr<function, State>,
+    h: Hyper,
+    now: Step,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    let g = decayed(p, grad, h);
+    let u = cautious(direction(g, s, h, now), g, tensor);
+    return stepped(p, u, now);
+}
+
+// The gradient as the rule sees it: as it is.
+fn decayed(p: vec4<f32>, g: vec4<f32>, h: Hyper) -> vec4<f32> {
+    return g;
+}
+
+// Without caution: the update as the rule found it.
+
+fn cautious(u: vec4<f32>, g: vec4<f32>, tensor: OfTensor) -> vec4<f32> {
+    return u;
+}
+
+// The rule's numbers.
+
 struct Hyper {
     one_minus_beta1: f32,
     one_minus_beta2: f32,
@@ -15,48 +63,8 @@ struct State {
     prev_grad: vec4<f32>,
 }
 
-fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
-    // at: 1/(1 - β1ᵗ), β2/(1 - β2ᵗ), 1/(1 - β3ᵗ), 0 at the first step, which has no gradient before.
-    let d = now.at.w * (g - (*s).prev_grad);
-    (*s).prev_grad = g;
-    (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
-    (*s).exp_avg_diff += h.one_minus_beta2 * (d - (*s).exp_avg_diff);
-    let ahead = g + h.beta2 * d;
-    (*s).exp_avg_sq += h.one_minus_beta3 * (ahead * ahead - (*s).exp_avg_sq);
-    let m_hat = now.at.x * (*s).exp_avg + now.at.y * (*s).exp_avg_diff;
-    return m_hat / (sqrt(now.at.z * (*s).exp_avg_sq) + h.eps);
-}
-
-fn update(
-    p: vec4<f32>,
-    grad: vec4<f32>,
-    s: ptr<function, State>,
-    h: Hyper,
-    now: Step,
-    tensor: OfTensor,
-) -> vec4<f32> {
-    let g = decayed(p, grad, h);
-    let u = cautious(direction(g, s, h, now), g, tensor);
-    let change = now.decay * p + now.lr * u;
-    if DECOUPLED {
-        return p - change;
-    }
-    return p - change / (1.0 + now.decay);
-}
-
-// The gradient as the rule sees it: as it is.
-fn decayed(p: vec4<f32>, g: vec4<f32>, h: Hyper) -> vec4<f32> {
-    return g;
-}
-
-// Without caution: the update as the rule found it.
-
 struct OfTensor {
     mask_scale: f32,
-}
-
-fn cautious(u: vec4<f32>, g: vec4<f32>, tensor: OfTensor) -> vec4<f32> {
-    return u;
 }
 
 // The variant.

@@ -1,5 +1,47 @@
 // AdEMAMix. Pagliardini et al. 2024, arXiv:2409.03137. Twin: src/rules/ademamix.rs
 
+fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
+    // at: 1/c1, α, 1 - β3 and 1/c2 of this step.
+    (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
+    (*s).exp_avg_slow += now.at.z * (g - (*s).exp_avg_slow);
+    (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);
+    let m_hat = now.at.x * (*s).exp_avg + now.at.y * (*s).exp_avg_slow;
+    let v_hat = now.at.w * (*s).exp_avg_sq;
+    return m_hat / (sqrt(v_hat) + h.eps);
+}
+
+// The parameter after a step along u, and after the decay beside it.
+fn stepped(p: vec4<f32>, u: vec4<f32>, now: Step) -> vec4<f32> {
+    return p - (now.decay * p + now.lr * u);
+}
+
+// The update of every rule that is no more than a direction. Twin: src/rules/direction.rs
+fn update(
+    p: vec4<f32>,
+    grad: vec4<f32>,
+    s: ptr<function, State>,
+    h: Hyper,
+    now: Step,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    let g = decayed(p, grad, h);
+    let u = cautious(direction(g, s, h, now), g, tensor);
+    return stepped(p, u, now);
+}
+
+// The gradient as the rule sees it: as it is.
+fn decayed(p: vec4<f32>, g: vec4<f32>, h: Hyper) -> vec4<f32> {
+    return g;
+}
+
+// Without caution: the update as the rule found it.
+
+fn cautious(u: vec4<f32>, g: vec4<f32>, tensor: OfTensor) -> vec4<f32> {
+    return u;
+}
+
+// The rule's numbers.
+
 struct Hyper {
     one_minus_beta1: f32,
     one_minus_beta2: f32,
@@ -12,42 +54,8 @@ struct State {
     exp_avg_sq: vec4<f32>,
 }
 
-fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
-    // at: 1/c1, α, 1 - β3 and 1/c2 of this step.
-    (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
-    (*s).exp_avg_slow += now.at.z * (g - (*s).exp_avg_slow);
-    (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);
-    let m_hat = now.at.x * (*s).exp_avg + now.at.y * (*s).exp_avg_slow;
-    let v_hat = now.at.w * (*s).exp_avg_sq;
-    return m_hat / (sqrt(v_hat) + h.eps);
-}
-
-fn update(
-    p: vec4<f32>,
-    grad: vec4<f32>,
-    s: ptr<function, State>,
-    h: Hyper,
-    now: Step,
-    tensor: OfTensor,
-) -> vec4<f32> {
-    let g = decayed(p, grad, h);
-    let u = cautious(direction(g, s, h, now), g, tensor);
-    return p - (now.decay * p + now.lr * u);
-}
-
-// The gradient as the rule sees it: as it is.
-fn decayed(p: vec4<f32>, g: vec4<f32>, h: Hyper) -> vec4<f32> {
-    return g;
-}
-
-// Without caution: the update as the rule found it.
-
 struct OfTensor {
     mask_scale: f32,
-}
-
-fn cautious(u: vec4<f32>, g: vec4<f32>, tensor: OfTensor) -> vec4<f32> {
-    return u;
 }
 
 // The variant.

@@ -1,15 +1,5 @@
 // ADOPT. Taniguchi et al. 2024, arXiv:2411.02853. Twin: src/rules/adopt.rs
 
-struct Hyper {
-    weight_decay: f32,
-    eps: f32,
-}
-
-struct State {
-    exp_avg: vec4<f32>,
-    exp_avg_sq: vec4<f32>,
-}
-
 fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     // at: how far m and v move, the bound on u. The first step moves only v, all the way.
     let bound = vec4<f32>(now.at.z);
@@ -19,6 +9,12 @@ fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4
     return (*s).exp_avg;
 }
 
+// The parameter after a step along u, and after the decay beside it.
+fn stepped(p: vec4<f32>, u: vec4<f32>, now: Step) -> vec4<f32> {
+    return p - (now.decay * p + now.lr * u);
+}
+
+// The update of every rule that is no more than a direction. Twin: src/rules/direction.rs
 fn update(
     p: vec4<f32>,
     grad: vec4<f32>,
@@ -29,7 +25,7 @@ fn update(
 ) -> vec4<f32> {
     let g = decayed(p, grad, h);
     let u = cautious(direction(g, s, h, now), g, tensor);
-    return p - (now.decay * p + now.lr * u);
+    return stepped(p, u, now);
 }
 
 // The gradient as the rule sees it: as it is.
@@ -39,12 +35,24 @@ fn decayed(p: vec4<f32>, g: vec4<f32>, h: Hyper) -> vec4<f32> {
 
 // Without caution: the update as the rule found it.
 
-struct OfTensor {
-    mask_scale: f32,
-}
-
 fn cautious(u: vec4<f32>, g: vec4<f32>, tensor: OfTensor) -> vec4<f32> {
     return u;
+}
+
+// The rule's numbers.
+
+struct Hyper {
+    weight_decay: f32,
+    eps: f32,
+}
+
+struct State {
+    exp_avg: vec4<f32>,
+    exp_avg_sq: vec4<f32>,
+}
+
+struct OfTensor {
+    mask_scale: f32,
 }
 
 // The variant.

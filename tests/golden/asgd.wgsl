@@ -1,19 +1,21 @@
 // ASGD. Polyak & Juditsky 1992. Twin: src/rules/asgd.rs
 
-struct Hyper {
-    weight_decay: f32,
-}
-
-struct State {
-    ax: vec4<f32>,
-}
-
 fn update(p: vec4<f32>, grad: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     let g = grad + h.weight_decay * p;
     // at: η, what it decays the parameter by, μ.
     let updated = p - (now.at.y * p + now.at.x * g);
     (*s).ax += now.at.z * (updated - (*s).ax);
     return updated;
+}
+
+// The rule's numbers.
+
+struct Hyper {
+    weight_decay: f32,
+}
+
+struct State {
+    ax: vec4<f32>,
 }
 
 // The variant.

@@ -1,20 +1,17 @@
 // Lion. Chen et al. 2023, arXiv:2302.06675. Twin: src/rules/lion.rs
 
-struct Hyper {
-    one_minus_beta1: f32,
-    one_minus_beta2: f32,
-}
-
-struct State {
-    exp_avg: vec4<f32>,
-}
-
 fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     let u = sign((*s).exp_avg + h.one_minus_beta1 * (g - (*s).exp_avg));
     (*s).exp_avg += h.one_minus_beta2 * (g - (*s).exp_avg);
     return u;
 }
 
+// The parameter after a step along u, and after the decay beside it.
+fn stepped(p: vec4<f32>, u: vec4<f32>, now: Step) -> vec4<f32> {
+    return p - (now.decay * p + now.lr * u);
+}
+
+// The update of every rule that is no more than a direction. Twin: src/rules/direction.rs
 fn update(
     p: vec4<f32>,
     grad: vec4<f32>,
@@ -25,7 +22,7 @@ fn update(
 ) -> vec4<f32> {
     let g = decayed(p, grad, h);
     let u = cautious(direction(g, s, h, now), g, tensor);
-    return p - (now.decay * p + now.lr * u);
+    return stepped(p, u, now);
 }
 
 // The gradient as the rule sees it: as it is.
@@ -35,12 +32,23 @@ fn decayed(p: vec4<f32>, g: vec4<f32>, h: Hyper) -> vec4<f32> {
 
 // Without caution: the update as the rule found it.
 
-struct OfTensor {
-    mask_scale: f32,
-}
-
 fn cautious(u: vec4<f32>, g: vec4<f32>, tensor: OfTensor) -> vec4<f32> {
     return u;
+}
+
+// The rule's numbers.
+
+struct Hyper {
+    one_minus_beta1: f32,
+    one_minus_beta2: f32,
+}
+
+struct State {
+    exp_avg: vec4<f32>,
+}
+
+struct OfTensor {
+    mask_scale: f32,
 }
 
 // The variant.

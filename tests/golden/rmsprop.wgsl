@@ -1,18 +1,5 @@
 // RMSprop. Hinton 2012, lecture 6e; centred: Graves 2013, arXiv:1308.0850. Twin: src/rules/rmsprop.rs
 
-struct Hyper {
-    weight_decay: f32,
-    one_minus_alpha: f32,
-    eps: f32,
-    momentum: f32,
-}
-
-struct State {
-    square_avg: vec4<f32>,
-    grad_avg: vec4<f32>,
-    momentum_buffer: vec4<f32>,
-}
-
 fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     (*s).square_avg += h.one_minus_alpha * (g * g - (*s).square_avg);
     var variance = (*s).square_avg;
@@ -25,19 +12,6 @@ fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4
     let b = h.momentum * (*s).momentum_buffer + u;
     (*s).momentum_buffer = b;
     return b;
-}
-
-fn update(
-    p: vec4<f32>,
-    grad: vec4<f32>,
-    s: ptr<function, State>,
-    h: Hyper,
-    now: Step,
-    tensor: OfTensor,
-) -> vec4<f32> {
-    let g = decayed(p, grad, h);
-    let u = cautious(direction(g, s, h, now), g, tensor);
-    return p - now.lr * u;
 }
 
 // √v with eps beside it or inside it. A constant decides, so that only one sum is compiled.
@@ -54,6 +28,25 @@ fn root(v: vec4<f32>, eps: f32) -> vec4<f32> {
     return root;
 }
 
+// The parameter after a step along u.
+fn stepped(p: vec4<f32>, u: vec4<f32>, now: Step) -> vec4<f32> {
+    return p - now.lr * u;
+}
+
+// The update of every rule that is no more than a direction. Twin: src/rules/direction.rs
+fn update(
+    p: vec4<f32>,
+    grad: vec4<f32>,
+    s: ptr<function, State>,
+    h: Hyper,
+    now: Step,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    let g = decayed(p, grad, h);
+    let u = cautious(direction(g, s, h, now), g, tensor);
+    return stepped(p, u, now);
+}
+
 // The gradient as the rule sees it: as it is.
 fn decayed(p: vec4<f32>, g: vec4<f32>, h: Hyper) -> vec4<f32> {
     return g;
@@ -61,12 +54,27 @@ fn decayed(p: vec4<f32>, g: vec4<f32>, h: Hyper) -> vec4<f32> {
 
 // Without caution: the update as the rule found it.
 
-struct OfTensor {
-    mask_scale: f32,
-}
-
 fn cautious(u: vec4<f32>, g: vec4<f32>, tensor: OfTensor) -> vec4<f32> {
     return u;
+}
+
+// The rule's numbers.
+
+struct Hyper {
+    weight_decay: f32,
+    one_minus_alpha: f32,
+    eps: f32,
+    momentum: f32,
+}
+
+struct State {
+    square_avg: vec4<f32>,
+    grad_avg: vec4<f32>,
+    momentum_buffer: vec4<f32>,
+}
+
+struct OfTensor {
+    mask_scale: f32,
 }
 
 // The variant.

@@ -1,15 +1,6 @@
 // SGD with momentum. Sutskever et al. 2013 as in torch.optim.SGD; the textbook's exponential
 // average too. Twin: src/rules/sgd.rs
 
-struct Hyper {
-    weight_decay: f32,
-    momentum: f32,
-}
-
-struct State {
-    momentum_buffer: vec4<f32>,
-}
-
 fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     // classic: b ← μb + (1 - d)g, first b ← g; average: b ← b + (1 - μ)(g - b)
     let b = (*s).momentum_buffer + (now.at.y * g - now.at.x * (*s).momentum_buffer);
@@ -20,6 +11,12 @@ fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4
     return b;
 }
 
+// The parameter after a step along u.
+fn stepped(p: vec4<f32>, u: vec4<f32>, now: Step) -> vec4<f32> {
+    return p - now.lr * u;
+}
+
+// The update of every rule that is no more than a direction. Twin: src/rules/direction.rs
 fn update(
     p: vec4<f32>,
     grad: vec4<f32>,
@@ -30,7 +27,7 @@ fn update(
 ) -> vec4<f32> {
     let g = decayed(p, grad, h);
     let u = cautious(direction(g, s, h, now), g, tensor);
-    return p - now.lr * u;
+    return stepped(p, u, now);
 }
 
 // The gradient as the rule sees it: as it is.
@@ -40,12 +37,23 @@ fn decayed(p: vec4<f32>, g: vec4<f32>, h: Hyper) -> vec4<f32> {
 
 // Without caution: the update as the rule found it.
 
-struct OfTensor {
-    mask_scale: f32,
-}
-
 fn cautious(u: vec4<f32>, g: vec4<f32>, tensor: OfTensor) -> vec4<f32> {
     return u;
+}
+
+// The rule's numbers.
+
+struct Hyper {
+    weight_decay: f32,
+    momentum: f32,
+}
+
+struct State {
+    momentum_buffer: vec4<f32>,
+}
+
+struct OfTensor {
+    mask_scale: f32,
 }
 
 // The variant.

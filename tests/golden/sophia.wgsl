@@ -1,5 +1,45 @@
 // Sophia. Liu et al. 2023, arXiv:2305.14342. Twin: src/rules/sophia.rs
 
+fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
+    let one = vec4<f32>(1.0);
+    let moved = (*s).hessian + h.one_minus_beta2 * ((*s).hessian_estimate - (*s).hessian);
+    (*s).hessian = select((*s).hessian, moved, now.refreshed > 0.0);
+    (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
+    return min(max((*s).exp_avg / max(h.rho * (*s).hessian, vec4<f32>(h.eps)), -one), one);
+}
+
+// The parameter after a step along u, and after the decay beside it.
+fn stepped(p: vec4<f32>, u: vec4<f32>, now: Step) -> vec4<f32> {
+    return p - (now.decay * p + now.lr * u);
+}
+
+// The update of every rule that is no more than a direction. Twin: src/rules/direction.rs
+fn update(
+    p: vec4<f32>,
+    grad: vec4<f32>,
+    s: ptr<function, State>,
+    h: Hyper,
+    now: Step,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    let g = decayed(p, grad, h);
+    let u = cautious(direction(g, s, h, now), g, tensor);
+    return stepped(p, u, now);
+}
+
+// The gradient as the rule sees it: as it is.
+fn decayed(p: vec4<f32>, g: vec4<f32>, h: Hyper) -> vec4<f32> {
+    return g;
+}
+
+// Without caution: the update as the rule found it.
+
+fn cautious(u: vec4<f32>, g: vec4<f32>, tensor: OfTensor) -> vec4<f32> {
+    return u;
+}
+
+// The rule's numbers.
+
 struct Hyper {
     one_minus_beta1: f32,
     one_minus_beta2: f32,
@@ -13,40 +53,8 @@ struct State {
     hessian_estimate: vec4<f32>,
 }
 
-fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
-    let one = vec4<f32>(1.0);
-    let moved = (*s).hessian + h.one_minus_beta2 * ((*s).hessian_estimate - (*s).hessian);
-    (*s).hessian = select((*s).hessian, moved, now.refreshed > 0.0);
-    (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
-    return min(max((*s).exp_avg / max(h.rho * (*s).hessian, vec4<f32>(h.eps)), -one), one);
-}
-
-fn update(
-    p: vec4<f32>,
-    grad: vec4<f32>,
-    s: ptr<function, State>,
-    h: Hyper,
-    now: Step,
-    tensor: OfTensor,
-) -> vec4<f32> {
-    let g = decayed(p, grad, h);
-    let u = cautious(direction(g, s, h, now), g, tensor);
-    return p - (now.decay * p + now.lr * u);
-}
-
-// The gradient as the rule sees it: as it is.
-fn decayed(p: vec4<f32>, g: vec4<f32>, h: Hyper) -> vec4<f32> {
-    return g;
-}
-
-// Without caution: the update as the rule found it.
-
 struct OfTensor {
     mask_scale: f32,
-}
-
-fn cautious(u: vec4<f32>, g: vec4<f32>, tensor: OfTensor) -> vec4<f32> {
-    return u;
 }
 
 // The variant.

@@ -6,6 +6,9 @@ pub(crate) const QUAD: u64 = 4;
 /// Bytes at multiples of which every device can begin a binding.
 pub(crate) const BINDING_ALIGNMENT: u64 = 256;
 
+/// Bytes at multiples of which a binding ends.
+pub(crate) const BINDING_STEP: u64 = 4;
+
 /// How an element is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Format {

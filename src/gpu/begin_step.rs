@@ -165,7 +165,8 @@ impl BeginStep {
             filled_buffer(device, "step count", wgpu::BufferUsages::COPY_SRC, &bytes)
         })??;
         let offset = group as u64 * STEP_STRIDE + T_OFFSET;
-        encoder.copy_buffer_to_buffer(&staging, 0, &self.steps, offset, 4);
+        let size = bytes.len() as u64;
+        encoder.copy_buffer_to_buffer(&staging, 0, &self.steps, offset, size);
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Pipelines and bind groups: a plan made concrete on a device.
+//! Dispatches with what they bind: a plan made concrete on a device.
 
 use std::ops::Range;
 
@@ -19,7 +19,7 @@ use crate::{
         BLOCK, DispatchLimits, GradPlace, RangeWindow, TensorRanges, arena_windows, length,
         range_windows,
     },
-    shader::{self, Access, Around, FIRST_STATE_BINDING, Pass},
+    shader::{self, Access, FIRST_STATE_BINDING, Frame, Pass},
 };
 
 /// One dispatch, ready to be recorded.
@@ -64,9 +64,8 @@ pub(super) struct GroupBindings<'a> {
     pub steps: &'a wgpu::Buffer,
     /// The slots in use, each with the group's elements; the average last.
     pub state: &'a [SlotBuffer],
-    pub formats: Formats,
     pub pass: Pass,
-    pub around: Around,
+    pub frame: Frame,
     /// Where gradients are clipped by tensor: the factors of all tensors, and the group's first
     /// unit of 64 elements among them.
     pub tensor_factors: Option<(&'a wgpu::Buffer, u64)>,
@@ -86,7 +85,7 @@ pub(super) async fn over_arena(
     grads: &wgpu::Buffer,
     elements: Range<u64>,
 ) -> Result<Vec<Dispatch>, Error> {
-    let formats = group.formats;
+    let formats = group.frame.formats;
     let windows = arena_windows(elements.clone(), &formats, limits);
     let mut dispatches = Vec::new();
     for window in windows {
@@ -125,7 +124,7 @@ pub(super) async fn over_ranges(
     group: GroupBindings<'_>,
     tensors: &[BoundTensor],
 ) -> Result<Vec<Dispatch>, Error> {
-    let formats = group.formats;
+    let formats = group.frame.formats;
     let (buffers, ranges) = tensor_ranges(tensors, &formats);
     let mut dispatches = Vec::new();
     for window in range_windows(&ranges, BLOCK, &formats, limits) {
@@ -228,7 +227,7 @@ impl<'a> GroupBindings<'a> {
         pipelines: &mut Pipelines,
         access: Access,
     ) -> Result<wgpu::ComputePipeline, Error> {
-        let text = || shader::of_rule(self.rule, access, self.around, self.pass);
+        let text = || shader::of_rule(self.rule, access, self.frame, self.pass);
         let key = (self.index, access, self.pass);
         pipelines.of_group(device, key, self.rule, text).await
     }
@@ -246,11 +245,11 @@ impl<'a> GroupBindings<'a> {
     fn entries(&self, elements: &Range<u64>) -> Vec<wgpu::BindGroupEntry<'a>> {
         let mut entries = self.numbers();
         // Where there is an average, evaluation is about it alone.
-        let of_average = self.around.average && !self.has_gradients();
+        let of_average = self.frame.average && !self.has_gradients();
         if of_average {
             entries.remove(0);
         }
-        let of_rule = self.state.len() - usize::from(self.around.average);
+        let of_rule = self.state.len() - usize::from(self.frame.average);
         let state = match (self.pass, of_average) {
             (Pass::Update, _) => 0..self.state.len(),
             (_, true) => of_rule..self.state.len(),

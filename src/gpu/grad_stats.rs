@@ -125,6 +125,7 @@ impl GradStatsBuilder<'_> {
         let Self {
             device, options, ..
         } = self;
+        let format = options.formats().grads;
         let grads = GradRuns::new(options, self.limits, groups);
         let made = guarded(device, "the statistics of gradients", || {
             let storage = wgpu::BufferUsages::STORAGE;
@@ -145,7 +146,7 @@ impl GradStatsBuilder<'_> {
         let extremes = [sums.clone(), whole(6, &runs)];
         for window in &grads.windows {
             let mut measured = MeasuredWindow::new(&mut self, &grads, window).await?;
-            let text = shader::measure(window.width);
+            let text = shader::measure(window.width, format);
             let found = measured.dispatch(&text, "measure", &extremes[..1]).await?;
             measure[window.group].push(found);
             let found = measured
@@ -153,7 +154,7 @@ impl GradStatsBuilder<'_> {
                 .await?;
             measure_extreme[window.group].push(found);
             if options.zero_grad {
-                let text = shader::zero_grads(window.width);
+                let text = shader::zero_grads(window.width, format);
                 let zero = measured.dispatch(&text, "zero", &[]).await?;
                 steps[window.group].zero_if_skipped.push(zero);
             }

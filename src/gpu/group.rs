@@ -12,7 +12,7 @@ use super::{
     tensors::{GroupTensor, TensorTable},
 };
 use crate::{
-    DispatchLimits, Error, Group, Layout, Options, Slot,
+    DispatchLimits, Error, Group, Layout, Options, Rule, Slot,
     buffer::guarded,
     format::Format,
     layout::{Arena, GROUP_ALIGNMENT},
@@ -58,15 +58,8 @@ impl GroupBuffers {
         } = source;
         let rule = &*layout.groups[group.0];
         let element_count = arena.groups[group.0].len();
-        let formats = options.formats();
-        let slots = options.element_slots(rule);
-        let (average, of_rule) = slots.split_last().unzip();
-        let of_rule = of_rule.unwrap_or_default().iter();
-        let with_format = |slot| (slot, rule.stages().format_of(slot, &formats));
-        let of_rule = of_rule.map(with_format);
-        let all = of_rule.chain(average.map(|slot| (slot, formats.average)));
-        let used: Vec<_> = all.filter(|(slot, _)| slot.used).collect();
-        for (slot, format) in &used {
+        let slots = used_slots(options, rule);
+        for (slot, format) in &slots {
             let what = format!("the state {} of rule {}", slot.name, rule.name());
             check_buffer_size(device, &what, format.bytes(element_count as u64))?;
         }
@@ -91,12 +84,9 @@ impl GroupBuffers {
                 bytemuck::cast_slice(&constants),
             )?;
             let tensors: Vec<_> = members.iter().map(|member| &member.elements).collect();
-            let state = used.iter().map(|(slot, format)| {
-                let buffer = slot_buffer(device, slot, *format, element_count, &tensors)?;
-                Ok(SlotBuffer {
-                    buffer,
-                    format: *format,
-                })
+            let state = slots.iter().map(|&(slot, format)| {
+                let buffer = slot_buffer(device, &slot, format, element_count, &tensors)?;
+                Ok(SlotBuffer { buffer, format })
             });
             let state = state.collect::<Result<Vec<_>, Error>>()?;
             let shapes: Vec<_> = members.iter().map(|member| member.shape).collect();
@@ -125,6 +115,20 @@ impl GroupBuffers {
             lines,
         })
     }
+}
+
+/// The slots of elements in use, the average last, each with its format.
+fn used_slots(options: &Options, rule: &dyn Rule) -> Vec<(Slot, Format)> {
+    let formats = options.formats();
+    let stages = rule.stages();
+    let slots = options.element_slots(rule);
+    let average = slots.len() - 1;
+    let with_format = |(index, slot)| match index == average {
+        true => (slot, formats.average),
+        false => (slot, stages.format_of(&slot, &formats)),
+    };
+    let slots = slots.into_iter().enumerate().map(with_format);
+    slots.filter(|(slot, _)| slot.used).collect()
 }
 
 /// A slot of so many elements, which are padding but for those of `tensors`.

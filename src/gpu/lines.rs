@@ -295,7 +295,7 @@ impl Tiling {
         let of_buffer = |placed: &[PlacedTile]| -> Vec<LineWindow> {
             let packs = pack(
                 placed,
-                |placed| limits.align_down(placed.bytes.start)..placed.bytes.end,
+                |placed| limits.binding_of(&placed.bytes),
                 join,
                 |bytes, count| length(bytes) <= limits.binding_bytes && count <= most,
             );
@@ -341,8 +341,8 @@ pub(super) async fn line_dispatches(
         pass: Pass::Lines,
         ..group
     };
-    let (buffers, ranges) = tensor_ranges(tensors, &group.formats);
-    let mut tiling = Tiling::new(group.formats.grads);
+    let (buffers, ranges) = tensor_ranges(tensors, &group.frame.formats);
+    let mut tiling = Tiling::new(group.frame.formats.grads);
     for (range, place) in ranges.iter().zip(&table.places) {
         tiling.add(
             place,
@@ -417,7 +417,7 @@ impl LinesBuilder<'_, '_> {
     ) -> Result<(), Error> {
         let Self { device, group, .. } = self;
         let rule = group.rule;
-        let text = shader::lines(rule, group.around, entry_point);
+        let text = shader::lines(rule, group.frame, entry_point);
         let compiled = self
             .pipelines
             .compile_rule(device, rule, &text, entry_point);
@@ -453,12 +453,12 @@ impl LinesBuilder<'_, '_> {
 mod tests {
     use super::*;
     use crate::shader::{assert_laid_out_as, layout_of};
-    use crate::{Rule, rules::Adafactor, shader::Around};
+    use crate::{Rule, rules::Adafactor, shader::Frame};
 
     #[test]
     fn tables_lie_as_the_shaders_read_them() {
         let rule: Box<dyn Rule> = Adafactor::default().into();
-        let text = |entry_point| shader::lines(&*rule, Around::default(), entry_point);
+        let text = |entry_point| shader::lines(&*rule, Frame::default(), entry_point);
         assert_laid_out_as!(
             LineTile, &text("measure_lines"), "LineTile",
             grad state stride rows columns row_sums column_sums is_vector

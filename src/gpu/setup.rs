@@ -12,7 +12,7 @@ use crate::{
     buffer::guarded,
     format::Format,
     layout::{Arena, TENSOR_ALIGNMENT},
-    shader::{Around, Pass},
+    shader::{Frame, Pass},
 };
 
 /// A layout with its state on a device.
@@ -98,9 +98,8 @@ impl Setup {
             hyper: &buffers.hyper,
             steps: &self.begin_step.steps,
             state: &buffers.state,
-            formats: self.options.formats(),
             pass,
-            around: Around::of(&self.options, rule),
+            frame: Frame::of(&self.options, rule),
             tensor_factors: factors.map(|factors| (factors, first_unit as u64)),
             tensors: buffers.tensors.as_ref().map(|table| &table.buffer),
             lines: buffers.lines.as_ref().map(|table| &table.buffer),

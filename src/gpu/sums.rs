@@ -158,7 +158,7 @@ pub(super) async fn sum_dispatches(
     let mut of_rules: HashMap<&str, Range<u64>> = HashMap::new();
     let mut measured = Vec::new();
     for (index, (group, tensors)) in order {
-        let windows = SumWindows::new(tensors, &group.formats, limits, &mut count);
+        let windows = SumWindows::new(tensors, &group.frame.formats, limits, &mut count);
         let partials = windows.partials();
         let together = of_rules.entry(group.rule.name());
         together.or_insert(partials.clone()).end = partials.end;

@@ -104,7 +104,7 @@ pub(crate) fn grad_windows(
         blocks.sort_by_key(|block| block.bytes.start);
         let packs = pack(
             blocks,
-            |block| limits.align_down(block.bytes.start)..block.bytes.end,
+            |block| limits.binding_of(&block.bytes),
             join,
             |bytes, count| length(bytes) <= limits.binding_bytes && count <= most_spans,
         );
@@ -136,6 +136,7 @@ mod tests {
         samples::{COUNTS, TINY, WIDE},
     };
     use super::*;
+    use crate::format::BINDING_STEP;
 
     #[test]
     fn every_gradient_is_measured_once_by_a_thread_of_its_runs() {
@@ -173,6 +174,7 @@ mod tests {
                 let mut sums = Vec::new();
                 for window in &windows {
                     assert_eq!(window.grads.start % limits.offset_alignment, 0);
+                    assert_eq!(length(&window.grads) % BINDING_STEP, 0);
                     assert!(length(&window.grads) <= limits.binding_bytes);
                     let [x, y] = window.grid;
                     assert!(x.max(y) <= limits.workgroups_per_dimension);

@@ -1,8 +1,10 @@
 //! What bounds a dispatch.
 
+use std::ops::Range;
+
 use crate::{
     Error,
-    format::{BINDING_ALIGNMENT, Format},
+    format::{BINDING_ALIGNMENT, BINDING_STEP, Format},
 };
 
 /// Elements that one workgroup updates.
@@ -81,9 +83,10 @@ impl DispatchLimits {
         Ok(())
     }
 
-    /// Where a binding that holds `byte` can begin.
-    pub(crate) fn align_down(&self, byte: u64) -> u64 {
-        byte - byte % self.offset_alignment
+    /// The smallest binding that holds `bytes`.
+    pub(crate) fn binding_of(&self, bytes: &Range<u64>) -> Range<u64> {
+        let start = bytes.start - bytes.start % self.offset_alignment;
+        start..bytes.end.next_multiple_of(BINDING_STEP)
     }
 }
 

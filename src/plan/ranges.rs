@@ -207,7 +207,7 @@ fn blocks(
 /// Whether one binding can hold a block's parameters and gradients, both in one buffer.
 fn fits_together(block: &RangeBlock, formats: &Formats, limits: &DispatchLimits) -> bool {
     let both = join(&block.params(formats), &block.grads(formats));
-    let fits = both.end - limits.align_down(both.start) <= limits.binding_bytes;
+    let fits = length(&limits.binding_of(&both)) <= limits.binding_bytes;
     // One binding is of one type. Ranges of two formats in one buffer would have to lie apart.
     fits && formats.params == formats.grads
 }
@@ -228,13 +228,13 @@ impl WindowBounds {
         formats: &Formats,
         limits: &DispatchLimits,
     ) -> Self {
-        let aligned = |range: Range<u64>| limits.align_down(range.start)..range.end;
         // From where every slot can be bound, and where a unit begins, by which shaders count tensors.
         let unit = formats.slot_unit().max(TENSOR_ALIGNMENT as u64);
         let states = block.states();
         let state = states.start / unit * unit..states.end;
         if place == GradPlace::InParams {
-            let both = aligned(join(&block.params(formats), &block.grads(formats)));
+            let both = join(&block.params(formats), &block.grads(formats));
+            let both = limits.binding_of(&both);
             return Self {
                 params: both.clone(),
                 grads: both,
@@ -242,8 +242,8 @@ impl WindowBounds {
             };
         }
         Self {
-            params: aligned(block.params(formats)),
-            grads: aligned(block.grads(formats)),
+            params: limits.binding_of(&block.params(formats)),
+            grads: limits.binding_of(&block.grads(formats)),
             state,
         }
     }

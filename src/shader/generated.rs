@@ -3,17 +3,20 @@
 
 use std::fmt::Write;
 
-use super::{Around, FIRST_STATE_BINDING, Pass, Scale};
-use crate::{Rule, Slot, options::AVERAGE};
+use super::{
+    frame::{Frame, Scale},
+    pass::{FIRST_STATE_BINDING, Pass},
+};
+use crate::{Rule, Slot, layout::TENSOR_ALIGNMENT, options::AVERAGE};
 
 /// What is generated for `pass`.
-pub(super) fn generated(rule: &dyn Rule, around: Around, pass: Pass) -> [String; 5] {
+pub(super) fn generated(rule: &dyn Rule, frame: Frame, pass: Pass) -> [String; 5] {
     [
         structs(rule),
-        variant(rule, around),
+        variant(rule, frame),
         sums(rule),
-        slots(rule, around, pass.reads(rule)),
-        of_tensors(rule, around, pass),
+        slots(rule, frame, pass.reads(rule)),
+        of_tensors(rule, frame, pass),
     ]
 }
 
@@ -46,14 +49,14 @@ fn declared<'n>(name: &str, ty: &str, members: impl IntoIterator<Item = &'n str>
 }
 
 /// The variant that the rule's fields choose.
-pub(super) fn variant(rule: &dyn Rule, around: Around) -> String {
+pub(super) fn variant(rule: &dyn Rule, frame: Frame) -> String {
     let mut text = String::from("// The variant.\n\n");
     for (name, value) in rule.flags() {
         // Writing to a String does not fail.
         let _ = writeln!(text, "const {name}: bool = {value};");
     }
-    let _ = writeln!(text, "const ZERO_GRAD: bool = {};", around.zero_grad);
-    if let Scale::ByValue(most) = around.scale {
+    let _ = writeln!(text, "const ZERO_GRAD: bool = {};", frame.zero_grad);
+    if let Scale::ByValue(most) = frame.scale {
         let _ = writeln!(text, "const CLIP_VALUE: f32 = {:e};", f64::from(most));
     }
     text
@@ -61,8 +64,10 @@ pub(super) fn variant(rule: &dyn Rule, around: Around) -> String {
 
 /// The lines that name a rule's slots: their bindings, and how `State` is loaded and stored; of those
 /// slots alone, and without storing, that a stage `reads`.
-fn slots(rule: &dyn Rule, around: Around, reads: Option<&[&str]>) -> String {
+fn slots(rule: &dyn Rule, frame: Frame, reads: Option<&[&str]>) -> String {
     let slots = rule.element_slots();
+    let stages = rule.stages();
+    let format_of = |slot: &Slot| stages.format_of(slot, &frame.formats).name();
     let is_read = |slot: &Slot| reads.is_none_or(|names| names.contains(&slot.name));
     let used = || {
         let used = slots.iter().filter(|slot| slot.used);
@@ -78,17 +83,20 @@ fn slots(rule: &dyn Rule, around: Around, reads: Option<&[&str]>) -> String {
         } else {
             "read_write"
         };
+        let format = format_of(slot);
         let _ = writeln!(
             text,
-            "@group(0) @binding({binding}) var<storage, {access}> slot_{name}: array<StateQuad>;",
+            "@group(0) @binding({binding}) var<storage, {access}> slot_{name}: \
+             array<Quad_{format}>;",
         );
     }
-    if around.average {
+    if frame.average {
         let in_use = slots.iter().filter(|slot| slot.used).count();
         let binding = FIRST_STATE_BINDING + in_use as u32;
         let _ = writeln!(
             text,
-            "@group(0) @binding({binding}) var<storage, read_write> slot_{AVERAGE}: array<StateQuad>;",
+            "@group(0) @binding({binding}) var<storage, read_write> slot_{AVERAGE}: \
+             array<AverageQuad>;",
         );
     }
     let lines = rule.stages().lines;
@@ -107,23 +115,29 @@ fn slots(rule: &dyn Rule, around: Around, reads: Option<&[&str]>) -> String {
         );
     }
     for (slot, _) in used() {
-        let name = slot.name;
+        let (name, format) = (slot.name, format_of(slot));
         let _ = writeln!(
             text,
-            "    state.{name} = decode_state(slot_{name}[place.state / 4u]);"
+            "    state.{name} = decode_{format}(slot_{name}[place.state / 4u]);"
         );
     }
     text += "    return state;\n}\n";
     text += "\nfn store_state(place: Place, state: State) {\n";
     for (slot, _) in used().filter(|(slot, _)| !slot.input && reads.is_none()) {
-        let name = slot.name;
+        let (name, format) = (slot.name, format_of(slot));
         let _ = writeln!(
             text,
-            "    slot_{name}[place.state / 4u] = encode_state(state.{name});"
+            "    slot_{name}[place.state / 4u] = encode_{format}(state.{name});"
         );
     }
     text += "}\n";
     text
+}
+
+/// Where a dispatch begins, in units of elements.
+pub(super) fn window() -> String {
+    let text = include_str!("../../shaders/window.wgsl");
+    format!("{text}\nconst UNIT: u32 = {TENSOR_ALIGNMENT}u;\n")
 }
 
 /// Words of a tensor's row before its values.
@@ -163,14 +177,14 @@ pub(super) fn sums(rule: &dyn Rule) -> String {
 }
 
 /// How a rule comes to what it keeps of tensors, and the call of its function for `pass`.
-fn of_tensors(rule: &dyn Rule, around: Around, pass: Pass) -> String {
+fn of_tensors(rule: &dyn Rule, frame: Frame, pass: Pass) -> String {
     let reads = pass.reads(rule);
     let slots = rule.tensor_slots();
     let is_read = |slot: &Slot| slot.used && reads.is_none_or(|names| names.contains(&slot.name));
     let looks = looks_at_tensors(rule, reads);
     let mut text = String::new();
-    if looks || around.scale == Scale::ByTensor {
-        text += include_str!("../../shaders/window.wgsl");
+    if looks || frame.scale == Scale::ByTensor {
+        text += &window();
         text += "\n";
     }
     if looks {

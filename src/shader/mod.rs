@@ -1,139 +1,21 @@
 //! Complete shaders: plain concatenations of the files in `shaders/`.
 
+mod formats;
+mod frame;
 mod generated;
+mod pass;
 
+use formats::{formats, of_grads};
+pub(crate) use frame::{Frame, Scale};
 pub(crate) use generated::{SHAPE_WORDS, looks_at_lines, looks_at_tensors};
-use generated::{conclusion, generated, structs, sums, variant};
+use generated::{conclusion, generated, structs, sums, variant, window};
+pub(crate) use pass::{Access, FIRST_STATE_BINDING, Pass};
 
 use crate::{
-    Clip, Options, Rule,
+    Options, Rule,
+    format::Format,
     plan::{GradPlace, Width},
 };
-
-/// Binding of the first state slot; `shaders/` has those before it.
-pub(crate) const FIRST_STATE_BINDING: u32 = 5;
-
-/// How an update finds its elements.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Access {
-    /// In this crate's own arenas.
-    Arena,
-    /// In arenas, by a grid of several rows.
-    FoldedArena,
-    /// In a caller's ranges.
-    Ranges(Width, GradPlace),
-}
-
-impl Access {
-    /// Every one there is.
-    #[cfg(test)]
-    pub const ALL: [Self; 8] = [
-        Self::Arena,
-        Self::FoldedArena,
-        Self::Ranges(Width::Quads, GradPlace::OwnBuffer),
-        Self::Ranges(Width::Quads, GradPlace::SameBuffer),
-        Self::Ranges(Width::Quads, GradPlace::InParams),
-        Self::Ranges(Width::Scalars, GradPlace::OwnBuffer),
-        Self::Ranges(Width::Scalars, GradPlace::SameBuffer),
-        Self::Ranges(Width::Scalars, GradPlace::InParams),
-    ];
-
-    fn width(self) -> Width {
-        match self {
-            Self::Arena | Self::FoldedArena => Width::Quads,
-            Self::Ranges(width, _) => width,
-        }
-    }
-
-    pub fn grad_place(self) -> GradPlace {
-        match self {
-            Self::Arena | Self::FoldedArena => GradPlace::OwnBuffer,
-            Self::Ranges(_, place) => place,
-        }
-    }
-}
-
-/// What an update shader is run for; each is an entry point.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Pass {
-    /// One step.
-    Update,
-    /// Parameters to evaluate with in the place of those to train with.
-    Evaluate,
-    /// And back.
-    Train,
-    /// What [`Sum`](crate::Sum) sums up.
-    Measure,
-    /// What [`Lines`](crate::Lines) averages.
-    Lines,
-    /// What a [`MatrixStage`](crate::MatrixStage) begins with.
-    Prepare,
-}
-
-impl Pass {
-    /// The slots of elements and tensors that the pass looks at and leaves as they are; None if it
-    /// changes all that are in use.
-    pub fn reads(self, rule: &dyn Rule) -> Option<&'static [&'static str]> {
-        let stages = rule.stages();
-        match self {
-            Self::Update => stages.matrix.map(|matrix| matrix.reads),
-            Self::Measure => Some(stages.sum.map_or(&[], |sum| sum.reads)),
-            Self::Prepare => None,
-            Self::Evaluate | Self::Train | Self::Lines => Some(&[]),
-        }
-    }
-
-    pub fn entry_point(self) -> &'static str {
-        match self {
-            Self::Update => "main",
-            Self::Evaluate => "evaluate",
-            Self::Train => "train",
-            Self::Measure => "measure_tensors",
-            Self::Lines => "measure_lines",
-            Self::Prepare => "prepare_matrices",
-        }
-    }
-}
-
-/// What an update does around the rule's own maths.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) struct Around {
-    pub scale: Scale,
-    pub zero_grad: bool,
-    pub average: bool,
-}
-
-/// How gradients reach the rule.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) enum Scale {
-    /// As they are.
-    #[default]
-    None,
-    /// By one number.
-    Plain,
-    ByNorm,
-    ByValue(f32),
-    ByTensor,
-}
-
-impl Around {
-    /// What `options` put around an update of `rule`.
-    pub fn of(options: &Options, rule: &dyn Rule) -> Self {
-        // Without a look at the gradients, nothing else takes part in `grad_scale`.
-        let keeps = !options.skips() && options.accumulate == 1 && !rule.maximize();
-        Self {
-            scale: match options.clip {
-                Clip::None if keeps => Scale::None,
-                Clip::None => Scale::Plain,
-                Clip::Value(most) => Scale::ByValue(most as f32),
-                Clip::GlobalNorm(_) => Scale::ByNorm,
-                Clip::TensorNorm(_) => Scale::ByTensor,
-            },
-            zero_grad: options.zero_grad,
-            average: options.average.is_some(),
-        }
-    }
-}
 
 /// The shader that turns what the host recorded into this step's numbers; `skips` if it looks at the
 /// gradients first.
@@ -156,13 +38,14 @@ pub(crate) fn begin_step(skips: bool) -> String {
 }
 
 /// The shader that measures gradients: its entry points are `measure` and `measure_extreme`.
-pub(crate) fn measure(width: Width) -> String {
+pub(crate) fn measure(width: Width, format: Format) -> String {
     [
         include_str!("../../shaders/grad_stats/measure.wgsl"),
         include_str!("../../shaders/grad_stats/run.wgsl"),
         include_str!("../../shaders/place.wgsl"),
         grads(width),
         include_str!("../../shaders/grads/in_own_buffer.wgsl"),
+        &of_grads(width, format),
     ]
     .join("\n")
 }
@@ -188,17 +71,18 @@ pub(crate) fn clip_tensors() -> String {
 }
 
 /// The shader that zeroes gradients: `zero`.
-pub(crate) fn zero_grads(width: Width) -> String {
+pub(crate) fn zero_grads(width: Width, format: Format) -> String {
     [
         include_str!("../../shaders/grad_stats/zero.wgsl"),
         include_str!("../../shaders/place.wgsl"),
         grads(width),
         include_str!("../../shaders/grads/in_own_buffer_zeroed.wgsl"),
+        &of_grads(width, format),
     ]
     .join("\n")
 }
 
-/// How gradients are stored.
+/// How gradients are loaded and zeroed.
 fn grads(width: Width) -> &'static str {
     match width {
         Width::Quads => include_str!("../../shaders/grads/quads.wgsl"),
@@ -222,32 +106,34 @@ pub(crate) fn tally() -> String {
 /// assert!(text.contains("fn update(") && text.contains("@compute"));
 /// ```
 pub fn update_shader(rule: &dyn Rule) -> String {
-    let around = Around::of(&Options::default(), rule);
-    update(rule, Access::Arena, around)
+    let frame = Frame::of(&Options::default(), rule);
+    update(rule, Access::Arena, frame)
 }
 
 /// The complete shader of `rule` for `pass`.
-pub(crate) fn of_rule(rule: &dyn Rule, access: Access, around: Around, pass: Pass) -> String {
+pub(crate) fn of_rule(rule: &dyn Rule, access: Access, frame: Frame, pass: Pass) -> String {
     match pass {
-        Pass::Update | Pass::Evaluate | Pass::Train => update(rule, access, around),
-        Pass::Prepare => prepare(rule, access, around),
-        Pass::Measure => measure_tensors(rule, access, around),
-        Pass::Lines => lines(rule, around, pass.entry_point()),
+        Pass::Update | Pass::Evaluate | Pass::Train => update(rule, access, frame),
+        Pass::Prepare => prepare(rule, access, frame),
+        Pass::Measure => measure_tensors(rule, access, frame),
+        Pass::Lines => lines(rule, frame, pass.entry_point()),
     }
 }
 
 /// One of the shaders that bring lines up to date: `measure_lines`, `move_lines` or `factor_rows`.
-pub(crate) fn lines(rule: &dyn Rule, around: Around, entry_point: &str) -> String {
-    let around = Around {
+pub(crate) fn lines(rule: &dyn Rule, frame: Frame, entry_point: &str) -> String {
+    let frame = Frame {
         // measure.wgsl binds the step's numbers for what gradients are scaled by, whatever it is.
-        scale: match around.scale {
+        scale: match frame.scale {
             Scale::None => Scale::Plain,
             scale => scale,
         },
         zero_grad: false,
         average: false,
+        ..frame
     };
-    let generated = [structs(rule), variant(rule, around), sums(rule)];
+    let generated = [structs(rule), variant(rule, frame), sums(rule)];
+    let window = window();
     let mut files = vec![
         rule.wgsl(),
         include_str!("../../shaders/now.wgsl"),
@@ -262,9 +148,9 @@ pub(crate) fn lines(rule: &dyn Rule, around: Around, entry_point: &str) -> Strin
             ]);
             let access = Access::Ranges(Width::Scalars, GradPlace::OwnBuffer);
             // All but the parameters.
-            files.extend(memory(access, around).into_iter().skip(1));
-            if around.scale == Scale::ByTensor {
-                files.push(include_str!("../../shaders/window.wgsl"));
+            files.extend(memory(access, frame).into_iter().skip(1));
+            if frame.scale == Scale::ByTensor {
+                files.push(&window);
             }
         }
         "move_lines" => files.extend([
@@ -281,13 +167,14 @@ pub(crate) fn lines(rule: &dyn Rule, around: Around, entry_point: &str) -> Strin
 }
 
 /// The shader that fills what matrices are then made of.
-fn prepare(rule: &dyn Rule, access: Access, around: Around) -> String {
-    let around = Around {
+fn prepare(rule: &dyn Rule, access: Access, frame: Frame) -> String {
+    let frame = Frame {
         zero_grad: false,
         average: false,
-        ..around
+        ..frame
     };
-    let generated = generated(rule, around, Pass::Prepare);
+    let generated = generated(rule, frame, Pass::Prepare);
+    let formats = formats(rule, &frame, access.width(), Pass::Prepare);
     let mut files = vec![
         rule.wgsl(),
         include_str!("../../shaders/prepare.wgsl"),
@@ -296,7 +183,8 @@ fn prepare(rule: &dyn Rule, access: Access, around: Around) -> String {
         include_str!("../../shaders/place.wgsl"),
         address(access),
     ];
-    files.extend(memory(access, around));
+    files.extend(memory(access, frame));
+    files.push(&formats);
     files.extend(generated.iter().map(String::as_str));
     files.join("\n")
 }
@@ -311,13 +199,14 @@ fn address(access: Access) -> &'static str {
 }
 
 /// The shader that adds up what `rule` measures.
-fn measure_tensors(rule: &dyn Rule, access: Access, around: Around) -> String {
-    let around = Around {
+fn measure_tensors(rule: &dyn Rule, access: Access, frame: Frame) -> String {
+    let frame = Frame {
         zero_grad: false,
         average: false,
-        ..around
+        ..frame
     };
-    let generated = generated(rule, around, Pass::Measure);
+    let generated = generated(rule, frame, Pass::Measure);
+    let formats = formats(rule, &frame, access.width(), Pass::Measure);
     let mut files = vec![
         rule.wgsl(),
         include_str!("../../shaders/tensors/measure.wgsl"),
@@ -325,7 +214,8 @@ fn measure_tensors(rule: &dyn Rule, access: Access, around: Around) -> String {
         include_str!("../../shaders/now.wgsl"),
         include_str!("../../shaders/place.wgsl"),
     ];
-    files.extend(memory(access, around));
+    files.extend(memory(access, frame));
+    files.push(&formats);
     files.extend(generated.iter().map(String::as_str));
     files.join("\n")
 }
@@ -335,7 +225,7 @@ pub(crate) fn conclude_tensors(rule: &dyn Rule, lanes: u32) -> String {
     [
         rule.wgsl(),
         &structs(rule),
-        &variant(rule, Around::default()),
+        &variant(rule, Frame::default()),
         include_str!("../../shaders/tensors/conclude.wgsl"),
         include_str!("../../shaders/tensors/bounded.wgsl"),
         include_str!("../../shaders/tensors/shape.wgsl"),
@@ -346,39 +236,34 @@ pub(crate) fn conclude_tensors(rule: &dyn Rule, lanes: u32) -> String {
     .join("\n")
 }
 
-/// How parameters, gradients and state are stored.
-fn memory(access: Access, around: Around) -> [&'static str; 5] {
+/// How parameters and gradients are loaded and stored.
+fn memory(access: Access, frame: Frame) -> [&'static str; 4] {
     let params = match access.width() {
         Width::Quads => include_str!("../../shaders/params/quads.wgsl"),
         Width::Scalars => include_str!("../../shaders/params/scalars.wgsl"),
     };
     let grad_place = match access.grad_place() {
-        GradPlace::OwnBuffer if around.zero_grad => {
+        GradPlace::OwnBuffer if frame.zero_grad => {
             include_str!("../../shaders/grads/in_own_buffer_zeroed.wgsl")
         }
         GradPlace::OwnBuffer => include_str!("../../shaders/grads/in_own_buffer.wgsl"),
         GradPlace::SameBuffer => include_str!("../../shaders/grads/in_same_buffer.wgsl"),
         GradPlace::InParams => include_str!("../../shaders/grads/in_params.wgsl"),
     };
-    let scale = match around.scale {
+    let scale = match frame.scale {
         Scale::None => include_str!("../../shaders/scale/none.wgsl"),
         Scale::Plain => include_str!("../../shaders/scale/plain.wgsl"),
         Scale::ByNorm => include_str!("../../shaders/scale/by_norm.wgsl"),
         Scale::ByValue(_) => include_str!("../../shaders/scale/by_value.wgsl"),
         Scale::ByTensor => include_str!("../../shaders/scale/by_tensor.wgsl"),
     };
-    [
-        params,
-        grads(access.width()),
-        grad_place,
-        scale,
-        include_str!("../../shaders/state/f32.wgsl"),
-    ]
+    [params, grads(access.width()), grad_place, scale]
 }
 
 /// The complete update shader of `rule`.
-pub(crate) fn update(rule: &dyn Rule, access: Access, around: Around) -> String {
-    let [structs, variant, sums, slots, of_tensors] = generated(rule, around, Pass::Update);
+pub(crate) fn update(rule: &dyn Rule, access: Access, frame: Frame) -> String {
+    let [structs, variant, sums, slots, of_tensors] = generated(rule, frame, Pass::Update);
+    let formats = formats(rule, &frame, access.width(), Pass::Update);
     // The rule comes first, so that a compiler's line numbers are those of its own file.
     let mut files = vec![
         rule.wgsl(),
@@ -389,8 +274,9 @@ pub(crate) fn update(rule: &dyn Rule, access: Access, around: Around) -> String 
         include_str!("../../shaders/place.wgsl"),
         address(access),
     ];
-    files.extend(memory(access, around));
-    files.push(if around.average {
+    files.extend(memory(access, frame));
+    files.push(&formats);
+    files.push(if frame.average {
         include_str!("../../shaders/average/moving.wgsl")
     } else {
         include_str!("../../shaders/average/none.wgsl")
@@ -399,9 +285,9 @@ pub(crate) fn update(rule: &dyn Rule, access: Access, around: Around) -> String 
     if rule.stages().sum.is_some() {
         files.extend([&sums[..], include_str!("../../shaders/tensors/shape.wgsl")]);
     }
-    if around.average || rule.evaluates_elsewhere() {
+    if frame.average || rule.evaluates_elsewhere() {
         files.push(include_str!("../../shaders/evaluation/entry_points.wgsl"));
-        files.push(if around.average {
+        files.push(if frame.average {
             include_str!("../../shaders/evaluation/by_average.wgsl")
         } else {
             include_str!("../../shaders/evaluation/by_rule.wgsl")

@@ -1,7 +1,7 @@
 //! Every shader compiles, is its golden file and declares what the host binds.
 
 use super::*;
-use crate::{cpu::Step, progress::Progress, rules};
+use crate::{cpu::Step, format::Formats, progress::Progress, rules};
 
 fn validated(text: &str) -> naga::Module {
     let module = naga::front::wgsl::parse_str(text)
@@ -69,14 +69,14 @@ fn every_rule_compiles_in_every_variant_and_form_of_access() {
     for rule in variants() {
         for access in Access::ALL {
             for pass in passes(&*rule) {
-                let text = of_rule(&*rule, access, Around::default(), pass);
+                let text = of_rule(&*rule, access, Frame::default(), pass);
                 if seen.insert(text.clone()) {
                     validated(&text);
                 }
             }
         }
         for entry_point in LINES.iter().filter(|_| rule.stages().lines.is_some()) {
-            validated(&lines(&*rule, Around::default(), entry_point));
+            validated(&lines(&*rule, Frame::default(), entry_point));
         }
         if rule.stages().sum.is_some() {
             for lanes in [64, 256] {
@@ -88,8 +88,8 @@ fn every_rule_compiles_in_every_variant_and_form_of_access() {
         validated(&begin_step(skips));
     }
     for width in [Width::Quads, Width::Scalars] {
-        validated(&measure(width));
-        validated(&zero_grads(width));
+        validated(&measure(width, Format::F32));
+        validated(&zero_grads(width, Format::F32));
     }
     validated(&summarize());
     validated(&clip_tensors());
@@ -110,11 +110,11 @@ fn passes(rule: &dyn Rule) -> Vec<Pass> {
 
 /// What can be around an update, each thing by itself, but that gradients which are zeroed are
 /// often scaled too, and all together; nothing first.
-fn arounds() -> Vec<(&'static str, Around)> {
-    let nothing = Around::default();
+fn frames() -> Vec<(&'static str, Frame)> {
+    let nothing = Frame::default();
     let zero_grad = true;
     let average = true;
-    let scale = |scale| Around { scale, ..nothing };
+    let scale = |scale| Frame { scale, ..nothing };
     vec![
         ("nothing", nothing),
         ("by_norm", scale(Scale::ByNorm)),
@@ -122,18 +122,19 @@ fn arounds() -> Vec<(&'static str, Around)> {
         ("by_tensor", scale(Scale::ByTensor)),
         (
             "zeroing",
-            Around {
+            Frame {
                 zero_grad,
                 ..scale(Scale::Plain)
             },
         ),
-        ("averaging", Around { average, ..nothing }),
+        ("averaging", Frame { average, ..nothing }),
         (
             "all",
-            Around {
+            Frame {
                 scale: Scale::ByTensor,
                 zero_grad,
                 average,
+                ..nothing
             },
         ),
     ]
@@ -146,7 +147,7 @@ fn gradients_are_scaled_wherever_a_step_can_ask_for_it() {
         maximize,
         ..Default::default()
     };
-    let scale = |options: &Options, maximize| Around::of(options, &rule(maximize)).scale;
+    let scale = |options: &Options, maximize| Frame::of(options, &rule(maximize)).scale;
     assert_eq!(scale(&plain, false), Scale::None);
     assert_eq!(scale(&plain, true), Scale::Plain);
     for options in [
@@ -172,20 +173,20 @@ fn gradients_are_scaled_wherever_a_step_can_ask_for_it() {
 fn every_rule_compiles_with_whatever_is_around_it() {
     for name in rules::names() {
         let rule = rules::by_name(name).unwrap();
-        for (_, around) in arounds() {
+        for (_, frame) in frames() {
             for access in Access::ALL {
                 for pass in passes(&*rule) {
-                    validated(&of_rule(&*rule, access, around, pass));
+                    validated(&of_rule(&*rule, access, frame, pass));
                 }
             }
         }
     }
     for most in [f32::MIN_POSITIVE, 1.0, 0.1, f32::MAX] {
-        let around = Around {
+        let frame = Frame {
             scale: Scale::ByValue(most),
-            ..Around::default()
+            ..Frame::default()
         };
-        let text = update(&rules::AdamW::default(), Access::Arena, around);
+        let text = update(&rules::AdamW::default(), Access::Arena, frame);
         validated(&text);
         // Exactly, lest a compiler find the largest f32 too large for one.
         assert!(
@@ -201,16 +202,19 @@ fn golden() -> Vec<(String, String)> {
     let mut files = vec![
         ("begin_step".to_owned(), begin_step(false)),
         ("begin_step-skipping".to_owned(), begin_step(true)),
-        ("measure".to_owned(), measure(Width::Quads)),
+        ("measure".to_owned(), measure(Width::Quads, Format::F32)),
         ("summarize".to_owned(), summarize()),
         ("clip_tensors".to_owned(), clip_tensors()),
-        ("zero_grads".to_owned(), zero_grads(Width::Quads)),
+        (
+            "zero_grads".to_owned(),
+            zero_grads(Width::Quads, Format::F32),
+        ),
         ("tally".to_owned(), tally()),
     ];
     // "all" shows what these two add.
     let shown = |name| !["nothing", "by_tensor", "averaging"].contains(&name);
-    for (name, around) in arounds().into_iter().filter(|(name, _)| shown(name)) {
-        let text = update(&rules::AdamW::default(), Access::Arena, around);
+    for (name, frame) in frames().into_iter().filter(|(name, _)| shown(name)) {
+        let text = update(&rules::AdamW::default(), Access::Arena, frame);
         files.push((format!("adamw-{name}"), text));
     }
     for name in rules::names() {
@@ -219,17 +223,17 @@ fn golden() -> Vec<(String, String)> {
         // Of what comes before an update, one of each kind: the rules' parts of it are in theirs.
         let access = Access::Ranges(Width::Quads, GradPlace::OwnBuffer);
         if name == "lamb" {
-            let measure = of_rule(&*rule, access, Around::default(), Pass::Measure);
+            let measure = of_rule(&*rule, access, Frame::default(), Pass::Measure);
             files.push((format!("{name}-measure"), measure));
             files.push((format!("{name}-conclude"), conclude_tensors(&*rule, 64)));
         }
         if name == "muon" {
-            let text = of_rule(&*rule, Access::Arena, Around::default(), Pass::Prepare);
+            let text = of_rule(&*rule, Access::Arena, Frame::default(), Pass::Prepare);
             files.push((format!("{name}-prepare"), text));
         }
         if rule.stages().lines.is_some() {
             for entry_point in LINES {
-                let text = lines(&*rule, Around::default(), entry_point);
+                let text = lines(&*rule, Frame::default(), entry_point);
                 files.push((format!("{name}-{entry_point}"), text));
             }
         }
@@ -242,7 +246,7 @@ fn golden() -> Vec<(String, String)> {
         };
         files.push((
             name,
-            update(&rules::AdamW::default(), access, Around::default()),
+            update(&rules::AdamW::default(), access, Frame::default()),
         ));
     }
     files
@@ -340,7 +344,7 @@ fn step_lies_alike_in_both_shaders_and_has_the_members_of_its_twin() {
 fn no_variant_needs_more_than_webgpus_eight_storage_bindings() {
     for rule in variants() {
         for access in Access::ALL {
-            let module = validated(&update(&*rule, access, Around::default()));
+            let module = validated(&update(&*rule, access, Frame::default()));
             let tensors = looks_at_tensors(&*rule, Pass::Update.reads(&*rule));
             let storage = |(_, variable): &(_, &naga::GlobalVariable)| {
                 matches!(variable.space, naga::AddressSpace::Storage { .. })
@@ -350,21 +354,110 @@ fn no_variant_needs_more_than_webgpus_eight_storage_bindings() {
             let is_read = |name| reads.is_none_or(|names| names.contains(&name));
             let slots = rule.element_slots().into_iter();
             let used = slots.filter(|slot| slot.used && is_read(slot.name)).count();
-            let around = match access {
+            let beside = match access {
                 Access::Arena | Access::FoldedArena => 2,
                 Access::Ranges(_, GradPlace::InParams) => 2,
                 Access::Ranges(..) => 3,
             };
             let lines = rule.stages().lines.is_some();
             let used = used + usize::from(tensors) + usize::from(lines);
-            assert_eq!(count, around + used, "{} {access:?}", rule.name());
+            assert_eq!(count, beside + used, "{} {access:?}", rule.name());
             assert!(count <= 8);
             for pass in passes(&*rule) {
-                let text = of_rule(&*rule, access, Around::default(), pass);
+                let text = of_rule(&*rule, access, Frame::default(), pass);
                 let module = validated(&text);
                 let count = module.global_variables.iter().filter(storage).count();
                 assert!(count <= 8, "{} {pass:?} {access:?}: {count}", rule.name());
             }
         }
+    }
+}
+
+/// The upper halves of f32, rounded to the nearest: an encoding that no device is given yet.
+pub(super) const BF16: &str = "\
+alias Quad_bf16 = vec2<u32>;
+
+fn decode_bf16(quad: Quad_bf16) -> vec4<f32> {
+    return bitcast<vec4<f32>>(vec4<u32>(
+        quad.x << 16u,
+        quad.x & 0xffff0000u,
+        quad.y << 16u,
+        quad.y & 0xffff0000u,
+    ));
+}
+
+fn encode_bf16(value: vec4<f32>) -> Quad_bf16 {
+    let bits = bitcast<vec4<u32>>(value);
+    let rounded = bits + 0x7fffu + ((bits >> vec4<u32>(16u)) & vec4<u32>(1u));
+    let upper = rounded & vec4<u32>(0xffff0000u);
+    return vec2<u32>(upper.x >> 16u | upper.y, upper.z >> 16u | upper.w);
+}
+";
+
+#[test]
+fn parameters_gradients_each_kind_of_slot_and_the_average_can_have_a_format_of_their_own() {
+    let (f32, bf16) = (Formats::default(), Format::Bf16);
+    let cases = [
+        (
+            Formats {
+                params: bf16,
+                ..f32
+            },
+            "alias ParamQuad = Quad_bf16",
+        ),
+        (Formats { grads: bf16, ..f32 }, "alias GradQuad = Quad_bf16"),
+        (
+            Formats { state: bf16, ..f32 },
+            "slot_exp_avg: array<Quad_bf16>",
+        ),
+        (
+            Formats {
+                inputs: bf16,
+                ..f32
+            },
+            "slot_hessian_estimate: array<Quad_bf16>",
+        ),
+        (
+            Formats {
+                average: bf16,
+                ..f32
+            },
+            "alias AverageQuad = Quad_bf16",
+        ),
+        (
+            Formats {
+                matrices: bf16,
+                ..f32
+            },
+            "slot_orthogonal: array<Quad_bf16>",
+        ),
+    ];
+    for (formats, expected) in cases {
+        let mut times = 0;
+        for name in rules::names() {
+            let rule = rules::by_name(name).unwrap();
+            let frame = Frame {
+                average: !rule.evaluates_elsewhere(),
+                formats,
+                ..Frame::default()
+            };
+            for access in Access::ALL {
+                // One binding is of one type.
+                let together = access.grad_place() == GradPlace::InParams;
+                if together && formats.params != formats.grads {
+                    continue;
+                }
+                for pass in passes(&*rule) {
+                    let text = of_rule(&*rule, access, frame, pass);
+                    validated(&text);
+                    times += text.matches(expected).count();
+                }
+            }
+        }
+        assert!(times > 0, "{expected}");
+    }
+    for width in [Width::Quads, Width::Scalars] {
+        validated(&measure(width, bf16));
+        validated(&zero_grads(width, bf16));
     }
 }

@@ -149,24 +149,24 @@ fn locate(workgroup: vec3<u32>, grid: vec3<u32>, lane: u32) -> Place {
     return Place(first, first, first, 4u);
 }
 
-// Parameters as f32, four at a time.
+// Parameters, four at a time, in a format of theirs.
 
-@group(0) @binding(2) var<storage, read_write> params: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> params: array<ParamQuad>;
 
 fn load_param(place: Place) -> vec4<f32> {
-    return params[place.param / 4u];
+    return decode_param(params[place.param / 4u]);
 }
 
 fn store_param(place: Place, p: vec4<f32>) {
-    params[place.param / 4u] = p;
+    params[place.param / 4u] = encode_param(p);
 }
 
-// Gradients as f32, four at a time.
+// Gradients, four at a time, in a format of theirs. Zero is written as zero bits in all of them.
 
-alias StoredGrad = vec4<f32>;
+alias StoredGrad = GradQuad;
 
 fn load_grad(place: Place) -> vec4<f32> {
-    return stored_grad(place.grad / 4u);
+    return decode_grad(stored_grad(place.grad / 4u));
 }
 
 fn zero_grad(place: Place) {
@@ -187,59 +187,91 @@ fn store_grad(index: u32, value: StoredGrad) {
 
 // Gradients are scaled, and clipped by the norm of their tensor.
 
-// The root of a factor for each unit of 64 elements of all groups.
+// The root of a factor for each UNIT of elements of all groups.
 @group(0) @binding(15) var<storage, read> root_factors: array<f32>;
 
 fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
-    let root = root_factors[window.x + place.state / 64u];
+    let root = root_factors[window.x + place.state / UNIT];
     return now.grad_scale * (root * (root * g));
 }
 
-// State as f32, four at a time. The glue that names a rule's slots is generated around this.
+// Elements as f32.
 
-alias StateQuad = vec4<f32>;
+alias Quad_f32 = vec4<f32>;
 
-fn decode_state(quad: StateQuad) -> vec4<f32> {
+fn decode_f32(quad: Quad_f32) -> vec4<f32> {
     return quad;
 }
 
-fn encode_state(value: vec4<f32>) -> StateQuad {
+fn encode_f32(value: vec4<f32>) -> Quad_f32 {
     return value;
+}
+
+alias ParamQuad = Quad_f32;
+
+fn decode_param(quad: ParamQuad) -> vec4<f32> {
+    return decode_f32(quad);
+}
+
+fn encode_param(value: vec4<f32>) -> ParamQuad {
+    return encode_f32(value);
+}
+
+alias GradQuad = Quad_f32;
+
+fn decode_grad(quad: GradQuad) -> vec4<f32> {
+    return decode_f32(quad);
+}
+
+fn encode_grad(value: vec4<f32>) -> GradQuad {
+    return encode_f32(value);
+}
+
+alias AverageQuad = Quad_f32;
+
+fn decode_average(quad: AverageQuad) -> vec4<f32> {
+    return decode_f32(quad);
+}
+
+fn encode_average(value: vec4<f32>) -> AverageQuad {
+    return encode_f32(value);
 }
 
 // The running mean of the parameters is moved in the same pass.
 
 fn load_average(place: Place) -> vec4<f32> {
-    return decode_state(slot_average[place.state / 4u]);
+    return decode_average(slot_average[place.state / 4u]);
 }
 
 fn store_average(place: Place, p: vec4<f32>, updated: vec4<f32>, average: vec4<f32>) {
     let start = select(average, p, now.t == 1u);
     let moved = start + now.average_weight * (updated - start);
-    slot_average[place.state / 4u] = encode_state(moved);
+    slot_average[place.state / 4u] = encode_average(moved);
 }
 
 // The rule's slots; those that the variant leaves unused read as zero.
 
-@group(0) @binding(5) var<storage, read_write> slot_exp_avg: array<StateQuad>;
-@group(0) @binding(6) var<storage, read_write> slot_exp_avg_sq: array<StateQuad>;
-@group(0) @binding(7) var<storage, read_write> slot_average: array<StateQuad>;
+@group(0) @binding(5) var<storage, read_write> slot_exp_avg: array<Quad_f32>;
+@group(0) @binding(6) var<storage, read_write> slot_exp_avg_sq: array<Quad_f32>;
+@group(0) @binding(7) var<storage, read_write> slot_average: array<AverageQuad>;
 
 fn load_state(place: Place) -> State {
     var state = State();
-    state.exp_avg = decode_state(slot_exp_avg[place.state / 4u]);
-    state.exp_avg_sq = decode_state(slot_exp_avg_sq[place.state / 4u]);
+    state.exp_avg = decode_f32(slot_exp_avg[place.state / 4u]);
+    state.exp_avg_sq = decode_f32(slot_exp_avg_sq[place.state / 4u]);
     return state;
 }
 
 fn store_state(place: Place, state: State) {
-    slot_exp_avg[place.state / 4u] = encode_state(state.exp_avg);
-    slot_exp_avg_sq[place.state / 4u] = encode_state(state.exp_avg_sq);
+    slot_exp_avg[place.state / 4u] = encode_f32(state.exp_avg);
+    slot_exp_avg_sq[place.state / 4u] = encode_f32(state.exp_avg_sq);
 }
 
-// Where a dispatch's part of the state begins, in units of 64 elements: x in that of all groups, y in
+// Where a dispatch's part of the state begins, in units of UNIT elements: x in that of all groups, y in
 // that of its own. A tensor starts at a whole unit.
 @group(0) @binding(14) var<uniform> window: vec4<u32>;
+
+const UNIT: u32 = 64u;
 
 fn load_tensor(place: Place) -> OfTensor {
     var tensor = OfTensor();
@@ -287,7 +319,7 @@ fn train(
 fn to_evaluate(place: Place) {
     let p = load_param(place);
     store_param(place, load_average(place));
-    slot_average[place.state / 4u] = encode_state(p);
+    slot_average[place.state / 4u] = encode_average(p);
 }
 
 fn to_train(place: Place) {

@@ -1,4 +1,4 @@
-// What each tensor's gradient is to be multiplied by, for each of its units of 64 elements: as a
+// What each tensor's gradient is to be multiplied by, for each of its units of elements: as a
 // root, which is a normal number where the factor itself would be too small for one. One workgroup
 // a tensor.
 
@@ -60,7 +60,7 @@ struct Run {
     first: u32,         // its partial sums
     count: u32,
     group: u32,
-    first_unit: u32,    // its units of 64 elements in the group, if it is a tensor
+    first_unit: u32,    // its units of elements in the group, if it is a tensor
     units: u32,
     largest: u32,       // bits of the largest magnitude
     squares: f32,       // sum of squares, each divided by 2^exponent before

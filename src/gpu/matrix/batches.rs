@@ -40,7 +40,7 @@ pub(super) fn batches<T, const N: usize, const M: usize>(
             sizes,
             name,
         } = needs(&item);
-        let windows = ranges.map(|range| limits.align_down(range.start)..range.end);
+        let windows = ranges.map(|range| limits.binding_of(&range));
         let bound = Bound { windows, sizes };
         let needed = bound.largest();
         if needed > limits.binding_bytes {

@@ -114,7 +114,7 @@ fn error(gpu: &Gpu, limits: &DispatchLimits, shapes: &[[u32; 2]], steps: u32) ->
     worst
 }
 
-/// Around the edges of tiles and slices, wide, tall and square.
+/// Frame the edges of tiles and slices, wide, tall and square.
 fn shapes(sizes: &[u32]) -> Vec<[u32; 2]> {
     let pairs = sizes
         .iter()

@@ -28,7 +28,7 @@ impl GroupStep {
     }
 
     /// What each group does then.
-    pub fn from_concluding(&self) -> impl Iterator<Item = &Dispatch> {
+    pub fn once_measured(&self) -> impl Iterator<Item = &Dispatch> {
         let concluded = self.conclude.iter().chain(&self.prepare);
         let updated = concluded.chain(&self.matrices).chain(&self.update);
         updated.chain(&self.zero_if_skipped)

@@ -49,7 +49,7 @@ impl PlannedStep {
         }
         for (_, group) in groups {
             group
-                .from_concluding()
+                .once_measured()
                 .for_each(|dispatch| dispatch.record(&mut pass));
         }
     }

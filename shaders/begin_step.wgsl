@@ -2,7 +2,7 @@
 //
 // Learning rates belong to the recorded step n, coefficients to the performed step t = n - skipped,
 // which the host does not know. So the coefficients of the last RING recorded steps are kept here.
-// It knows no rule. Host side: src/optimizer/begin_step.rs.
+// It knows no rule. Host side: src/gpu/begin_step.rs.
 
 struct Recorded {
     at: vec4<f32>,      // the rule's coefficients if no step was skipped

@@ -1,5 +1,5 @@
 // This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
-// Twins: Step in src/cpu/twin.rs; the layout in src/optimizer/begin_step.rs.
+// Twins: Step in src/rule/twin.rs; the layout in src/gpu/records.rs.
 struct Step {
     lr: f32,
     decay: f32,         // lr times the decoupled weight decay, the product taken in f64

@@ -7,7 +7,7 @@ use std::{
 
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 
-use crate::Error;
+use crate::{Error, format::Format};
 
 /// Bytes of a buffer: one tensor of f32, wherever it lies.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -43,7 +43,7 @@ impl BufferRange {
 
     /// Number of f32 in the range.
     pub fn element_count(&self) -> usize {
-        (self.size / 4) as usize
+        Format::F32.elements(self.size) as usize
     }
 
     /// Refuses a range outside its buffer, off the 4-byte grid, or in a buffer without `usage`.
@@ -53,8 +53,10 @@ impl BufferRange {
             offset,
             size,
         } = self;
-        if offset % 4 != 0 || size % 4 != 0 {
-            let problem = format!("offset {offset} and size {size} must be multiples of 4 bytes");
+        let step = wgpu::COPY_BUFFER_ALIGNMENT;
+        if offset % step != 0 || size % step != 0 {
+            let problem =
+                format!("offset {offset} and size {size} must be multiples of {step} bytes");
             return Err(Error::range(what, problem));
         }
         if offset

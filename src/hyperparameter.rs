@@ -1,6 +1,9 @@
 //! Hyperparameters by name: one list per rule serves setting, reading and checking them.
 
-use std::fmt;
+use std::{
+    fmt,
+    ops::{Range, RangeFrom, RangeInclusive},
+};
 
 use crate::Error;
 
@@ -39,6 +42,37 @@ pub trait Choice: fmt::Debug {
     /// Becomes the variant at `position` of `names`.
     fn choose(&mut self, position: usize);
 }
+
+/// Declares an enum of a rule's with the names of its variants, as its [`Choice`].
+macro_rules! choice {
+    (
+        $(#[$meta:meta])*
+        pub enum $Choice:ident {
+            $($(#[$doc:meta])* $Variant:ident = $name:literal,)*
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $Choice {
+            $($(#[$doc])* $Variant,)*
+        }
+
+        impl $crate::hyperparameter::Choice for $Choice {
+            fn names(&self) -> &'static [&'static str] {
+                &[$($name),*]
+            }
+
+            fn position(&self) -> usize {
+                *self as usize
+            }
+
+            fn choose(&mut self, position: usize) {
+                *self = [$(Self::$Variant),*][position];
+            }
+        }
+    };
+}
+pub(crate) use choice;
 
 impl<'a> Hyperparameter<'a> {
     /// A number within `allowed`.
@@ -176,6 +210,27 @@ impl Interval {
         value >= self.least
             && (value < self.most || self.includes_most && value == self.most)
             && (rounded < self.most || self.includes_most)
+    }
+}
+
+impl From<Range<f64>> for Interval {
+    /// `[least, most)`.
+    fn from(range: Range<f64>) -> Self {
+        Self::new(range.start, range.end, false)
+    }
+}
+
+impl From<RangeInclusive<f64>> for Interval {
+    /// `[least, most]`.
+    fn from(range: RangeInclusive<f64>) -> Self {
+        Self::new(*range.start(), *range.end(), true)
+    }
+}
+
+impl From<RangeFrom<f64>> for Interval {
+    /// `[least, largest finite f32]`.
+    fn from(range: RangeFrom<f64>) -> Self {
+        Self::at_least(range.start)
     }
 }
 

@@ -42,11 +42,11 @@
 mod buffer;
 pub mod cpu;
 mod error;
+mod format;
 mod gpu;
 pub mod hyperparameter;
 mod layout;
 mod matrix;
-mod optimizer;
 mod options;
 mod plan;
 pub mod presets;
@@ -55,6 +55,7 @@ mod rule;
 pub mod rules;
 pub mod schedule;
 mod shader;
+mod shape;
 mod stats;
 
 pub use wgpu;
@@ -63,13 +64,15 @@ pub use wgpu;
 pub use buffer::read_blocking;
 pub use buffer::{BufferRange, read, write};
 pub use error::{Error, ShaderLocation};
-pub use gpu::{Gpu, GpuOptions, required_limits};
+pub use gpu::{Buffers, Gpu, GpuOptions, Optimizer, Snapshot, required_limits};
 pub use layout::{GROUP_ALIGNMENT, Group, Layout, TENSOR_ALIGNMENT, Tensor};
-pub use optimizer::{Buffers, Optimizer, Snapshot};
 pub use options::{Average, Clip, LossScale, Options};
 pub use plan::DispatchLimits;
+#[doc(hidden)]
+pub use rule::coefficients;
 pub use rule::{
-    Extent, Lines, MOST_UNKNOWNS, MatrixStage, MatrixWork, Over, Rule, Slot, Stages, Sum,
+    Declaration, Extent, Lines, MOST_UNKNOWNS, MatrixStage, MatrixWork, Over, Rule, Slot, Stages,
+    Sum,
 };
 pub use shader::update_shader;
 pub use stats::{GroupStats, Stats};

@@ -1,6 +1,6 @@
 //! What happens around the update: clipping, loss scaling, skipping, accumulation, averaging.
 
-use crate::{DispatchLimits, Error, Layout, Rule, Slot, hyperparameter::Interval};
+use crate::{DispatchLimits, Error, Layout, Rule, Slot, format::Formats, hyperparameter::Interval};
 
 /// The name under which the running mean of the parameters is kept, beside the rule's own slots.
 pub(crate) const AVERAGE: &str = "average";
@@ -182,6 +182,11 @@ impl Options {
         let mut slots = rule.element_slots();
         slots.push(Slot::element(AVERAGE).used_if(self.average.is_some()));
         slots
+    }
+
+    /// In what formats things are kept.
+    pub(crate) fn formats(&self) -> Formats {
+        Formats::default()
     }
 
     pub(crate) fn check(&self, layout: &Layout) -> Result<(), Error> {

@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 
 use crate::{
     Error, Extent, Rule,
-    cpu::Step,
-    rule::{check_lr, check_step_count},
+    rule::{Step, check_lr, check_step_count},
 };
 
 /// What the host keeps of a parameter group between steps.

@@ -4,20 +4,19 @@ mod support;
 
 use support::*;
 use wgpu_optim::{
-    Buffers, Clip, Error, Layout, LossScale, Optimizer, Options, Over, Rule, ShaderLocation, Slot,
-    Stages, Sum, cpu, hyperparameter::Hyperparameter,
+    Buffers, Clip, Declaration, Error, Layout, LossScale, Optimizer, Options, Over, Rule,
+    ShaderLocation, Slot, Stages, Sum, cpu, rule,
 };
 
 /// Plain descent whose shader is the user's business.
 #[derive(Debug)]
 struct Own(&'static str);
 
-impl Rule for Own {
+impl Rule for Own {}
+
+impl Declaration for Own {
     fn name(&self) -> &str {
         "own"
-    }
-    fn hyperparameters(&mut self) -> Vec<Hyperparameter<'_>> {
-        vec![]
     }
     fn lr(&self) -> f64 {
         0.5
@@ -25,8 +24,8 @@ impl Rule for Own {
     fn slots(&self) -> Vec<Slot> {
         vec![Slot::element("last").starting_at(2.0)]
     }
-    fn constants(&self) -> Vec<f64> {
-        vec![3.0]
+    fn constants(&self) -> Vec<(&'static str, f64)> {
+        vec![("three", 3.0)]
     }
     fn wgsl(&self) -> &str {
         self.0
@@ -44,8 +43,6 @@ impl<T: cpu::Real> cpu::Twin<T> for Own {
 }
 
 const OWN: &str = "
-struct Hyper { three: f32 }
-struct State { last: vec4<f32> }
 fn update(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     let before = (*s).last;
     (*s).last = g;
@@ -69,16 +66,51 @@ fn a_rule_from_outside_the_crate_gets_all_that_ours_get() {
     assert!(in_ranges == in_arena);
 }
 
+rule! {
+    /// Descent by signs: nothing is kept, and there are no numbers but the learning rate.
+    struct Bare("bare") {
+        pub lr: f64 in NON_NEGATIVE = 0.1,
+    }
+    wgsl: "
+fn update(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
+    return p - now.lr * sign(g);
+}";
+}
+
+impl Rule for Bare {}
+
+impl<T: cpu::Real> cpu::Twin<T> for Bare {
+    fn update(&self, block: cpu::Block<'_, T>, now: cpu::Step<T>) {
+        block.each(move |p, g, []| p - now.lr * cpu::Real::sign(g));
+    }
+}
+
+#[test]
+fn a_rule_needs_neither_constants_nor_slots() {
+    let problem = Problem::of_sizes(Bare::default(), &[5, 1030], 4);
+    let in_arena = problem.run(&mut problem.in_arena(Options::default()));
+    assert_within_budget(&problem, &in_arena, "bare");
+    let (params, grads) = (
+        buffer(problem.packed_bytes()),
+        buffer(problem.packed_bytes()),
+    );
+    let buffers = Buffers {
+        params: problem.packed(&params, 0),
+        grads: Some(problem.packed(&grads, 0)),
+    };
+    let in_ranges = problem.run(&mut problem.over(buffers, Options::default()));
+    assert!(in_ranges == in_arena);
+}
+
 /// Descent by the length of each tensor's gradient, whose shader is the user's business.
 #[derive(Debug)]
 struct OwnOfTensors(&'static str);
 
-impl Rule for OwnOfTensors {
+impl Rule for OwnOfTensors {}
+
+impl Declaration for OwnOfTensors {
     fn name(&self) -> &str {
         "own_of_tensors"
-    }
-    fn hyperparameters(&mut self) -> Vec<Hyperparameter<'_>> {
-        vec![]
     }
     fn lr(&self) -> f64 {
         0.5
@@ -93,8 +125,8 @@ impl Rule for OwnOfTensors {
             reads: &[],
         })
     }
-    fn constants(&self) -> Vec<f64> {
-        vec![1e-6]
+    fn constants(&self) -> Vec<(&'static str, f64)> {
+        vec![("eps", 1e-6)]
     }
     fn wgsl(&self) -> &str {
         self.0
@@ -119,9 +151,6 @@ impl<T: cpu::Real> cpu::Twin<T> for OwnOfTensors {
 }
 
 const OWN_OF_TENSORS: &str = "
-struct Hyper { eps: f32 }
-struct State { last: vec4<f32> }
-struct OfTensor { norm: f32 }
 fn measure(p: vec4<f32>, g: vec4<f32>, s: State, h: Hyper, now: Step, tensor: OfTensor) -> Sums {
     return Sums(g * g);
 }
@@ -227,15 +256,15 @@ fn assert_is_at(error: Error, rule: &str, line: usize, column: usize) {
 fn a_mistake_in_a_shader_is_an_error_with_its_line_and_column() {
     for (from, to, line, column) in [
         // Syntax, an unknown member, a wrong type, a name that is none; after more than ASCII too.
-        ("let before", "let let", 5, 9),
-        ("h.three", "h.four", 7, 32),
+        ("let before", "let let", 3, 9),
+        ("h.three", "h.four", 5, 32),
         (
             "let before = (*s).last;",
             "let before: f32 = (*s).last;",
-            5,
+            3,
             9,
         ),
-        ("now.lr *", "/* m\u{302}, v\u{302} */ rate *", 7, 29),
+        ("now.lr *", "/* m\u{302}, v\u{302} */ rate *", 5, 29),
     ] {
         assert!(OWN.contains(from));
         let error = error_of(Own(OWN.replace(from, to).leak()));
@@ -247,11 +276,11 @@ fn a_mistake_in_a_shader_is_an_error_with_its_line_and_column() {
 fn a_mistake_in_what_a_shader_makes_of_tensors_is_an_error_with_its_line_and_column() {
     for (from, to, line, column) in [
         // In measure, in conclude, and in update what only tensors have.
-        ("Sums(g * g)", "Sums(g * q)", 6, 21),
-        ("return Sums", "return sums", 6, 12),
-        ("sums.squares", "sums.cubes", 9, 32),
-        ("sqrt(sums.squares)", "g", 9, 22),
-        ("tensor.norm + h", "tensor.length + h", 13, 29),
+        ("Sums(g * g)", "Sums(g * q)", 3, 21),
+        ("return Sums", "return sums", 3, 12),
+        ("sums.squares", "sums.cubes", 6, 32),
+        ("sqrt(sums.squares)", "g", 6, 22),
+        ("tensor.norm + h", "tensor.length + h", 10, 29),
     ] {
         assert!(OWN_OF_TENSORS.contains(from));
         let text = OWN_OF_TENSORS.replacen(from, to, 1).leak();
@@ -260,11 +289,18 @@ fn a_mistake_in_what_a_shader_makes_of_tensors_is_an_error_with_its_line_and_col
 }
 
 #[test]
+fn a_shader_that_declares_what_is_declared_for_it_is_an_error_that_names_it() {
+    let text = format!("struct Hyper {{ three: f32 }}\n{OWN}");
+    let message = error_of(Own(text.leak())).to_string();
+    assert!(message.contains("`Hyper`"), "{message}");
+}
+
+#[test]
 fn a_shader_that_lacks_a_part_says_what_is_missing() {
     for (from, to, missing) in [
         ("fn update", "fn step_it", "update"),
-        ("last: vec4<f32>", "first: vec4<f32>", "last"),
-        ("struct Hyper { three: f32 }", "", "Hyper"),
+        ("(*s).last = g", "(*s).first = g", "first"),
+        ("h.three", "h.two", "two"),
     ] {
         assert!(OWN.contains(from));
         let message = error_of(Own(OWN.replace(from, to).leak())).to_string();
@@ -273,8 +309,8 @@ fn a_shader_that_lacks_a_part_says_what_is_missing() {
     for (from, to, missing) in [
         ("fn measure", "fn measured", "measure"),
         ("fn conclude", "fn concluded", "conclude"),
-        ("norm: f32", "length: f32", "norm"),
-        ("struct OfTensor { norm: f32 }", "", "OfTensor"),
+        ("(*tensor).norm", "(*tensor).length", "length"),
+        ("Totals", "Total", "Total"),
     ] {
         assert!(OWN_OF_TENSORS.contains(from));
         let text = OWN_OF_TENSORS.replace(from, to).leak();

@@ -4,49 +4,41 @@
 //! keeps its sign. It is no published optimizer; it shows what a rule can have.
 
 use wgpu_optim::{
-    Rule, Slot,
+    Rule,
     cpu::{Block, Real, Step, Twin},
-    hyperparameter::Hyperparameter,
+    rule,
 };
 
-/// The rule as users write it: plain numbers in f64.
-#[derive(Debug, Clone)]
-pub struct AdaHb {
-    pub lr: f64,
-    pub momentum: f64,
-    pub weight_decay: f64,
-    /// How fast the rate follows the agreement of signs.
-    pub rate: f64,
-    /// Classic heavy ball: no rate per parameter.
-    pub plain: bool,
-}
-
-impl Default for AdaHb {
-    fn default() -> Self {
-        Self {
-            lr: 0.03,
-            momentum: 0.9,
-            weight_decay: 0.0,
-            rate: 0.1,
-            plain: false,
-        }
+// The rule as users write it: numbers in f64, each with its range and its default, and switches. What
+// follows from them sees the fields by their names.
+rule! {
+    /// Heavy ball by agreement.
+    pub struct AdaHb("adahb") {
+        pub lr: f64 in NON_NEGATIVE = 0.03,
+        /// How much of the last step is taken again.
+        pub momentum: f64 in BELOW_ONE = 0.9,
+        /// Decoupled.
+        pub weight_decay: f64 in NON_NEGATIVE = 0.0,
+        /// How fast the rate follows the agreement of signs.
+        pub rate: f64 in (0.0..=1.0) = 0.1,
+        /// Classic heavy ball: no rate per parameter.
+        pub plain: bool = false,
     }
+    decoupled_weight_decay: weight_decay;
+    constants: momentum, rate;
+    flags: PLAIN = plain;
+    // What depends on the step count alone is computed here, in f64: a warm-up over ten steps.
+    at(t): [(t as f64 / 10.0).min(1.0)];
+    // One number per parameter each. The second takes no memory if the flag leaves it unused.
+    slots: momentum_buffer, agreement.used_if(!plain);
+    wgsl: WGSL;
 }
 
-/// Four parameters at a time. `Hyper` has one f32 for each of `constants()` and `State` one
-/// `vec4<f32>` for each of `slots()`, in their order; `Step` is the crate's: lr, decay (lr times the
-/// decoupled weight decay), t, at. `PLAIN` is declared by `flags()`.
+impl Rule for AdaHb {}
+
+/// Four parameters at a time. `Hyper` has the constants and `State` the slots, by their names; `Step`
+/// is the crate's: lr, decay (lr times the decoupled weight decay), t, at.
 const WGSL: &str = "
-struct Hyper {
-    momentum: f32,
-    rate: f32,
-}
-
-struct State {
-    momentum_buffer: vec4<f32>,
-    agreement: vec4<f32>,
-}
-
 fn update(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     var u = g;
     if !PLAIN {
@@ -60,60 +52,10 @@ fn update(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: St
 }
 ";
 
-impl Rule for AdaHb {
-    fn name(&self) -> &str {
-        "adahb"
-    }
-
-    /// What `set`, command lines and files can change, and what values are allowed.
-    fn hyperparameters(&mut self) -> Vec<Hyperparameter<'_>> {
-        vec![
-            Hyperparameter::non_negative("lr", &mut self.lr),
-            Hyperparameter::below_one("momentum", &mut self.momentum),
-            Hyperparameter::non_negative("weight_decay", &mut self.weight_decay),
-            Hyperparameter::up_to_one("rate", &mut self.rate),
-            Hyperparameter::flag("plain", &mut self.plain),
-        ]
-    }
-
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn decoupled_weight_decay(&self) -> f64 {
-        self.weight_decay
-    }
-
-    /// One number per parameter each. The second takes no memory if the flag leaves it unused.
-    fn slots(&self) -> Vec<Slot> {
-        vec![
-            Slot::element("momentum_buffer"),
-            Slot::element("agreement").used_if(!self.plain),
-        ]
-    }
-
-    fn constants(&self) -> Vec<f64> {
-        vec![self.momentum, self.rate]
-    }
-
-    fn flags(&self) -> Vec<(&'static str, bool)> {
-        vec![("PLAIN", self.plain)]
-    }
-
-    /// What depends on the step count alone is computed here, in f64: a warm-up over ten steps.
-    fn at(&self, t: u64) -> [f64; 4] {
-        [(t as f64 / 10.0).min(1.0), 0.0, 0.0, 0.0]
-    }
-
-    fn wgsl(&self) -> &str {
-        WGSL
-    }
-}
-
 /// The same update on the CPU, once for f32 and f64, line for line as in WGSL.
 impl<T: Real> Twin<T> for AdaHb {
     fn update(&self, block: Block<'_, T>, now: Step<T>) {
-        let [momentum, rate] = [self.momentum, self.rate].map(T::from_f64);
+        let [momentum, rate] = self.constants_as::<T, _>();
         let (plain, one) = (self.plain, T::one());
         block.each(move |p, g, [momentum_buffer, agreement]| {
             let mut u = g;

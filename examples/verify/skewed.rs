@@ -3,7 +3,7 @@
 use wgpu_optim::cpu::{Block, Real, Step, Twin};
 use wgpu_optim::hyperparameter::Hyperparameter;
 use wgpu_optim::rules::Sgd;
-use wgpu_optim::{Rule, Slot};
+use wgpu_optim::{Declaration, Rule, Slot};
 
 /// SGD with a shader, or a twin in f32, that is not quite its twin in f64.
 #[derive(Debug)]
@@ -43,7 +43,9 @@ where
     }
 }
 
-impl Rule for Skewed {
+impl Rule for Skewed {}
+
+impl Declaration for Skewed {
     fn name(&self) -> &str {
         self.name
     }
@@ -60,7 +62,7 @@ impl Rule for Skewed {
         self.sgd.slots()
     }
 
-    fn constants(&self) -> Vec<f64> {
+    fn constants(&self) -> Vec<(&'static str, f64)> {
         self.sgd.constants()
     }
 

@@ -1,11 +1,11 @@
 // The running mean of the parameters is moved in the same pass.
 
 fn load_average(place: Place) -> vec4<f32> {
-    return decode_state(slot_average[place.state / 4u]);
+    return decode_average(slot_average[place.state / 4u]);
 }
 
 fn store_average(place: Place, p: vec4<f32>, updated: vec4<f32>, average: vec4<f32>) {
     let start = select(average, p, now.t == 1u);
     let moved = start + now.average_weight * (updated - start);
-    slot_average[place.state / 4u] = encode_state(moved);
+    slot_average[place.state / 4u] = encode_average(moved);
 }

@@ -1,9 +1,5 @@
 // Without caution: the update as the rule found it.
 
-struct OfTensor {
-    mask_scale: f32,
-}
-
 fn cautious(u: vec4<f32>, g: vec4<f32>, tensor: OfTensor) -> vec4<f32> {
     return u;
 }

@@ -1,10 +1,6 @@
 // Leaves out elements whose update and gradient point different ways, and scales the others up for
 // them. Liang et al. 2024, arXiv:2411.16085. Twin: src/rules/cautious.rs
 
-struct OfTensor {
-    mask_scale: f32,
-}
-
 // By signs, since a product would underflow.
 fn agrees(u: vec4<f32>, g: vec4<f32>) -> vec4<bool> {
     let zero = vec4<f32>(0.0);

@@ -1,4 +1,4 @@
-// What each tensor's gradient is to be multiplied by, for each of its units of 64 elements: as a
+// What each tensor's gradient is to be multiplied by, for each of its units of elements: as a
 // root, which is a normal number where the factor itself would be too small for one. One workgroup
 // a tensor.
 

@@ -1,4 +1,4 @@
-// What guards a step, as the options say. Host side: src/optimizer/grad_stats.rs.
+// What guards a step, as the options say. Host side: src/gpu/records.rs.
 struct Guard {
     clip_norm: f32,         // the largest norm, of all gradients or of a tensor's
     clips: u32,             // whether there is one, for all gradients together

@@ -1,10 +1,10 @@
 // Gradients whose norm is taken together: those of a parameter group, or of a tensor.
-// Host side: src/optimizer/grad_stats.rs.
+// Host side: src/gpu/records.rs.
 struct Run {
     first: u32,         // its partial sums
     count: u32,
     group: u32,
-    first_unit: u32,    // its units of 64 elements in the group, if it is a tensor
+    first_unit: u32,    // its units of elements in the group, if it is a tensor
     units: u32,
     largest: u32,       // bits of the largest magnitude
     squares: f32,       // sum of squares, each divided by 2^exponent before

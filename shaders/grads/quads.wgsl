@@ -1,9 +1,9 @@
-// Gradients as f32, four at a time.
+// Gradients, four at a time, in a format of theirs. Zero is written as zero bits in all of them.
 
-alias StoredGrad = vec4<f32>;
+alias StoredGrad = GradQuad;
 
 fn load_grad(place: Place) -> vec4<f32> {
-    return stored_grad(place.grad / 4u);
+    return decode_grad(stored_grad(place.grad / 4u));
 }
 
 fn zero_grad(place: Place) {

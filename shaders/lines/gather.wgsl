@@ -15,7 +15,7 @@ fn gather(place: Place) -> Gathered {
     let factors = tensors[tensor + 4u];
     let first_column = tensors[tensor + 5u];
     // Padding takes the last element's.
-    let element = min(64u * window.y + place.state - tensors[tensor + 3u], count - 1u);
+    let element = min(UNIT * window.y + place.state - tensors[tensor + 3u], count - 1u);
     let last = count - 1u - element;
     var row = element / columns;
     var column = element - row * columns;

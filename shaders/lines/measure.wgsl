@@ -5,8 +5,8 @@
 @group(0) @binding(0) var<uniform> hyper: Hyper;
 @group(0) @binding(1) var<uniform> now: Step;
 
-// One for each workgroup. Host side: src/optimizer/lines.rs.
-struct Tile {
+// One for each workgroup. Host side: src/gpu/lines.rs.
+struct LineTile {
     grad: u32,          // its first element in the gradients
     state: u32,         // and in the state
     stride: u32,        // elements from one row to the next
@@ -17,14 +17,14 @@ struct Tile {
     is_vector: u32,     // if 1, it has one row and any number of columns
 }
 
-@group(0) @binding(4) var<storage, read> tiles: array<Tile>;
+@group(0) @binding(4) var<storage, read> tiles: array<LineTile>;
 @group(0) @binding(11) var<storage, read_write> lines: array<f32>;
 @group(0) @binding(12) var<storage, read_write> partials: array<f32>;
 
 const HEIGHT = 32u;
 var<workgroup> values: array<f32, 2048>;
 
-fn value_at(tile: Tile, offset: u32) -> f32 {
+fn value_at(tile: LineTile, offset: u32) -> f32 {
     let place = Place(0u, tile.grad + offset, tile.state + offset, 1u);
     return line(scaled(load_grad(place), place).x, hyper);
 }

@@ -1,19 +1,19 @@
 // Newton–Schulz for Muon: products of many matrices at once, each workgroup a tile of one product.
 // SIDE² threads; each has QUADS times four rows and columns of the tile, as block/ says.
-// Host side: src/optimizer/orthogonalize.rs. Twin: src/matrix/orthogonalize.rs.
+// Host side: src/gpu/matrix/orthogonalize.rs. Twin: src/matrix/orthogonalize.rs.
 
 // result = product · left × right + addend · right, where the last term takes `right` at the place of
 // the result. Matrices are anywhere in their buffers and of any strides, so none need be transposed.
-struct Place {
+struct View {
     first: u32,             // its first element
     row: u32,               // from one row to the next
     column: u32,            // from one column to the next
 }
 
 struct Product {
-    left: Place,
-    right: Place,
-    result: Place,
+    left: View,
+    right: View,
+    result: View,
     rows: u32,              // of left and result
     columns: u32,           // of right and result
     inner: u32,             // columns of left, rows of right
@@ -23,7 +23,7 @@ struct Product {
     padding: u32,
 }
 
-struct Tile {
+struct ProductTile {
     product: u32,
     row: u32,
     column: u32,
@@ -34,7 +34,7 @@ struct Tile {
 @group(0) @binding(1) var<storage, read> right: array<f32>;
 @group(0) @binding(2) var<storage, read_write> result: array<f32>;
 @group(0) @binding(3) var<storage, read> products: array<Product>;
-@group(0) @binding(4) var<storage, read> tiles: array<Tile>;
+@group(0) @binding(4) var<storage, read> tiles: array<ProductTile>;
 
 const SIDE: u32 = 8u;
 const DEPTH: u32 = 16u;
@@ -46,8 +46,8 @@ const PITCH: u32 = QUADS * SIDE + 1u;
 var<workgroup> left_slice: array<vec4<f32>, DEPTH * PITCH>;
 var<workgroup> right_slice: array<vec4<f32>, DEPTH * PITCH>;
 
-fn at(place: Place, row: u32, column: u32) -> u32 {
-    return place.first + row * place.row + column * place.column;
+fn at(view: View, row: u32, column: u32) -> u32 {
+    return view.first + row * view.row + column * view.column;
 }
 
 // Beyond the edge are other matrices' elements. Along k zeros keep them out of the sums; sums of rows
@@ -92,14 +92,14 @@ fn first_of(quad: u32) -> u32 {
     return quad / SIDE * (4u * SIDE) + quad % SIDE;
 }
 
-fn load_quads(p: Product, tile: Tile, first: u32, index: u32) {
+fn load_quads(p: Product, tile: ProductTile, first: u32, index: u32) {
     let l = quad_of(index, p.left.column == 1u);
     left_slice[l.y * PITCH + l.x] = left_quad(p, tile.row + first_of(l.x), first + l.y);
     let r = quad_of(index, p.right.row == 1u);
     right_slice[r.y * PITCH + r.x] = right_quad(p, first + r.y, tile.column + first_of(r.x));
 }
 
-fn load_slices(p: Product, tile: Tile, first: u32, lane: u32) {
+fn load_slices(p: Product, tile: ProductTile, first: u32, lane: u32) {
     load_quads(p, tile, first, lane);
     load_quads(p, tile, first, lane + SIDE * SIDE);
     if QUADS == 2u {

@@ -2,7 +2,7 @@
 // factorisation fails, λ grows tenfold. The host puts `const THREADS` and `const ATTEMPTS` before this:
 // Mesa's software drivers end every loop, and say nothing, once a thread has gone through 65535 rounds
 // of loops, so a dispatch makes so many attempts at most.
-// Host side: src/optimizer/solve.rs. Twin: src/matrix/solve.rs.
+// Host side: src/gpu/matrix/solve.rs. Twin: src/matrix/solve.rs.
 
 struct System {
     hessian: u32,       // first element of H, row-major; only its lower triangle is read

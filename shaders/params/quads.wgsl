@@ -1,11 +1,11 @@
-// Parameters as f32, four at a time.
+// Parameters, four at a time, in a format of theirs.
 
-@group(0) @binding(2) var<storage, read_write> params: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> params: array<ParamQuad>;
 
 fn load_param(place: Place) -> vec4<f32> {
-    return params[place.param / 4u];
+    return decode_param(params[place.param / 4u]);
 }
 
 fn store_param(place: Place, p: vec4<f32>) {
-    params[place.param / 4u] = p;
+    params[place.param / 4u] = encode_param(p);
 }

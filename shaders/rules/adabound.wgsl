@@ -1,19 +1,5 @@
 // AdaBound. Luo et al. 2019, arXiv:1902.09843. Twin: src/rules/adabound.rs
 
-struct Hyper {
-    weight_decay: f32,
-    one_minus_beta1: f32,
-    one_minus_beta2: f32,
-    eps: f32,
-    final_ratio: f32,   // final_lr over the lr of the rule
-}
-
-struct State {
-    exp_avg: vec4<f32>,
-    exp_avg_sq: vec4<f32>,
-    max_exp_avg_sq: vec4<f32>,
-}
-
 fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
     (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);
@@ -30,15 +16,7 @@ fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4
     return eta * (*s).exp_avg;
 }
 
-fn update(
-    p: vec4<f32>,
-    grad: vec4<f32>,
-    s: ptr<function, State>,
-    h: Hyper,
-    now: Step,
-    tensor: OfTensor,
-) -> vec4<f32> {
-    let g = decayed(p, grad, h);
-    let u = cautious(direction(g, s, h, now), g, tensor);
+// The learning rate is in u.
+fn stepped(p: vec4<f32>, u: vec4<f32>, now: Step) -> vec4<f32> {
     return p - (now.decay * p + u);
 }

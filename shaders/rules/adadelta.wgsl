@@ -1,16 +1,5 @@
 // Adadelta. Zeiler 2012, arXiv:1212.5701. Twin: src/rules/adadelta.rs
 
-struct Hyper {
-    weight_decay: f32,
-    one_minus_rho: f32,
-    eps: f32,
-}
-
-struct State {
-    square_avg: vec4<f32>,
-    acc_delta: vec4<f32>,
-}
-
 fn update(p: vec4<f32>, grad: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     let g = grad + h.weight_decay * p;
     (*s).square_avg += h.one_minus_rho * (g * g - (*s).square_avg);

@@ -1,22 +1,6 @@
 // Adafactor. Shazeer & Stern 2018, arXiv:1804.04235, as in torch.optim.Adafactor.
 // Twin: src/rules/adafactor.rs
 
-struct Hyper {
-    eps1: f32,
-    eps1_squared: f32,
-    eps2: f32,
-    d: f32,
-}
-
-struct State {
-    row_factor: vec4<f32>,      // R/max(mean of R, eps1)
-    col_var: vec4<f32>,
-}
-
-struct OfTensor {
-    alpha: f32,
-}
-
 fn line(g: f32, h: Hyper) -> f32 {
     return g * g;
 }

@@ -1,14 +1,5 @@
 // Adagrad. Duchi et al. 2011, jmlr.org/papers/v12/duchi11a.html. Twin: src/rules/adagrad.rs
 
-struct Hyper {
-    weight_decay: f32,
-    eps: f32,
-}
-
-struct State {
-    sum: vec4<f32>,
-}
-
 fn update(p: vec4<f32>, grad: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     var g = grad;
     if WEIGHT_DECAY {

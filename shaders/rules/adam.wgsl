@@ -1,18 +1,5 @@
-// Adam. Kingma & Ba 2015, arXiv:1412.6980; AMSGrad: Reddi et al. 2018, arXiv:1904.09237;
-// Nesterov: Dozat 2016. Twin: src/rules/adam.rs
-
-struct Hyper {
-    weight_decay: f32,
-    one_minus_beta1: f32,
-    one_minus_beta2: f32,
-    eps: f32,
-}
-
-struct State {
-    exp_avg: vec4<f32>,
-    exp_avg_sq: vec4<f32>,
-    max_exp_avg_sq: vec4<f32>,
-}
+// Adam and AdamW. Kingma & Ba 2015, arXiv:1412.6980; Loshchilov & Hutter 2019, arXiv:1711.05101;
+// AMSGrad: Reddi et al. 2018, arXiv:1904.09237; Nesterov: Dozat 2016. Twin: src/rules/adam.rs
 
 fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
@@ -29,17 +16,4 @@ fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4
     }
     let v_hat = now.at.w * v;
     return m_hat / root(v_hat, h.eps);
-}
-
-fn update(
-    p: vec4<f32>,
-    grad: vec4<f32>,
-    s: ptr<function, State>,
-    h: Hyper,
-    now: Step,
-    tensor: OfTensor,
-) -> vec4<f32> {
-    let g = decayed(p, grad, h);
-    let u = cautious(direction(g, s, h, now), g, tensor);
-    return p - now.lr * u;
 }

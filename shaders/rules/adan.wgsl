@@ -1,20 +1,5 @@
 // Adan. Xie et al. 2022, arXiv:2208.06677. Twin: src/rules/adan.rs
 
-struct Hyper {
-    one_minus_beta1: f32,
-    one_minus_beta2: f32,
-    one_minus_beta3: f32,
-    beta2: f32,
-    eps: f32,
-}
-
-struct State {
-    exp_avg: vec4<f32>,
-    exp_avg_diff: vec4<f32>,
-    exp_avg_sq: vec4<f32>,
-    prev_grad: vec4<f32>,
-}
-
 fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     // at: 1/(1 - β1ᵗ), β2/(1 - β2ᵗ), 1/(1 - β3ᵗ), 0 at the first step, which has no gradient before.
     let d = now.at.w * (g - (*s).prev_grad);
@@ -27,16 +12,8 @@ fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4
     return m_hat / (sqrt(now.at.z * (*s).exp_avg_sq) + h.eps);
 }
 
-fn update(
-    p: vec4<f32>,
-    grad: vec4<f32>,
-    s: ptr<function, State>,
-    h: Hyper,
-    now: Step,
-    tensor: OfTensor,
-) -> vec4<f32> {
-    let g = decayed(p, grad, h);
-    let u = cautious(direction(g, s, h, now), g, tensor);
+// The learning rate times u and the decay, as a division or beside it.
+fn stepped(p: vec4<f32>, u: vec4<f32>, now: Step) -> vec4<f32> {
     let change = now.decay * p + now.lr * u;
     if DECOUPLED {
         return p - change;

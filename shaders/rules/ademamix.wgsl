@@ -1,17 +1,5 @@
 // AdEMAMix. Pagliardini et al. 2024, arXiv:2409.03137. Twin: src/rules/ademamix.rs
 
-struct Hyper {
-    one_minus_beta1: f32,
-    one_minus_beta2: f32,
-    eps: f32,
-}
-
-struct State {
-    exp_avg: vec4<f32>,
-    exp_avg_slow: vec4<f32>,
-    exp_avg_sq: vec4<f32>,
-}
-
 fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     // at: 1/c1, α, 1 - β3 and 1/c2 of this step.
     (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
@@ -20,17 +8,4 @@ fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4
     let m_hat = now.at.x * (*s).exp_avg + now.at.y * (*s).exp_avg_slow;
     let v_hat = now.at.w * (*s).exp_avg_sq;
     return m_hat / (sqrt(v_hat) + h.eps);
-}
-
-fn update(
-    p: vec4<f32>,
-    grad: vec4<f32>,
-    s: ptr<function, State>,
-    h: Hyper,
-    now: Step,
-    tensor: OfTensor,
-) -> vec4<f32> {
-    let g = decayed(p, grad, h);
-    let u = cautious(direction(g, s, h, now), g, tensor);
-    return p - (now.decay * p + now.lr * u);
 }

@@ -1,15 +1,5 @@
 // ADOPT. Taniguchi et al. 2024, arXiv:2411.02853. Twin: src/rules/adopt.rs
 
-struct Hyper {
-    weight_decay: f32,
-    eps: f32,
-}
-
-struct State {
-    exp_avg: vec4<f32>,
-    exp_avg_sq: vec4<f32>,
-}
-
 fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     // at: how far m and v move, the bound on u. The first step moves only v, all the way.
     let bound = vec4<f32>(now.at.z);
@@ -17,17 +7,4 @@ fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4
     (*s).exp_avg += now.at.x * (u - (*s).exp_avg);
     (*s).exp_avg_sq += now.at.y * (g * g - (*s).exp_avg_sq);
     return (*s).exp_avg;
-}
-
-fn update(
-    p: vec4<f32>,
-    grad: vec4<f32>,
-    s: ptr<function, State>,
-    h: Hyper,
-    now: Step,
-    tensor: OfTensor,
-) -> vec4<f32> {
-    let g = decayed(p, grad, h);
-    let u = cautious(direction(g, s, h, now), g, tensor);
-    return p - (now.decay * p + now.lr * u);
 }

@@ -1,13 +1,5 @@
 // ASGD. Polyak & Juditsky 1992. Twin: src/rules/asgd.rs
 
-struct Hyper {
-    weight_decay: f32,
-}
-
-struct State {
-    ax: vec4<f32>,
-}
-
 fn update(p: vec4<f32>, grad: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     let g = grad + h.weight_decay * p;
     // at: η, what it decays the parameter by, μ.

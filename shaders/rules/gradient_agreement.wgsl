@@ -1,21 +1,6 @@
 // Momentum with a learning rate for each tensor, by the agreement of its gradients. A textbook's custom
 // optimizer; per weight it is Jacobs 1988. Twin: src/rules/gradient_agreement.rs
 
-struct Hyper {
-    momentum: f32,
-    factor: f32,
-    least: f32,             // min_lr over the lr of the rule
-}
-
-struct State {
-    momentum_buffer: vec4<f32>,
-    prev_grad: vec4<f32>,
-}
-
-struct OfTensor {
-    lr_scale: f32,
-}
-
 fn measure(p: vec4<f32>, g: vec4<f32>, s: State, h: Hyper, now: Step, tensor: OfTensor) -> Sums {
     return Sums(g * s.prev_grad);
 }

@@ -1,21 +1,5 @@
 // LAMB. You et al. 2020, arXiv:1904.00962, as in optax.lamb. Twin: src/rules/lamb.rs
 
-struct Hyper {
-    one_minus_beta1: f32,
-    one_minus_beta2: f32,
-    eps: f32,
-    weight_decay: f32,
-}
-
-struct State {
-    exp_avg: vec4<f32>,
-    exp_avg_sq: vec4<f32>,
-}
-
-struct OfTensor {
-    trust_ratio: f32,
-}
-
 fn direction(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
     (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);

@@ -1,20 +1,5 @@
 // LARS. You et al. 2017, arXiv:1708.03888, as in optax.lars. Twin: src/rules/lars.rs
 
-struct Hyper {
-    weight_decay: f32,
-    trust_coefficient: f32,
-    eps: f32,
-    momentum: f32,
-}
-
-struct State {
-    momentum_buffer: vec4<f32>,
-}
-
-struct OfTensor {
-    trust_ratio: f32,
-}
-
 fn measure(p: vec4<f32>, g: vec4<f32>, s: State, h: Hyper, now: Step, tensor: OfTensor) -> Sums {
     let decayed = g + h.weight_decay * p;
     return Sums(p * p, decayed * decayed);

@@ -1,22 +1,6 @@
 // Muon. Jordan et al. 2024, https://kellerjordan.github.io/posts/muon, as in torch.optim.Muon.
 // Twin: src/rules/muon.rs
 
-struct Hyper {
-    one_minus_momentum: f32,
-    momentum: f32,
-    eps: f32,
-}
-
-struct State {
-    momentum_buffer: vec4<f32>,
-    orthogonal: vec4<f32>,
-}
-
-struct OfTensor {
-    inverse_norm: f32,
-    scale: f32,
-}
-
 fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper) -> vec4<f32> {
     let b = (*s).momentum_buffer + h.one_minus_momentum * (g - (*s).momentum_buffer);
     (*s).momentum_buffer = b;

@@ -1,18 +1,6 @@
 // NAdam: Adam with Nesterov momentum on a schedule. Dozat 2016, openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ,
 // as in torch.optim.NAdam. Twin: src/rules/nadam.rs
 
-struct Hyper {
-    weight_decay: f32,
-    one_minus_beta1: f32,
-    one_minus_beta2: f32,
-    eps: f32,
-}
-
-struct State {
-    exp_avg: vec4<f32>,
-    exp_avg_sq: vec4<f32>,
-}
-
 fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
     (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);
@@ -20,17 +8,4 @@ fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4
     let m_hat = now.at.x * (*s).exp_avg + now.at.y * g;
     let v_hat = now.at.z * (*s).exp_avg_sq;
     return m_hat / root(v_hat, h.eps);
-}
-
-fn update(
-    p: vec4<f32>,
-    grad: vec4<f32>,
-    s: ptr<function, State>,
-    h: Hyper,
-    now: Step,
-    tensor: OfTensor,
-) -> vec4<f32> {
-    let g = decayed(p, grad, h);
-    let u = cautious(direction(g, s, h, now), g, tensor);
-    return p - (now.decay * p + now.lr * u);
 }

@@ -1,13 +1,5 @@
 // Newton's method with a dense Hessian. Nocedal & Wright 2006, section 3.4. Twin: src/rules/newton_dense.rs
 
-struct Hyper {
-    damping: f32,       // for those who solve the system
-}
-
-struct State {
-    direction: vec4<f32>,
-}
-
 fn prepare(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) {
     (*s).direction = g;
 }

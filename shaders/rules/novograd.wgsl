@@ -1,18 +1,5 @@
 // NovoGrad. Ginsburg et al. 2019, arXiv:1905.11286, as in optax.novograd. Twin: src/rules/novograd.rs
 
-struct Hyper {
-    eps: f32,
-    weight_decay: f32,
-}
-
-struct State {
-    exp_avg: vec4<f32>,
-}
-
-struct OfTensor {
-    exp_avg_sq: f32,
-}
-
 fn measure(p: vec4<f32>, g: vec4<f32>, s: State, h: Hyper, now: Step, tensor: OfTensor) -> Sums {
     return Sums(g * g);
 }

@@ -1,32 +1,6 @@
 // Prodigy. Mishchenko & Defazio 2024, arXiv:2306.06101, as in optax.contrib.prodigy; options of
 // prodigyopt. Twin: src/rules/prodigy.rs
 
-struct Hyper {
-    one_minus_beta1: f32,
-    one_minus_beta2: f32,
-    one_minus_beta3: f32,
-    eps: f32,
-    weight_decay: f32,
-    d0: f32,
-    d_coef: f32,
-    growth_rate: f32,
-}
-
-struct State {
-    exp_avg: vec4<f32>,
-    exp_avg_sq: vec4<f32>,
-    s: vec4<f32>,
-    p0: vec4<f32>,
-}
-
-struct OfTensor {
-    d: f32,
-    d_max: f32,
-    d_numerator: f32,
-    d_before: f32,          // d before this step
-    dlr: f32,
-}
-
 fn s_moved(s: vec4<f32>, g: vec4<f32>, d: f32, h: Hyper, now: Step) -> vec4<f32> {
     // at: what dlr is d·lr times.
     let rate = select(now.lr * now.at.x, 1.0, SAFEGUARD_WARMUP);

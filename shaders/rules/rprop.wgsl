@@ -1,17 +1,5 @@
 // Rprop. Riedmiller & Braun 1993, as in torch.optim.Rprop. Twin: src/rules/rprop.rs
 
-struct Hyper {
-    etaminus: f32,
-    etaplus: f32,
-    step_size_min: f32,
-    step_size_max: f32,
-}
-
-struct State {
-    prev: vec4<f32>,
-    step_size: vec4<f32>,
-}
-
 fn update(p: vec4<f32>, grad: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     // Of the signs, since the product of small gradients underflows.
     let agreement = sign(grad) * sign((*s).prev);

@@ -1,18 +1,5 @@
 // Schedule-free AdamW. Defazio et al. 2024, arXiv:2405.15682. Twin: src/rules/schedulefree_adamw.rs
 
-struct Hyper {
-    weight_decay: f32,
-    one_minus_beta2: f32,
-    eps: f32,
-    to_x: f32,
-    to_y: f32,
-}
-
-struct State {
-    z: vec4<f32>,
-    exp_avg_sq: vec4<f32>,
-}
-
 fn update(y: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     let z = select((*s).z, y, now.t == 1u);
     // at: c, the multiples of the rate for y and for z, the correction of v.

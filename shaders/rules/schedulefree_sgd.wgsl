@@ -1,15 +1,5 @@
 // Schedule-free SGD. Defazio et al. 2024, arXiv:2405.15682. Twin: src/rules/schedulefree_sgd.rs
 
-struct Hyper {
-    weight_decay: f32,
-    to_x: f32,
-    to_y: f32,
-}
-
-struct State {
-    z: vec4<f32>,
-}
-
 fn update(y: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     let z = select((*s).z, y, now.t == 1u);
     // at: c, the multiples of the rate for y and for z.

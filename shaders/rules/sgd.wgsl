@@ -1,15 +1,6 @@
 // SGD with momentum. Sutskever et al. 2013 as in torch.optim.SGD; the textbook's exponential
 // average too. Twin: src/rules/sgd.rs
 
-struct Hyper {
-    weight_decay: f32,
-    momentum: f32,
-}
-
-struct State {
-    momentum_buffer: vec4<f32>,
-}
-
 fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     // classic: b ← μb + (1 - d)g, first b ← g; average: b ← b + (1 - μ)(g - b)
     let b = (*s).momentum_buffer + (now.at.y * g - now.at.x * (*s).momentum_buffer);
@@ -18,17 +9,4 @@ fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4
         return g + h.momentum * b;
     }
     return b;
-}
-
-fn update(
-    p: vec4<f32>,
-    grad: vec4<f32>,
-    s: ptr<function, State>,
-    h: Hyper,
-    now: Step,
-    tensor: OfTensor,
-) -> vec4<f32> {
-    let g = decayed(p, grad, h);
-    let u = cautious(direction(g, s, h, now), g, tensor);
-    return p - now.lr * u;
 }

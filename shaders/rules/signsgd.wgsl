@@ -1,13 +1,5 @@
 // Sign SGD and Signum. Bernstein et al. 2018, arXiv:1802.04434. Twin: src/rules/signsgd.rs
 
-struct Hyper {
-    one_minus_momentum: f32,
-}
-
-struct State {
-    momentum_buffer: vec4<f32>,
-}
-
 fn update(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     let b = (*s).momentum_buffer + h.one_minus_momentum * (g - (*s).momentum_buffer);
     (*s).momentum_buffer = b;

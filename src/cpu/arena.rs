@@ -2,8 +2,10 @@
 
 use std::ops::{Deref, DerefMut};
 
-use super::Real;
-use crate::Error;
+use crate::{Error, rule::Real};
+
+/// Elements that one thread takes at a time.
+pub(super) const CHUNK: usize = 16 * 1024;
 
 /// By how many elements an array begins later in its page than the one before.
 ///

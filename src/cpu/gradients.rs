@@ -2,11 +2,11 @@
 
 use rayon::prelude::*;
 
-use super::{
-    CHUNK, Real,
-    twin::{LaneSum, vectorized, wide},
+use super::arena::CHUNK;
+use crate::{
+    LossScale, Options,
+    rule::{LaneSum, Real, vectorized, wide},
 };
-use crate::{LossScale, Options};
 
 /// The norm of `grads`; None if one of them is NaN or infinite.
 pub(super) fn norm<T: Real>(grads: &[T]) -> Option<f64> {

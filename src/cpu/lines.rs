@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::{
-    CHUNK, Real, Step, Twin,
-    arena::zeros,
-    twin::{LaneSum, bounded, vectorized, wide},
+use super::arena::{CHUNK, zeros};
+use crate::{
+    Error,
+    rule::{LaneSum, LinePart, Real, Step, Twin, bounded, vectorized, wide},
+    shape::Matrices,
 };
-use crate::{Error, layout::Matrices, rule::LinePart};
 
 /// Rows that one thread takes at a time.
 const ROWS: usize = 64;

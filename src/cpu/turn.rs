@@ -3,7 +3,14 @@
 
 use std::ops::Range;
 
-use super::{Block, CHUNK, Part, Real, TensorState, twin::clipped};
+use super::{
+    arena::CHUNK,
+    group::{StepPart, TensorState},
+};
+use crate::rule::{Block, Real, Step, Twin, clipped};
+
+/// What is done with each block of a group.
+pub(super) type Work<'a, T, R> = dyn Fn(&dyn Twin<T>, Block<'_, T>, Step<T>) -> R + Sync + 'a;
 
 /// What one thread takes at a time.
 pub(super) struct Turn<'a, T> {
@@ -37,14 +44,14 @@ pub(super) fn turns<T: Real>(mut all: Block<'_, T>) -> Vec<Turn<'_, T>> {
 
 impl<'a, T: Real> Turn<'a, T> {
     /// One for each of `parts` that has elements here.
-    pub fn pieces(self, parts: &[Part<T>]) -> impl Iterator<Item = Piece<'a, T>> {
+    pub fn pieces(self, parts: &[StepPart<T>]) -> impl Iterator<Item = Piece<'a, T>> {
         let Turn { start, mut block } = self;
         let end = start + block.params.len();
         let first = parts.partition_point(|part| part.elements.end <= start);
         let mut at = start;
         let here = parts.iter().enumerate().skip(first);
         let here = here.take_while(move |(_, part)| part.elements.start < end);
-        here.map(move |(index, Part { elements, .. })| {
+        here.map(move |(index, StepPart { elements, .. })| {
             let piece = elements.start.max(start)..elements.end.min(end);
             // Padding.
             block.split_off(piece.start - at);
@@ -62,7 +69,7 @@ impl<T: Real> Piece<'_, T> {
     /// Gives `work` the block as the rule is to see it.
     pub fn give<R>(
         self,
-        part: &Part<T>,
+        part: &StepPart<T>,
         tensor: Option<&TensorState<T>>,
         clip_value: Option<T>,
         work: impl FnOnce(Block<'_, T>) -> R,

@@ -1,9 +1,9 @@
 //! Newton–Schulz: drives the singular values of a matrix towards one, for Muon. Jordan et al. 2024,
-//! <https://kellerjordan.github.io/posts/muon/>. On the GPU: `src/optimizer/orthogonalize.rs`.
+//! <https://kellerjordan.github.io/posts/muon/>. On the GPU: `src/gpu/matrix/orthogonalize.rs`.
 
 use rayon::prelude::*;
 
-use crate::cpu::{Real, vectorized};
+use crate::rule::{Real, vectorized};
 
 /// Replaces `x`, row-major and divided by its norm, by `steps` rounds of
 /// `A = X Xᵀ; X ← a X + (b A + c A²) X`, seen such that it has at least as many columns as rows.

@@ -1,5 +1,10 @@
 //! The complete shaders of `shaders/matrix/`.
 
+use crate::format::Format;
+
+/// In which format these shaders read and write matrices.
+pub(crate) const MATRIX_FORMAT: Format = Format::F32;
+
 /// How much of a product a workgroup computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TileSize {

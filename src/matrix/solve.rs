@@ -1,6 +1,6 @@
-//! Small dense systems by Cholesky, for the dense Newton. On the GPU: `src/optimizer/solve.rs`.
+//! Small dense systems by Cholesky, for the dense Newton. On the GPU: `src/gpu/matrix/solve.rs`.
 
-use crate::cpu::Real;
+use crate::rule::Real;
 
 /// How a system was solved.
 #[derive(Debug, Clone, Copy, PartialEq)]

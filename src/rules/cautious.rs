@@ -1,17 +1,12 @@
 //! What the rules that can be cautious share. The other half is in `shaders/cautious/`.
 
 use crate::{
-    Over, Slot, Stages, Sum,
-    cpu::{Block, Real, Shape, Sums},
+    Over, Stages, Sum,
+    cpu::{Real, Shape},
 };
 
-/// What the updates of a tensor that agree are multiplied by.
-pub(super) const fn slot(cautious: bool) -> Slot {
-    Slot::tensor("mask_scale").as_scratch().used_if(cautious)
-}
-
 /// Before a cautious update: counts the elements that agree. `reads` are the slots that the rule's
-/// `direction` looks at.
+/// direction looks at.
 pub(super) fn stages(cautious: bool, reads: &'static [&'static str]) -> Stages {
     let count = Sum {
         names: &["agreeing"],
@@ -24,90 +19,18 @@ pub(super) fn stages(cautious: bool, reads: &'static [&'static str]) -> Stages {
     }
 }
 
-/// The WGSL text: `shaders/rules/$rule.wgsl`, `with` another file of `shaders/` where the rule needs
-/// one, with the gradient that it sees, which may have an `$l2` decay in it, and what caution adds.
-macro_rules! wgsl {
-    ($rule:literal $(with $piece:literal)?, $l2:expr, $cautious:expr) => {
-        match ($l2, $cautious) {
-            (false, false) => $crate::rules::cautious::wgsl!(@of $rule $($piece)?, "plain", "off"),
-            (false, true) => $crate::rules::cautious::wgsl!(@of $rule $($piece)?, "plain", "on"),
-            (true, false) => $crate::rules::cautious::wgsl!(@of $rule $($piece)?, "l2", "off"),
-            (true, true) => $crate::rules::cautious::wgsl!(@of $rule $($piece)?, "l2", "on"),
-        }
-    };
-    (@of $rule:literal $($piece:literal)?, $decayed:literal, $caution:literal) => {
-        concat!(
-            include_str!(concat!("../../shaders/rules/", $rule, ".wgsl")),
-            "\n",
-            $(include_str!(concat!("../../shaders/", $piece, ".wgsl")), "\n",)?
-            include_str!(concat!("../../shaders/cautious/", $decayed, ".wgsl")),
-            "\n",
-            include_str!(concat!("../../shaders/cautious/", $caution, ".wgsl")),
-        )
-    };
-}
-pub(super) use wgsl;
-
-/// `decayed` of a rule whose gradient has no decay in it.
-pub(super) fn plain<T: Real>() -> impl Fn(T, T) -> T + Copy + use<T> {
-    |_, g| g
-}
-
-/// `decayed` of a rule that adds its weight decay to the gradient.
-pub(super) fn l2<T: Real>(weight_decay: f64) -> impl Fn(T, T) -> T + Copy + use<T> {
-    let weight_decay = T::from_f64(weight_decay);
-    move |p, g| g + weight_decay * p
-}
-
 /// By signs, since a product would underflow.
-fn agrees<T: Real>(u: T, g: T) -> bool {
+pub(super) fn agrees<T: Real>(u: T, g: T) -> bool {
     let zero = T::zero();
     ((u > zero) & (g > zero)) | ((u < zero) & (g < zero))
 }
 
-fn cautious<T: Real>(u: T, g: T, mask_scale: T) -> T {
+/// The update with caution.
+pub(super) fn cautious<T: Real>(u: T, g: T, mask_scale: T) -> T {
     mask_scale * if agrees(u, g) { u } else { T::zero() }
 }
 
-/// The update of a block: `direction(gradient, state)` moves the state, and `stepped(parameter,
-/// update)` the parameter.
-#[inline(always)]
-pub(super) fn each<T: Real, const N: usize>(
-    block: Block<'_, T>,
-    is_cautious: bool,
-    decayed: impl Fn(T, T) -> T,
-    direction: impl Fn(T, &mut [T; N]) -> T,
-    stepped: impl Fn(T, T) -> T,
-) {
-    let [mask_scale] = block.of_tensor();
-    // Two loops, so that neither has a branch.
-    if is_cautious {
-        block.each(move |p, grad, s| {
-            let g = decayed(p, grad);
-            let u = cautious(direction(g, s), g, mask_scale);
-            stepped(p, u)
-        });
-    } else {
-        block.each(move |p, grad, s| {
-            let u = direction(decayed(p, grad), s);
-            stepped(p, u)
-        });
-    }
-}
-
-#[inline(always)]
-pub(super) fn measure<T: Real, const N: usize>(
-    block: Block<'_, T>,
-    decayed: impl Fn(T, T) -> T,
-    direction: impl Fn(T, &mut [T; N]) -> T,
-) -> Sums {
-    block.sum(move |p, grad, mut s| {
-        let g = decayed(p, grad);
-        let u = direction(g, &mut s);
-        [if agrees(u, g) { T::one() } else { T::zero() }]
-    })
-}
-
+/// What the updates that agree are multiplied by.
 pub(super) fn conclude<T: Real>(sums: [T; 4], tensor: &mut [T], shape: Shape<T>) {
     let [agreeing, ..] = sums;
     tensor[0] = T::one() / (agreeing / shape.count).max(T::from_f64(1e-3));

@@ -1,58 +1,30 @@
-use crate::{
-    Over, Rule, Slot, Stages, Sum,
-    cpu::{Block, Real, Shape, Step, Sums, Twin},
-    hyperparameter::Hyperparameter,
-    rules::bias_correction,
-};
+use super::prelude::{Block, Real, Rule, Shape, Stages, Step, Sums, Twin, bias_correction, rule};
 
-/// LAMB: Adam whose step is scaled, tensor by tensor, to the size of the parameters.
-///
-/// `u = m̂/(√v̂ + eps) + wd·p`, `ratio = ‖p‖/‖u‖`, 1 where a norm is 0; `p ← p − lr·ratio·u`.
-///
-/// Source: You et al. 2020, arXiv:1904.00962, as in `optax.lamb`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Lamb {
-    /// Learning rate; a group starts with it.
-    pub lr: f64,
-    /// β1 in `[0, 1)`.
-    pub beta1: f64,
-    /// β2 in `[0, 1)`.
-    pub beta2: f64,
-    /// Keeps the division from blowing up; at least 1.18e-38.
-    pub eps: f64,
-    /// Part of the step that is scaled.
-    pub weight_decay: f64,
-    /// Climb in place of descending.
-    pub maximize: bool,
-}
-
-impl Default for Lamb {
-    fn default() -> Self {
-        Self {
-            lr: 1e-3,
-            beta1: 0.9,
-            beta2: 0.999,
-            eps: 1e-6,
-            weight_decay: 0.0,
-            maximize: false,
-        }
+rule! {
+    /// LAMB: Adam whose step is scaled, tensor by tensor, to the size of the parameters.
+    ///
+    /// `u = m̂/(√v̂ + eps) + wd·p`, `ratio = ‖p‖/‖u‖`, 1 where a norm is 0; `p ← p − lr·ratio·u`.
+    pub struct Lamb("lamb") {
+        pub lr: f64 in NON_NEGATIVE = 1e-3,
+        pub beta1: f64 in BELOW_ONE = 0.9,
+        pub beta2: f64 in BELOW_ONE = 0.999,
+        pub eps: f64 in EPS = 1e-6,
+        /// Part of the step that is scaled.
+        pub weight_decay: f64 in NON_NEGATIVE = 0.0,
     }
+    source: "You et al. 2020, arXiv:1904.00962, as in `optax.lamb`.";
+    constants: one_minus_beta1 = 1.0 - beta1, one_minus_beta2 = 1.0 - beta2, eps, weight_decay;
+    // The corrections of m and of v.
+    at(t): [1.0 / bias_correction(beta1, t), 1.0 / bias_correction(beta2, t)];
+    slots: exp_avg, exp_avg_sq, trust_ratio.per_tensor();
+    stages: Stages::sums_of_tensors(&["p_squared", "u_squared"], &["exp_avg", "exp_avg_sq"]);
+    wgsl: include_str!("../../shaders/rules/lamb.wgsl");
 }
 
 impl Lamb {
-    /// `Hyper` in shaders/rules/lamb.wgsl.
-    fn hyper(&self) -> [f64; 4] {
-        [
-            1.0 - self.beta1,
-            1.0 - self.beta2,
-            self.eps,
-            self.weight_decay,
-        ]
-    }
-
     /// The step before it is scaled.
     fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, T, &mut [T; 2]) -> T + Copy + use<T> {
-        let [one_minus_beta1, one_minus_beta2, eps, weight_decay] = self.hyper().map(T::from_f64);
+        let [one_minus_beta1, one_minus_beta2, eps, weight_decay] = self.constants_as::<T, _>();
         move |p, g, [exp_avg, exp_avg_sq]| {
             *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
             *exp_avg_sq = *exp_avg_sq + one_minus_beta2 * (g * g - *exp_avg_sq);
@@ -63,60 +35,7 @@ impl Lamb {
     }
 }
 
-impl Rule for Lamb {
-    fn name(&self) -> &str {
-        "lamb"
-    }
-
-    fn hyperparameters(&mut self) -> Vec<Hyperparameter<'_>> {
-        vec![
-            Hyperparameter::non_negative("lr", &mut self.lr),
-            Hyperparameter::below_one("beta1", &mut self.beta1),
-            Hyperparameter::below_one("beta2", &mut self.beta2),
-            Hyperparameter::eps("eps", &mut self.eps),
-            Hyperparameter::non_negative("weight_decay", &mut self.weight_decay),
-            Hyperparameter::flag("maximize", &mut self.maximize),
-        ]
-    }
-
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn maximize(&self) -> bool {
-        self.maximize
-    }
-
-    fn slots(&self) -> Vec<Slot> {
-        vec![
-            Slot::element("exp_avg"),
-            Slot::element("exp_avg_sq"),
-            Slot::tensor("trust_ratio"),
-        ]
-    }
-
-    fn stages(&self) -> Stages {
-        Stages::sum(Sum {
-            names: &["p_squared", "u_squared"],
-            over: Over::Tensor,
-            reads: &["exp_avg", "exp_avg_sq"],
-        })
-    }
-
-    fn constants(&self) -> Vec<f64> {
-        self.hyper().to_vec()
-    }
-
-    /// The corrections of m and of v.
-    fn at(&self, t: u64) -> [f64; 4] {
-        let correction = |beta| 1.0 / bias_correction(beta, t);
-        [correction(self.beta1), correction(self.beta2), 0.0, 0.0]
-    }
-
-    fn wgsl(&self) -> &str {
-        include_str!("../../shaders/rules/lamb.wgsl")
-    }
-}
+impl Rule for Lamb {}
 
 impl<T: Real> Twin<T> for Lamb {
     fn update(&self, block: Block<'_, T>, now: Step<T>) {

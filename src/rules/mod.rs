@@ -4,6 +4,8 @@
 //! sources disagree about a formula, the variant is a field.
 
 mod cautious;
+mod direction;
+mod prelude;
 mod schedule_free;
 
 pub use adam::Amsgrad;
@@ -207,7 +209,8 @@ mod tests {
             rule.set("beta1", "0.9999").unwrap();
             rule.set("beta2", "0.9999").unwrap();
             // As the device gets them: two of 1 − β, but Adopt's, which are in `at`.
-            let constants = rule.constants().into_iter().chain(rule.at(2));
+            let constants = rule.constants().into_iter().map(|(_, value)| value);
+            let constants = constants.chain(rule.at(2));
             let found = constants
                 .filter(|&value| ulps(value as f32, 1e-4) <= 1)
                 .count();

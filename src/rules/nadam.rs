@@ -1,68 +1,55 @@
-use crate::{
-    Rule, Slot, Stages,
-    cpu::{Block, Real, Shape, Step, Sums, Twin},
-    hyperparameter::Hyperparameter,
-    rules::{bias_correction, cautious, decay_terms, root},
-};
+use super::prelude::{Direction, Real, Rule, Step, bias_correction, decay_terms, direction, root};
 
-/// NAdam: Adam with Nesterov momentum whose weight warms up.
-///
-/// `μt = β1(1 − ½·0.96^(tψ))`, `P = μ1·…·μt`,
-/// `p ← p − lr·[(1−μt)/(1−P)·g + μ₊/(1−Pμ₊)·m]/(√v̂ + eps)` with `μ₊` the μ of step t+1.
-///
-/// Source: Dozat 2016, as in `torch.optim.NAdam`. (`optax.nadam` is [`Adam`](crate::rules::Adam)
-/// with `nesterov`.)
-#[derive(Debug, Clone, PartialEq)]
-pub struct NAdam {
-    /// Learning rate; a group starts with it.
-    pub lr: f64,
-    /// β1 in `[0, 1)`.
-    pub beta1: f64,
-    /// β2 in `[0, 1)`.
-    pub beta2: f64,
-    /// Keeps the division from blowing up; at least 1.18e-38.
-    pub eps: f64,
-    /// `√(v̂ + eps)` in place of `√v̂ + eps`.
-    pub eps_inside_root: bool,
-    /// ψ: how fast μ warms up.
-    pub momentum_decay: f64,
-    /// L2, or decoupled with the flag below.
-    pub weight_decay: f64,
-    /// Whether the decay acts beside the update, not through the gradient.
-    pub decoupled_weight_decay: bool,
-    /// Leave out elements whose update and gradient point different ways, and scale the others up for
-    /// them. Liang et al. 2024, arXiv:2411.16085.
-    pub cautious: bool,
-    /// Climb in place of descending.
-    pub maximize: bool,
+direction! {
+    /// NAdam: Adam with Nesterov momentum whose weight warms up.
+    ///
+    /// `μt = β1(1 − ½·0.96^(tψ))`, `P = μ1·…·μt`,
+    /// `p ← p − lr·[(1−μt)/(1−P)·g + μ₊/(1−Pμ₊)·m]/(√v̂ + eps)` with `μ₊` the μ of step t+1.
+    pub struct NAdam("nadam") {
+        pub lr: f64 in NON_NEGATIVE = 2e-3,
+        pub beta1: f64 in BELOW_ONE = 0.9,
+        pub beta2: f64 in BELOW_ONE = 0.999,
+        pub eps: f64 in EPS = 1e-8,
+        /// `√(v̂ + eps)` in place of `√v̂ + eps`.
+        pub eps_inside_root: bool = false,
+        /// ψ: how fast μ warms up.
+        pub momentum_decay: f64 in NON_NEGATIVE = 4e-3,
+        /// L2, or decoupled with the flag below.
+        pub weight_decay: f64 in NON_NEGATIVE = 0.0,
+        /// Whether the decay acts beside the update, not through the gradient.
+        pub decoupled_weight_decay: bool = false,
+    }
+    source: "Dozat 2016, as in `torch.optim.NAdam`. (`optax.nadam` is [`Adam`](crate::rules::Adam) \
+        with `nesterov`.)";
+    decoupled_weight_decay: decay_terms(weight_decay, decoupled_weight_decay).1;
+    constants: weight_decay = decay_terms(weight_decay, decoupled_weight_decay).0,
+        one_minus_beta1 = 1.0 - beta1, one_minus_beta2 = 1.0 - beta2, eps;
+    flags: EPS_INSIDE_ROOT = eps_inside_root;
+    // The weights of m and of g in m̂, the correction of v.
+    at(t): {
+        let [of_m, of_g] = Momentum { beta1, momentum_decay }.weights(t);
+        [of_m, of_g, 1.0 / bias_correction(beta2, t)]
+    };
+    slots: exp_avg, exp_avg_sq;
+    wgsl: "rules/nadam", "root", "direction/step_and_decay";
 }
 
-impl Default for NAdam {
-    fn default() -> Self {
-        Self {
-            lr: 2e-3,
-            beta1: 0.9,
-            beta2: 0.999,
-            eps: 1e-8,
-            eps_inside_root: false,
-            momentum_decay: 4e-3,
-            weight_decay: 0.0,
-            decoupled_weight_decay: false,
-            cautious: false,
-            maximize: false,
-        }
-    }
+/// How much momentum counts.
+struct Momentum {
+    beta1: f64,
+    momentum_decay: f64,
 }
 
-impl NAdam {
-    fn decay_terms(&self) -> (f64, f64) {
-        decay_terms(self.weight_decay, self.decoupled_weight_decay)
-    }
-
-    /// `Hyper` in shaders/rules/nadam.wgsl.
-    fn hyper(&self) -> [f64; 4] {
-        let (l2, _) = self.decay_terms();
-        [l2, 1.0 - self.beta1, 1.0 - self.beta2, self.eps]
+impl Momentum {
+    /// The weights of m and of g in m̂.
+    fn weights(&self, t: u64) -> [f64; 2] {
+        let mu = self.mu(t as f64);
+        let next_mu = self.mu(t as f64 + 1.0);
+        let product = self.mu_product(t);
+        [
+            next_mu / (1.0 - product * next_mu),
+            (1.0 - mu) / (1.0 - product),
+        ]
     }
 
     fn mu(&self, t: f64) -> f64 {
@@ -87,10 +74,13 @@ impl NAdam {
         }
         self.beta1.powf(t) * warm_up.exp()
     }
+}
 
-    /// What the learning rate multiplies.
-    fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, &mut [T; 2]) -> T + Copy + use<T> {
-        let [_, one_minus_beta1, one_minus_beta2, eps] = self.hyper().map(T::from_f64);
+impl Rule for NAdam {}
+
+impl Direction<2> for NAdam {
+    fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, &mut [T; 2]) -> T + Copy {
+        let [_, one_minus_beta1, one_minus_beta2, eps] = self.constants_as::<T, _>();
         let eps_inside_root = self.eps_inside_root;
         move |g, [exp_avg, exp_avg_sq]| {
             *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
@@ -102,96 +92,6 @@ impl NAdam {
     }
 }
 
-impl Rule for NAdam {
-    fn name(&self) -> &str {
-        "nadam"
-    }
-
-    fn hyperparameters(&mut self) -> Vec<Hyperparameter<'_>> {
-        vec![
-            Hyperparameter::non_negative("lr", &mut self.lr),
-            Hyperparameter::below_one("beta1", &mut self.beta1),
-            Hyperparameter::below_one("beta2", &mut self.beta2),
-            Hyperparameter::eps("eps", &mut self.eps),
-            Hyperparameter::flag("eps_inside_root", &mut self.eps_inside_root),
-            Hyperparameter::non_negative("momentum_decay", &mut self.momentum_decay),
-            Hyperparameter::non_negative("weight_decay", &mut self.weight_decay),
-            Hyperparameter::flag("decoupled_weight_decay", &mut self.decoupled_weight_decay),
-            Hyperparameter::flag("cautious", &mut self.cautious),
-            Hyperparameter::flag("maximize", &mut self.maximize),
-        ]
-    }
-
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn decoupled_weight_decay(&self) -> f64 {
-        self.decay_terms().1
-    }
-
-    fn maximize(&self) -> bool {
-        self.maximize
-    }
-
-    fn slots(&self) -> Vec<Slot> {
-        vec![
-            Slot::element("exp_avg"),
-            Slot::element("exp_avg_sq"),
-            cautious::slot(self.cautious),
-        ]
-    }
-
-    fn stages(&self) -> Stages {
-        cautious::stages(self.cautious, &["exp_avg", "exp_avg_sq"])
-    }
-
-    fn constants(&self) -> Vec<f64> {
-        self.hyper().to_vec()
-    }
-
-    fn flags(&self) -> Vec<(&'static str, bool)> {
-        vec![("EPS_INSIDE_ROOT", self.eps_inside_root)]
-    }
-
-    /// The weights of m and of g in m̂, the correction of v.
-    fn at(&self, t: u64) -> [f64; 4] {
-        let mu = self.mu(t as f64);
-        let next_mu = self.mu(t as f64 + 1.0);
-        let product = self.mu_product(t);
-        [
-            next_mu / (1.0 - product * next_mu),
-            (1.0 - mu) / (1.0 - product),
-            1.0 / bias_correction(self.beta2, t),
-            0.0,
-        ]
-    }
-
-    fn wgsl(&self) -> &str {
-        cautious::wgsl!("nadam" with "root", self.decay_terms().0 > 0.0, self.cautious)
-    }
-}
-
-impl<T: Real> Twin<T> for NAdam {
-    fn update(&self, block: Block<'_, T>, now: Step<T>) {
-        let decayed = cautious::l2(self.decay_terms().0);
-        let stepped = move |p, u| p - (now.decay * p + now.lr * u);
-        cautious::each(block, self.cautious, decayed, self.direction(now), stepped);
-    }
-
-    fn measure(&self, block: Block<'_, T>, now: Step<T>) -> Sums {
-        cautious::measure(
-            block,
-            cautious::l2(self.decay_terms().0),
-            self.direction(now),
-        )
-    }
-
-    fn conclude(&self, sums: [T; 4], tensor: &mut [T], shape: Shape<T>, _now: Step<T>) {
-        cautious::conclude(sums, tensor, shape);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,19 +100,24 @@ mod tests {
     fn the_product_is_that_of_its_factors() {
         for beta1 in [0.0, 0.5, 0.9, 0.9999] {
             for momentum_decay in [0.0, 1e-6, 4e-3, 0.3, 100.0] {
-                let rule = NAdam {
+                let momentum = Momentum {
                     beta1,
                     momentum_decay,
-                    ..Default::default()
                 };
                 let mut product = 1.0;
                 for t in 1..=2000 {
-                    product *= rule.mu(t as f64);
-                    let error = (rule.mu_product(t) - product).abs();
+                    product *= momentum.mu(t as f64);
+                    let error = (momentum.mu_product(t) - product).abs();
                     // Where the product is a denormal it has few digits.
-                    assert!(error <= 1e-12 * product + 1e-300, "{rule:?} at {t}");
+                    let name = format!("{beta1}, {momentum_decay} at {t}");
+                    assert!(error <= 1e-12 * product + 1e-300, "{name}");
                 }
-                assert!(rule.at(1 << 52).iter().all(|value| value.is_finite()));
+                assert!(
+                    momentum
+                        .weights(1 << 52)
+                        .iter()
+                        .all(|value| value.is_finite())
+                );
             }
         }
     }

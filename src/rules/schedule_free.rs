@@ -1,7 +1,5 @@
 //! What the schedule-free rules share: the weights of the average, and the way to it and back.
 
-use crate::{Slot, hyperparameter::Interval};
-
 /// The numbers that make the average.
 pub(super) struct ScheduleFree {
     /// How far y lies towards x from z.
@@ -12,12 +10,6 @@ pub(super) struct ScheduleFree {
 }
 
 impl ScheduleFree {
-    /// At zero y would be z and x could not be had from them.
-    pub const BETA: Interval = Interval::new(1e-3, 1.0, false);
-
-    /// What is kept of the steps so far.
-    pub const HISTORY: [Slot; 2] = [Slot::group("weight_sum"), Slot::group("lr_max")];
-
     /// This step's share c of the average, and what the learning rate is multiplied by for y and for
     /// z, warm-up included.
     pub fn advance(&self, t: u64, lr: f64, history: &mut [f64]) -> [f64; 3] {
@@ -38,11 +30,16 @@ impl ScheduleFree {
         };
         [c, warm_up * (1.0 - self.beta * (1.0 - c)), warm_up]
     }
+}
 
-    /// How much of the way to z leads from y to x, and from x to y.
-    pub fn towards_z(&self) -> [f64; 2] {
-        [1.0 - 1.0 / self.beta, 1.0 - self.beta]
-    }
+/// How much of the way from y to z leads to x.
+pub(super) fn towards_x(beta: f64) -> f64 {
+    1.0 - 1.0 / beta
+}
+
+/// How much of the way from x to z leads to y.
+pub(super) fn towards_y(beta: f64) -> f64 {
+    1.0 - beta
 }
 
 #[cfg(test)]

@@ -1,22 +1,6 @@
 // Adafactor. Shazeer & Stern 2018, arXiv:1804.04235, as in torch.optim.Adafactor.
 // Twin: src/rules/adafactor.rs
 
-struct Hyper {
-    eps1: f32,
-    eps1_squared: f32,
-    eps2: f32,
-    d: f32,
-}
-
-struct State {
-    row_factor: vec4<f32>,      // R/max(mean of R, eps1)
-    col_var: vec4<f32>,
-}
-
-struct OfTensor {
-    alpha: f32,
-}
-
 fn line(g: f32, h: Hyper) -> f32 {
     return g * g;
 }
@@ -60,7 +44,7 @@ fn update(
 }
 
 // This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
-// Twins: Step in src/cpu/twin.rs; the layout in src/optimizer/begin_step.rs.
+// Twins: Step in src/rule/twin.rs; the layout in src/gpu/records.rs.
 struct Step {
     lr: f32,
     decay: f32,         // lr times the decoupled weight decay, the product taken in f64
@@ -72,7 +56,7 @@ struct Step {
     grad_unit: f32,     // a power of two that very large or small gradients are multiplied by first
 }
 
-// How large a tensor is. Twin: Shape in src/cpu/twin.rs
+// How large a tensor is. Twin: Shape in src/rule/twin.rs
 struct Shape {
     count: f32,         // its elements
     rows: f32,          // its last dimension but one; 1 if it has fewer than two
@@ -86,8 +70,8 @@ struct Shape {
 @group(0) @binding(0) var<uniform> hyper: Hyper;
 @group(0) @binding(1) var<uniform> now: Step;
 
-// One for each workgroup. Host side: src/optimizer/lines.rs.
-struct Tile {
+// One for each workgroup. Host side: src/gpu/lines.rs.
+struct LineTile {
     grad: u32,          // its first element in the gradients
     state: u32,         // and in the state
     stride: u32,        // elements from one row to the next
@@ -98,14 +82,14 @@ struct Tile {
     is_vector: u32,     // if 1, it has one row and any number of columns
 }
 
-@group(0) @binding(4) var<storage, read> tiles: array<Tile>;
+@group(0) @binding(4) var<storage, read> tiles: array<LineTile>;
 @group(0) @binding(11) var<storage, read_write> lines: array<f32>;
 @group(0) @binding(12) var<storage, read_write> partials: array<f32>;
 
 const HEIGHT = 32u;
 var<workgroup> values: array<f32, 2048>;
 
-fn value_at(tile: Tile, offset: u32) -> f32 {
+fn value_at(tile: LineTile, offset: u32) -> f32 {
     let place = Place(0u, tile.grad + offset, tile.state + offset, 1u);
     return line(scaled(load_grad(place), place).x, hyper);
 }
@@ -155,7 +139,7 @@ fn measure_lines(
 }
 
 // A sum that overflowed is as large as a number can be, lest an infinity stay in the state for good.
-// Twin: bounded in src/cpu/twin.rs
+// Twin: bounded in src/rule/twin.rs
 fn bounded(sum: f32) -> f32 {
     return clamp(sum, -3.4e38, 3.4e38);
 }
@@ -210,16 +194,22 @@ fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
     return now.grad_scale * g;
 }
 
-// State as f32, four at a time. The glue that names a rule's slots is generated around this.
+// The rule's numbers.
 
-alias StateQuad = vec4<f32>;
-
-fn decode_state(quad: StateQuad) -> vec4<f32> {
-    return quad;
+struct Hyper {
+    eps1: f32,
+    eps1_squared: f32,
+    eps2: f32,
+    d: f32,
 }
 
-fn encode_state(value: vec4<f32>) -> StateQuad {
-    return value;
+struct State {
+    row_factor: vec4<f32>,
+    col_var: vec4<f32>,
+}
+
+struct OfTensor {
+    alpha: f32,
 }
 
 // The variant.

@@ -1,22 +1,6 @@
 // Adafactor. Shazeer & Stern 2018, arXiv:1804.04235, as in torch.optim.Adafactor.
 // Twin: src/rules/adafactor.rs
 
-struct Hyper {
-    eps1: f32,
-    eps1_squared: f32,
-    eps2: f32,
-    d: f32,
-}
-
-struct State {
-    row_factor: vec4<f32>,      // R/max(mean of R, eps1)
-    col_var: vec4<f32>,
-}
-
-struct OfTensor {
-    alpha: f32,
-}
-
 fn line(g: f32, h: Hyper) -> f32 {
     return g * g;
 }
@@ -60,7 +44,7 @@ fn update(
 }
 
 // This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
-// Twins: Step in src/cpu/twin.rs; the layout in src/optimizer/begin_step.rs.
+// Twins: Step in src/rule/twin.rs; the layout in src/gpu/records.rs.
 struct Step {
     lr: f32,
     decay: f32,         // lr times the decoupled weight decay, the product taken in f64
@@ -72,7 +56,7 @@ struct Step {
     grad_unit: f32,     // a power of two that very large or small gradients are multiplied by first
 }
 
-// How large a tensor is. Twin: Shape in src/cpu/twin.rs
+// How large a tensor is. Twin: Shape in src/rule/twin.rs
 struct Shape {
     count: f32,         // its elements
     rows: f32,          // its last dimension but one; 1 if it has fewer than two
@@ -139,9 +123,27 @@ fn move_lines(
 }
 
 // A sum that overflowed is as large as a number can be, lest an infinity stay in the state for good.
-// Twin: bounded in src/cpu/twin.rs
+// Twin: bounded in src/rule/twin.rs
 fn bounded(sum: f32) -> f32 {
     return clamp(sum, -3.4e38, 3.4e38);
+}
+
+// The rule's numbers.
+
+struct Hyper {
+    eps1: f32,
+    eps1_squared: f32,
+    eps2: f32,
+    d: f32,
+}
+
+struct State {
+    row_factor: vec4<f32>,
+    col_var: vec4<f32>,
+}
+
+struct OfTensor {
+    alpha: f32,
 }
 
 // The variant.

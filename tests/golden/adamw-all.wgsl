@@ -1,17 +1,5 @@
-// AdamW: Adam with decoupled weight decay. Loshchilov & Hutter 2019, arXiv:1711.05101.
-// Twin: src/rules/adamw.rs
-
-struct Hyper {
-    one_minus_beta1: f32,
-    one_minus_beta2: f32,
-    eps: f32,
-}
-
-struct State {
-    exp_avg: vec4<f32>,
-    exp_avg_sq: vec4<f32>,
-    max_exp_avg_sq: vec4<f32>,
-}
+// Adam and AdamW. Kingma & Ba 2015, arXiv:1412.6980; Loshchilov & Hutter 2019, arXiv:1711.05101;
+// AMSGrad: Reddi et al. 2018, arXiv:1904.09237; Nesterov: Dozat 2016. Twin: src/rules/adam.rs
 
 fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
@@ -30,19 +18,6 @@ fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4
     return m_hat / root(v_hat, h.eps);
 }
 
-fn update(
-    p: vec4<f32>,
-    grad: vec4<f32>,
-    s: ptr<function, State>,
-    h: Hyper,
-    now: Step,
-    tensor: OfTensor,
-) -> vec4<f32> {
-    let g = decayed(p, grad, h);
-    let u = cautious(direction(g, s, h, now), g, tensor);
-    return p - (now.decay * p + now.lr * u);
-}
-
 // √v with eps beside it or inside it. A constant decides, so that only one sum is compiled.
 // Twin: `root` in src/rules/mod.rs
 fn root(v: vec4<f32>, eps: f32) -> vec4<f32> {
@@ -57,6 +32,25 @@ fn root(v: vec4<f32>, eps: f32) -> vec4<f32> {
     return root;
 }
 
+// The parameter after a step along u, and after the decay beside it.
+fn stepped(p: vec4<f32>, u: vec4<f32>, now: Step) -> vec4<f32> {
+    return p - (now.decay * p + now.lr * u);
+}
+
+// The update of every rule that is no more than a direction. Twin: src/rules/direction.rs
+fn update(
+    p: vec4<f32>,
+    grad: vec4<f32>,
+    s: ptr<function, State>,
+    h: Hyper,
+    now: Step,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    let g = decayed(p, grad, h);
+    let u = cautious(direction(g, s, h, now), g, tensor);
+    return stepped(p, u, now);
+}
+
 // The gradient as the rule sees it: as it is.
 fn decayed(p: vec4<f32>, g: vec4<f32>, h: Hyper) -> vec4<f32> {
     return g;
@@ -64,12 +58,26 @@ fn decayed(p: vec4<f32>, g: vec4<f32>, h: Hyper) -> vec4<f32> {
 
 // Without caution: the update as the rule found it.
 
-struct OfTensor {
-    mask_scale: f32,
-}
-
 fn cautious(u: vec4<f32>, g: vec4<f32>, tensor: OfTensor) -> vec4<f32> {
     return u;
+}
+
+// The rule's numbers.
+
+struct Hyper {
+    one_minus_beta1: f32,
+    one_minus_beta2: f32,
+    eps: f32,
+}
+
+struct State {
+    exp_avg: vec4<f32>,
+    exp_avg_sq: vec4<f32>,
+    max_exp_avg_sq: vec4<f32>,
+}
+
+struct OfTensor {
+    mask_scale: f32,
 }
 
 // The variant.
@@ -114,7 +122,7 @@ fn main(
 }
 
 // This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
-// Twins: Step in src/cpu/twin.rs; the layout in src/optimizer/begin_step.rs.
+// Twins: Step in src/rule/twin.rs; the layout in src/gpu/records.rs.
 struct Step {
     lr: f32,
     decay: f32,         // lr times the decoupled weight decay, the product taken in f64
@@ -141,24 +149,24 @@ fn locate(workgroup: vec3<u32>, grid: vec3<u32>, lane: u32) -> Place {
     return Place(first, first, first, 4u);
 }
 
-// Parameters as f32, four at a time.
+// Parameters, four at a time, in a format of theirs.
 
-@group(0) @binding(2) var<storage, read_write> params: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> params: array<ParamQuad>;
 
 fn load_param(place: Place) -> vec4<f32> {
-    return params[place.param / 4u];
+    return decode_param(params[place.param / 4u]);
 }
 
 fn store_param(place: Place, p: vec4<f32>) {
-    params[place.param / 4u] = p;
+    params[place.param / 4u] = encode_param(p);
 }
 
-// Gradients as f32, four at a time.
+// Gradients, four at a time, in a format of theirs. Zero is written as zero bits in all of them.
 
-alias StoredGrad = vec4<f32>;
+alias StoredGrad = GradQuad;
 
 fn load_grad(place: Place) -> vec4<f32> {
-    return stored_grad(place.grad / 4u);
+    return decode_grad(stored_grad(place.grad / 4u));
 }
 
 fn zero_grad(place: Place) {
@@ -179,59 +187,91 @@ fn store_grad(index: u32, value: StoredGrad) {
 
 // Gradients are scaled, and clipped by the norm of their tensor.
 
-// The root of a factor for each unit of 64 elements of all groups.
+// The root of a factor for each UNIT of elements of all groups.
 @group(0) @binding(15) var<storage, read> root_factors: array<f32>;
 
 fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
-    let root = root_factors[window.x + place.state / 64u];
+    let root = root_factors[window.x + place.state / UNIT];
     return now.grad_scale * (root * (root * g));
 }
 
-// State as f32, four at a time. The glue that names a rule's slots is generated around this.
+// Elements as f32.
 
-alias StateQuad = vec4<f32>;
+alias Quad_f32 = vec4<f32>;
 
-fn decode_state(quad: StateQuad) -> vec4<f32> {
+fn decode_f32(quad: Quad_f32) -> vec4<f32> {
     return quad;
 }
 
-fn encode_state(value: vec4<f32>) -> StateQuad {
+fn encode_f32(value: vec4<f32>) -> Quad_f32 {
     return value;
+}
+
+alias ParamQuad = Quad_f32;
+
+fn decode_param(quad: ParamQuad) -> vec4<f32> {
+    return decode_f32(quad);
+}
+
+fn encode_param(value: vec4<f32>) -> ParamQuad {
+    return encode_f32(value);
+}
+
+alias GradQuad = Quad_f32;
+
+fn decode_grad(quad: GradQuad) -> vec4<f32> {
+    return decode_f32(quad);
+}
+
+fn encode_grad(value: vec4<f32>) -> GradQuad {
+    return encode_f32(value);
+}
+
+alias AverageQuad = Quad_f32;
+
+fn decode_average(quad: AverageQuad) -> vec4<f32> {
+    return decode_f32(quad);
+}
+
+fn encode_average(value: vec4<f32>) -> AverageQuad {
+    return encode_f32(value);
 }
 
 // The running mean of the parameters is moved in the same pass.
 
 fn load_average(place: Place) -> vec4<f32> {
-    return decode_state(slot_average[place.state / 4u]);
+    return decode_average(slot_average[place.state / 4u]);
 }
 
 fn store_average(place: Place, p: vec4<f32>, updated: vec4<f32>, average: vec4<f32>) {
     let start = select(average, p, now.t == 1u);
     let moved = start + now.average_weight * (updated - start);
-    slot_average[place.state / 4u] = encode_state(moved);
+    slot_average[place.state / 4u] = encode_average(moved);
 }
 
 // The rule's slots; those that the variant leaves unused read as zero.
 
-@group(0) @binding(5) var<storage, read_write> slot_exp_avg: array<StateQuad>;
-@group(0) @binding(6) var<storage, read_write> slot_exp_avg_sq: array<StateQuad>;
-@group(0) @binding(7) var<storage, read_write> slot_average: array<StateQuad>;
+@group(0) @binding(5) var<storage, read_write> slot_exp_avg: array<Quad_f32>;
+@group(0) @binding(6) var<storage, read_write> slot_exp_avg_sq: array<Quad_f32>;
+@group(0) @binding(7) var<storage, read_write> slot_average: array<AverageQuad>;
 
 fn load_state(place: Place) -> State {
     var state = State();
-    state.exp_avg = decode_state(slot_exp_avg[place.state / 4u]);
-    state.exp_avg_sq = decode_state(slot_exp_avg_sq[place.state / 4u]);
+    state.exp_avg = decode_f32(slot_exp_avg[place.state / 4u]);
+    state.exp_avg_sq = decode_f32(slot_exp_avg_sq[place.state / 4u]);
     return state;
 }
 
 fn store_state(place: Place, state: State) {
-    slot_exp_avg[place.state / 4u] = encode_state(state.exp_avg);
-    slot_exp_avg_sq[place.state / 4u] = encode_state(state.exp_avg_sq);
+    slot_exp_avg[place.state / 4u] = encode_f32(state.exp_avg);
+    slot_exp_avg_sq[place.state / 4u] = encode_f32(state.exp_avg_sq);
 }
 
-// Where a dispatch's part of the state begins, in units of 64 elements: x in that of all groups, y in
+// Where a dispatch's part of the state begins, in units of UNIT elements: x in that of all groups, y in
 // that of its own. A tensor starts at a whole unit.
 @group(0) @binding(14) var<uniform> window: vec4<u32>;
+
+const UNIT: u32 = 64u;
 
 fn load_tensor(place: Place) -> OfTensor {
     var tensor = OfTensor();
@@ -279,7 +319,7 @@ fn train(
 fn to_evaluate(place: Place) {
     let p = load_param(place);
     store_param(place, load_average(place));
-    slot_average[place.state / 4u] = encode_state(p);
+    slot_average[place.state / 4u] = encode_average(p);
 }
 
 fn to_train(place: Place) {

@@ -1,19 +1,21 @@
 // ASGD. Polyak & Juditsky 1992. Twin: src/rules/asgd.rs
 
-struct Hyper {
-    weight_decay: f32,
-}
-
-struct State {
-    ax: vec4<f32>,
-}
-
 fn update(p: vec4<f32>, grad: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     let g = grad + h.weight_decay * p;
     // at: η, what it decays the parameter by, μ.
     let updated = p - (now.at.y * p + now.at.x * g);
     (*s).ax += now.at.z * (updated - (*s).ax);
     return updated;
+}
+
+// The rule's numbers.
+
+struct Hyper {
+    weight_decay: f32,
+}
+
+struct State {
+    ax: vec4<f32>,
 }
 
 // The variant.
@@ -55,7 +57,7 @@ fn main(
 }
 
 // This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
-// Twins: Step in src/cpu/twin.rs; the layout in src/optimizer/begin_step.rs.
+// Twins: Step in src/rule/twin.rs; the layout in src/gpu/records.rs.
 struct Step {
     lr: f32,
     decay: f32,         // lr times the decoupled weight decay, the product taken in f64
@@ -82,24 +84,24 @@ fn locate(workgroup: vec3<u32>, grid: vec3<u32>, lane: u32) -> Place {
     return Place(first, first, first, 4u);
 }
 
-// Parameters as f32, four at a time.
+// Parameters, four at a time, in a format of theirs.
 
-@group(0) @binding(2) var<storage, read_write> params: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> params: array<ParamQuad>;
 
 fn load_param(place: Place) -> vec4<f32> {
-    return params[place.param / 4u];
+    return decode_param(params[place.param / 4u]);
 }
 
 fn store_param(place: Place, p: vec4<f32>) {
-    params[place.param / 4u] = p;
+    params[place.param / 4u] = encode_param(p);
 }
 
-// Gradients as f32, four at a time.
+// Gradients, four at a time, in a format of theirs. Zero is written as zero bits in all of them.
 
-alias StoredGrad = vec4<f32>;
+alias StoredGrad = GradQuad;
 
 fn load_grad(place: Place) -> vec4<f32> {
-    return stored_grad(place.grad / 4u);
+    return decode_grad(stored_grad(place.grad / 4u));
 }
 
 fn zero_grad(place: Place) {
@@ -124,16 +126,36 @@ fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
     return g;
 }
 
-// State as f32, four at a time. The glue that names a rule's slots is generated around this.
+// Elements as f32.
 
-alias StateQuad = vec4<f32>;
+alias Quad_f32 = vec4<f32>;
 
-fn decode_state(quad: StateQuad) -> vec4<f32> {
+fn decode_f32(quad: Quad_f32) -> vec4<f32> {
     return quad;
 }
 
-fn encode_state(value: vec4<f32>) -> StateQuad {
+fn encode_f32(value: vec4<f32>) -> Quad_f32 {
     return value;
+}
+
+alias ParamQuad = Quad_f32;
+
+fn decode_param(quad: ParamQuad) -> vec4<f32> {
+    return decode_f32(quad);
+}
+
+fn encode_param(value: vec4<f32>) -> ParamQuad {
+    return encode_f32(value);
+}
+
+alias GradQuad = Quad_f32;
+
+fn decode_grad(quad: GradQuad) -> vec4<f32> {
+    return decode_f32(quad);
+}
+
+fn encode_grad(value: vec4<f32>) -> GradQuad {
+    return encode_f32(value);
 }
 
 // No running mean of the parameters is kept.
@@ -147,16 +169,16 @@ fn store_average(place: Place, p: vec4<f32>, updated: vec4<f32>, average: vec4<f
 
 // The rule's slots; those that the variant leaves unused read as zero.
 
-@group(0) @binding(5) var<storage, read_write> slot_ax: array<StateQuad>;
+@group(0) @binding(5) var<storage, read_write> slot_ax: array<Quad_f32>;
 
 fn load_state(place: Place) -> State {
     var state = State();
-    state.ax = decode_state(slot_ax[place.state / 4u]);
+    state.ax = decode_f32(slot_ax[place.state / 4u]);
     return state;
 }
 
 fn store_state(place: Place, state: State) {
-    slot_ax[place.state / 4u] = encode_state(state.ax);
+    slot_ax[place.state / 4u] = encode_f32(state.ax);
 }
 
 fn load_tensor(place: Place) -> u32 {

@@ -2,7 +2,7 @@
 //
 // Learning rates belong to the recorded step n, coefficients to the performed step t = n - skipped,
 // which the host does not know. So the coefficients of the last RING recorded steps are kept here.
-// It knows no rule. Host side: src/optimizer/begin_step.rs.
+// It knows no rule. Host side: src/gpu/begin_step.rs.
 
 struct Recorded {
     at: vec4<f32>,      // the rule's coefficients if no step was skipped
@@ -88,7 +88,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
 }
 
 // This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
-// Twins: Step in src/cpu/twin.rs; the layout in src/optimizer/begin_step.rs.
+// Twins: Step in src/rule/twin.rs; the layout in src/gpu/records.rs.
 struct Step {
     lr: f32,
     decay: f32,         // lr times the decoupled weight decay, the product taken in f64
@@ -100,7 +100,7 @@ struct Step {
     grad_unit: f32,     // a power of two that very large or small gradients are multiplied by first
 }
 
-// How training goes, kept on the device. Host side: src/optimizer/snapshot.rs.
+// How training goes, kept on the device. Host side: src/gpu/records.rs.
 struct Stats {
     loss_scale: f32,        // first, so that callers can bind it
     good_steps: u32,        // since the loss scale changed
@@ -250,7 +250,7 @@ fn rescale(performed: bool) {
     }
 }
 
-// What guards a step, as the options say. Host side: src/optimizer/grad_stats.rs.
+// What guards a step, as the options say. Host side: src/gpu/records.rs.
 struct Guard {
     clip_norm: f32,         // the largest norm, of all gradients or of a tensor's
     clips: u32,             // whether there is one, for all gradients together
@@ -280,12 +280,12 @@ fn clip(norm: f32, exponent: i32) -> Clipped {
 }
 
 // Gradients whose norm is taken together: those of a parameter group, or of a tensor.
-// Host side: src/optimizer/grad_stats.rs.
+// Host side: src/gpu/records.rs.
 struct Run {
     first: u32,         // its partial sums
     count: u32,
     group: u32,
-    first_unit: u32,    // its units of 64 elements in the group, if it is a tensor
+    first_unit: u32,    // its units of elements in the group, if it is a tensor
     units: u32,
     largest: u32,       // bits of the largest magnitude
     squares: f32,       // sum of squares, each divided by 2^exponent before

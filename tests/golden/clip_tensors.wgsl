@@ -1,4 +1,4 @@
-// What each tensor's gradient is to be multiplied by, for each of its units of 64 elements: as a
+// What each tensor's gradient is to be multiplied by, for each of its units of elements: as a
 // root, which is a normal number where the factor itself would be too small for one. One workgroup
 // a tensor.
 
@@ -25,7 +25,7 @@ fn clip_tensors(
     }
 }
 
-// What guards a step, as the options say. Host side: src/optimizer/grad_stats.rs.
+// What guards a step, as the options say. Host side: src/gpu/records.rs.
 struct Guard {
     clip_norm: f32,         // the largest norm, of all gradients or of a tensor's
     clips: u32,             // whether there is one, for all gradients together
@@ -55,12 +55,12 @@ fn clip(norm: f32, exponent: i32) -> Clipped {
 }
 
 // Gradients whose norm is taken together: those of a parameter group, or of a tensor.
-// Host side: src/optimizer/grad_stats.rs.
+// Host side: src/gpu/records.rs.
 struct Run {
     first: u32,         // its partial sums
     count: u32,
     group: u32,
-    first_unit: u32,    // its units of 64 elements in the group, if it is a tensor
+    first_unit: u32,    // its units of elements in the group, if it is a tensor
     units: u32,
     largest: u32,       // bits of the largest magnitude
     squares: f32,       // sum of squares, each divided by 2^exponent before
@@ -72,7 +72,7 @@ fn power_of_two(exponent: i32) -> f32 {
     return bitcast<f32>(u32(exponent + 127) << 23u);
 }
 
-// How training goes, kept on the device. Host side: src/optimizer/snapshot.rs.
+// How training goes, kept on the device. Host side: src/gpu/records.rs.
 struct Stats {
     loss_scale: f32,        // first, so that callers can bind it
     good_steps: u32,        // since the loss scale changed

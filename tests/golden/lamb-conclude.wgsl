@@ -1,21 +1,5 @@
 // LAMB. You et al. 2020, arXiv:1904.00962, as in optax.lamb. Twin: src/rules/lamb.rs
 
-struct Hyper {
-    one_minus_beta1: f32,
-    one_minus_beta2: f32,
-    eps: f32,
-    weight_decay: f32,
-}
-
-struct State {
-    exp_avg: vec4<f32>,
-    exp_avg_sq: vec4<f32>,
-}
-
-struct OfTensor {
-    trust_ratio: f32,
-}
-
 fn direction(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
     (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);
@@ -47,6 +31,24 @@ fn update(
 ) -> vec4<f32> {
     let u = direction(p, g, s, h, now);
     return p - now.lr * tensor.trust_ratio * u;
+}
+
+// The rule's numbers.
+
+struct Hyper {
+    one_minus_beta1: f32,
+    one_minus_beta2: f32,
+    eps: f32,
+    weight_decay: f32,
+}
+
+struct State {
+    exp_avg: vec4<f32>,
+    exp_avg_sq: vec4<f32>,
+}
+
+struct OfTensor {
+    trust_ratio: f32,
 }
 
 // The variant.
@@ -120,12 +122,12 @@ fn conclude_tensors(
 }
 
 // A sum that overflowed is as large as a number can be, lest an infinity stay in the state for good.
-// Twin: bounded in src/cpu/twin.rs
+// Twin: bounded in src/rule/twin.rs
 fn bounded(sum: f32) -> f32 {
     return clamp(sum, -3.4e38, 3.4e38);
 }
 
-// How large a tensor is. Twin: Shape in src/cpu/twin.rs
+// How large a tensor is. Twin: Shape in src/rule/twin.rs
 struct Shape {
     count: f32,         // its elements
     rows: f32,          // its last dimension but one; 1 if it has fewer than two
@@ -133,7 +135,7 @@ struct Shape {
 }
 
 // This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
-// Twins: Step in src/cpu/twin.rs; the layout in src/optimizer/begin_step.rs.
+// Twins: Step in src/rule/twin.rs; the layout in src/gpu/records.rs.
 struct Step {
     lr: f32,
     decay: f32,         // lr times the decoupled weight decay, the product taken in f64

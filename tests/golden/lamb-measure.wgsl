@@ -1,21 +1,5 @@
 // LAMB. You et al. 2020, arXiv:1904.00962, as in optax.lamb. Twin: src/rules/lamb.rs
 
-struct Hyper {
-    one_minus_beta1: f32,
-    one_minus_beta2: f32,
-    eps: f32,
-    weight_decay: f32,
-}
-
-struct State {
-    exp_avg: vec4<f32>,
-    exp_avg_sq: vec4<f32>,
-}
-
-struct OfTensor {
-    trust_ratio: f32,
-}
-
 fn direction(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
     (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);
@@ -80,7 +64,7 @@ fn measure_tensors(
     partials[spans[index + 1u].x + lane] = total(sums);
 }
 
-// How large a tensor is. Twin: Shape in src/cpu/twin.rs
+// How large a tensor is. Twin: Shape in src/rule/twin.rs
 struct Shape {
     count: f32,         // its elements
     rows: f32,          // its last dimension but one; 1 if it has fewer than two
@@ -88,7 +72,7 @@ struct Shape {
 }
 
 // This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
-// Twins: Step in src/cpu/twin.rs; the layout in src/optimizer/begin_step.rs.
+// Twins: Step in src/rule/twin.rs; the layout in src/gpu/records.rs.
 struct Step {
     lr: f32,
     decay: f32,         // lr times the decoupled weight decay, the product taken in f64
@@ -108,24 +92,24 @@ struct Place {
     count: u32,
 }
 
-// Parameters as f32, four at a time.
+// Parameters, four at a time, in a format of theirs.
 
-@group(0) @binding(2) var<storage, read_write> params: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> params: array<ParamQuad>;
 
 fn load_param(place: Place) -> vec4<f32> {
-    return params[place.param / 4u];
+    return decode_param(params[place.param / 4u]);
 }
 
 fn store_param(place: Place, p: vec4<f32>) {
-    params[place.param / 4u] = p;
+    params[place.param / 4u] = encode_param(p);
 }
 
-// Gradients as f32, four at a time.
+// Gradients, four at a time, in a format of theirs. Zero is written as zero bits in all of them.
 
-alias StoredGrad = vec4<f32>;
+alias StoredGrad = GradQuad;
 
 fn load_grad(place: Place) -> vec4<f32> {
-    return stored_grad(place.grad / 4u);
+    return decode_grad(stored_grad(place.grad / 4u));
 }
 
 fn zero_grad(place: Place) {
@@ -150,16 +134,54 @@ fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
     return g;
 }
 
-// State as f32, four at a time. The glue that names a rule's slots is generated around this.
+// Elements as f32.
 
-alias StateQuad = vec4<f32>;
+alias Quad_f32 = vec4<f32>;
 
-fn decode_state(quad: StateQuad) -> vec4<f32> {
+fn decode_f32(quad: Quad_f32) -> vec4<f32> {
     return quad;
 }
 
-fn encode_state(value: vec4<f32>) -> StateQuad {
+fn encode_f32(value: vec4<f32>) -> Quad_f32 {
     return value;
+}
+
+alias ParamQuad = Quad_f32;
+
+fn decode_param(quad: ParamQuad) -> vec4<f32> {
+    return decode_f32(quad);
+}
+
+fn encode_param(value: vec4<f32>) -> ParamQuad {
+    return encode_f32(value);
+}
+
+alias GradQuad = Quad_f32;
+
+fn decode_grad(quad: GradQuad) -> vec4<f32> {
+    return decode_f32(quad);
+}
+
+fn encode_grad(value: vec4<f32>) -> GradQuad {
+    return encode_f32(value);
+}
+
+// The rule's numbers.
+
+struct Hyper {
+    one_minus_beta1: f32,
+    one_minus_beta2: f32,
+    eps: f32,
+    weight_decay: f32,
+}
+
+struct State {
+    exp_avg: vec4<f32>,
+    exp_avg_sq: vec4<f32>,
+}
+
+struct OfTensor {
+    trust_ratio: f32,
 }
 
 // The variant.
@@ -198,13 +220,13 @@ fn sums_of(total: vec4<f32>) -> Totals {
 
 // The rule's slots; those that the variant leaves unused read as zero.
 
-@group(0) @binding(5) var<storage, read> slot_exp_avg: array<StateQuad>;
-@group(0) @binding(6) var<storage, read> slot_exp_avg_sq: array<StateQuad>;
+@group(0) @binding(5) var<storage, read> slot_exp_avg: array<Quad_f32>;
+@group(0) @binding(6) var<storage, read> slot_exp_avg_sq: array<Quad_f32>;
 
 fn load_state(place: Place) -> State {
     var state = State();
-    state.exp_avg = decode_state(slot_exp_avg[place.state / 4u]);
-    state.exp_avg_sq = decode_state(slot_exp_avg_sq[place.state / 4u]);
+    state.exp_avg = decode_f32(slot_exp_avg[place.state / 4u]);
+    state.exp_avg_sq = decode_f32(slot_exp_avg_sq[place.state / 4u]);
     return state;
 }
 

@@ -1,20 +1,17 @@
 // Lion. Chen et al. 2023, arXiv:2302.06675. Twin: src/rules/lion.rs
 
-struct Hyper {
-    one_minus_beta1: f32,
-    one_minus_beta2: f32,
-}
-
-struct State {
-    exp_avg: vec4<f32>,
-}
-
 fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     let u = sign((*s).exp_avg + h.one_minus_beta1 * (g - (*s).exp_avg));
     (*s).exp_avg += h.one_minus_beta2 * (g - (*s).exp_avg);
     return u;
 }
 
+// The parameter after a step along u, and after the decay beside it.
+fn stepped(p: vec4<f32>, u: vec4<f32>, now: Step) -> vec4<f32> {
+    return p - (now.decay * p + now.lr * u);
+}
+
+// The update of every rule that is no more than a direction. Twin: src/rules/direction.rs
 fn update(
     p: vec4<f32>,
     grad: vec4<f32>,
@@ -25,7 +22,7 @@ fn update(
 ) -> vec4<f32> {
     let g = decayed(p, grad, h);
     let u = cautious(direction(g, s, h, now), g, tensor);
-    return p - (now.decay * p + now.lr * u);
+    return stepped(p, u, now);
 }
 
 // The gradient as the rule sees it: as it is.
@@ -35,12 +32,23 @@ fn decayed(p: vec4<f32>, g: vec4<f32>, h: Hyper) -> vec4<f32> {
 
 // Without caution: the update as the rule found it.
 
-struct OfTensor {
-    mask_scale: f32,
-}
-
 fn cautious(u: vec4<f32>, g: vec4<f32>, tensor: OfTensor) -> vec4<f32> {
     return u;
+}
+
+// The rule's numbers.
+
+struct Hyper {
+    one_minus_beta1: f32,
+    one_minus_beta2: f32,
+}
+
+struct State {
+    exp_avg: vec4<f32>,
+}
+
+struct OfTensor {
+    mask_scale: f32,
 }
 
 // The variant.
@@ -82,7 +90,7 @@ fn main(
 }
 
 // This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
-// Twins: Step in src/cpu/twin.rs; the layout in src/optimizer/begin_step.rs.
+// Twins: Step in src/rule/twin.rs; the layout in src/gpu/records.rs.
 struct Step {
     lr: f32,
     decay: f32,         // lr times the decoupled weight decay, the product taken in f64
@@ -109,24 +117,24 @@ fn locate(workgroup: vec3<u32>, grid: vec3<u32>, lane: u32) -> Place {
     return Place(first, first, first, 4u);
 }
 
-// Parameters as f32, four at a time.
+// Parameters, four at a time, in a format of theirs.
 
-@group(0) @binding(2) var<storage, read_write> params: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> params: array<ParamQuad>;
 
 fn load_param(place: Place) -> vec4<f32> {
-    return params[place.param / 4u];
+    return decode_param(params[place.param / 4u]);
 }
 
 fn store_param(place: Place, p: vec4<f32>) {
-    params[place.param / 4u] = p;
+    params[place.param / 4u] = encode_param(p);
 }
 
-// Gradients as f32, four at a time.
+// Gradients, four at a time, in a format of theirs. Zero is written as zero bits in all of them.
 
-alias StoredGrad = vec4<f32>;
+alias StoredGrad = GradQuad;
 
 fn load_grad(place: Place) -> vec4<f32> {
-    return stored_grad(place.grad / 4u);
+    return decode_grad(stored_grad(place.grad / 4u));
 }
 
 fn zero_grad(place: Place) {
@@ -151,16 +159,36 @@ fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
     return g;
 }
 
-// State as f32, four at a time. The glue that names a rule's slots is generated around this.
+// Elements as f32.
 
-alias StateQuad = vec4<f32>;
+alias Quad_f32 = vec4<f32>;
 
-fn decode_state(quad: StateQuad) -> vec4<f32> {
+fn decode_f32(quad: Quad_f32) -> vec4<f32> {
     return quad;
 }
 
-fn encode_state(value: vec4<f32>) -> StateQuad {
+fn encode_f32(value: vec4<f32>) -> Quad_f32 {
     return value;
+}
+
+alias ParamQuad = Quad_f32;
+
+fn decode_param(quad: ParamQuad) -> vec4<f32> {
+    return decode_f32(quad);
+}
+
+fn encode_param(value: vec4<f32>) -> ParamQuad {
+    return encode_f32(value);
+}
+
+alias GradQuad = Quad_f32;
+
+fn decode_grad(quad: GradQuad) -> vec4<f32> {
+    return decode_f32(quad);
+}
+
+fn encode_grad(value: vec4<f32>) -> GradQuad {
+    return encode_f32(value);
 }
 
 // No running mean of the parameters is kept.
@@ -174,16 +202,16 @@ fn store_average(place: Place, p: vec4<f32>, updated: vec4<f32>, average: vec4<f
 
 // The rule's slots; those that the variant leaves unused read as zero.
 
-@group(0) @binding(5) var<storage, read_write> slot_exp_avg: array<StateQuad>;
+@group(0) @binding(5) var<storage, read_write> slot_exp_avg: array<Quad_f32>;
 
 fn load_state(place: Place) -> State {
     var state = State();
-    state.exp_avg = decode_state(slot_exp_avg[place.state / 4u]);
+    state.exp_avg = decode_f32(slot_exp_avg[place.state / 4u]);
     return state;
 }
 
 fn store_state(place: Place, state: State) {
-    slot_exp_avg[place.state / 4u] = encode_state(state.exp_avg);
+    slot_exp_avg[place.state / 4u] = encode_f32(state.exp_avg);
 }
 
 fn load_tensor(place: Place) -> OfTensor {

@@ -51,12 +51,12 @@ fn measure_extreme(
 }
 
 // Gradients whose norm is taken together: those of a parameter group, or of a tensor.
-// Host side: src/optimizer/grad_stats.rs.
+// Host side: src/gpu/records.rs.
 struct Run {
     first: u32,         // its partial sums
     count: u32,
     group: u32,
-    first_unit: u32,    // its units of 64 elements in the group, if it is a tensor
+    first_unit: u32,    // its units of elements in the group, if it is a tensor
     units: u32,
     largest: u32,       // bits of the largest magnitude
     squares: f32,       // sum of squares, each divided by 2^exponent before
@@ -76,12 +76,12 @@ struct Place {
     count: u32,
 }
 
-// Gradients as f32, four at a time.
+// Gradients, four at a time, in a format of theirs. Zero is written as zero bits in all of them.
 
-alias StoredGrad = vec4<f32>;
+alias StoredGrad = GradQuad;
 
 fn load_grad(place: Place) -> vec4<f32> {
-    return stored_grad(place.grad / 4u);
+    return decode_grad(stored_grad(place.grad / 4u));
 }
 
 fn zero_grad(place: Place) {
@@ -98,4 +98,26 @@ fn stored_grad(index: u32) -> StoredGrad {
 
 // Gradients that are zeroed are in_own_buffer_zeroed.wgsl.
 fn store_grad(index: u32, value: StoredGrad) {
+}
+
+// Elements as f32.
+
+alias Quad_f32 = vec4<f32>;
+
+fn decode_f32(quad: Quad_f32) -> vec4<f32> {
+    return quad;
+}
+
+fn encode_f32(value: vec4<f32>) -> Quad_f32 {
+    return value;
+}
+
+alias GradQuad = Quad_f32;
+
+fn decode_grad(quad: GradQuad) -> vec4<f32> {
+    return decode_f32(quad);
+}
+
+fn encode_grad(value: vec4<f32>) -> GradQuad {
+    return encode_f32(value);
 }

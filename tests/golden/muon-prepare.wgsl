@@ -1,22 +1,6 @@
 // Muon. Jordan et al. 2024, https://kellerjordan.github.io/posts/muon, as in torch.optim.Muon.
 // Twin: src/rules/muon.rs
 
-struct Hyper {
-    one_minus_momentum: f32,
-    momentum: f32,
-    eps: f32,
-}
-
-struct State {
-    momentum_buffer: vec4<f32>,
-    orthogonal: vec4<f32>,
-}
-
-struct OfTensor {
-    inverse_norm: f32,
-    scale: f32,
-}
-
 fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper) -> vec4<f32> {
     let b = (*s).momentum_buffer + h.one_minus_momentum * (g - (*s).momentum_buffer);
     (*s).momentum_buffer = b;
@@ -87,7 +71,7 @@ fn prepare_matrices(
     store_state(place, state);
 }
 
-// How large a tensor is. Twin: Shape in src/cpu/twin.rs
+// How large a tensor is. Twin: Shape in src/rule/twin.rs
 struct Shape {
     count: f32,         // its elements
     rows: f32,          // its last dimension but one; 1 if it has fewer than two
@@ -95,7 +79,7 @@ struct Shape {
 }
 
 // This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
-// Twins: Step in src/cpu/twin.rs; the layout in src/optimizer/begin_step.rs.
+// Twins: Step in src/rule/twin.rs; the layout in src/gpu/records.rs.
 struct Step {
     lr: f32,
     decay: f32,         // lr times the decoupled weight decay, the product taken in f64
@@ -122,24 +106,24 @@ fn locate(workgroup: vec3<u32>, grid: vec3<u32>, lane: u32) -> Place {
     return Place(first, first, first, 4u);
 }
 
-// Parameters as f32, four at a time.
+// Parameters, four at a time, in a format of theirs.
 
-@group(0) @binding(2) var<storage, read_write> params: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> params: array<ParamQuad>;
 
 fn load_param(place: Place) -> vec4<f32> {
-    return params[place.param / 4u];
+    return decode_param(params[place.param / 4u]);
 }
 
 fn store_param(place: Place, p: vec4<f32>) {
-    params[place.param / 4u] = p;
+    params[place.param / 4u] = encode_param(p);
 }
 
-// Gradients as f32, four at a time.
+// Gradients, four at a time, in a format of theirs. Zero is written as zero bits in all of them.
 
-alias StoredGrad = vec4<f32>;
+alias StoredGrad = GradQuad;
 
 fn load_grad(place: Place) -> vec4<f32> {
-    return stored_grad(place.grad / 4u);
+    return decode_grad(stored_grad(place.grad / 4u));
 }
 
 fn zero_grad(place: Place) {
@@ -164,16 +148,54 @@ fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
     return g;
 }
 
-// State as f32, four at a time. The glue that names a rule's slots is generated around this.
+// Elements as f32.
 
-alias StateQuad = vec4<f32>;
+alias Quad_f32 = vec4<f32>;
 
-fn decode_state(quad: StateQuad) -> vec4<f32> {
+fn decode_f32(quad: Quad_f32) -> vec4<f32> {
     return quad;
 }
 
-fn encode_state(value: vec4<f32>) -> StateQuad {
+fn encode_f32(value: vec4<f32>) -> Quad_f32 {
     return value;
+}
+
+alias ParamQuad = Quad_f32;
+
+fn decode_param(quad: ParamQuad) -> vec4<f32> {
+    return decode_f32(quad);
+}
+
+fn encode_param(value: vec4<f32>) -> ParamQuad {
+    return encode_f32(value);
+}
+
+alias GradQuad = Quad_f32;
+
+fn decode_grad(quad: GradQuad) -> vec4<f32> {
+    return decode_f32(quad);
+}
+
+fn encode_grad(value: vec4<f32>) -> GradQuad {
+    return encode_f32(value);
+}
+
+// The rule's numbers.
+
+struct Hyper {
+    one_minus_momentum: f32,
+    momentum: f32,
+    eps: f32,
+}
+
+struct State {
+    momentum_buffer: vec4<f32>,
+    orthogonal: vec4<f32>,
+}
+
+struct OfTensor {
+    inverse_norm: f32,
+    scale: f32,
 }
 
 // The variant.
@@ -212,35 +234,37 @@ fn sums_of(total: vec4<f32>) -> Totals {
 
 // The rule's slots; those that the variant leaves unused read as zero.
 
-@group(0) @binding(5) var<storage, read_write> slot_momentum_buffer: array<StateQuad>;
-@group(0) @binding(6) var<storage, read_write> slot_orthogonal: array<StateQuad>;
+@group(0) @binding(5) var<storage, read_write> slot_momentum_buffer: array<Quad_f32>;
+@group(0) @binding(6) var<storage, read_write> slot_orthogonal: array<Quad_f32>;
 
 fn load_state(place: Place) -> State {
     var state = State();
-    state.momentum_buffer = decode_state(slot_momentum_buffer[place.state / 4u]);
-    state.orthogonal = decode_state(slot_orthogonal[place.state / 4u]);
+    state.momentum_buffer = decode_f32(slot_momentum_buffer[place.state / 4u]);
+    state.orthogonal = decode_f32(slot_orthogonal[place.state / 4u]);
     return state;
 }
 
 fn store_state(place: Place, state: State) {
-    slot_momentum_buffer[place.state / 4u] = encode_state(state.momentum_buffer);
-    slot_orthogonal[place.state / 4u] = encode_state(state.orthogonal);
+    slot_momentum_buffer[place.state / 4u] = encode_f32(state.momentum_buffer);
+    slot_orthogonal[place.state / 4u] = encode_f32(state.orthogonal);
 }
 
-// Where a dispatch's part of the state begins, in units of 64 elements: x in that of all groups, y in
+// Where a dispatch's part of the state begins, in units of UNIT elements: x in that of all groups, y in
 // that of its own. A tensor starts at a whole unit.
 @group(0) @binding(14) var<uniform> window: vec4<u32>;
 
-// What is kept of each tensor: a table of words. Host side: src/optimizer/tensors.rs.
+const UNIT: u32 = 64u;
+
+// What is kept of each tensor: a table of words. Host side: src/gpu/tensors.rs.
 // First where the rows begin, their length, how many there are, and how many conclude together;
-// then for each unit of 64 elements of the group where its tensor's row is; then the rows: number of
+// then for each UNIT of elements of the group where its tensor's row is; then the rows: number of
 // elements, rows, columns, first element in the group, where its lines begin, padding, and from the
 // ninth word on the values.
 
 @group(0) @binding(13) var<storage, read> tensors: array<u32>;
 
 fn row_of(place: Place) -> u32 {
-    return tensors[4u + window.y + place.state / 64u];
+    return tensors[4u + window.y + place.state / UNIT];
 }
 
 fn load_tensor(place: Place) -> OfTensor {

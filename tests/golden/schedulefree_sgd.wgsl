@@ -1,15 +1,5 @@
 // Schedule-free SGD. Defazio et al. 2024, arXiv:2405.15682. Twin: src/rules/schedulefree_sgd.rs
 
-struct Hyper {
-    weight_decay: f32,
-    to_x: f32,
-    to_y: f32,
-}
-
-struct State {
-    z: vec4<f32>,
-}
-
 fn update(y: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     let z = select((*s).z, y, now.t == 1u);
     // at: c, the multiples of the rate for y and for z.
@@ -25,6 +15,18 @@ fn evaluated(y: vec4<f32>, s: State, h: Hyper) -> vec4<f32> {
 
 fn trained(x: vec4<f32>, s: State, h: Hyper) -> vec4<f32> {
     return x + h.to_y * (s.z - x);
+}
+
+// The rule's numbers.
+
+struct Hyper {
+    weight_decay: f32,
+    to_x: f32,
+    to_y: f32,
+}
+
+struct State {
+    z: vec4<f32>,
 }
 
 // The variant.
@@ -66,7 +68,7 @@ fn main(
 }
 
 // This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
-// Twins: Step in src/cpu/twin.rs; the layout in src/optimizer/begin_step.rs.
+// Twins: Step in src/rule/twin.rs; the layout in src/gpu/records.rs.
 struct Step {
     lr: f32,
     decay: f32,         // lr times the decoupled weight decay, the product taken in f64
@@ -93,24 +95,24 @@ fn locate(workgroup: vec3<u32>, grid: vec3<u32>, lane: u32) -> Place {
     return Place(first, first, first, 4u);
 }
 
-// Parameters as f32, four at a time.
+// Parameters, four at a time, in a format of theirs.
 
-@group(0) @binding(2) var<storage, read_write> params: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> params: array<ParamQuad>;
 
 fn load_param(place: Place) -> vec4<f32> {
-    return params[place.param / 4u];
+    return decode_param(params[place.param / 4u]);
 }
 
 fn store_param(place: Place, p: vec4<f32>) {
-    params[place.param / 4u] = p;
+    params[place.param / 4u] = encode_param(p);
 }
 
-// Gradients as f32, four at a time.
+// Gradients, four at a time, in a format of theirs. Zero is written as zero bits in all of them.
 
-alias StoredGrad = vec4<f32>;
+alias StoredGrad = GradQuad;
 
 fn load_grad(place: Place) -> vec4<f32> {
-    return stored_grad(place.grad / 4u);
+    return decode_grad(stored_grad(place.grad / 4u));
 }
 
 fn zero_grad(place: Place) {
@@ -135,16 +137,36 @@ fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
     return g;
 }
 
-// State as f32, four at a time. The glue that names a rule's slots is generated around this.
+// Elements as f32.
 
-alias StateQuad = vec4<f32>;
+alias Quad_f32 = vec4<f32>;
 
-fn decode_state(quad: StateQuad) -> vec4<f32> {
+fn decode_f32(quad: Quad_f32) -> vec4<f32> {
     return quad;
 }
 
-fn encode_state(value: vec4<f32>) -> StateQuad {
+fn encode_f32(value: vec4<f32>) -> Quad_f32 {
     return value;
+}
+
+alias ParamQuad = Quad_f32;
+
+fn decode_param(quad: ParamQuad) -> vec4<f32> {
+    return decode_f32(quad);
+}
+
+fn encode_param(value: vec4<f32>) -> ParamQuad {
+    return encode_f32(value);
+}
+
+alias GradQuad = Quad_f32;
+
+fn decode_grad(quad: GradQuad) -> vec4<f32> {
+    return decode_f32(quad);
+}
+
+fn encode_grad(value: vec4<f32>) -> GradQuad {
+    return encode_f32(value);
 }
 
 // No running mean of the parameters is kept.
@@ -158,16 +180,16 @@ fn store_average(place: Place, p: vec4<f32>, updated: vec4<f32>, average: vec4<f
 
 // The rule's slots; those that the variant leaves unused read as zero.
 
-@group(0) @binding(5) var<storage, read_write> slot_z: array<StateQuad>;
+@group(0) @binding(5) var<storage, read_write> slot_z: array<Quad_f32>;
 
 fn load_state(place: Place) -> State {
     var state = State();
-    state.z = decode_state(slot_z[place.state / 4u]);
+    state.z = decode_f32(slot_z[place.state / 4u]);
     return state;
 }
 
 fn store_state(place: Place, state: State) {
-    slot_z[place.state / 4u] = encode_state(state.z);
+    slot_z[place.state / 4u] = encode_f32(state.z);
 }
 
 fn load_tensor(place: Place) -> u32 {

@@ -22,12 +22,12 @@ struct Place {
     count: u32,
 }
 
-// Gradients as f32, four at a time.
+// Gradients, four at a time, in a format of theirs. Zero is written as zero bits in all of them.
 
-alias StoredGrad = vec4<f32>;
+alias StoredGrad = GradQuad;
 
 fn load_grad(place: Place) -> vec4<f32> {
-    return stored_grad(place.grad / 4u);
+    return decode_grad(stored_grad(place.grad / 4u));
 }
 
 fn zero_grad(place: Place) {
@@ -44,4 +44,26 @@ fn stored_grad(index: u32) -> StoredGrad {
 
 fn store_grad(index: u32, value: StoredGrad) {
     grads[index] = value;
+}
+
+// Elements as f32.
+
+alias Quad_f32 = vec4<f32>;
+
+fn decode_f32(quad: Quad_f32) -> vec4<f32> {
+    return quad;
+}
+
+fn encode_f32(value: vec4<f32>) -> Quad_f32 {
+    return value;
+}
+
+alias GradQuad = Quad_f32;
+
+fn decode_grad(quad: GradQuad) -> vec4<f32> {
+    return decode_f32(quad);
+}
+
+fn encode_grad(value: vec4<f32>) -> GradQuad {
+    return encode_f32(value);
 }

@@ -1,0 +1,82 @@
+//! Learning rates, step counts and the rest that a caller sets by group.
+
+use super::{Optimizer, group::GroupState};
+use crate::{
+    Error, Group, Rule,
+    progress::{Progress, Skips},
+    rule::Real,
+};
+
+impl<T: Real> Optimizer<T> {
+    /// The learning rate of `group`'s next step.
+    pub fn lr(&self, group: Group) -> Result<f64, Error> {
+        Ok(self.progress(group)?.lr())
+    }
+
+    /// Sets the learning rate of `group` from the next step on.
+    ///
+    /// # Errors
+    /// [`Error::Hyperparameter`] unless `lr` is finite and not negative.
+    pub fn set_lr(&mut self, group: Group, lr: f64) -> Result<(), Error> {
+        let (progress, rule) = self.progress_mut(group)?;
+        progress.set_lr(rule, lr)
+    }
+
+    /// Steps that `group` has performed.
+    pub fn step_count(&self, group: Group) -> Result<u64, Error> {
+        let recorded = self.progress(group)?.step_count();
+        Ok(recorded - self.groups[group.0].skips.count)
+    }
+
+    /// Continues at another step count, as after loading a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::StepCount`] beyond 2⁵².
+    pub fn set_step_count(&mut self, group: Group, t: u64) -> Result<(), Error> {
+        self.progress_mut(group)?.0.set_step_count(t)?;
+        self.groups[group.0].skips = Skips::default();
+        Ok(())
+    }
+
+    /// A number that `group`'s rule keeps one of, such as `"weight_sum"`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownState`] names those there are.
+    pub fn group_state(&self, group: Group, slot: &str) -> Result<f64, Error> {
+        self.progress(group)?.state(self.layout.rule(group)?, slot)
+    }
+
+    /// Sets a number that `group`'s rule keeps one of, as after loading a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::UnknownState`]; [`Error::Hyperparameter`] unless `value` is finite.
+    pub fn set_group_state(&mut self, group: Group, slot: &str, value: f64) -> Result<(), Error> {
+        let (progress, rule) = self.progress_mut(group)?;
+        progress.set_state(rule, slot, value)
+    }
+
+    /// Leaves `group` out of the steps to come, or takes it in again. A frozen group's parameters,
+    /// state and step count stay as they are.
+    pub fn set_frozen(&mut self, group: Group, frozen: bool) -> Result<(), Error> {
+        self.progress_mut(group)?.0.frozen = frozen;
+        Ok(())
+    }
+
+    /// Says that the inputs of `group`'s rule were filled anew (through
+    /// [`state_mut`](Self::state_mut)) for its next step.
+    pub fn refresh(&mut self, group: Group) -> Result<(), Error> {
+        self.progress_mut(group)?.0.refreshed = true;
+        Ok(())
+    }
+
+    fn progress(&self, group: Group) -> Result<&Progress, Error> {
+        self.layout.check_group(group)?;
+        Ok(&self.groups[group.0].progress)
+    }
+
+    fn progress_mut(&mut self, group: Group) -> Result<(&mut Progress, &dyn Rule), Error> {
+        self.layout.check_group(group)?;
+        let GroupState { progress, rule, .. } = &mut self.groups[group.0];
+        Ok((progress, &**rule))
+    }
+}

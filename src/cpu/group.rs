@@ -1,0 +1,119 @@
+//! What is kept of one parameter group.
+
+use std::{ops::Range, sync::Arc};
+
+use super::{
+    arena::{Values, zeros},
+    lines::LineState,
+};
+use crate::{
+    Error, Group, Layout, Options, Rule, Slot,
+    layout::Arena,
+    progress::{Progress, Skips},
+    rule::{Real, Step},
+    shape::Matrices,
+};
+
+#[derive(Debug, Clone)]
+pub(super) struct GroupState<T> {
+    pub rule: Arc<dyn Rule>,
+    pub progress: Progress,
+    pub skips: Skips,
+    pub slots: Vec<Slot>,
+    /// One arena per slot, indexed from the group's start; empty if not in use.
+    pub state: Vec<Values<T>>,
+    pub tensors: Vec<TensorState<T>>,
+    /// What became of systems of equations.
+    pub solved: Tally,
+}
+
+/// How systems of equations went; see [`GroupStats`].
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Tally {
+    pub damping: f64,
+    pub failures: u64,
+    pub unsolved: u64,
+}
+
+/// What is kept of one tensor of a group.
+#[derive(Debug, Clone)]
+pub(super) struct TensorState<T> {
+    /// Counted from the group's start.
+    pub elements: Range<usize>,
+    pub matrices: Matrices,
+    /// The slots of tensors.
+    pub values: Vec<T>,
+    /// That of pairs of elements.
+    pub pairs: Vec<T>,
+    /// Those of rows and columns.
+    pub lines: Option<LineState<T>>,
+}
+
+/// Elements of a group that are stepped alike: a tensor, or all of them.
+#[derive(Debug, Clone)]
+pub(super) struct StepPart<T> {
+    /// Counted from the group's start.
+    pub elements: Range<usize>,
+    pub now: Step<T>,
+    /// Position among the group's tensors.
+    pub tensor: Option<usize>,
+}
+
+impl<T: Real> GroupState<T> {
+    /// State starts as the group's rule says.
+    pub fn new(
+        layout: &Layout,
+        arena: &Arena,
+        options: &Options,
+        group: Group,
+    ) -> Result<Self, Error> {
+        let rule = &layout.groups[group.0];
+        let slots = options.element_slots(&**rule);
+        let mut state = Vec::new();
+        for slot in &slots {
+            let count = if slot.used {
+                arena.groups[group.0].len()
+            } else {
+                0
+            };
+            // After parameters and gradients.
+            let mut values = Values::zeros(count, 2 + state.len(), slot.name)?;
+            // Padding starts at zero whatever the tensors start at, so that it stays zero.
+            for tensor in layout.tensors_in(arena, group).filter(|_| slot.used) {
+                values[tensor].fill(T::from_f64(slot.start));
+            }
+            state.push(values);
+        }
+        let of_tensor = rule.tensor_slots();
+        let keeps_lines = rule.stages().lines.is_some();
+        let pair = rule.pair_slot();
+        let mut tensors = Vec::new();
+        let members = layout.tensors.iter().filter(|tensor| tensor.group == group);
+        for (tensor, elements) in members.zip(layout.tensors_in(arena, group)) {
+            let matrices = Matrices::of(&tensor.shape);
+            let start = |slot: &Slot| if slot.used { slot.start } else { 0.0 };
+            let values = of_tensor.iter().map(start).map(T::from_f64);
+            let pairs = match pair {
+                Some(pair) => zeros(pair.extent.count(&tensor.shape), pair.name)?,
+                None => Vec::new(),
+            };
+            let lines = keeps_lines.then(|| LineState::new(matrices));
+            tensors.push(TensorState {
+                elements,
+                values: values.collect(),
+                pairs,
+                lines: lines.transpose()?,
+                matrices,
+            });
+        }
+        Ok(Self {
+            tensors,
+            solved: Tally::default(),
+            progress: Progress::new(&**rule),
+            skips: Skips::default(),
+            slots,
+            state,
+            rule: rule.clone(),
+        })
+    }
+}

@@ -1,0 +1,119 @@
+//! Where tensors lie: parameters, gradients and state as slices.
+
+use std::ops::Range;
+
+use super::{Optimizer, group::GroupState};
+use crate::{
+    Error, Group, Tensor,
+    layout::TensorEntry,
+    rule::{LinePart, Real, position_of},
+};
+
+impl<T: Real> Optimizer<T> {
+    /// The parameters of `tensor`, row-major.
+    ///
+    /// # Errors
+    /// [`Error::UnknownHandle`] for another layout's tensor, here and below.
+    pub fn param(&self, tensor: Tensor) -> Result<&[T], Error> {
+        let range = self.range(tensor)?;
+        Ok(&self.params[range])
+    }
+
+    /// The parameters of `tensor`, to be written.
+    pub fn param_mut(&mut self, tensor: Tensor) -> Result<&mut [T], Error> {
+        let range = self.range(tensor)?;
+        Ok(&mut self.params[range])
+    }
+
+    /// The gradient of `tensor`.
+    pub fn grad(&self, tensor: Tensor) -> Result<&[T], Error> {
+        let range = self.range(tensor)?;
+        Ok(&self.grads[range])
+    }
+
+    /// The gradient of `tensor`, to be written before each step.
+    pub fn grad_mut(&mut self, tensor: Tensor) -> Result<&mut [T], Error> {
+        let range = self.range(tensor)?;
+        Ok(&mut self.grads[range])
+    }
+
+    /// The state `slot` (such as `"exp_avg"`) of `tensor`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownState`] if the tensor's rule keeps none of that name.
+    pub fn state(&self, tensor: Tensor, slot: &str) -> Result<&[T], Error> {
+        Ok(match self.state_place(tensor, slot)? {
+            StatePlace::Elements(group, slot, range) => &self.groups[group.0].state[slot][range],
+            StatePlace::Tensor(group, tensor, slot) => {
+                std::slice::from_ref(&self.groups[group.0].tensors[tensor].values[slot])
+            }
+            StatePlace::Pairs(group, tensor) => &self.groups[group.0].tensors[tensor].pairs,
+            StatePlace::Lines(group, tensor, part) => {
+                let lines = self.groups[group.0].tensors[tensor].lines.as_ref();
+                lines.map(|lines| lines.part(part)).unwrap_or_default()
+            }
+        })
+    }
+
+    /// The state `slot` of `tensor`, to be written.
+    pub fn state_mut(&mut self, tensor: Tensor, slot: &str) -> Result<&mut [T], Error> {
+        Ok(match self.state_place(tensor, slot)? {
+            StatePlace::Elements(group, slot, range) => {
+                &mut self.groups[group.0].state[slot][range]
+            }
+            StatePlace::Tensor(group, tensor, slot) => {
+                std::slice::from_mut(&mut self.groups[group.0].tensors[tensor].values[slot])
+            }
+            StatePlace::Pairs(group, tensor) => &mut self.groups[group.0].tensors[tensor].pairs,
+            StatePlace::Lines(group, tensor, part) => {
+                let lines = self.groups[group.0].tensors[tensor].lines.as_mut();
+                lines.map(|lines| lines.part_mut(part)).unwrap_or_default()
+            }
+        })
+    }
+
+    fn range(&self, tensor: Tensor) -> Result<Range<usize>, Error> {
+        let count = self.layout.entry(tensor)?.element_count;
+        let start = self.arena.tensors[tensor.0];
+        Ok(start..start + count)
+    }
+
+    /// Where the state `slot` of `tensor` is.
+    fn state_place(&self, tensor: Tensor, slot: &str) -> Result<StatePlace, Error> {
+        let &TensorEntry { group, .. } = self.layout.entry(tensor)?;
+        let GroupState { rule, slots, .. } = &self.groups[group.0];
+        let in_group = self.arena.in_group[tensor.0];
+        let mut of_tensor = rule.tensor_slots().into_iter();
+        if let Some(slot) = of_tensor.position(|other| other.used && other.name == slot) {
+            return Ok(StatePlace::Tensor(group, in_group, slot));
+        }
+        let has_rows = self.groups[group.0].tensors[in_group].matrices.has_rows;
+        let lines = rule.stages().lines;
+        if let Some(part) = lines.and_then(|lines| lines.part(slot, has_rows)) {
+            return Ok(StatePlace::Lines(group, in_group, part));
+        }
+        let pairs = rule
+            .pair_slot()
+            .filter(|pair| pair.used && pair.name == slot);
+        if pairs.is_some() {
+            return Ok(StatePlace::Pairs(group, in_group));
+        }
+        let slot = position_of(&**rule, slots, slot)?;
+        let range = self.range(tensor)?;
+        let start = self.arena.groups[group.0].start;
+        let elements = range.start - start..range.end - start;
+        Ok(StatePlace::Elements(group, slot, elements))
+    }
+}
+
+/// Where a slot of state is kept.
+enum StatePlace {
+    /// Group, slot of elements, elements.
+    Elements(Group, usize, Range<usize>),
+    /// Group, tensor in it, slot of tensors.
+    Tensor(Group, usize, usize),
+    /// Group, tensor in it.
+    Pairs(Group, usize),
+    /// Group, tensor in it, which of its lines.
+    Lines(Group, usize, LinePart),
+}

@@ -1,0 +1,124 @@
+//! Bind groups, and buffers that are filled without a queue.
+
+use std::ops::Range;
+
+use crate::{Error, format::Format};
+
+// The bindings of the shaders of rules; `FIRST_STATE_BINDING` and those after it are slots.
+pub(super) const HYPER: u32 = 0;
+pub(super) const STEP: u32 = 1;
+pub(super) const PARAMS: u32 = 2;
+pub(super) const GRADS: u32 = 3;
+/// Spans, or another table of what workgroups do.
+pub(super) const SPANS: u32 = 4;
+/// What is kept of rows and columns; where a rule concludes, the ranges of partial sums.
+pub(super) const LINES: u32 = 11;
+pub(super) const PARTIALS: u32 = 12;
+pub(super) const TENSORS: u32 = 13;
+pub(super) const WINDOW: u32 = 14;
+pub(super) const TENSOR_FACTORS: u32 = 15;
+
+/// What is kept of a slot of elements.
+#[derive(Debug)]
+pub(super) struct SlotBuffer {
+    pub buffer: wgpu::Buffer,
+    pub format: Format,
+}
+
+/// `elements` of a buffer.
+pub(super) fn elements_of<'a>(
+    binding: u32,
+    buffer: &'a wgpu::Buffer,
+    format: Format,
+    elements: &Range<u64>,
+) -> wgpu::BindGroupEntry<'a> {
+    let size = format.bytes(elements.end - elements.start);
+    entry(binding, buffer, format.bytes(elements.start), size)
+}
+
+/// All of a buffer.
+pub(super) fn whole(binding: u32, buffer: &wgpu::Buffer) -> wgpu::BindGroupEntry<'_> {
+    entry(binding, buffer, 0, buffer.size())
+}
+
+pub(super) fn entry(
+    binding: u32,
+    buffer: &wgpu::Buffer,
+    offset: u64,
+    size: u64,
+) -> wgpu::BindGroupEntry<'_> {
+    wgpu::BindGroupEntry {
+        binding,
+        resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer,
+            offset,
+            size: wgpu::BufferSize::new(size),
+        }),
+    }
+}
+
+/// Each of `buffers` once, by number.
+pub(super) fn numbered<'a>(
+    buffers: impl IntoIterator<Item = &'a wgpu::Buffer>,
+) -> Vec<&'a wgpu::Buffer> {
+    let mut buffers: Vec<_> = buffers.into_iter().collect();
+    buffers.sort_unstable();
+    buffers.dedup();
+    buffers
+}
+
+/// The number of `buffer` among those that are [`numbered`].
+pub(super) fn number_of(buffers: &[&wgpu::Buffer], buffer: &wgpu::Buffer) -> usize {
+    buffers.partition_point(|other| *other < buffer)
+}
+
+pub(super) fn bind(
+    device: &wgpu::Device,
+    pipeline: &wgpu::ComputePipeline,
+    label: &str,
+    entries: &[wgpu::BindGroupEntry<'_>],
+) -> wgpu::BindGroup {
+    device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: Some(label),
+        layout: &pipeline.get_bind_group_layout(0),
+        entries,
+    })
+}
+
+/// A buffer that holds `bytes` from the start, made without a queue.
+pub(super) fn filled_buffer(
+    device: &wgpu::Device,
+    label: &str,
+    usage: wgpu::BufferUsages,
+    bytes: &[u8],
+) -> Result<wgpu::Buffer, Error> {
+    let size = bytes.len() as u64;
+    written_buffer(device, label, usage, size, |view| {
+        view.slice(..).copy_from_slice(bytes);
+    })
+}
+
+/// A buffer of `size` bytes that is zero but for what `write` puts into it.
+pub(super) fn written_buffer(
+    device: &wgpu::Device,
+    label: &str,
+    usage: wgpu::BufferUsages,
+    size: u64,
+    write: impl FnOnce(&mut wgpu::BufferViewMut),
+) -> Result<wgpu::Buffer, Error> {
+    let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some(label),
+        size,
+        usage,
+        mapped_at_creation: true,
+    });
+    let mapped = buffer.get_mapped_range_mut(..);
+    // Where the buffer could not be made, the error scope around this knows more.
+    let mut view = mapped.map_err(|_| Error::DeviceLost {
+        during: format!("filling the buffer of {label}"),
+    })?;
+    write(&mut view);
+    drop(view);
+    buffer.unmap();
+    Ok(buffer)
+}

@@ -1,0 +1,96 @@
+//! Learning rates, step counts and the rest that a caller sets by group.
+
+use super::Optimizer;
+use crate::{Error, Group, Rule, progress::Progress};
+
+impl Optimizer {
+    /// The learning rate of `group`'s next step.
+    pub fn lr(&self, group: Group) -> Result<f64, Error> {
+        Ok(self.progress(group)?.lr())
+    }
+
+    /// Sets the learning rate of `group` from the next recorded step on.
+    ///
+    /// # Errors
+    /// [`Error::Hyperparameter`] unless `lr` is finite and not negative.
+    pub fn set_lr(&mut self, group: Group, lr: f64) -> Result<(), Error> {
+        let (progress, rule) = self.progress_mut(group)?;
+        progress.set_lr(rule, lr)
+    }
+
+    /// Leaves `group` out of the steps to come, or takes it in again. A frozen group's parameters,
+    /// state and step count stay as they are.
+    pub fn set_frozen(&mut self, group: Group, frozen: bool) -> Result<(), Error> {
+        self.progress_mut(group)?.0.frozen = frozen;
+        Ok(())
+    }
+
+    /// Says that the inputs of `group`'s rule, such as a curvature, were filled anew for its next
+    /// recorded step: by your shader in the range that [`state`](Self::state) gives, or by
+    /// [`write_state`](Self::write_state).
+    ///
+    /// ```
+    /// # use wgpu_optim::{Gpu, GpuOptions, Layout, Optimizer, Options, rules::Sophia};
+    /// # let Gpu { device, queue, .. } = Gpu::open_blocking(&GpuOptions::default())?;
+    /// # let mut layout = Layout::new();
+    /// let group = layout.group(Sophia::default())?;
+    /// let weight = layout.tensor(group, "weight", &[2, 2])?;
+    /// # let mut optimizer = Optimizer::new(&device, &layout, Options::default())?;
+    /// # let mut encoder = device.create_command_encoder(&Default::default());
+    /// // Every tenth step or so:
+    /// let estimate = optimizer.state(weight, "hessian_estimate")?; // for your own bind group
+    /// // … your shader fills it …
+    /// optimizer.refresh(group)?;
+    /// optimizer.step(&mut encoder)?;
+    /// # Ok::<(), wgpu_optim::Error>(())
+    /// ```
+    pub fn refresh(&mut self, group: Group) -> Result<(), Error> {
+        self.progress_mut(group)?.0.refreshed = true;
+        Ok(())
+    }
+
+    /// Steps recorded for `group`, skipped ones included: what was skipped, only the device knows
+    /// ([`snapshot`](Self::snapshot)).
+    pub fn step_count(&self, group: Group) -> Result<u64, Error> {
+        Ok(self.progress(group)?.step_count())
+    }
+
+    /// Continues at another step count, as after loading a checkpoint: where steps may be skipped,
+    /// that of the performed ones ([`GroupStats::step_count`](crate::GroupStats::step_count)).
+    ///
+    /// # Errors
+    /// [`Error::StepCount`] beyond 2⁵².
+    pub fn set_step_count(&mut self, group: Group, count: u64) -> Result<(), Error> {
+        self.progress_mut(group)?.0.set_step_count(count)
+    }
+
+    /// A number that `group`'s rule keeps one of, such as `"weight_sum"`, after the steps recorded.
+    ///
+    /// # Errors
+    /// [`Error::UnknownState`] names those there are.
+    pub fn group_state(&self, group: Group, slot: &str) -> Result<f64, Error> {
+        self.progress(group)?
+            .state(self.setup.layout.rule(group)?, slot)
+    }
+
+    /// Sets a number that `group`'s rule keeps one of, as after loading a checkpoint. These follow
+    /// the recorded steps: after skipped ones, a resumed run weighs the steps to come a little
+    /// differently from one that was not interrupted.
+    ///
+    /// # Errors
+    /// [`Error::UnknownState`]; [`Error::Hyperparameter`] unless `value` is finite.
+    pub fn set_group_state(&mut self, group: Group, slot: &str, value: f64) -> Result<(), Error> {
+        let (progress, rule) = self.progress_mut(group)?;
+        progress.set_state(rule, slot, value)
+    }
+
+    fn progress(&self, group: Group) -> Result<&Progress, Error> {
+        self.setup.layout.check_group(group)?;
+        Ok(&self.progress[group.0])
+    }
+
+    fn progress_mut(&mut self, group: Group) -> Result<(&mut Progress, &dyn Rule), Error> {
+        let rule = self.setup.layout.rule(group)?;
+        Ok((&mut self.progress[group.0], rule))
+    }
+}

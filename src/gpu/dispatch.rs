@@ -1,0 +1,347 @@
+//! Dispatches with what they bind: a plan made concrete on a device.
+
+use std::ops::Range;
+
+use super::{
+    binding::{
+        GRADS, HYPER, LINES, PARAMS, SPANS, STEP, SlotBuffer, TENSOR_FACTORS, TENSORS, WINDOW,
+        bind, elements_of, entry, filled_buffer, number_of, numbered, whole,
+    },
+    pipelines::Pipelines,
+    records::{STEP_BYTES, STEP_STRIDE},
+};
+use crate::{
+    BufferRange, Error, Rule,
+    buffer::guarded,
+    format::{Formats, QUAD},
+    layout::TENSOR_ALIGNMENT,
+    plan::{
+        BLOCK, DispatchLimits, GradPlace, RangeWindow, TensorRanges, arena_windows, length,
+        range_windows,
+    },
+    shader::{self, Access, FIRST_STATE_BINDING, Frame, Pass},
+};
+
+/// One dispatch, ready to be recorded.
+#[derive(Debug, Clone)]
+pub(super) struct Dispatch {
+    pub pipeline: wgpu::ComputePipeline,
+    pub bind_group: wgpu::BindGroup,
+    pub grid: [u32; 2],
+    /// If it may be left out: where the device says whether it is.
+    pub switched: Option<Switched>,
+}
+
+/// Where a dispatch finds its grid.
+#[derive(Debug, Clone)]
+pub(super) struct Switched {
+    pub buffer: wgpu::Buffer,
+    pub offset: u64,
+}
+
+impl Dispatch {
+    pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &self.bind_group, &[]);
+        match &self.switched {
+            Some(Switched { buffer, offset }) => pass.dispatch_workgroups_indirect(buffer, *offset),
+            None => {
+                let [x, y] = self.grid;
+                pass.dispatch_workgroups(x, y, 1);
+            }
+        }
+    }
+}
+
+/// What every dispatch of one group binds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct GroupBindings<'a> {
+    pub index: usize,
+    pub rule: &'a dyn Rule,
+    /// The group's `Hyper`.
+    pub hyper: &'a wgpu::Buffer,
+    /// All groups' `Step`s.
+    pub steps: &'a wgpu::Buffer,
+    /// The slots in use, each with the group's elements; the average last.
+    pub state: &'a [SlotBuffer],
+    pub pass: Pass,
+    pub frame: Frame,
+    /// Where gradients are clipped by tensor: the factors of all tensors, and the group's first
+    /// unit of 64 elements among them.
+    pub tensor_factors: Option<(&'a wgpu::Buffer, u64)>,
+    /// What the rule keeps of tensors.
+    pub tensors: Option<&'a wgpu::Buffer>,
+    /// And of their rows and columns.
+    pub lines: Option<&'a wgpu::Buffer>,
+}
+
+/// The dispatches of a group whose parameters and gradients are `elements` of two arenas.
+pub(super) async fn over_arena(
+    device: &wgpu::Device,
+    pipelines: &mut Pipelines,
+    limits: &DispatchLimits,
+    group: GroupBindings<'_>,
+    params: &wgpu::Buffer,
+    grads: &wgpu::Buffer,
+    elements: Range<u64>,
+) -> Result<Vec<Dispatch>, Error> {
+    let formats = group.frame.formats;
+    let windows = arena_windows(elements.clone(), &formats, limits);
+    let mut dispatches = Vec::new();
+    for window in windows {
+        let access = match window.grid {
+            [_, 1] => Access::Arena,
+            _ => Access::FoldedArena,
+        };
+        let pipeline = group.pipeline(device, pipelines, access).await?;
+        let in_arena = &window.elements;
+        let in_group = in_arena.start - elements.start..in_arena.end - elements.start;
+        let bind_group = guarded(device, "the bindings of an arena", || {
+            let unit = group.window(device, in_group.start)?;
+            let mut entries = group.entries(&in_group);
+            entries.push(elements_of(PARAMS, params, formats.params, in_arena));
+            if group.has_gradients() {
+                entries.push(elements_of(GRADS, grads, formats.grads, in_arena));
+            }
+            entries.extend(group.window_entries(&unit));
+            Ok::<_, Error>(bind(device, &pipeline, group.rule.name(), &entries))
+        });
+        dispatches.push(Dispatch {
+            bind_group: bind_group.await??,
+            pipeline,
+            grid: window.grid,
+            switched: None,
+        });
+    }
+    Ok(dispatches)
+}
+
+/// The dispatches of a group whose parameters and gradients are a caller's ranges, checked before.
+pub(super) async fn over_ranges(
+    device: &wgpu::Device,
+    pipelines: &mut Pipelines,
+    limits: &DispatchLimits,
+    group: GroupBindings<'_>,
+    tensors: &[BoundTensor],
+) -> Result<Vec<Dispatch>, Error> {
+    let formats = group.frame.formats;
+    let (buffers, ranges) = tensor_ranges(tensors, &formats);
+    let mut dispatches = Vec::new();
+    for window in range_windows(&ranges, BLOCK, &formats, limits) {
+        let access = Access::Ranges(window.width, window.grad_place);
+        let pipeline = group.pipeline(device, pipelines, access).await?;
+        let made = guarded(device, "the bindings of a caller's ranges", || {
+            range_dispatch(
+                device,
+                &pipeline,
+                group,
+                &buffers,
+                &window,
+                bytemuck::cast_slice(&window.spans),
+                &[],
+            )
+        });
+        dispatches.push(made.await??);
+    }
+    Ok(dispatches)
+}
+
+/// A tensor's parameters and gradient, wherever they lie.
+#[derive(Debug, Clone)]
+pub(super) struct BoundTensor {
+    pub param: BufferRange,
+    pub grad: BufferRange,
+    /// First element in the group's state.
+    pub state: u64,
+}
+
+/// The ranges of tensors with their buffers by number, and the buffers.
+pub(super) fn tensor_ranges<'a>(
+    tensors: &'a [BoundTensor],
+    formats: &Formats,
+) -> (Vec<&'a wgpu::Buffer>, Vec<TensorRanges>) {
+    let buffers = numbered(
+        tensors
+            .iter()
+            .flat_map(|tensor| [&tensor.param.buffer, &tensor.grad.buffer]),
+    );
+    let ranges = tensors
+        .iter()
+        .map(|BoundTensor { param, grad, state }| TensorRanges {
+            param_buffer: number_of(&buffers, &param.buffer),
+            param_offset: param.offset,
+            grad_buffer: number_of(&buffers, &grad.buffer),
+            grad_offset: grad.offset,
+            state: *state,
+            count: formats.params.elements(param.size),
+        });
+    let ranges = ranges.collect();
+    (buffers, ranges)
+}
+
+/// A dispatch over `window` with this table of spans.
+pub(super) fn range_dispatch(
+    device: &wgpu::Device,
+    pipeline: &wgpu::ComputePipeline,
+    group: GroupBindings<'_>,
+    buffers: &[&wgpu::Buffer],
+    window: &RangeWindow,
+    spans: &[u8],
+    beside: &[wgpu::BindGroupEntry<'_>],
+) -> Result<Dispatch, Error> {
+    let params = buffers[window.param_buffer];
+    let grads = buffers[window.grad_buffer];
+    let spans = filled_buffer(device, "spans", wgpu::BufferUsages::STORAGE, spans)?;
+    let state_window = group.window(device, window.state.start)?;
+    let mut entries = group.entries(&window.state);
+    entries.push(entry(
+        PARAMS,
+        params,
+        window.params.start,
+        length(&window.params),
+    ));
+    if group.has_gradients() && window.grad_place != GradPlace::InParams {
+        entries.push(entry(
+            GRADS,
+            grads,
+            window.grads.start,
+            length(&window.grads),
+        ));
+    }
+    entries.push(whole(SPANS, &spans));
+    entries.extend(group.window_entries(&state_window));
+    entries.extend_from_slice(beside);
+    Ok(Dispatch {
+        bind_group: bind(device, pipeline, group.rule.name(), &entries),
+        pipeline: pipeline.clone(),
+        grid: window.grid,
+        switched: None,
+    })
+}
+
+impl<'a> GroupBindings<'a> {
+    /// The shader of the group's pass.
+    pub async fn pipeline(
+        &self,
+        device: &wgpu::Device,
+        pipelines: &mut Pipelines,
+        access: Access,
+    ) -> Result<wgpu::ComputePipeline, Error> {
+        let text = || shader::of_rule(self.rule, access, self.frame, self.pass);
+        let key = (self.index, access, self.pass);
+        pipelines.of_group(device, key, self.rule, text).await
+    }
+
+    /// The group's `Hyper` and its `Step`.
+    pub fn numbers(&self) -> Vec<wgpu::BindGroupEntry<'a>> {
+        let step = self.index as u64 * STEP_STRIDE;
+        vec![
+            whole(HYPER, self.hyper),
+            entry(STEP, self.steps, step, STEP_BYTES),
+        ]
+    }
+
+    /// What the pass binds beside parameters and gradients, for these elements of the state.
+    fn entries(&self, elements: &Range<u64>) -> Vec<wgpu::BindGroupEntry<'a>> {
+        let mut entries = self.numbers();
+        // Where there is an average, evaluation is about it alone.
+        let of_average = self.frame.average && !self.has_gradients();
+        if of_average {
+            entries.remove(0);
+        }
+        let of_rule = self.state.len() - usize::from(self.frame.average);
+        let state = match (self.pass, of_average) {
+            (Pass::Update, _) => 0..self.state.len(),
+            (_, true) => of_rule..self.state.len(),
+            (_, false) => 0..of_rule,
+        };
+        let used = self.rule.element_slots().into_iter();
+        let used: Vec<_> = used.filter(|slot| slot.used).collect();
+        for index in state {
+            // Evaluation looks at all state that it binds.
+            let reads = self.reads().filter(|_| self.has_gradients());
+            let is_read = used.get(index).is_none_or(|slot| {
+                // The average is no slot of the rule.
+                reads.is_none_or(|names| names.contains(&slot.name))
+            });
+            if is_read {
+                let binding = FIRST_STATE_BINDING + index as u32;
+                let SlotBuffer { buffer, format } = &self.state[index];
+                entries.push(elements_of(binding, buffer, *format, elements));
+            }
+        }
+        entries
+    }
+
+    /// How many storage bindings the pass has.
+    pub fn count(&self, in_ranges: bool) -> u64 {
+        // All but the two uniforms; parameters and gradients.
+        let state = self.entries(&(0..QUAD)).len() - 2;
+        let measures = self.pass == Pass::Measure;
+        let others = [
+            in_ranges || measures,
+            measures,
+            self.tensors_read().is_some(),
+            self.lines_read().is_some(),
+            self.factors_read().is_some(),
+        ];
+        let others = others.into_iter().filter(|is_bound| *is_bound);
+        (state + 2 + others.count()) as u64
+    }
+
+    /// Whether the pass looks at the gradients.
+    fn has_gradients(&self) -> bool {
+        !matches!(self.pass, Pass::Evaluate | Pass::Train)
+    }
+
+    /// The slots that the pass looks at; None: all.
+    fn reads(&self) -> Option<&'static [&'static str]> {
+        self.pass.reads(self.rule)
+    }
+
+    /// What the rule keeps of tensors, if the pass looks at it.
+    fn tensors_read(&self) -> Option<&'a wgpu::Buffer> {
+        let looks = shader::looks_at_tensors(self.rule, self.reads());
+        self.tensors.filter(|_| looks)
+    }
+
+    /// What it keeps of rows and columns.
+    fn lines_read(&self) -> Option<&'a wgpu::Buffer> {
+        let looks = shader::looks_at_lines(self.rule, self.reads());
+        self.lines.filter(|_| looks)
+    }
+
+    /// The factors that clip tensors, if the pass looks at gradients.
+    fn factors_read(&self) -> Option<(&'a wgpu::Buffer, u64)> {
+        self.tensor_factors.filter(|_| self.has_gradients())
+    }
+
+    /// What tells a dispatch whose state begins at element `start` where it begins.
+    pub fn window(&self, device: &wgpu::Device, start: u64) -> Result<Option<wgpu::Buffer>, Error> {
+        if self.tensors_read().is_none() && self.factors_read().is_none() {
+            return Ok(None);
+        }
+        let in_group = start / TENSOR_ALIGNMENT as u64;
+        let group = self.factors_read().map_or(0, |(_, group)| group);
+        let contents = [(group + in_group) as u32, in_group as u32, 0, 0];
+        let uniform = wgpu::BufferUsages::UNIFORM;
+        filled_buffer(device, "window", uniform, bytemuck::cast_slice(&contents)).map(Some)
+    }
+
+    pub fn window_entries<'w>(
+        &self,
+        window: &'w Option<wgpu::Buffer>,
+    ) -> Vec<wgpu::BindGroupEntry<'w>>
+    where
+        'a: 'w,
+    {
+        let mut entries: Vec<_> = window.iter().map(|window| whole(WINDOW, window)).collect();
+        entries.extend(self.lines_read().map(|lines| whole(LINES, lines)));
+        entries.extend(self.tensors_read().map(|tensors| whole(TENSORS, tensors)));
+        entries.extend(
+            self.factors_read()
+                .map(|(factors, _)| whole(TENSOR_FACTORS, factors)),
+        );
+        entries
+    }
+}

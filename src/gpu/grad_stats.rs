@@ -1,0 +1,311 @@
+//! Looks at gradients before a step: the host side of `shaders/grad_stats/` and of the dispatches
+//! that a step may leave out.
+
+use std::ops::Range;
+
+use super::{
+    begin_step::BeginStep,
+    binding::{GRADS, SPANS, bind, entry, filled_buffer, number_of, numbered, whole},
+    dispatch::{Dispatch, Switched},
+    phases::GroupStep,
+    pipelines::Pipelines,
+    records::{Run, Switch},
+};
+use crate::{
+    BufferRange, Clip, Error, Options,
+    buffer::guarded,
+    layout::TENSOR_ALIGNMENT,
+    plan::{DispatchLimits, GradRange, GradWindow, fold, grad_windows},
+    shader,
+};
+
+/// Gradients that lie together: those of a tensor, or of a group.
+pub(super) struct PlacedGrad {
+    pub grad: BufferRange,
+    /// Where their state begins in the whole arena.
+    pub start: usize,
+}
+
+/// Bytes of a WGSL `Partial`: a sum and its exponent.
+const PARTIAL_BYTES: u64 = 8;
+
+/// What is recorded before a guarded step, and how it leaves out what must not happen.
+#[derive(Debug)]
+pub(super) struct GradStats {
+    /// By group.
+    measure: Vec<Vec<Dispatch>>,
+    summarize: Dispatch,
+    measure_extreme: Vec<Vec<Dispatch>>,
+    summarize_extreme: Dispatch,
+    clip_tensors: Option<Dispatch>,
+    pub begin_step: wgpu::BindGroup,
+}
+
+/// What all of it is made from.
+pub(super) struct GradStatsBuilder<'a> {
+    pub device: &'a wgpu::Device,
+    pub pipelines: &'a mut Pipelines,
+    pub limits: &'a DispatchLimits,
+    pub options: &'a Options,
+    pub begin_step: &'a BeginStep,
+    /// Where gradients are clipped by tensor.
+    pub tensor_factors: Option<&'a wgpu::Buffer>,
+}
+
+/// Gradients in windows, and the runs whose norms they count towards.
+struct GradRuns<'a> {
+    buffers: Vec<&'a wgpu::Buffer>,
+    windows: Vec<GradWindow>,
+    runs: Vec<Run>,
+    partials: u64,
+}
+
+impl<'a> GradRuns<'a> {
+    fn new(options: &Options, limits: &DispatchLimits, groups: &'a [Vec<PlacedGrad>]) -> Self {
+        let grads = groups.iter().flatten();
+        let buffers = numbered(grads.map(|placed| &placed.grad.buffer));
+        let format = options.formats().grads;
+        // A run for each tensor or for each group.
+        let by_tensor = matches!(options.clip, Clip::TensorNorm(_));
+        let mut runs: Vec<Run> = Vec::new();
+        let mut windows = Vec::new();
+        let mut partials = 0;
+        for (group, grads) in groups.iter().enumerate() {
+            let mut ranges = Vec::new();
+            for (index, PlacedGrad { grad, start }) in grads.iter().enumerate() {
+                let count = format.elements(grad.size);
+                if by_tensor || index == 0 {
+                    runs.push(Run {
+                        group: group as u32,
+                        first_unit: (start / TENSOR_ALIGNMENT) as u32,
+                        units: count.div_ceil(TENSOR_ALIGNMENT as u64) as u32,
+                        ..Run::default()
+                    });
+                }
+                ranges.push(GradRange {
+                    buffer: number_of(&buffers, &grad.buffer),
+                    offset: grad.offset,
+                    count,
+                    run: runs.len() - 1,
+                });
+            }
+            let mut next = partials;
+            let on_span = |run: usize, threads| {
+                let run = &mut runs[run];
+                if run.count == 0 {
+                    run.first = next as u32;
+                }
+                run.count += threads as u32;
+                next += threads;
+            };
+            let of_group = grad_windows(group, &ranges, format, limits, &mut partials, on_span);
+            windows.extend(of_group);
+        }
+        // A layout always has tensors, but none of them need be in a group that there is.
+        if runs.is_empty() {
+            runs.push(Run::default());
+        }
+        Self {
+            buffers,
+            windows,
+            runs,
+            partials,
+        }
+    }
+}
+
+impl GradStatsBuilder<'_> {
+    /// What looks at the gradients of `groups`, and leaves out `steps` if they say so: their
+    /// dispatches become conditional.
+    pub async fn build(
+        mut self,
+        groups: &[Vec<PlacedGrad>],
+        steps: &mut [GroupStep],
+    ) -> Result<GradStats, Error> {
+        let Self {
+            device, options, ..
+        } = self;
+        let format = options.formats().grads;
+        let grads = GradRuns::new(options, self.limits, groups);
+        let made = guarded(device, "the statistics of gradients", || {
+            let storage = wgpu::BufferUsages::STORAGE;
+            let runs = filled_buffer(device, "runs", storage, bytemuck::cast_slice(&grads.runs))?;
+            let partials = device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("partial sums"),
+                size: PARTIAL_BYTES * grads.partials.max(1),
+                usage: storage,
+                mapped_at_creation: false,
+            });
+            Ok::<_, Error>([runs, partials])
+        });
+        let [runs, partials] = made.await??;
+
+        let mut measure = vec![Vec::new(); groups.len()];
+        let mut measure_extreme = measure.clone();
+        let sums = whole(5, &partials);
+        let extremes = [sums.clone(), whole(6, &runs)];
+        for window in &grads.windows {
+            let mut measured = MeasuredWindow::new(&mut self, &grads, window).await?;
+            let text = shader::measure(window.width, format);
+            let found = measured.dispatch(&text, "measure", &extremes[..1]).await?;
+            measure[window.group].push(found);
+            let found = measured
+                .dispatch(&text, "measure_extreme", &extremes)
+                .await?;
+            measure_extreme[window.group].push(found);
+            if options.zero_grad {
+                let text = shader::zero_grads(window.width, format);
+                let zero = measured.dispatch(&text, "zero", &[]).await?;
+                steps[window.group].zero_if_skipped.push(zero);
+            }
+        }
+        let switches = self.make_conditional(steps).await?;
+
+        let grid = fold(grads.runs.len() as u64, self.limits);
+        let text = shader::summarize();
+        let summarize = self.dispatch(grid, &text, "summarize", &extremes).await?;
+        let summarize_extreme = self
+            .dispatch(grid, &text, "summarize_extreme", &extremes)
+            .await?;
+        let mut clip_tensors = None;
+        let Self { begin_step, .. } = self;
+        if let (Some(factors), Some(guard)) = (self.tensor_factors, &begin_step.guard) {
+            let entries = [
+                whole(2, &begin_step.stats),
+                whole(6, &runs),
+                whole(7, factors),
+                whole(8, guard),
+            ];
+            let text = shader::clip_tensors();
+            let made = self.dispatch(grid, &text, "clip_tensors", &entries);
+            clip_tensors = Some(made.await?);
+        }
+        let bound = begin_step.bind(device, Some((&runs, &switches)));
+        Ok(GradStats {
+            measure,
+            summarize,
+            measure_extreme,
+            summarize_extreme,
+            clip_tensors,
+            begin_step: bound.await?,
+        })
+    }
+
+    /// Gives each dispatch of `steps` a switch.
+    async fn make_conditional(&self, steps: &mut [GroupStep]) -> Result<wgpu::Buffer, Error> {
+        let mut dispatches = Vec::new();
+        let mut switches = Vec::new();
+        for (dispatch, if_skipped) in steps.iter_mut().flat_map(GroupStep::conditional) {
+            let [x, y] = dispatch.grid;
+            switches.push(Switch {
+                grid: [x, y, 1],
+                if_skipped: if_skipped.into(),
+                ..Switch::default()
+            });
+            dispatches.push(dispatch);
+        }
+        // No buffer may be empty.
+        switches.push(Switch::default());
+        let made = guarded(self.device, "the switches of a step", || {
+            let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::INDIRECT;
+            let contents = bytemuck::cast_slice(&switches);
+            filled_buffer(self.device, "switches", usage, contents)
+        });
+        let buffer = made.await??;
+        for (index, dispatch) in dispatches.into_iter().enumerate() {
+            let got = std::mem::offset_of!(Switch, got) + index * size_of::<Switch>();
+            dispatch.switched = Some(Switched {
+                buffer: buffer.clone(),
+                offset: got as u64,
+            });
+        }
+        Ok(buffer)
+    }
+
+    /// One dispatch.
+    async fn dispatch(
+        &mut self,
+        grid: [u32; 2],
+        text: &str,
+        entry_point: &'static str,
+        entries: &[wgpu::BindGroupEntry<'_>],
+    ) -> Result<Dispatch, Error> {
+        let device = self.device;
+        let pipeline = self.pipelines.compile(device, text, entry_point).await?;
+        let bind_group = guarded(device, entry_point, || {
+            bind(device, &pipeline, entry_point, entries)
+        });
+        Ok(Dispatch {
+            bind_group: bind_group.await?,
+            pipeline,
+            grid,
+            switched: None,
+        })
+    }
+}
+
+impl GradStats {
+    /// Records what comes before a step's numbers are made, for the groups that take part.
+    pub fn record(&self, pass: &mut wgpu::ComputePass<'_>, takes_part: impl Fn(usize) -> bool) {
+        let mut over_groups = |groups: &[Vec<Dispatch>], then: &Dispatch| {
+            for (group, dispatches) in groups.iter().enumerate() {
+                if takes_part(group) {
+                    dispatches.iter().for_each(|dispatch| dispatch.record(pass));
+                }
+            }
+            then.record(pass);
+        };
+        over_groups(&self.measure, &self.summarize);
+        over_groups(&self.measure_extreme, &self.summarize_extreme);
+        if let Some(clip_tensors) = &self.clip_tensors {
+            clip_tensors.record(pass);
+        }
+    }
+}
+
+/// A window of gradients to be dispatched over.
+struct MeasuredWindow<'m, 'a> {
+    builder: &'m mut GradStatsBuilder<'a>,
+    buffer: &'m wgpu::Buffer,
+    window: &'m GradWindow,
+    spans: wgpu::Buffer,
+}
+
+impl<'m, 'a> MeasuredWindow<'m, 'a> {
+    async fn new(
+        builder: &'m mut GradStatsBuilder<'a>,
+        grads: &'m GradRuns<'_>,
+        window: &'m GradWindow,
+    ) -> Result<Self, Error> {
+        let made = guarded(builder.device, "the spans of gradients", || {
+            let table = bytemuck::cast_slice(&window.spans);
+            let storage = wgpu::BufferUsages::STORAGE;
+            filled_buffer(builder.device, "grad spans", storage, table)
+        });
+        let spans = made.await??;
+        Ok(Self {
+            builder,
+            buffer: grads.buffers[window.buffer],
+            window,
+            spans,
+        })
+    }
+
+    async fn dispatch(
+        &mut self,
+        text: &str,
+        entry_point: &'static str,
+        beside: &[wgpu::BindGroupEntry<'_>],
+    ) -> Result<Dispatch, Error> {
+        let Range { start, end } = self.window.grads;
+        let mut entries = vec![
+            entry(GRADS, self.buffer, start, end - start),
+            whole(SPANS, &self.spans),
+        ];
+        entries.extend_from_slice(beside);
+        let grid = self.window.grid;
+        self.builder
+            .dispatch(grid, text, entry_point, &entries)
+            .await
+    }
+}

@@ -1,0 +1,167 @@
+//! A parameter group's hyperparameters and state on the device.
+
+use std::ops::Range;
+
+use super::{
+    begin_step::BeginStep,
+    binding::{SlotBuffer, filled_buffer, written_buffer},
+    limits::{ARENA_USAGE, check_buffer_size},
+    lines::LineTable,
+    matrix::{MatrixBuilder, MatrixState},
+    pipelines::Pipelines,
+    tensors::{GroupTensor, TensorTable},
+};
+use crate::{
+    DispatchLimits, Error, Group, Layout, Options, Rule, Slot,
+    buffer::guarded,
+    format::Format,
+    layout::{Arena, GROUP_ALIGNMENT},
+};
+
+/// What the device keeps of one parameter group.
+#[derive(Debug)]
+pub(super) struct GroupBuffers {
+    pub hyper: wgpu::Buffer,
+    /// The slots of elements in use, in the rule's order, and the average after them.
+    pub state: Vec<SlotBuffer>,
+    /// Those of tensors, if there are any.
+    pub tensors: Option<TensorTable>,
+    /// Those of rows and columns.
+    pub lines: Option<LineTable>,
+    /// What is made of its matrices.
+    pub matrix: Option<MatrixState>,
+}
+
+/// What all groups are made from.
+pub(super) struct GroupSource<'a> {
+    pub device: &'a wgpu::Device,
+    pub layout: &'a Layout,
+    pub arena: &'a Arena,
+    pub options: &'a Options,
+    pub limits: &'a DispatchLimits,
+    pub begin_step: &'a BeginStep,
+}
+
+impl GroupBuffers {
+    pub async fn new(
+        source: &GroupSource<'_>,
+        pipelines: &mut Pipelines,
+        group: Group,
+    ) -> Result<Self, Error> {
+        let &GroupSource {
+            device,
+            layout,
+            arena,
+            options,
+            limits,
+            begin_step,
+        } = source;
+        let rule = &*layout.groups[group.0];
+        let element_count = arena.groups[group.0].len();
+        let slots = used_slots(options, rule);
+        for (slot, format) in &slots {
+            let what = format!("the state {} of rule {}", slot.name, rule.name());
+            check_buffer_size(device, &what, format.bytes(element_count as u64))?;
+        }
+        let constants = rule.constants().into_iter();
+        let mut constants: Vec<f32> = constants.map(|(_, value)| value as f32).collect();
+        // OpenGL counts a uniform block in units of 16 bytes.
+        constants.resize(constants.len().next_multiple_of(4).max(4), 0.0);
+        let members = layout.tensors.iter().filter(|tensor| tensor.group == group);
+        let members: Vec<_> = members
+            .zip(layout.tensors_in(arena, group))
+            .map(|(tensor, elements)| GroupTensor {
+                elements,
+                shape: &tensor.shape,
+            })
+            .collect();
+        let what = format!("the state of rule {}", rule.name());
+        let made = guarded(device, &what, || {
+            let hyper = filled_buffer(
+                device,
+                "hyper",
+                wgpu::BufferUsages::UNIFORM,
+                bytemuck::cast_slice(&constants),
+            )?;
+            let tensors: Vec<_> = members.iter().map(|member| &member.elements).collect();
+            let state = slots.iter().map(|&(slot, format)| {
+                let buffer = slot_buffer(device, &slot, format, element_count, &tensors)?;
+                Ok(SlotBuffer { buffer, format })
+            });
+            let state = state.collect::<Result<Vec<_>, Error>>()?;
+            let shapes: Vec<_> = members.iter().map(|member| member.shape).collect();
+            let keeps_lines = rule.stages().lines.is_some() && !members.is_empty();
+            let lines = keeps_lines.then(|| LineTable::new(device, rule.name(), &shapes));
+            let lines = lines.transpose()?;
+            let table = TensorTable::new(device, rule, &members, element_count, lines.as_ref())?;
+            Ok::<_, Error>((hyper, state, table, lines))
+        });
+        let (hyper, state, tensors, lines) = made.await??;
+        let builder = MatrixBuilder {
+            device,
+            pipelines,
+            limits,
+            begin_step,
+            group: group.0,
+            rule,
+            members: &members,
+            state: &state,
+        };
+        Ok(Self {
+            matrix: builder.build().await?,
+            hyper,
+            state,
+            tensors,
+            lines,
+        })
+    }
+}
+
+/// The slots of elements in use, the average last, each with its format.
+fn used_slots(options: &Options, rule: &dyn Rule) -> Vec<(Slot, Format)> {
+    let formats = options.formats();
+    let stages = rule.stages();
+    let slots = options.element_slots(rule);
+    let average = slots.len() - 1;
+    let with_format = |(index, slot)| match index == average {
+        true => (slot, formats.average),
+        false => (slot, stages.format_of(&slot, &formats)),
+    };
+    let slots = slots.into_iter().enumerate().map(with_format);
+    slots.filter(|(slot, _)| slot.used).collect()
+}
+
+/// A slot of so many elements, which are padding but for those of `tensors`.
+fn slot_buffer(
+    device: &wgpu::Device,
+    slot: &Slot,
+    format: Format,
+    element_count: usize,
+    tensors: &[&Range<usize>],
+) -> Result<wgpu::Buffer, Error> {
+    let bytes = format.bytes(element_count as u64);
+    if slot.start == 0.0 || element_count == 0 {
+        // New buffers are zero.
+        return Ok(device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(slot.name),
+            size: bytes,
+            usage: ARENA_USAGE,
+            mapped_at_creation: false,
+        }));
+    }
+    // Padding starts at zero whatever the tensors start at, so that it stays zero. Through a mapping,
+    // of which the driver may keep a copy until the next submission: the optimizer has no queue to
+    // fill the buffer with.
+    let start = format.encoded([slot.start as f32; GROUP_ALIGNMENT]);
+    let in_bytes = |elements: usize| format.bytes(elements as u64) as usize;
+    written_buffer(device, slot.name, ARENA_USAGE, bytes, |view| {
+        for tensor in tensors {
+            let (first, end) = (in_bytes(tensor.start), in_bytes(tensor.end));
+            for first in (first..end).step_by(start.len()) {
+                let count = start.len().min(end - first);
+                view.slice(first..first + count)
+                    .copy_from_slice(&start[..count]);
+            }
+        }
+    })
+}

@@ -1,0 +1,66 @@
+//! What this crate's own buffers may be used for, and whether they fit the device.
+
+use crate::Error;
+
+/// How this crate's own buffers can be used.
+pub(super) const ARENA_USAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE
+    .union(wgpu::BufferUsages::COPY_SRC)
+    .union(wgpu::BufferUsages::COPY_DST);
+
+pub(super) fn check_buffer_size(
+    device: &wgpu::Device,
+    what: &str,
+    bytes: u64,
+) -> Result<(), Error> {
+    let allowed = device.limits().max_buffer_size;
+    if bytes <= allowed {
+        return Ok(());
+    }
+    Err(Error::Limit {
+        what: what.to_owned(),
+        needed: bytes,
+        limit: "max_buffer_size",
+        allowed,
+    })
+}
+
+/// A table that is bound as a whole.
+pub(super) fn check_binding_size(
+    device: &wgpu::Device,
+    what: &str,
+    bytes: u64,
+) -> Result<(), Error> {
+    check_buffer_size(device, what, bytes)?;
+    let allowed = device.limits().max_storage_buffer_binding_size;
+    if bytes <= allowed {
+        return Ok(());
+    }
+    Err(Error::Limit {
+        what: what.to_owned(),
+        needed: bytes,
+        limit: "max_storage_buffer_binding_size",
+        allowed,
+    })
+}
+
+/// All that an update touches are storage bindings of one shader.
+pub(super) fn check_binding_count(
+    device: &wgpu::Device,
+    rule: &str,
+    slots: usize,
+    needed: u64,
+) -> Result<(), Error> {
+    let allowed = u64::from(device.limits().max_storage_buffers_per_shader_stage);
+    if needed <= allowed {
+        return Ok(());
+    }
+    Err(Error::Limit {
+        what: format!(
+            "rule {rule} with {slots} values per parameter (its flags, Options::average, \
+             Clip::TensorNorm and a caller's own ranges each take a binding)"
+        ),
+        needed,
+        limit: "max_storage_buffers_per_shader_stage",
+        allowed,
+    })
+}

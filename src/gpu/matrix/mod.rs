@@ -1,0 +1,188 @@
+//! What is made of whole matrices: the host side of a [`MatrixStage`].
+
+mod batches;
+mod orthogonalize;
+mod solve;
+
+use super::{
+    begin_step::BeginStep,
+    binding::{SlotBuffer, bind, entry, filled_buffer},
+    dispatch::Dispatch,
+    limits::{ARENA_USAGE, check_buffer_size},
+    pipelines::Pipelines,
+    tensors::GroupTensor,
+};
+use orthogonalize::{Matrix, orthogonalize};
+use solve::{DenseSystem, Outcome, solve};
+
+use crate::{
+    DispatchLimits, Error, MatrixWork, Rule, buffer::guarded, layout::TENSOR_ALIGNMENT,
+    matrix::MATRIX_FORMAT, shader, shape::Matrices,
+};
+
+/// The matrices of one group.
+#[derive(Debug)]
+pub(super) struct MatrixState {
+    /// Between what prepares them and the update.
+    pub dispatches: Vec<Dispatch>,
+    pub pairs: Option<PairTable>,
+}
+
+/// A slot with one value per pair of elements.
+#[derive(Debug)]
+pub(super) struct PairTable {
+    pub buffer: wgpu::Buffer,
+    /// First element and number of those of each tensor of the group.
+    places: Vec<[usize; 2]>,
+}
+
+impl PairTable {
+    fn new(device: &wgpu::Device, what: &str, members: &[GroupTensor<'_>]) -> Result<Self, Error> {
+        let mut end = 0;
+        let place = |member: &GroupTensor<'_>| {
+            let count = member.elements.len() * member.elements.len();
+            let start = end;
+            end += count.next_multiple_of(TENSOR_ALIGNMENT);
+            [start, count]
+        };
+        let places = members.iter().map(place).collect();
+        let bytes = MATRIX_FORMAT.bytes(end as u64);
+        check_buffer_size(device, what, bytes)?;
+        let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("pairs"),
+            size: bytes,
+            usage: ARENA_USAGE,
+            mapped_at_creation: false,
+        });
+        Ok(Self { buffer, places })
+    }
+
+    /// Bytes at which what is kept of tensor `tensor` of the group begins, and their number.
+    pub fn range(&self, tensor: usize) -> [u64; 2] {
+        self.places[tensor].map(|elements| MATRIX_FORMAT.bytes(elements as u64))
+    }
+}
+
+/// Where a group's matrices are and what they are part of.
+pub(super) struct MatrixBuilder<'a> {
+    pub device: &'a wgpu::Device,
+    pub pipelines: &'a mut Pipelines,
+    pub limits: &'a DispatchLimits,
+    pub begin_step: &'a BeginStep,
+    /// The group's position among all.
+    pub group: usize,
+    pub rule: &'a dyn Rule,
+    pub members: &'a [GroupTensor<'a>],
+    /// The slots of elements in use.
+    pub state: &'a [SlotBuffer],
+}
+
+impl MatrixBuilder<'_> {
+    /// None for a rule without a matrix stage.
+    pub async fn build(self) -> Result<Option<MatrixState>, Error> {
+        let Some(stage) = self.rule.stages().matrix else {
+            return Ok(None);
+        };
+        let slots = self.rule.element_slots();
+        let mut used = slots.iter().filter(|slot| slot.used);
+        let position = used.position(|slot| slot.name == stage.slot);
+        let slot = position.and_then(|position| self.state.get(position));
+        let slot = slot.map(|slot| &slot.buffer);
+        // Without tensors, or without the slot it names, there is nothing to do.
+        let Some(slot) = slot.filter(|_| !self.members.is_empty()) else {
+            return Ok(None);
+        };
+        Ok(Some(match stage.work {
+            MatrixWork::Orthogonalize {
+                steps,
+                coefficients,
+            } => MatrixState {
+                dispatches: self.orthogonalize(slot, steps, coefficients).await?,
+                pairs: None,
+            },
+            MatrixWork::Solve { damping, .. } => self.solve(slot, damping).await?,
+        }))
+    }
+
+    async fn orthogonalize(
+        self,
+        slot: &wgpu::Buffer,
+        steps: u32,
+        coefficients: [f64; 3],
+    ) -> Result<Vec<Dispatch>, Error> {
+        let matrix = |member: &GroupTensor<'_>| {
+            let Matrices { rows, columns, .. } = Matrices::of(member.shape);
+            Matrix {
+                start: member.elements.start as u64,
+                rows: rows as u32,
+                columns: columns as u32,
+            }
+        };
+        let matrices: Vec<_> = self.members.iter().map(matrix).collect();
+        orthogonalize(
+            self.device,
+            self.pipelines,
+            self.limits,
+            slot,
+            &matrices,
+            steps,
+            coefficients,
+        )
+        .await
+    }
+
+    async fn solve(self, slot: &wgpu::Buffer, damping: f64) -> Result<MatrixState, Error> {
+        let Self {
+            device,
+            pipelines,
+            limits,
+            begin_step,
+            ..
+        } = self;
+        let what = format!("the Hessians of rule {}", self.rule.name());
+        let made = guarded(device, &what, || {
+            let pairs = PairTable::new(device, &what, self.members)?;
+            let storage = wgpu::BufferUsages::STORAGE;
+            let outcomes = vec![Outcome::default(); self.members.len()];
+            let outcomes = bytemuck::cast_slice(&outcomes);
+            let outcomes = filled_buffer(device, "outcomes", storage, outcomes)?;
+            let group = [self.group as u32, 0, 0, 0];
+            let group = filled_buffer(device, "group", storage, bytemuck::bytes_of(&group))?;
+            Ok::<_, Error>((pairs, outcomes, group))
+        });
+        let (pairs, outcomes, group) = made.await??;
+        let systems: Vec<_> = self
+            .members
+            .iter()
+            .zip(&pairs.places)
+            .map(|(member, [hessian, _])| DenseSystem {
+                hessian: *hessian as u64,
+                start: member.elements.start as u64,
+                count: member.elements.len() as u32,
+            })
+            .collect();
+        let buffers = [&pairs.buffer, slot, &outcomes];
+        let solved = solve(device, pipelines, limits, buffers, &systems, damping);
+        let mut dispatches = solved.await?;
+        let pipeline = pipelines.compile(device, &shader::tally(), "tally").await?;
+        let bound = guarded(device, "the tally of systems", || {
+            let stats = &begin_step.stats;
+            let entries = [
+                entry(2, stats, 0, stats.size()),
+                entry(6, &outcomes, 0, outcomes.size()),
+                entry(7, &group, 0, group.size()),
+            ];
+            bind(device, &pipeline, "tally", &entries)
+        });
+        dispatches.push(Dispatch {
+            bind_group: bound.await?,
+            pipeline,
+            grid: [1, 1],
+            switched: None,
+        });
+        Ok(MatrixState {
+            dispatches,
+            pairs: Some(pairs),
+        })
+    }
+}

@@ -1,0 +1,372 @@
+//! Newton–Schulz for all matrices of a group: the host side of `shaders/matrix/multiply.wgsl`. On the
+//! CPU: `src/matrix/orthogonalize.rs`.
+
+use std::ops::Range;
+
+use bytemuck::{Pod, Zeroable};
+
+use super::batches::{Batch, Needs, batches};
+use crate::{
+    Error,
+    buffer::guarded,
+    gpu::{
+        binding::{bind, entry, filled_buffer},
+        dispatch::Dispatch,
+        pipelines::Pipelines,
+    },
+    matrix::{MATRIX_FORMAT, TileSize, multiply_shader},
+    plan::{DispatchLimits, fold},
+};
+
+/// A matrix in the group's elements, row-major.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Matrix {
+    /// First element, a multiple of 64.
+    pub start: u64,
+    pub rows: u32,
+    pub columns: u32,
+}
+
+impl Matrix {
+    /// Rows and columns of `X Xᵀ` in the wide form.
+    fn side(&self) -> u32 {
+        self.rows.min(self.columns)
+    }
+
+    /// From one row to the next and from one column to the next, in the wide form.
+    fn wide_strides(&self) -> [u32; 2] {
+        match self.rows <= self.columns {
+            true => [self.columns, 1],
+            false => [1, self.columns],
+        }
+    }
+
+    fn bytes(&self) -> Range<u64> {
+        let count = u64::from(self.rows) * u64::from(self.columns);
+        MATRIX_FORMAT.bytes(self.start)..MATRIX_FORMAT.bytes(self.start + count)
+    }
+}
+
+/// WGSL's `Product`.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Product {
+    left: [u32; 3],
+    right: [u32; 3],
+    result: [u32; 3],
+    rows: u32,
+    columns: u32,
+    inner: u32,
+    product: f32,
+    addend: f32,
+    symmetric: u32,
+    padding: u32,
+}
+
+/// WGSL's `ProductTile`.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct ProductTile {
+    product: u32,
+    row: u32,
+    column: u32,
+    padding: u32,
+}
+
+/// MatrixBatch that one step takes of each matrix: `A = X Xᵀ`, `B = b A + c A²`, `X ← a X + B X`.
+const STAGES: usize = 3;
+
+/// Matrices of one size of tile with what they bind of x, of `X Xᵀ` and of the table of products.
+type MatrixBatch = Batch<Matrix, 1, 2>;
+
+/// All matrices, in batches.
+struct MatrixBatches {
+    batches: Vec<(TileSize, MatrixBatch)>,
+    /// Of x, mirrored in a second buffer.
+    span: Range<u64>,
+    /// Of each of two buffers that all batches use in turn.
+    square_bytes: u64,
+}
+
+impl MatrixBatches {
+    fn new(limits: &DispatchLimits, matrices: &[Matrix]) -> Result<Self, Error> {
+        let mut planned = Vec::new();
+        for size in [TileSize::Small, TileSize::Large] {
+            // A matrix that does not fill a small tile would leave most of a large one idle.
+            let of_size = matrices.iter().copied().filter(|matrix| {
+                (matrix.side() <= TileSize::Small.side()) == (size == TileSize::Small)
+            });
+            let cut = batches(of_size, limits, |matrix| {
+                let square = u64::from(matrix.side());
+                Needs {
+                    ranges: [matrix.bytes()],
+                    sizes: [
+                        MATRIX_FORMAT.bytes(square * square),
+                        (STAGES * size_of::<Product>()) as u64,
+                    ],
+                    name: format!(
+                        "orthogonalizing a matrix of {} × {} elements",
+                        matrix.rows, matrix.columns
+                    ),
+                }
+            });
+            planned.extend(cut?.into_iter().map(|batch| (size, batch)));
+        }
+        let windows = || planned.iter().map(|(_, batch)| &batch.windows[0]);
+        let start = windows().map(|window| window.start).min();
+        let end = windows().map(|window| window.end).max();
+        let square_bytes = planned.iter().map(|(_, batch)| batch.sizes[0]).max();
+        Ok(Self {
+            span: start.unwrap_or(0)..end.unwrap_or(0),
+            square_bytes: square_bytes.unwrap_or(0),
+            batches: planned,
+        })
+    }
+}
+
+/// Bytes of the buffers that [`orthogonalize`] makes to compute in; its tables come on top.
+#[cfg(test)]
+pub(super) fn scratch_bytes(limits: &DispatchLimits, matrices: &[Matrix]) -> Result<u64, Error> {
+    let work = MatrixBatches::new(limits, matrices)?;
+    Ok(work.span.end - work.span.start + 2 * work.square_bytes)
+}
+
+/// What replaces each of `matrices` in `x` by `steps` rounds of Newton–Schulz. They arrive divided by
+/// their norms.
+///
+/// # Errors
+/// [`Error::Limit`] for a matrix that does not fit a binding; [`Error::OutOfMemory`].
+pub(super) async fn orthogonalize(
+    device: &wgpu::Device,
+    pipelines: &mut Pipelines,
+    limits: &DispatchLimits,
+    x: &wgpu::Buffer,
+    matrices: &[Matrix],
+    steps: u32,
+    coefficients: [f64; 3],
+) -> Result<Vec<Dispatch>, Error> {
+    let work = MatrixBatches::new(limits, matrices)?;
+    let mut dispatches = Vec::new();
+    if work.batches.is_empty() || steps == 0 {
+        return Ok(dispatches);
+    }
+    let scratch = guarded(device, "the scratch memory of Newton–Schulz", || {
+        let make = |label, size| {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(label),
+                size,
+                usage: wgpu::BufferUsages::STORAGE,
+                mapped_at_creation: false,
+            })
+        };
+        [
+            make("the next X", work.span.end - work.span.start),
+            make("X Xᵀ", work.square_bytes),
+            make("the polynomial in X Xᵀ", work.square_bytes),
+        ]
+    });
+    let [next, gram, polynomial] = scratch.await?;
+    for (size, batch) in &work.batches {
+        let text = multiply_shader(*size);
+        let multiply = pipelines.compile(device, text, "multiply").await?;
+        let copy = pipelines.compile(device, text, "copy").await?;
+        let tables = Tables::new(size.side(), batch, coefficients);
+        let made = guarded(device, "the bindings of Newton–Schulz", || {
+            let window = &batch.windows[0];
+            let operands = Operands {
+                x: Region::new(x, window, 0),
+                next: Region::new(&next, window, work.span.start),
+                gram: Region::new(&gram, &(0..batch.sizes[0]), 0),
+                polynomial: Region::new(&polynomial, &(0..batch.sizes[0]), 0),
+            };
+            tables.dispatches(device, limits, [&multiply, &copy], &operands, steps)
+        });
+        dispatches.extend(made.await??);
+    }
+    Ok(dispatches)
+}
+
+/// Bytes of a buffer.
+#[derive(Clone, Copy)]
+struct Region<'a> {
+    buffer: &'a wgpu::Buffer,
+    offset: u64,
+    size: u64,
+}
+
+impl<'a> Region<'a> {
+    /// Bytes `window` of a buffer that holds those from `start` on.
+    fn new(buffer: &'a wgpu::Buffer, window: &Range<u64>, start: u64) -> Self {
+        Self {
+            buffer,
+            offset: window.start - start,
+            size: window.end - window.start,
+        }
+    }
+
+    fn entry(&self, binding: u32) -> wgpu::BindGroupEntry<'a> {
+        entry(binding, self.buffer, self.offset, self.size)
+    }
+}
+
+/// What a batch computes in.
+struct Operands<'a> {
+    x: Region<'a>,
+    next: Region<'a>,
+    gram: Region<'a>,
+    polynomial: Region<'a>,
+}
+
+/// What the workgroups of a batch do.
+struct Tables {
+    products: Vec<Product>,
+    /// By stage.
+    tiles: [Vec<ProductTile>; STAGES],
+}
+
+impl Tables {
+    fn new(tile: u32, batch: &MatrixBatch, coefficients: [f64; 3]) -> Self {
+        let [a, b, c] = coefficients.map(|x| x as f32);
+        let mut products = Vec::new();
+        let mut tiles = [const { Vec::new() }; STAGES];
+        let mut square = 0;
+        for matrix in &batch.items {
+            let x = (matrix.start - MATRIX_FORMAT.elements(batch.windows[0].start)) as u32;
+            let [row, column] = matrix.wide_strides();
+            let (rows, columns) = (matrix.side(), matrix.rows.max(matrix.columns));
+            let seen = [x, row, column];
+            let of_square = [square, rows, 1];
+            let gram = Product {
+                left: seen,
+                right: [x, column, row],
+                result: of_square,
+                rows,
+                columns: rows,
+                inner: columns,
+                product: 1.0,
+                addend: 0.0,
+                symmetric: 1,
+                padding: 0,
+            };
+            let polynomial = Product {
+                left: of_square,
+                right: of_square,
+                inner: rows,
+                product: c,
+                addend: b,
+                ..gram
+            };
+            let next = Product {
+                left: of_square,
+                right: seen,
+                result: seen,
+                columns,
+                inner: rows,
+                product: 1.0,
+                addend: a,
+                symmetric: 0,
+                ..gram
+            };
+            for (product, tiles) in [gram, polynomial, next].into_iter().zip(&mut tiles) {
+                tiles.extend(Self::tiles_of(tile, products.len() as u32, &product));
+                products.push(product);
+            }
+            square += rows * rows;
+        }
+        Self { products, tiles }
+    }
+
+    fn tiles_of(tile: u32, index: u32, product: &Product) -> impl Iterator<Item = ProductTile> {
+        let Product {
+            rows,
+            columns,
+            symmetric,
+            ..
+        } = *product;
+        let tile = tile as usize;
+        (0..rows).step_by(tile).flat_map(move |row| {
+            // Of a symmetric result, those from the diagonal on.
+            let first = if symmetric == 1 { row } else { 0 };
+            (first..columns)
+                .step_by(tile)
+                .map(move |column| ProductTile {
+                    product: index,
+                    row,
+                    column,
+                    padding: 0,
+                })
+        })
+    }
+
+    fn dispatches(
+        &self,
+        device: &wgpu::Device,
+        limits: &DispatchLimits,
+        [multiply, copy]: [&wgpu::ComputePipeline; 2],
+        operands: &Operands<'_>,
+        steps: u32,
+    ) -> Result<Vec<Dispatch>, Error> {
+        let storage = wgpu::BufferUsages::STORAGE;
+        let contents = bytemuck::cast_slice(&self.products);
+        let products = filled_buffer(device, "products", storage, contents)?;
+        // One dispatch, unless there are more tiles than one can have.
+        let widest = u64::from(limits.workgroups_per_dimension);
+        let most = (widest * widest).min(limits.binding_bytes / size_of::<ProductTile>() as u64);
+        let mut tables = [const { Vec::new() }; STAGES];
+        for (tables, tiles) in tables.iter_mut().zip(&self.tiles) {
+            for tiles in tiles.chunks(most as usize) {
+                let contents = bytemuck::cast_slice(tiles);
+                let table = filled_buffer(device, "tiles", storage, contents)?;
+                tables.push((table, fold(tiles.len() as u64, limits)));
+            }
+        }
+        let stage =
+            |stage: usize, left: Option<Region<'_>>, right: Region<'_>, result: Region<'_>| {
+                let pipeline = if left.is_some() { multiply } else { copy };
+                let dispatches = tables[stage].iter().map(|(tiles, grid)| {
+                    let mut entries = vec![
+                        right.entry(1),
+                        result.entry(2),
+                        entry(3, &products, 0, products.size()),
+                        entry(4, tiles, 0, tiles.size()),
+                    ];
+                    entries.extend(left.map(|left| left.entry(0)));
+                    Dispatch {
+                        bind_group: bind(device, pipeline, "Newton–Schulz", &entries),
+                        pipeline: pipeline.clone(),
+                        grid: *grid,
+                        switched: None,
+                    }
+                });
+                dispatches.collect::<Vec<_>>()
+            };
+        let Operands {
+            x,
+            next,
+            gram,
+            polynomial,
+        } = *operands;
+        let step = |from: Region<'_>, to: Region<'_>| {
+            [
+                stage(0, Some(from), from, gram),
+                stage(1, Some(gram), gram, polynomial),
+                stage(2, Some(polynomial), from, to),
+            ]
+            .concat()
+        };
+        let [there, back] = [step(x, next), step(next, x)];
+        let mut dispatches = [there, back]
+            .into_iter()
+            .cycle()
+            .take(steps as usize)
+            .flatten()
+            .collect::<Vec<_>>();
+        if steps % 2 == 1 {
+            dispatches.extend(stage(2, None, next, x));
+        }
+        Ok(dispatches)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,487 @@
+//! The optimizer on a GPU: the host side of its shaders.
+
+mod begin_step;
+mod binding;
+mod control;
+mod device;
+mod dispatch;
+mod grad_stats;
+mod group;
+mod limits;
+mod lines;
+mod matrix;
+mod phases;
+mod pipelines;
+mod planning;
+mod ranges;
+mod records;
+mod setup;
+mod snapshot;
+mod staging;
+mod step;
+mod sums;
+mod tensors;
+#[cfg(test)]
+mod tests;
+mod transfer;
+
+use std::fmt;
+
+use dispatch::Dispatch;
+use limits::{ARENA_USAGE, check_buffer_size};
+use pipelines::Pipelines;
+use planning::Planner;
+use records::Recorded;
+use setup::Setup;
+use step::{EvaluationSwitch, PlannedStep, compute_pass};
+
+pub use device::{Gpu, GpuOptions, required_limits};
+pub use snapshot::Snapshot;
+
+use crate::{
+    BufferRange, Error, Layout, Options, buffer::guarded, format::Format, progress::Progress,
+};
+
+/// A caller's own parameter and gradient buffers, one range per tensor in the order of the
+/// layout's making.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Buffers {
+    /// Must have the usage `STORAGE` and not overlap.
+    pub params: Vec<BufferRange>,
+    /// Must have the usage `STORAGE` and not overlap parameters; they may share their buffers.
+    /// `None`: passed per step, see [`Optimizer::step_with`].
+    pub grads: Option<Vec<BufferRange>>,
+}
+
+/// Keeps the state of a [`Layout`] on the GPU and records its steps.
+///
+/// It records into the caller's encoder, submits nothing and holds no queue. A step that was
+/// recorded counts, even if its encoder is dropped.
+///
+/// ```
+/// use wgpu_optim::{Gpu, GpuOptions, Layout, Optimizer, Options, rules::AdamW};
+///
+/// let Gpu { device, queue, .. } = Gpu::open_blocking(&GpuOptions::default())?; // or your own
+///
+/// let mut layout = Layout::new();
+/// let group = layout.group(AdamW::default())?;
+/// let weight = layout.tensor(group, "weight", &[2, 2])?;
+/// let mut optimizer = Optimizer::new(&device, &layout, Options::default())?;
+/// optimizer.write_param(&queue, weight, &[1.0, 2.0, 3.0, 4.0])?;
+///
+/// let mut encoder = device.create_command_encoder(&Default::default());
+/// optimizer.write_grad(&queue, weight, &[1.0, -1.0, 0.5, 0.0])?; // or your backward pass
+/// optimizer.step(&mut encoder)?;
+/// queue.submit([encoder.finish()]);
+///
+/// let updated = optimizer.read_param_blocking(&queue, weight)?;
+/// assert!(updated[0] < 1.0 && updated[1] > 2.0 - 1e-3);
+/// # Ok::<(), wgpu_optim::Error>(())
+/// ```
+pub struct Optimizer {
+    setup: Setup,
+    pipelines: Pipelines,
+    /// Counts steps as they are recorded, by group.
+    progress: Vec<Progress>,
+    params: Vec<BufferRange>,
+    grads: Option<Vec<BufferRange>>,
+    /// What `grads` are ranges of, if it is ours.
+    grad_arena: Option<wgpu::Buffer>,
+    /// A step over `params` and `grads`, if they are known.
+    planned: Option<PlannedStep>,
+    /// Steps over gradients that were passed per step, the latest last.
+    passed: Vec<(Vec<BufferRange>, PlannedStep)>,
+    switch: EvaluationSwitch,
+    /// Whether the parameters to evaluate with are in place.
+    evaluating: bool,
+}
+
+impl fmt::Debug for Optimizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Optimizer")
+            .field("layout", &self.setup.layout)
+            .field("limits", &self.setup.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Sets of per-step gradient buffers whose bind groups are kept: enough for buffers that take
+/// turns. More would keep that many gradients alive where each pass allocates its own.
+const PASSED_KEPT: usize = 2;
+
+#[cfg(not(target_family = "wasm"))]
+impl Optimizer {
+    /// An optimizer that owns its parameters and gradients, each in one buffer, zero at the start.
+    ///
+    /// # Errors
+    /// [`Error::EmptyLayout`]; [`Error::Limit`] if the device's limits are too low;
+    /// [`Error::Shader`] for a user's rule that does not compile; [`Error::OutOfMemory`],
+    /// [`Error::DeviceLost`].
+    pub fn new(device: &wgpu::Device, layout: &Layout, options: Options) -> Result<Self, Error> {
+        pollster::block_on(Self::new_async(device, layout, options))
+    }
+
+    /// An optimizer over the caller's buffers. Only the state is its own.
+    ///
+    /// Parameters and gradients may lie at any 4-byte offset; at 16-byte offsets they move four at
+    /// a time, which is faster.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and [`Error::BufferRange`] or [`Error::Length`] for ranges that do
+    /// not fit their tensors, overlap or lack a usage.
+    pub fn over(
+        device: &wgpu::Device,
+        layout: &Layout,
+        buffers: Buffers,
+        options: Options,
+    ) -> Result<Self, Error> {
+        pollster::block_on(Self::over_async(device, layout, buffers, options))
+    }
+
+    /// Continues over other buffers with the same state, as after the caller reallocated.
+    ///
+    /// # Errors
+    /// As [`over`](Self::over); the optimizer is then as it was.
+    pub fn rebind(&mut self, buffers: Buffers) -> Result<(), Error> {
+        pollster::block_on(self.rebind_async(buffers))
+    }
+}
+
+impl Optimizer {
+    /// [`new`](Optimizer::new), for the web.
+    pub async fn new_async(
+        device: &wgpu::Device,
+        layout: &Layout,
+        options: Options,
+    ) -> Result<Self, Error> {
+        let mut optimizer = Self::without_buffers(device, layout, options).await?;
+        let setup = &optimizer.setup;
+        setup.check_bindings(false)?;
+        let formats = setup.options.formats();
+        let count = setup.arena.element_count() as u64;
+        check_buffer_size(
+            device,
+            "the arena of parameters",
+            formats.params.bytes(count),
+        )?;
+        check_buffer_size(device, "the arena of gradients", formats.grads.bytes(count))?;
+        let arena = |label, format: Format| {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(label),
+                size: format.bytes(count),
+                usage: ARENA_USAGE,
+                mapped_at_creation: false,
+            })
+        };
+        let made = guarded(device, "the arenas of parameters and gradients", || {
+            [
+                arena("params", formats.params),
+                arena("grads", formats.grads),
+            ]
+        });
+        let [params, grads] = made.await?;
+        let mut planner = Planner::new(setup, &mut optimizer.pipelines);
+        let (planned, switch) = planner.over_arenas(&params, &grads).await?;
+        optimizer.params = setup.arena_ranges(&params, formats.params);
+        optimizer.grads = Some(setup.arena_ranges(&grads, formats.grads));
+        optimizer.grad_arena = Some(grads);
+        optimizer.planned = Some(planned);
+        optimizer.switch = switch;
+        Ok(optimizer)
+    }
+
+    /// [`over`](Optimizer::over), for the web.
+    pub async fn over_async(
+        device: &wgpu::Device,
+        layout: &Layout,
+        buffers: Buffers,
+        options: Options,
+    ) -> Result<Self, Error> {
+        let mut optimizer = Self::without_buffers(device, layout, options).await?;
+        optimizer.rebind_async(buffers).await?;
+        Ok(optimizer)
+    }
+
+    /// [`rebind`](Optimizer::rebind), for the web.
+    pub async fn rebind_async(&mut self, buffers: Buffers) -> Result<(), Error> {
+        let Buffers { params, grads } = buffers;
+        self.setup.check_bindings(true)?;
+        ranges::check_params(&self.setup.layout, &params, &self.setup.options)?;
+        let mut planner = Planner::new(&self.setup, &mut self.pipelines);
+        let planned = match &grads {
+            Some(grads) => Some(planner.over_ranges(&params, grads).await?),
+            None => None,
+        };
+        self.switch = planner.switch_over(&params).await?;
+        self.planned = planned;
+        self.params = params;
+        self.grads = grads;
+        self.grad_arena = None;
+        self.passed.clear();
+        Ok(())
+    }
+
+    /// Records one update of all groups that are not frozen, from the gradients that the encoder's
+    /// commands leave. Call it once per step; several steps may go into one encoder.
+    ///
+    /// # Errors
+    /// [`Error::NoGradients`] if they were to be passed per step; [`Error::Evaluating`] after
+    /// [`evaluate`](Self::evaluate); [`Error::OutOfMemory`]; [`Error::DeviceLost`], at the latest
+    /// when something was submitted or polled since. Nothing is recorded then.
+    pub fn step(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
+        if self.planned.is_none() {
+            return Err(Error::NoGradients);
+        }
+        self.begin_step(encoder)?;
+        if let Some(planned) = &self.planned {
+            self.record(encoder, planned);
+        }
+        Ok(())
+    }
+
+    /// [`step`](Self::step) from gradients in other buffers, as frameworks allocate them anew on
+    /// every backward pass: one range per tensor in the order of the layout's making. The bind
+    /// groups of the last two sets of ranges are kept, and with them the buffers.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step), and [`Error::BufferRange`] or [`Error::Length`] for ranges that do
+    /// not fit. In a browser [`Error::NotPrepared`] unless [`prepare`](Self::prepare) was awaited
+    /// for the same ranges just before.
+    pub fn step_with(
+        &mut self,
+        encoder: &mut wgpu::CommandEncoder,
+        grads: &[BufferRange],
+    ) -> Result<(), Error> {
+        #[cfg(not(target_family = "wasm"))]
+        pollster::block_on(self.prepare(grads))?;
+        if self.passed.last().is_none_or(|(latest, _)| latest != grads) {
+            return Err(Error::NotPrepared);
+        }
+        self.begin_step(encoder)?;
+        if let Some((_, planned)) = self.passed.last() {
+            self.record(encoder, planned);
+        }
+        Ok(())
+    }
+
+    /// Makes ready what [`step_with`](Self::step_with) needs for `grads`, if it is not yet.
+    /// Natively `step_with` does so itself; in a browser, which compiles in its own time, await
+    /// this first.
+    ///
+    /// # Errors
+    /// [`Error::BufferRange`] or [`Error::Length`] for ranges that do not fit.
+    pub async fn prepare(&mut self, grads: &[BufferRange]) -> Result<(), Error> {
+        let known = self.passed.iter().position(|(known, _)| known == grads);
+        let entry = match known {
+            Some(position) => self.passed.remove(position),
+            None => {
+                self.setup.check_bindings(true)?;
+                let mut planner = Planner::new(&self.setup, &mut self.pipelines);
+                let planned = planner.over_ranges(&self.params, grads).await?;
+                (grads.to_vec(), planned)
+            }
+        };
+        if self.passed.len() == PASSED_KEPT {
+            self.passed.remove(0);
+        }
+        self.passed.push(entry);
+        Ok(())
+    }
+
+    /// Records zeros into all gradients, for a backward pass that adds to them.
+    ///
+    /// # Errors
+    /// [`Error::NoGradients`]; [`Error::BufferRange`] if a caller's buffer lacks `COPY_DST`.
+    pub fn zero_grad(&self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
+        if let Some(arena) = &self.grad_arena {
+            encoder.clear_buffer(arena, 0, None);
+            return Ok(());
+        }
+        let grads = self.grads.as_ref().ok_or(Error::NoGradients)?;
+        for (grad, tensor) in grads.iter().zip(&self.setup.layout.tensors) {
+            grad.check(
+                &format!("gradient of {:?}", tensor.name),
+                wgpu::BufferUsages::COPY_DST,
+            )?;
+        }
+        for grad in grads {
+            encoder.clear_buffer(&grad.buffer, grad.offset, Some(grad.size));
+        }
+        Ok(())
+    }
+
+    /// Records the change from the parameters to train with to those to evaluate with, where there
+    /// are others: the [average](Options::average), or what a rule has
+    /// ([`Rule::evaluates_elsewhere`]). Before evaluating, and at the end of training.
+    ///
+    /// ```
+    /// # use wgpu_optim::{Gpu, GpuOptions, Layout, Optimizer, Options, rules::ScheduleFreeSgd};
+    /// # let Gpu { device, queue, .. } = Gpu::open_blocking(&GpuOptions::default())?;
+    /// # let mut layout = Layout::new();
+    /// # let group = layout.group(ScheduleFreeSgd::default())?;
+    /// # layout.tensor(group, "weight", &[2, 2])?;
+    /// # let mut optimizer = Optimizer::new(&device, &layout, Options::default())?;
+    /// # let mut encoder = device.create_command_encoder(&Default::default());
+    /// optimizer.step(&mut encoder)?;
+    /// optimizer.evaluate(&mut encoder)?;
+    /// // … your forward pass over the test data …
+    /// optimizer.train(&mut encoder)?;
+    /// optimizer.step(&mut encoder)?;
+    /// # Ok::<(), wgpu_optim::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], [`Error::DeviceLost`]; the parameters are left as they are then.
+    pub fn evaluate(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
+        if !self.evaluating {
+            self.record_switch(encoder, &self.switch.evaluate)?;
+            self.evaluating = true;
+        }
+        Ok(())
+    }
+
+    /// Records the change back to the parameters to train with.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate).
+    pub fn train(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
+        if self.evaluating {
+            self.record_switch(encoder, &self.switch.train)?;
+            self.evaluating = false;
+        }
+        Ok(())
+    }
+
+    /// Where the device keeps what the next loss is to be multiplied by, an f32: bind it to your
+    /// shader that begins the backward pass. 1 without a loss scale. To go on from another one, as
+    /// after loading a checkpoint, [`write`](crate::write) it there.
+    pub fn loss_scale(&self) -> BufferRange {
+        BufferRange {
+            buffer: self.setup.begin_step.stats.clone(),
+            offset: 0,
+            size: Format::F32.bytes(1),
+        }
+    }
+
+    /// Records a copy of how training goes, to be read when it arrives, while training goes on.
+    ///
+    /// ```
+    /// # use wgpu_optim::{Clip, Gpu, GpuOptions, Layout, Optimizer, Options, rules::AdamW};
+    /// # let Gpu { device, queue, .. } = Gpu::open_blocking(&GpuOptions::default())?;
+    /// # let mut layout = Layout::new();
+    /// # let group = layout.group(AdamW::default())?;
+    /// # layout.tensor(group, "weight", &[2, 2])?;
+    /// let options = Options { clip: Clip::GlobalNorm(1.0), ..Default::default() };
+    /// let mut optimizer = Optimizer::new(&device, &layout, options)?;
+    /// # let mut encoder = device.create_command_encoder(&Default::default());
+    /// optimizer.step(&mut encoder)?;
+    /// let snapshot = optimizer.snapshot(&mut encoder)?; // every hundredth step or so
+    /// queue.submit([encoder.finish()]);
+    /// // … some steps later …
+    /// # device.poll(wgpu_optim::wgpu::PollType::wait_indefinitely()).unwrap();
+    /// if let Some(stats) = snapshot.get()? {
+    ///     println!("norm {:?}, {} steps skipped", stats.grad_norm, stats.skipped);
+    /// }
+    /// # assert_eq!(snapshot.get()?.unwrap().performed, 1);
+    /// # Ok::<(), wgpu_optim::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], [`Error::DeviceLost`].
+    pub fn snapshot(&self, encoder: &mut wgpu::CommandEncoder) -> Result<Snapshot, Error> {
+        let Setup {
+            device,
+            begin_step,
+            options,
+            ..
+        } = &self.setup;
+        let progress = self.progress.iter().enumerate();
+        let set = progress.filter(|(_, progress)| progress.is_set);
+        Snapshot::record(
+            device,
+            encoder,
+            &begin_step.stats,
+            options.skips(),
+            set.map(|(group, progress)| (group, progress.step_count()))
+                .collect(),
+        )
+    }
+
+    fn record_switch(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        dispatches: &[Vec<Dispatch>],
+    ) -> Result<(), Error> {
+        let Setup {
+            device, begin_step, ..
+        } = &self.setup;
+        for (index, progress) in self.progress.iter().enumerate() {
+            if progress.is_set && !dispatches[index].is_empty() {
+                let count = progress.step_count();
+                begin_step.upload_count(device, encoder, index, count)?;
+            }
+        }
+        let mut pass = compute_pass(encoder, "optimizer evaluation");
+        for dispatch in dispatches.iter().flatten() {
+            dispatch.record(&mut pass);
+        }
+        Ok(())
+    }
+
+    /// An optimizer that does not know its parameters yet.
+    async fn without_buffers(
+        device: &wgpu::Device,
+        layout: &Layout,
+        options: Options,
+    ) -> Result<Self, Error> {
+        let mut pipelines = Pipelines::new(options.pipeline_cache.clone());
+        let setup = Setup::new(device, &mut pipelines, layout, options).await?;
+        let rules = layout.groups.iter();
+        Ok(Self {
+            setup,
+            pipelines,
+            progress: rules.map(|rule| Progress::new(&**rule)).collect(),
+            params: Vec::new(),
+            grads: None,
+            grad_arena: None,
+            planned: None,
+            passed: Vec::new(),
+            switch: EvaluationSwitch::default(),
+            evaluating: false,
+        })
+    }
+
+    /// Counts a step of every group that takes part and brings its numbers to the device.
+    fn begin_step(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
+        if self.evaluating {
+            return Err(Error::Evaluating);
+        }
+        let Setup {
+            device,
+            layout,
+            options,
+            begin_step,
+            ..
+        } = &self.setup;
+        let mut rows = Vec::new();
+        let mut advanced = Vec::new();
+        for (rule, progress) in layout.groups.iter().zip(&self.progress) {
+            let mut progress = progress.clone();
+            rows.push(if progress.frozen {
+                Recorded::default()
+            } else {
+                let epoch = progress.epoch;
+                Recorded::new(progress.advance(&**rule), options, epoch)
+            });
+            advanced.push(progress);
+        }
+        begin_step.upload(device, encoder, &rows)?;
+        self.progress = advanced;
+        Ok(())
+    }
+
+    fn record(&self, encoder: &mut wgpu::CommandEncoder, planned: &PlannedStep) {
+        let takes_part = |group: usize| !self.progress[group].frozen;
+        planned.record(encoder, &self.setup.begin_step, takes_part);
+    }
+}

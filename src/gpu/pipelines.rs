@@ -1,0 +1,146 @@
+//! Compiled shaders, and errors of those that do not compile.
+
+use std::collections::HashMap;
+
+use crate::{
+    Error, Rule, ShaderLocation,
+    buffer::guarded,
+    shader::{Access, Pass},
+};
+
+/// Compiled shaders by text and entry point: groups of one rule and variant share one.
+#[derive(Debug, Default)]
+pub(super) struct Pipelines {
+    /// What they are compiled with.
+    cache: Option<wgpu::PipelineCache>,
+    by_shader: HashMap<(String, &'static str), wgpu::ComputePipeline>,
+    /// Those of groups: their text need not be put together to be found again.
+    by_group: HashMap<(usize, Access, Pass), wgpu::ComputePipeline>,
+}
+
+impl Pipelines {
+    pub fn new(cache: Option<wgpu::PipelineCache>) -> Self {
+        Self {
+            cache,
+            ..Self::default()
+        }
+    }
+
+    /// A shader of this crate's.
+    pub async fn compile(
+        &mut self,
+        device: &wgpu::Device,
+        text: &str,
+        entry_point: &'static str,
+    ) -> Result<wgpu::ComputePipeline, Error> {
+        let compiled = self.get(device, entry_point, text, entry_point).await;
+        compiled.map_err(|(error, _)| error)
+    }
+
+    /// The shader of a group's rule; `text` puts it together.
+    pub async fn of_group(
+        &mut self,
+        device: &wgpu::Device,
+        key: (usize, Access, Pass),
+        rule: &dyn Rule,
+        text: impl FnOnce() -> String,
+    ) -> Result<wgpu::ComputePipeline, Error> {
+        if let Some(pipeline) = self.by_group.get(&key) {
+            return Ok(pipeline.clone());
+        }
+        let (_, _, pass) = key;
+        let text = text();
+        let compiled = self.compile_rule(device, rule, &text, pass.entry_point());
+        let pipeline = compiled.await?;
+        self.by_group.insert(key, pipeline.clone());
+        Ok(pipeline)
+    }
+
+    /// A shader that begins with the text of `rule`.
+    pub async fn compile_rule(
+        &mut self,
+        device: &wgpu::Device,
+        rule: &dyn Rule,
+        text: &str,
+        entry_point: &'static str,
+    ) -> Result<wgpu::ComputePipeline, Error> {
+        let compiled = self.get(device, rule.name(), text, entry_point);
+        compiled
+            .await
+            .map_err(|(error, messages)| shader_error(rule, error, messages))
+    }
+
+    /// An error comes with what the compiler said, if it was the compiler's.
+    pub async fn get(
+        &mut self,
+        device: &wgpu::Device,
+        label: &str,
+        text: &str,
+        entry_point: &'static str,
+    ) -> Result<wgpu::ComputePipeline, (Error, Vec<wgpu::CompilationMessage>)> {
+        let key = (text.to_owned(), entry_point);
+        if let Some(pipeline) = self.by_shader.get(&key) {
+            return Ok(pipeline.clone());
+        }
+        let mut module = None;
+        let parsed = guarded(device, label, || {
+            module = Some(device.create_shader_module(wgpu::ShaderModuleDescriptor {
+                label: Some(label),
+                source: wgpu::ShaderSource::Wgsl(text.into()),
+            }));
+        });
+        let parsed = parsed.await;
+        if let (Err(error), Some(module)) = (parsed, &module) {
+            let information = module.get_compilation_info().await;
+            return Err((error, information.messages));
+        }
+        let compiled = guarded(device, label, || {
+            Some(
+                device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                    label: Some(label),
+                    layout: None,
+                    module: module.as_ref()?,
+                    entry_point: Some(entry_point),
+                    compilation_options: Default::default(),
+                    cache: self.cache.as_ref(),
+                }),
+            )
+        });
+        let lost = || Error::DeviceLost {
+            during: format!("compiling {label}"),
+        };
+        let compiled = compiled.await.and_then(|made| made.ok_or_else(lost));
+        let pipeline = compiled.map_err(|error| (error, Vec::new()))?;
+        self.by_shader.insert(key, pipeline.clone());
+        Ok(pipeline)
+    }
+}
+
+/// Says where in the rule's own text a compiler stumbled.
+fn shader_error(rule: &dyn Rule, error: Error, messages: Vec<wgpu::CompilationMessage>) -> Error {
+    let Error::Wgpu { what, message } = error else {
+        return error;
+    };
+    let place = messages.iter().find_map(|message| message.location);
+    // The rule's text comes first, so what lies beyond it is around it.
+    let before = place.and_then(|place| rule.wgsl().get(..place.offset as usize));
+    let location = before.map(|before| {
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        ShaderLocation {
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+        }
+    });
+    let place = match location {
+        Some(ShaderLocation { line, column }) => {
+            format!("at line {line}, column {column} of its WGSL")
+        }
+        None => "where the code around its WGSL uses it, see update_shader()".to_owned(),
+    };
+    Error::Shader {
+        rule: what,
+        place,
+        location,
+        message,
+    }
+}

@@ -1,0 +1,257 @@
+//! Plans the dispatches of a step, over arenas or over a caller's ranges.
+
+use super::{
+    dispatch::{BoundTensor, Dispatch, over_arena, over_ranges},
+    grad_stats::{GradStatsBuilder, PlacedGrad},
+    lines::line_dispatches,
+    phases::GroupStep,
+    pipelines::Pipelines,
+    ranges,
+    setup::Setup,
+    step::{Beginning, EvaluationSwitch, PlannedStep},
+    sums::sum_dispatches,
+};
+use crate::{BufferRange, Error, Group, format::Format, layout::TENSOR_ALIGNMENT, shader::Pass};
+
+/// Plans over what an optimizer has set up.
+pub(super) struct Planner<'a> {
+    setup: &'a Setup,
+    pipelines: &'a mut Pipelines,
+}
+
+impl<'a> Planner<'a> {
+    pub fn new(setup: &'a Setup, pipelines: &'a mut Pipelines) -> Self {
+        Self { setup, pipelines }
+    }
+
+    /// A step over this crate's own arenas, and the switch to evaluation and back.
+    pub async fn over_arenas(
+        &mut self,
+        params: &wgpu::Buffer,
+        grads: &wgpu::Buffer,
+    ) -> Result<(PlannedStep, EvaluationSwitch), Error> {
+        let mut steps = self.empty_steps();
+        for (step, group) in steps.iter_mut().zip(self.setup.layout.groups()) {
+            step.prepare = self.in_arenas(group, params, grads, Pass::Prepare).await?;
+            step.update = self.in_arenas(group, params, grads, Pass::Update).await?;
+        }
+        let mut switch = EvaluationSwitch::default();
+        for group in self.setup.layout.groups() {
+            let evaluate = self.in_arenas(group, params, grads, Pass::Evaluate).await?;
+            switch.evaluate.push(evaluate);
+            let train = self.in_arenas(group, params, grads, Pass::Train).await?;
+            switch.train.push(train);
+        }
+        let tensors = self.arena_tensors(params, grads);
+        let grads = self.arena_grads(grads);
+        Ok((self.step(steps, &tensors, &grads).await?, switch))
+    }
+
+    /// A step over a caller's ranges.
+    pub async fn over_ranges(
+        &mut self,
+        params: &[BufferRange],
+        grads: &[BufferRange],
+    ) -> Result<PlannedStep, Error> {
+        let Setup {
+            layout,
+            options,
+            arena,
+            ..
+        } = self.setup;
+        ranges::check_grads(layout, params, grads, options)?;
+        let tensors = self.bound_tensors(params, grads);
+        let mut steps = self.empty_steps();
+        for (step, group) in steps.iter_mut().zip(layout.groups()) {
+            let tensors = &tensors[group.0];
+            step.prepare = self.in_ranges(group, tensors, Pass::Prepare).await?;
+            step.update = self.in_ranges(group, tensors, Pass::Update).await?;
+        }
+        let grads = arena.groups.iter().zip(&tensors).map(|(group, tensors)| {
+            let placed = tensors.iter().map(|tensor| PlacedGrad {
+                grad: tensor.grad.clone(),
+                start: group.start + tensor.state as usize,
+            });
+            placed.collect()
+        });
+        let grads: Vec<_> = grads.collect();
+        self.step(steps, &tensors, &grads).await
+    }
+
+    /// The switch to evaluation and back over a caller's parameters.
+    pub async fn switch_over(&mut self, params: &[BufferRange]) -> Result<EvaluationSwitch, Error> {
+        // It looks at no gradient, so the parameters stand in for them.
+        let tensors = self.bound_tensors(params, params);
+        let mut switch = EvaluationSwitch::default();
+        for (group, tensors) in self.setup.layout.groups().zip(&tensors) {
+            let evaluate = self.in_ranges(group, tensors, Pass::Evaluate).await?;
+            switch.evaluate.push(evaluate);
+            let train = self.in_ranges(group, tensors, Pass::Train).await?;
+            switch.train.push(train);
+        }
+        Ok(switch)
+    }
+
+    /// The dispatches of `pass` over the arenas.
+    async fn in_arenas(
+        &mut self,
+        group: Group,
+        params: &wgpu::Buffer,
+        grads: &wgpu::Buffer,
+        pass: Pass,
+    ) -> Result<Vec<Dispatch>, Error> {
+        if !self.setup.has(group, pass) {
+            return Ok(Vec::new());
+        }
+        let elements = &self.setup.arena.groups[group.0];
+        let elements = elements.start as u64..elements.end as u64;
+        let Setup { device, limits, .. } = self.setup;
+        let bindings = self.setup.bindings(group, pass);
+        over_arena(
+            device,
+            self.pipelines,
+            limits,
+            bindings,
+            params,
+            grads,
+            elements,
+        )
+        .await
+    }
+
+    /// The dispatches of `pass` over a caller's ranges.
+    async fn in_ranges(
+        &mut self,
+        group: Group,
+        tensors: &[BoundTensor],
+        pass: Pass,
+    ) -> Result<Vec<Dispatch>, Error> {
+        if !self.setup.has(group, pass) {
+            return Ok(Vec::new());
+        }
+        let Setup { device, limits, .. } = self.setup;
+        let bindings = self.setup.bindings(group, pass);
+        over_ranges(device, self.pipelines, limits, bindings, tensors).await
+    }
+
+    fn empty_steps(&self) -> Vec<GroupStep> {
+        let groups = self.setup.layout.groups();
+        groups.map(|_| GroupStep::default()).collect()
+    }
+
+    /// A caller's tensors by group.
+    fn bound_tensors(
+        &self,
+        params: &[BufferRange],
+        grads: &[BufferRange],
+    ) -> Vec<Vec<BoundTensor>> {
+        let Setup { layout, arena, .. } = self.setup;
+        let mut groups = vec![Vec::new(); layout.groups.len()];
+        let ranges = params.iter().zip(grads).zip(&arena.tensors);
+        for (tensor, ((param, grad), position)) in layout.tensors.iter().zip(ranges) {
+            let group = tensor.group.0;
+            groups[group].push(BoundTensor {
+                param: param.clone(),
+                grad: grad.clone(),
+                state: (position - arena.groups[group].start) as u64,
+            });
+        }
+        groups
+    }
+
+    /// The tensors of this crate's own arenas, with their padding, which is zero: all of it by quads.
+    fn arena_tensors(&self, params: &wgpu::Buffer, grads: &wgpu::Buffer) -> Vec<Vec<BoundTensor>> {
+        let formats = self.setup.options.formats();
+        let padded = |arena, format: Format| {
+            let mut ranges = self.setup.arena_ranges(arena, format);
+            for range in &mut ranges {
+                range.size = range
+                    .size
+                    .next_multiple_of(format.bytes(TENSOR_ALIGNMENT as u64));
+            }
+            ranges
+        };
+        let [params, grads] = [padded(params, formats.params), padded(grads, formats.grads)];
+        self.bound_tensors(&params, &grads)
+    }
+
+    /// The gradients of each group in this crate's own arena.
+    fn arena_grads(&self, arena: &wgpu::Buffer) -> Vec<Vec<PlacedGrad>> {
+        let format = self.setup.options.formats().grads;
+        let placed = |elements: std::ops::Range<usize>| PlacedGrad {
+            grad: BufferRange {
+                buffer: arena.clone(),
+                offset: format.bytes(elements.start as u64),
+                size: format.bytes(elements.len() as u64),
+            },
+            start: elements.start,
+        };
+        let setup = self.setup;
+        let groups = setup.layout.groups().map(|group| {
+            let of_group = setup.arena.groups[group.0].clone();
+            match setup.tensor_factors {
+                // With their padding, which is zero.
+                Some(_) => setup
+                    .layout
+                    .tensors_in(&setup.arena, group)
+                    .map(|tensor| {
+                        let start = of_group.start + tensor.start;
+                        placed(start..start + tensor.len().next_multiple_of(TENSOR_ALIGNMENT))
+                    })
+                    .collect(),
+                None if of_group.is_empty() => Vec::new(),
+                None => vec![placed(of_group)],
+            }
+        });
+        groups.collect()
+    }
+
+    /// Completes `steps`, which have what is prepared and updated: what comes before that, over these
+    /// tensors, and what leaves it out if these gradients say so.
+    async fn step(
+        &mut self,
+        mut steps: Vec<GroupStep>,
+        tensors: &[Vec<BoundTensor>],
+        grads: &[Vec<PlacedGrad>],
+    ) -> Result<PlannedStep, Error> {
+        let setup = self.setup;
+        let (device, limits) = (&setup.device, &setup.limits);
+        let groups = setup.layout.groups().zip(tensors);
+        let groups: Vec<_> = groups
+            .map(|(group, tensors)| (setup.bindings(group, Pass::Measure), &tensors[..]))
+            .collect();
+        let sums = sum_dispatches(device, self.pipelines, limits, &groups).await?;
+        let found = sums.measure.into_iter().zip(sums.conclude);
+        for ((step, (group, tensors)), (measure, conclude)) in
+            steps.iter_mut().zip(groups).zip(found)
+        {
+            let buffers = &setup.groups[group.index];
+            if let Some(table) = &buffers.lines {
+                let lines = line_dispatches(device, self.pipelines, limits, group, table, tensors);
+                step.lines = lines.await?;
+            }
+            step.measure = measure;
+            step.conclude = conclude;
+            let matrices = buffers.matrix.as_ref();
+            step.matrices = matrices.map_or_else(Vec::new, |matrix| matrix.dispatches.clone());
+        }
+        let beginning = if setup.options.skips() {
+            let builder = GradStatsBuilder {
+                device,
+                pipelines: self.pipelines,
+                limits,
+                options: &setup.options,
+                begin_step: &setup.begin_step,
+                tensor_factors: setup.tensor_factors.as_ref(),
+            };
+            Beginning::GradStats(Box::new(builder.build(grads, &mut steps).await?))
+        } else {
+            Beginning::Numbers(setup.begin_step.bind(device, None).await?)
+        };
+        Ok(PlannedStep {
+            beginning,
+            shared_sums: sums.shared,
+            groups: steps,
+        })
+    }
+}

@@ -1,0 +1,107 @@
+//! Whether a caller's ranges fit the layout and each other.
+
+use crate::{BufferRange, Error, Layout, Options, format::Format, layout::TensorEntry};
+
+/// Parameters: one range per tensor, of its size, none overlapping another.
+pub(super) fn check_params(
+    layout: &Layout,
+    params: &[BufferRange],
+    options: &Options,
+) -> Result<(), Error> {
+    check_each(layout, params, "parameter", options.formats().params)?;
+    check_apart(layout, params, "parameter")
+}
+
+fn check_apart(layout: &Layout, ranges: &[BufferRange], role: &str) -> Result<(), Error> {
+    for pair in by_address(layout, ranges).windows(2) {
+        let [(first, a), (second, b)] = [pair[0], pair[1]];
+        if a.buffer == b.buffer && a.offset + a.size > b.offset {
+            return Err(overlap((role, first, a), (role, second, b)));
+        }
+    }
+    Ok(())
+}
+
+/// Gradients: one range per tensor, of its size, none overlapping a parameter. Several tensors may
+/// have the same gradient, unless it is to be zeroed when one of them has been updated.
+pub(super) fn check_grads(
+    layout: &Layout,
+    params: &[BufferRange],
+    grads: &[BufferRange],
+    options: &Options,
+) -> Result<(), Error> {
+    check_each(layout, grads, "gradient", options.formats().grads)?;
+    if options.zero_grad {
+        check_apart(layout, grads, "gradient")?;
+    }
+    let params = by_address(layout, params);
+    for (of, grad) in layout.tensors.iter().zip(grads) {
+        // Only the last parameter that begins before the gradient ends can overlap it, since
+        // parameters do not overlap one another.
+        let end = (&grad.buffer, grad.offset + grad.size);
+        let before = params.partition_point(|(_, param)| (&param.buffer, param.offset) < end);
+        let Some(&(tensor, param)) = before.checked_sub(1).map(|last| &params[last]) else {
+            continue;
+        };
+        if param.buffer == grad.buffer && param.offset + param.size > grad.offset {
+            return Err(overlap(
+                ("gradient", of, grad),
+                ("parameter", tensor, param),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Tensors with their ranges, by buffer and offset.
+fn by_address<'a>(
+    layout: &'a Layout,
+    ranges: &'a [BufferRange],
+) -> Vec<(&'a TensorEntry, &'a BufferRange)> {
+    let mut tensors: Vec<_> = layout.tensors.iter().zip(ranges).collect();
+    tensors.sort_by_key(|(_, range)| (&range.buffer, range.offset));
+    tensors
+}
+
+fn check_each(
+    layout: &Layout,
+    ranges: &[BufferRange],
+    role: &str,
+    format: Format,
+) -> Result<(), Error> {
+    if ranges.len() != layout.tensors.len() {
+        return Err(Error::Length {
+            what: format!("{role} ranges, one per tensor"),
+            expected: layout.tensors.len(),
+            actual: ranges.len(),
+        });
+    }
+    for (tensor, range) in layout.tensors.iter().zip(ranges) {
+        let what = format!("{role} of {:?}", tensor.name);
+        let expected = format.bytes(tensor.element_count as u64);
+        if range.size != expected {
+            let shape = &tensor.shape;
+            let size = range.size;
+            let problem = format!("shape {shape:?} takes {expected} bytes, the range has {size}");
+            return Err(Error::range(what, problem));
+        }
+        range.check(&what, wgpu::BufferUsages::STORAGE)?;
+    }
+    Ok(())
+}
+
+type Place<'a> = (&'a str, &'a TensorEntry, &'a BufferRange);
+
+fn overlap((role, tensor, range): Place<'_>, (other_role, other, other_range): Place<'_>) -> Error {
+    let bytes =
+        |range: &BufferRange| format!("bytes {}..{}", range.offset, range.offset + range.size);
+    Error::range(
+        format!("{role} of {:?}", tensor.name),
+        format!(
+            "{} overlap {} of the {other_role} of {:?} in the same buffer",
+            bytes(range),
+            bytes(other_range),
+            other.name
+        ),
+    )
+}

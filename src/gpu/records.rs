@@ -1,0 +1,212 @@
+//! What the shaders of a step read and write in tables of this crate's: the same structs in Rust.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::{Clip, Options, rule::Step};
+
+/// Bytes from one group's `Step` to the next: an offset that every device can bind a uniform at.
+pub(super) const STEP_STRIDE: u64 = 256;
+
+/// Where a `Step` keeps its `t`.
+pub(super) const T_OFFSET: u64 = 12;
+
+/// Bytes from one WGSL `Coefficients` to the next.
+pub(super) const COEFFICIENTS_BYTES: u64 = 32;
+
+/// WGSL's `Stats`, but for its groups.
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct StatsRecord {
+    pub loss_scale: f32,
+    pub good_steps: u32,
+    pub norm: f32,
+    pub exponent: i32,
+    pub clip_factor: f32,
+    pub performed: u32,
+    pub skipped: u32,
+    pub padding: u32,
+}
+
+/// WGSL's `GroupStats`.
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct GroupStatsRecord {
+    pub lr: f32,
+    pub step_count: u32,
+    pub skipped: u32,
+    pub epoch: u32,
+    pub damping: f32,
+    pub failures: u32,
+    pub unsolved: u32,
+}
+
+/// Bytes of a WGSL `Step`.
+pub(super) const STEP_BYTES: u64 = 48;
+
+/// WGSL's `Recorded`: what the host knows of one group's step. The default is a group that rests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct Recorded {
+    at: [f32; 4],
+    average_weight: f32,
+    lr: f32,
+    decay: f32,
+    grad_scale: f32,
+    n: u32,
+    refreshed: f32,
+    epoch: u32,
+    /// WGSL rounds up to the alignment of `at`.
+    padding: u32,
+}
+
+impl Recorded {
+    /// The numbers of a step if none before it was skipped since its count was set, which was in
+    /// `epoch`.
+    pub fn new(step: Step<f64>, options: &Options, epoch: u32) -> Self {
+        let average_weight = options.average.map(|average| average.weight(step.t));
+        // A verdict on the gradients has its own division by the micro-batches.
+        let per_batch = if options.skips() {
+            1.0
+        } else {
+            1.0 / f64::from(options.accumulate)
+        };
+        Self {
+            at: step.at.map(|value| value as f32),
+            average_weight: average_weight.unwrap_or_default() as f32,
+            lr: step.lr as f32,
+            decay: step.decay as f32,
+            grad_scale: (step.grad_scale * per_batch) as f32,
+            // Only differences and remainders by a power of two are taken of it, so it may wrap;
+            // but 0 would say that the group rests.
+            n: (step.t as u32).max(1),
+            refreshed: step.refreshed as f32,
+            epoch,
+            padding: 0,
+        }
+    }
+}
+
+/// WGSL's `Run`.
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct Run {
+    pub first: u32,
+    pub count: u32,
+    pub group: u32,
+    pub first_unit: u32,
+    pub units: u32,
+    pub largest: u32,
+    pub squares: f32,
+    pub exponent: i32,
+}
+
+/// WGSL's `Switch`.
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct Switch {
+    pub grid: [u32; 3],
+    pub if_skipped: u32,
+    pub got: [u32; 3],
+    pub padding: u32,
+}
+
+/// WGSL's `Guard`, to the next 16 bytes.
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct Guard {
+    clip_norm: f32,
+    clips: u32,
+    per_batch: f32,
+    scales: u32,
+    growth_factor: f32,
+    backoff_factor: f32,
+    growth_interval: u32,
+    padding: u32,
+}
+
+impl Guard {
+    pub fn of(options: &Options) -> Self {
+        let (clip_norm, clips) = match options.clip {
+            Clip::GlobalNorm(most) => (most, 1),
+            Clip::TensorNorm(most) => (most, 0),
+            Clip::None | Clip::Value(_) => (0.0, 0),
+        };
+        let scale = options.loss_scale.unwrap_or_default();
+        Self {
+            clip_norm: clip_norm as f32,
+            clips,
+            per_batch: (1.0 / f64::from(options.accumulate)) as f32,
+            scales: options.loss_scale.is_some().into(),
+            growth_factor: scale.growth_factor as f32,
+            backoff_factor: scale.backoff_factor as f32,
+            growth_interval: scale.growth_interval,
+            padding: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        progress::RING,
+        shader::{self, assert_laid_out_as, layout_of},
+    };
+
+    #[test]
+    fn rows_lie_as_the_shader_reads_them() {
+        let text = &shader::begin_step(true);
+        assert_laid_out_as!(
+            Recorded, text, "Recorded",
+            at average_weight lr decay grad_scale n refreshed epoch
+        );
+        assert_laid_out_as!(
+            GroupStatsRecord, text, "GroupStats",
+            lr step_count skipped epoch damping failures unsolved
+        );
+        let (mut members, _) = layout_of(text, "Stats");
+        let groups = members.pop().unwrap();
+        assert_eq!(groups, ("groups".to_owned(), size_of::<StatsRecord>()));
+        let loss_scale = (
+            "loss_scale".to_owned(),
+            std::mem::offset_of!(StatsRecord, loss_scale),
+        );
+        let skipped = (
+            "skipped".to_owned(),
+            std::mem::offset_of!(StatsRecord, skipped),
+        );
+        assert_eq!((&members[0], &members[6]), (&loss_scale, &skipped));
+        let size = |name| layout_of(text, name).1 as u64;
+        assert_eq!(size("Recorded"), size_of::<Recorded>() as u64);
+        assert_eq!(size("GroupStats"), size_of::<GroupStatsRecord>() as u64);
+        assert_eq!(size("Step"), STEP_BYTES);
+        assert_eq!(size("StepSlot"), STEP_STRIDE);
+        assert_eq!(size("Coefficients"), COEFFICIENTS_BYTES);
+        assert!(text.contains(&format!("const RING: u32 = {RING}u;")));
+        let (step, _) = layout_of(text, "Step");
+        assert!(step.contains(&("t".to_owned(), T_OFFSET as usize)));
+    }
+
+    #[test]
+    fn tables_lie_as_the_shaders_read_them() {
+        let text = &shader::begin_step(true);
+        assert_laid_out_as!(
+            Run, text, "Run",
+            first count group first_unit units largest squares exponent
+        );
+        assert_laid_out_as!(
+            Guard, text, "Guard",
+            clip_norm clips per_batch scales growth_factor backoff_factor growth_interval
+        );
+        assert_eq!(layout_of(text, "Run").1, size_of::<Run>());
+        let (members, size) = layout_of(text, "Switch");
+        assert_eq!(size, size_of::<Switch>());
+        for (name, offset) in [
+            ("x", std::mem::offset_of!(Switch, grid)),
+            ("if_skipped", std::mem::offset_of!(Switch, if_skipped)),
+            ("got_x", std::mem::offset_of!(Switch, got)),
+        ] {
+            assert!(members.contains(&(name.to_owned(), offset)), "{name}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What an optimizer has on a device before it knows parameters and gradients.
+
+use super::{
+    begin_step::BeginStep,
+    dispatch::GroupBindings,
+    group::{GroupBuffers, GroupSource},
+    limits::{check_binding_count, check_buffer_size},
+    pipelines::Pipelines,
+};
+use crate::{
+    BufferRange, Clip, DispatchLimits, Error, Group, Layout, Options,
+    buffer::guarded,
+    format::Format,
+    layout::{Arena, TENSOR_ALIGNMENT},
+    shader::{Frame, Pass},
+};
+
+/// A layout with its state on a device.
+#[derive(Debug)]
+pub(super) struct Setup {
+    pub device: wgpu::Device,
+    pub layout: Layout,
+    pub arena: Arena,
+    pub limits: DispatchLimits,
+    pub options: Options,
+    pub begin_step: BeginStep,
+    pub groups: Vec<GroupBuffers>,
+    /// What gradients are multiplied by, where they are clipped by tensor.
+    pub tensor_factors: Option<wgpu::Buffer>,
+}
+
+impl Setup {
+    pub async fn new(
+        device: &wgpu::Device,
+        pipelines: &mut Pipelines,
+        layout: &Layout,
+        options: Options,
+    ) -> Result<Self, Error> {
+        if layout.tensors.is_empty() {
+            return Err(Error::EmptyLayout);
+        }
+        options.check(layout)?;
+        let of_device = DispatchLimits::of(&device.limits());
+        let limits = options.limits.unwrap_or(of_device);
+        limits.check(&of_device)?;
+        let arena = layout.arena();
+        let lrs: Vec<_> = layout.groups.iter().map(|rule| rule.lr()).collect();
+        let begin_step = BeginStep::new(device, pipelines, &lrs, &options).await?;
+        let source = GroupSource {
+            device,
+            layout,
+            arena: &arena,
+            options: &options,
+            limits: &limits,
+            begin_step: &begin_step,
+        };
+        let mut groups = Vec::new();
+        for group in layout.groups() {
+            groups.push(GroupBuffers::new(&source, pipelines, group).await?);
+        }
+        let tensor_factors = match options.clip {
+            Clip::TensorNorm(_) => Some(tensor_factors(device, &arena).await?),
+            _ => None,
+        };
+        Ok(Self {
+            device: device.clone(),
+            layout: layout.clone(),
+            arena,
+            limits,
+            options,
+            begin_step,
+            groups,
+            tensor_factors,
+        })
+    }
+
+    /// Where each tensor is in an arena of that format.
+    pub fn arena_ranges(&self, buffer: &wgpu::Buffer, format: Format) -> Vec<BufferRange> {
+        let tensors = self.layout.tensors.iter().zip(&self.arena.tensors);
+        tensors
+            .map(|(tensor, &start)| BufferRange {
+                buffer: buffer.clone(),
+                offset: format.bytes(start as u64),
+                size: format.bytes(tensor.element_count as u64),
+            })
+            .collect()
+    }
+
+    /// What the dispatches of `pass` bind for `group`.
+    pub fn bindings(&self, group: Group, pass: Pass) -> GroupBindings<'_> {
+        let rule = &*self.layout.groups[group.0];
+        let buffers = &self.groups[group.0];
+        let first_unit = self.arena.groups[group.0].start / TENSOR_ALIGNMENT;
+        let factors = self.tensor_factors.as_ref();
+        GroupBindings {
+            index: group.0,
+            rule,
+            hyper: &buffers.hyper,
+            steps: &self.begin_step.steps,
+            state: &buffers.state,
+            pass,
+            frame: Frame::of(&self.options, rule),
+            tensor_factors: factors.map(|factors| (factors, first_unit as u64)),
+            tensors: buffers.tensors.as_ref().map(|table| &table.buffer),
+            lines: buffers.lines.as_ref().map(|table| &table.buffer),
+        }
+    }
+
+    /// Whether `group` has that pass.
+    pub fn has(&self, group: Group, pass: Pass) -> bool {
+        let rule = &self.layout.groups[group.0];
+        match pass {
+            Pass::Update => true,
+            Pass::Prepare => rule.stages().matrix.is_some(),
+            Pass::Measure => rule.stages().sum.is_some(),
+            Pass::Lines => rule.stages().lines.is_some(),
+            Pass::Evaluate | Pass::Train => {
+                self.options.average.is_some() || rule.evaluates_elsewhere()
+            }
+        }
+    }
+
+    /// Whether what the passes of a step bind fits the device, in arenas or in a caller's ranges.
+    pub fn check_bindings(&self, in_ranges: bool) -> Result<(), Error> {
+        for group in self.layout.groups() {
+            let passes = [Pass::Update, Pass::Measure, Pass::Prepare];
+            let passes = passes.into_iter().filter(|pass| self.has(group, *pass));
+            let counts = passes.map(|pass| self.bindings(group, pass).count(in_ranges));
+            let needed = counts.max().unwrap_or(0);
+            let rule = self.layout.groups[group.0].name();
+            let slots = self.groups[group.0].state.len();
+            check_binding_count(&self.device, rule, slots, needed)?;
+        }
+        Ok(())
+    }
+}
+
+/// A factor for each unit of elements of all groups.
+async fn tensor_factors(device: &wgpu::Device, arena: &Arena) -> Result<wgpu::Buffer, Error> {
+    let what = "the factors of tensors that are clipped";
+    let units = arena.element_count() / TENSOR_ALIGNMENT;
+    let bytes = Format::F32.bytes(units as u64);
+    check_buffer_size(device, what, bytes)?;
+    let made = guarded(device, what, || {
+        device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("tensor factors"),
+            size: bytes,
+            usage: wgpu::BufferUsages::STORAGE,
+            mapped_at_creation: false,
+        })
+    });
+    made.await
+}

@@ -1,0 +1,119 @@
+//! How training goes, read from the device without stopping it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU8, Ordering},
+};
+
+use super::records::{GroupStatsRecord, StatsRecord};
+use crate::{Error, GroupStats, Stats, buffer::guarded_now};
+
+/// [`Stats`] on their way from the device.
+///
+/// They are those of the moment in the encoder at which they were recorded, and arrive when the
+/// device has come there and something polls it: `queue.submit` does, and so does `device.poll`.
+#[derive(Debug)]
+pub struct Snapshot {
+    staging: wgpu::Buffer,
+    state: Arc<AtomicU8>,
+    looks_at_gradients: bool,
+    /// Groups whose step count was set, which the device has not heard of yet.
+    set_counts: Vec<(usize, u64)>,
+}
+
+const PENDING: u8 = 0;
+const ARRIVED: u8 = 1;
+const FAILED: u8 = 2;
+
+impl Snapshot {
+    pub(super) fn record(
+        device: &wgpu::Device,
+        encoder: &mut wgpu::CommandEncoder,
+        stats: &wgpu::Buffer,
+        looks_at_gradients: bool,
+        set_counts: Vec<(usize, u64)>,
+    ) -> Result<Self, Error> {
+        let staging = guarded_now(device, "a snapshot of the statistics", || {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("snapshot"),
+                size: stats.size(),
+                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        })?;
+        encoder.copy_buffer_to_buffer(stats, 0, &staging, 0, stats.size());
+        let state = Arc::new(AtomicU8::new(PENDING));
+        let arrival = state.clone();
+        encoder.map_buffer_on_submit(&staging, wgpu::MapMode::Read, .., move |result| {
+            let outcome = if result.is_ok() { ARRIVED } else { FAILED };
+            arrival.store(outcome, Ordering::Release);
+        });
+        Ok(Self {
+            staging,
+            state,
+            looks_at_gradients,
+            set_counts,
+        })
+    }
+
+    /// The statistics, if they are there.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`]; [`Error::Wgpu`] if their encoder was dropped, so that they will never
+    /// come.
+    pub fn get(&self) -> Result<Option<Stats>, Error> {
+        let lost = || Error::DeviceLost {
+            during: "reading the statistics".to_owned(),
+        };
+        match self.state.load(Ordering::Acquire) {
+            // Whoever would report their arrival is gone.
+            PENDING if Arc::strong_count(&self.state) == 1 => {
+                match self.state.load(Ordering::Acquire) {
+                    PENDING => Err(Error::Wgpu {
+                        what: "to fetch the statistics".to_owned(),
+                        message: "their encoder was dropped, not submitted".to_owned(),
+                    }),
+                    _ => self.get(),
+                }
+            }
+            PENDING => Ok(None),
+            ARRIVED => {
+                let view = self.staging.get_mapped_range(..).map_err(|_| lost())?;
+                Ok(Some(self.read(&view)))
+            }
+            _ => Err(lost()),
+        }
+    }
+
+    fn read(&self, bytes: &[u8]) -> Stats {
+        let (stats, groups) = bytes.split_at(size_of::<StatsRecord>());
+        let stats: StatsRecord = bytemuck::pod_read_unaligned(stats);
+        let groups = groups
+            .chunks_exact(size_of::<GroupStatsRecord>())
+            .map(|group| {
+                let group: GroupStatsRecord = bytemuck::pod_read_unaligned(group);
+                GroupStats {
+                    lr: f64::from(group.lr),
+                    step_count: u64::from(group.step_count),
+                    skipped: u64::from(group.skipped),
+                    damping: f64::from(group.damping),
+                    failures: u64::from(group.failures),
+                    unsolved: u64::from(group.unsolved),
+                }
+            });
+        let mut groups: Vec<_> = groups.collect();
+        for &(group, step_count) in &self.set_counts {
+            groups[group].step_count = step_count;
+            groups[group].skipped = 0;
+        }
+        let norm = || f64::from(stats.norm) * f64::from(stats.exponent).exp2();
+        Stats {
+            grad_norm: (self.looks_at_gradients && stats.performed > 0).then(norm),
+            clip_factor: f64::from(stats.clip_factor),
+            loss_scale: f64::from(stats.loss_scale),
+            performed: u64::from(stats.performed),
+            skipped: u64::from(stats.skipped),
+            groups,
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Planned steps, ready to be recorded.
+
+use super::{
+    begin_step::BeginStep, dispatch::Dispatch, grad_stats::GradStats, phases::GroupStep,
+    sums::SharedSums,
+};
+
+/// A step over known gradients.
+#[derive(Debug)]
+pub(super) struct PlannedStep {
+    pub beginning: Beginning,
+    pub shared_sums: SharedSums,
+    /// By group.
+    pub groups: Vec<GroupStep>,
+}
+
+/// What a step begins with.
+#[derive(Debug)]
+pub(super) enum Beginning {
+    /// Its numbers.
+    Numbers(wgpu::BindGroup),
+    /// A look at the gradients, and then its numbers.
+    GradStats(Box<GradStats>),
+}
+
+impl PlannedStep {
+    /// Records the step, whose numbers are on their way, of the groups that take part.
+    pub fn record(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        begin_step: &BeginStep,
+        takes_part: impl Fn(usize) -> bool,
+    ) {
+        self.shared_sums.clear(encoder, |group| !takes_part(group));
+        let mut pass = compute_pass(encoder, "optimizer step");
+        match &self.beginning {
+            Beginning::Numbers(bind_group) => begin_step.dispatch(&mut pass, bind_group),
+            Beginning::GradStats(stats) => {
+                stats.record(&mut pass, &takes_part);
+                begin_step.dispatch(&mut pass, &stats.begin_step);
+            }
+        }
+        let groups = self.groups.iter().enumerate();
+        let groups = groups.filter(|(group, _)| takes_part(*group));
+        for (_, group) in groups.clone() {
+            group
+                .until_measured()
+                .for_each(|dispatch| dispatch.record(&mut pass));
+        }
+        for (_, group) in groups {
+            group
+                .once_measured()
+                .for_each(|dispatch| dispatch.record(&mut pass));
+        }
+    }
+}
+
+/// The dispatches between the parameters to train with and those to evaluate with, by group; none
+/// for a rule that does not tell the two apart.
+#[derive(Debug, Default)]
+pub(super) struct EvaluationSwitch {
+    pub evaluate: Vec<Vec<Dispatch>>,
+    pub train: Vec<Vec<Dispatch>>,
+}
+
+pub(super) fn compute_pass<'e>(
+    encoder: &'e mut wgpu::CommandEncoder,
+    label: &str,
+) -> wgpu::ComputePass<'e> {
+    encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+        label: Some(label),
+        timestamp_writes: None,
+    })
+}

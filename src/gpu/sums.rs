@@ -1,0 +1,265 @@
+//! Sums over whole tensors, and what a rule concludes from them: the host side of
+//! `shaders/tensors/measure.wgsl` and `conclude.wgsl`.
+
+use std::{collections::HashMap, ops::Range};
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{
+    binding::{LINES, PARTIALS, TENSORS, bind, filled_buffer, whole},
+    dispatch::{BoundTensor, Dispatch, GroupBindings, range_dispatch, tensor_ranges},
+    limits::check_binding_size,
+    pipelines::Pipelines,
+};
+use crate::{
+    Error, Over,
+    buffer::guarded,
+    format::{Format, Formats},
+    plan::{
+        DispatchLimits, RangeWindow, Span, fold, measured_length, measuring_threads, range_windows,
+    },
+    shader::{self, Access, Pass},
+};
+
+/// Bytes of a partial sum: up to four numbers.
+const PARTIAL_BYTES: u64 = Format::F32.quad_bytes();
+
+/// From so many partial sums on, more threads add them up.
+const MANY: u64 = 1 << 14;
+
+/// What a step sums up, by group.
+pub(super) struct SumDispatches {
+    /// Those of all groups come before what any concludes.
+    pub measure: Vec<Vec<Dispatch>>,
+    pub conclude: Vec<Option<Dispatch>>,
+    pub shared: SharedSums,
+}
+
+/// Partial sums that more than one group adds up.
+#[derive(Debug)]
+pub(super) struct SharedSums {
+    partials: Option<wgpu::Buffer>,
+    /// By group: bytes of those that are its own.
+    of_groups: Vec<Option<Range<u64>>>,
+}
+
+impl SharedSums {
+    /// Takes those of groups that rest out of the sums of others.
+    pub fn clear(&self, encoder: &mut wgpu::CommandEncoder, rests: impl Fn(usize) -> bool) {
+        let Some(partials) = &self.partials else {
+            return;
+        };
+        for (group, shared) in self.of_groups.iter().enumerate() {
+            if let Some(range) = shared.as_ref().filter(|_| rests(group)) {
+                encoder.clear_buffer(partials, range.start, Some(range.end - range.start));
+            }
+        }
+    }
+}
+
+/// The windows in which a group is measured, and its partial sums.
+struct SumWindows<'a> {
+    buffers: Vec<&'a wgpu::Buffer>,
+    windows: Vec<RangeWindow>,
+    /// Partial sums of each tensor: the first, and their number.
+    of_tensors: Vec<[u64; 2]>,
+}
+
+impl<'a> SumWindows<'a> {
+    /// `partials` counts the partial sums of all groups.
+    fn new(
+        tensors: &'a [BoundTensor],
+        formats: &Formats,
+        limits: &DispatchLimits,
+        partials: &mut u64,
+    ) -> Self {
+        let (buffers, ranges) = tensor_ranges(tensors, formats);
+        let length = measured_length(formats, limits);
+        let windows = range_windows(&ranges, length, formats, limits);
+        let mut of_tensors = vec![[0, 0]; ranges.len()];
+        for window in &windows {
+            for (&tensor, span) in window.tensors.iter().zip(&window.spans) {
+                of_tensors[tensor][1] += measuring_threads(u64::from(span.count));
+            }
+        }
+        for of_tensor in &mut of_tensors {
+            of_tensor[0] = *partials;
+            *partials += of_tensor[1];
+        }
+        Self {
+            buffers,
+            windows,
+            of_tensors,
+        }
+    }
+
+    fn partials(&self) -> Range<u64> {
+        let first = self.of_tensors.first().map_or(0, |[first, _]| *first);
+        let end = self
+            .of_tensors
+            .last()
+            .map_or(0, |[first, count]| first + count);
+        first..end
+    }
+
+    /// The spans of each window.
+    fn spans(&self) -> Vec<Vec<MeasuredSpan>> {
+        let mut next: Vec<_> = self.of_tensors.iter().map(|[first, _]| *first).collect();
+        let of_window = |window: &RangeWindow| {
+            let spans = window.spans.iter().enumerate().map(|(index, &span)| {
+                let mut partial = 0;
+                if let Some(&tensor) = window.tensors.get(index) {
+                    partial = next[tensor];
+                    next[tensor] += measuring_threads(u64::from(span.count));
+                }
+                MeasuredSpan {
+                    span,
+                    partial: partial as u32,
+                    padding: [0; 3],
+                }
+            });
+            spans.collect()
+        };
+        self.windows.iter().map(of_window).collect()
+    }
+}
+
+/// A span with its first partial sum, as `shaders/tensors/measure.wgsl` reads it.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct MeasuredSpan {
+    span: Span,
+    partial: u32,
+    padding: [u32; 3],
+}
+
+/// What all groups sum up, over these tensors of theirs.
+pub(super) async fn sum_dispatches(
+    device: &wgpu::Device,
+    pipelines: &mut Pipelines,
+    limits: &DispatchLimits,
+    groups: &[(GroupBindings<'_>, &[BoundTensor])],
+) -> Result<SumDispatches, Error> {
+    let mut sums = SumDispatches {
+        measure: vec![Vec::new(); groups.len()],
+        conclude: vec![None; groups.len()],
+        shared: SharedSums {
+            partials: None,
+            of_groups: vec![None; groups.len()],
+        },
+    };
+    // Groups of one rule lie together, since their sums may be taken together.
+    let summing = |(_, (group, tensors)): &(usize, &(GroupBindings<'_>, &[BoundTensor]))| {
+        group.rule.stages().sum.is_some() && group.tensors.is_some() && !tensors.is_empty()
+    };
+    let mut order: Vec<_> = groups.iter().enumerate().filter(summing).collect();
+    order.sort_by_key(|(_, (group, _))| group.rule.name());
+    let mut count = 0;
+    let mut of_rules: HashMap<&str, Range<u64>> = HashMap::new();
+    let mut measured = Vec::new();
+    for (index, (group, tensors)) in order {
+        let windows = SumWindows::new(tensors, &group.frame.formats, limits, &mut count);
+        let partials = windows.partials();
+        let together = of_rules.entry(group.rule.name());
+        together.or_insert(partials.clone()).end = partials.end;
+        measured.push((index, *group, windows));
+    }
+    if measured.is_empty() {
+        return Ok(sums);
+    }
+    let bytes = PARTIAL_BYTES * count;
+    check_binding_size(device, "the sums over tensors", bytes)?;
+    let made = guarded(device, "the sums over tensors", || {
+        device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("partial sums"),
+            size: bytes,
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        })
+    });
+    let partials = made.await?;
+    for (index, group, windows) in measured {
+        sums.measure[index] = measure(device, pipelines, group, &windows, &partials).await?;
+        let sum = group.rule.stages().sum;
+        let everything = sum.is_some_and(|sum| sum.over == Over::Everything);
+        let ranges = match of_rules.get(group.rule.name()) {
+            Some(range) if everything => {
+                let bytes = |partial| PARTIAL_BYTES * partial;
+                let own = windows.partials();
+                sums.shared.of_groups[index] = Some(bytes(own.start)..bytes(own.end));
+                vec![[range.start, range.end - range.start]]
+            }
+            _ => windows.of_tensors,
+        };
+        let made = conclude(device, pipelines, limits, group, &ranges, &partials);
+        sums.conclude[index] = Some(made.await?);
+    }
+    sums.shared.partials = Some(partials);
+    Ok(sums)
+}
+
+async fn measure(
+    device: &wgpu::Device,
+    pipelines: &mut Pipelines,
+    group: GroupBindings<'_>,
+    windows: &SumWindows<'_>,
+    partials: &wgpu::Buffer,
+) -> Result<Vec<Dispatch>, Error> {
+    let group = GroupBindings {
+        pass: Pass::Measure,
+        ..group
+    };
+    let mut dispatches = Vec::new();
+    for (window, spans) in windows.windows.iter().zip(windows.spans()) {
+        let access = Access::Ranges(window.width, window.grad_place);
+        let pipeline = group.pipeline(device, pipelines, access).await?;
+        let beside = [whole(PARTIALS, partials)];
+        let made = guarded(device, "the bindings that measure tensors", || {
+            range_dispatch(
+                device,
+                &pipeline,
+                group,
+                &windows.buffers,
+                window,
+                bytemuck::cast_slice(&spans),
+                &beside,
+            )
+        });
+        dispatches.push(made.await??);
+    }
+    Ok(dispatches)
+}
+
+async fn conclude(
+    device: &wgpu::Device,
+    pipelines: &mut Pipelines,
+    limits: &DispatchLimits,
+    group: GroupBindings<'_>,
+    ranges: &[[u64; 2]],
+    partials: &wgpu::Buffer,
+) -> Result<Dispatch, Error> {
+    let most = ranges.iter().map(|[_, count]| *count).max().unwrap_or(0);
+    let lanes = if most < MANY { 64 } else { 256 };
+    let text = shader::conclude_tensors(group.rule, lanes);
+    let compiled = pipelines.compile_rule(device, group.rule, &text, "conclude_tensors");
+    let pipeline = compiled.await?;
+    let words: Vec<_> = ranges
+        .iter()
+        .map(|range| range.map(|number| number as u32))
+        .collect();
+    let made = guarded(device, "the bindings that conclude from sums", || {
+        let storage = wgpu::BufferUsages::STORAGE;
+        let ranges = filled_buffer(device, "ranges", storage, bytemuck::cast_slice(&words))?;
+        let mut entries = group.numbers();
+        entries.push(whole(LINES, &ranges));
+        entries.push(whole(PARTIALS, partials));
+        entries.extend(group.tensors.map(|tensors| whole(TENSORS, tensors)));
+        Ok::<_, Error>(bind(device, &pipeline, "conclude_tensors", &entries))
+    });
+    Ok(Dispatch {
+        bind_group: made.await??,
+        pipeline,
+        grid: fold(words.len() as u64, limits),
+        switched: None,
+    })
+}

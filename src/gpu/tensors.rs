@@ -1,0 +1,98 @@
+//! What a group's rule keeps of whole tensors: the table that `shaders/tensors/lookup.wgsl` reads.
+
+use std::ops::Range;
+
+use super::{
+    binding::filled_buffer,
+    limits::{ARENA_USAGE, check_binding_size},
+    lines::LineTable,
+};
+use crate::{
+    Error, Over, Rule, Slot,
+    format::Format,
+    layout::TENSOR_ALIGNMENT,
+    shader::{SHAPE_WORDS, looks_at_tensors},
+    shape::Matrices,
+};
+
+/// Words before the units.
+const HEADER: usize = 4;
+
+/// The values of a group's slots of [`Extent::Tensor`](crate::Extent::Tensor).
+#[derive(Debug)]
+pub(super) struct TensorTable {
+    pub buffer: wgpu::Buffer,
+    first_row: usize,
+    length: usize,
+}
+
+/// A tensor of a group: its elements, counted from the group's start, and its shape.
+pub(super) struct GroupTensor<'a> {
+    pub elements: Range<usize>,
+    pub shape: &'a [usize],
+}
+
+impl TensorTable {
+    /// None if the rule keeps nothing of tensors. `element_count` is that of the padded group.
+    pub fn new(
+        device: &wgpu::Device,
+        rule: &dyn Rule,
+        members: &[GroupTensor<'_>],
+        element_count: usize,
+        lines: Option<&LineTable>,
+    ) -> Result<Option<Self>, Error> {
+        let slots = rule.tensor_slots();
+        if members.is_empty() || !looks_at_tensors(rule, None) {
+            return Ok(None);
+        }
+        let units = element_count / TENSOR_ALIGNMENT;
+        let first_row = (HEADER + units).next_multiple_of(4);
+        let length = SHAPE_WORDS + slots.len().next_multiple_of(4);
+        let together = match rule.stages().sum.map(|sum| sum.over) {
+            Some(Over::Everything) => members.len(),
+            _ => 1,
+        };
+        let header = [first_row, length, members.len(), together];
+        let mut words: Vec<u32> = header.map(|number| number as u32).to_vec();
+        for (index, member) in members.iter().enumerate() {
+            let row = (first_row + index * length) as u32;
+            let units = member.elements.len().div_ceil(TENSOR_ALIGNMENT);
+            words.extend(std::iter::repeat_n(row, units));
+        }
+        // Padding at the group's end is stepped too, by any row.
+        words.resize(first_row, first_row as u32);
+        for (index, member) in members.iter().enumerate() {
+            let row = words.len();
+            let Matrices { rows, columns, .. } = Matrices::of(member.shape);
+            let place = lines.map(|lines| lines.place(index));
+            let of_shape = [
+                member.elements.len(),
+                rows,
+                columns,
+                member.elements.start,
+                place.map_or(0, |place| place.factors),
+                place.map_or(0, |place| place.columns),
+                0,
+                0,
+            ];
+            words.extend(of_shape.map(|number| number as u32));
+            let start = |slot: &Slot| if slot.used { slot.start } else { 0.0 };
+            words.extend(slots.iter().map(|slot| (start(slot) as f32).to_bits()));
+            words.resize(row + length, 0);
+        }
+        let what = format!("what rule {} keeps of tensors", rule.name());
+        check_binding_size(device, &what, size_of_val(&words[..]) as u64)?;
+        let buffer = filled_buffer(device, "tensors", ARENA_USAGE, bytemuck::cast_slice(&words))?;
+        Ok(Some(Self {
+            buffer,
+            first_row,
+            length,
+        }))
+    }
+
+    /// Bytes at which the value of slot `slot` of tensor `tensor` of the group begins.
+    pub fn offset(&self, tensor: usize, slot: usize) -> u64 {
+        let word = self.first_row + tensor * self.length + SHAPE_WORDS + slot;
+        Format::F32.bytes(word as u64)
+    }
+}

@@ -1,0 +1,38 @@
+use super::*;
+use crate::{Gpu, GpuOptions, Rule, rules};
+
+/// What a step records for one group of that many small tensors.
+fn dispatches(gpu: &Gpu, rule: Box<dyn Rule>, tensors: usize, shape: &[usize]) -> usize {
+    let mut layout = Layout::new();
+    let group = layout.group(rule).unwrap();
+    for index in 0..tensors {
+        layout.tensor(group, &index.to_string(), shape).unwrap();
+    }
+    let optimizer = Optimizer::new(&gpu.device, &layout, Options::default()).unwrap();
+    let mut planned = optimizer.planned.unwrap();
+    let groups = planned.groups.iter_mut();
+    groups.flat_map(|group| group.conditional()).count()
+}
+
+#[test]
+fn ten_thousand_tensors_cost_no_more_dispatches_than_ten() {
+    let gpu = Gpu::open_blocking(&GpuOptions::default()).unwrap();
+    for name in rules::names() {
+        let expected = match name {
+            "lars" | "lamb" | "novograd" | "prodigy" | "gradient_agreement" => 3,
+            "adafactor" => 6,
+            "muon" => 20,
+            "newton_dense" => 4,
+            _ => 1,
+        };
+        for tensors in [10, 10_000] {
+            let rule = rules::by_name(name).unwrap();
+            assert_eq!(dispatches(&gpu, rule, tensors, &[3, 4]), expected, "{name}");
+        }
+    }
+    let mut cautious = rules::by_name("adamw").unwrap();
+    cautious.set("cautious", "true").unwrap();
+    assert_eq!(dispatches(&gpu, cautious, 10, &[3, 4]), 3);
+    let adafactor = rules::by_name("adafactor").unwrap();
+    assert_eq!(dispatches(&gpu, adafactor, 10, &[12]), 4);
+}

@@ -1,0 +1,212 @@
+//! Windows over gradients alone, to measure or to zero them.
+
+use std::ops::Range;
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{
+    grid::{fold, padded},
+    limits::DispatchLimits,
+    measuring::{SPAN, measuring_threads},
+    pack::{Pack, grouped, join, length, pack},
+    ranges::Width,
+};
+use crate::format::{Format, QUAD};
+
+/// Gradients that lie together. Buffers are known by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GradRange {
+    pub buffer: usize,
+    /// In bytes, a multiple of 4.
+    pub offset: u64,
+    pub count: u64,
+    /// Whose norm they count towards.
+    pub run: usize,
+}
+
+/// A dispatch over gradients in one buffer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GradWindow {
+    pub width: Width,
+    pub buffer: usize,
+    /// Bytes that are bound.
+    pub grads: Range<u64>,
+    /// One for each workgroup; empty ones fill the grid.
+    pub spans: Vec<GradSpan>,
+    pub grid: [u32; 2],
+    /// The group that all of it belongs to.
+    pub group: usize,
+}
+
+/// The gradients of one workgroup, as shaders read it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct GradSpan {
+    /// First element in the binding.
+    pub grad: u32,
+    pub count: u32,
+    /// First partial sum.
+    pub partial: u32,
+    pub run: u32,
+}
+
+/// Part of a [`GradRange`] that one workgroup measures.
+struct GradBlock {
+    bytes: Range<u64>,
+    partial: u64,
+    run: usize,
+}
+
+/// Cuts the gradients of one group into dispatches. `partials` is the number of partial sums so far;
+/// each run's are contiguous if its ranges are, and `on_span` hears of each span's run and number.
+pub(crate) fn grad_windows(
+    group: usize,
+    ranges: &[GradRange],
+    format: Format,
+    limits: &DispatchLimits,
+    partials: &mut u64,
+    mut on_span: impl FnMut(usize, u64),
+) -> Vec<GradWindow> {
+    let mut blocks = Vec::new();
+    // What a binding holds wherever it begins.
+    let most = (limits.binding_bytes - limits.offset_alignment) / format.quad_bytes() * QUAD;
+    let most = SPAN.min(most);
+    for range in ranges {
+        let in_quads = if range.offset.is_multiple_of(format.quad_bytes()) {
+            range.count / QUAD * QUAD
+        } else {
+            0
+        };
+        for (width, elements) in [
+            (Width::Quads, 0..in_quads),
+            (Width::Scalars, in_quads..range.count),
+        ] {
+            for first in elements.clone().step_by(most as usize) {
+                let count = most.min(elements.end - first);
+                let block = GradBlock {
+                    bytes: range.offset + format.bytes(first)
+                        ..range.offset + format.bytes(first + count),
+                    partial: *partials,
+                    run: range.run,
+                };
+                blocks.push(((range.buffer, width), block));
+                let threads = measuring_threads(count);
+                *partials += threads;
+                on_span(range.run, threads);
+            }
+        }
+    }
+    let widest = u64::from(limits.workgroups_per_dimension);
+    // The span table is bound too.
+    let most_spans = (widest * widest).min(limits.binding_bytes / size_of::<GradSpan>() as u64);
+    let mut windows = Vec::new();
+    for ((buffer, width), mut blocks) in grouped(blocks) {
+        blocks.sort_by_key(|block| block.bytes.start);
+        let packs = pack(
+            blocks,
+            |block| limits.binding_of(&block.bytes),
+            join,
+            |bytes, count| length(bytes) <= limits.binding_bytes && count <= most_spans,
+        );
+        windows.extend(packs.into_iter().map(|Pack { items, bound }| {
+            let grid = fold(items.len() as u64, limits);
+            let span = |block: &GradBlock| GradSpan {
+                grad: format.elements(block.bytes.start - bound.start) as u32,
+                count: format.elements(length(&block.bytes)) as u32,
+                partial: block.partial as u32,
+                run: block.run as u32,
+            };
+            GradWindow {
+                width,
+                buffer,
+                spans: padded(items.iter().map(span), grid),
+                grads: bound,
+                grid,
+                group,
+            }
+        }));
+    }
+    windows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{
+        measuring::MEASURING_THREADS,
+        samples::{COUNTS, TINY, WIDE},
+    };
+    use super::*;
+    use crate::format::BINDING_STEP;
+
+    #[test]
+    fn every_gradient_is_measured_once_by_a_thread_of_its_runs() {
+        let cases = Format::ALL.map(|format| [(format, WIDE), (format, TINY)]);
+        for (format, limits) in cases.into_iter().flatten() {
+            for start in [0, 4, 16, 252, 260] {
+                let mut offset = start;
+                let mut ranges = Vec::new();
+                for (run, count) in COUNTS.into_iter().chain([200_000]).enumerate() {
+                    ranges.push(GradRange {
+                        buffer: run % 2,
+                        offset,
+                        count,
+                        run: run / 3,
+                    });
+                    offset += format.bytes(count);
+                }
+                let mut partials = 7;
+                let mut of_runs = [0; 5];
+                let count = |run: usize, threads| of_runs[run] += threads;
+                let windows = grad_windows(0, &ranges, format, &limits, &mut partials, count);
+                assert_eq!(partials, 7 + of_runs.iter().sum::<u64>());
+                let mut expected = Vec::new();
+                for range in &ranges {
+                    let element = |i| {
+                        (
+                            range.buffer,
+                            range.offset + format.bytes(i),
+                            range.run as u32,
+                        )
+                    };
+                    expected.extend((0..range.count).map(element));
+                }
+                let mut found = Vec::new();
+                let mut sums = Vec::new();
+                for window in &windows {
+                    assert_eq!(window.grads.start % limits.offset_alignment, 0);
+                    assert_eq!(length(&window.grads) % BINDING_STEP, 0);
+                    assert!(length(&window.grads) <= limits.binding_bytes);
+                    let [x, y] = window.grid;
+                    assert!(x.max(y) <= limits.workgroups_per_dimension);
+                    assert_eq!(window.spans.len() as u64, u64::from(x) * u64::from(y));
+                    assert!(16 * window.spans.len() as u64 <= limits.binding_bytes);
+                    for &GradSpan {
+                        grad,
+                        count,
+                        partial,
+                        run,
+                    } in &window.spans
+                    {
+                        if window.width == Width::Quads {
+                            assert_eq!((grad % 4, count % 4), (0, 0));
+                        }
+                        for i in 0..u64::from(count) {
+                            let byte = window.grads.start + format.bytes(u64::from(grad) + i);
+                            assert!(byte < window.grads.end);
+                            found.push((window.buffer, byte, run));
+                        }
+                        sums.extend(
+                            (0..count.div_ceil(4).min(MEASURING_THREADS as u32))
+                                .map(|lane| partial + lane),
+                        );
+                    }
+                }
+                expected.sort_unstable();
+                found.sort_unstable();
+                assert!(expected == found, "not every element exactly once");
+                sums.sort_unstable();
+                assert!(sums.into_iter().map(u64::from).eq(7..partials));
+            }
+        }
+    }
+}

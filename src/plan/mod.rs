@@ -1,0 +1,20 @@
+//! Cuts a step into dispatches: pure functions of positions and limits, without a GPU.
+
+mod arena;
+mod grads;
+mod grid;
+mod limits;
+mod measuring;
+mod pack;
+mod ranges;
+#[cfg(test)]
+mod samples;
+
+pub(crate) use arena::arena_windows;
+pub(crate) use grads::{GradRange, GradWindow, grad_windows};
+pub(crate) use grid::fold;
+pub(crate) use limits::BLOCK;
+pub use limits::DispatchLimits;
+pub(crate) use measuring::{measured_length, measuring_threads};
+pub(crate) use pack::{Pack, join, length, pack};
+pub(crate) use ranges::{GradPlace, RangeWindow, Span, TensorRanges, Width, range_windows};

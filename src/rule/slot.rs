@@ -1,0 +1,145 @@
+//! What a rule keeps, and what there is one of.
+
+use crate::shape::Matrices;
+
+/// Numbers that a rule keeps or is given beside the gradient, and what there is one of.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Slot {
+    /// PyTorch's name for it, where PyTorch has the rule.
+    pub name: &'static str,
+    /// What there is one of.
+    pub extent: Extent,
+    /// Its value before the first step.
+    pub start: f64,
+    /// Whether the rule's flags make use of it; otherwise it takes no memory and reads as zero.
+    pub used: bool,
+    /// Whether the caller fills it: the update reads it and leaves it as it is. See
+    /// [`Optimizer::refresh`](crate::Optimizer::refresh).
+    pub input: bool,
+    /// Whether it passes from one of the [`Stages`](crate::Stages) of a step to the next, and means nothing after it.
+    pub scratch: bool,
+}
+
+impl Slot {
+    /// A slot per element that starts at zero.
+    pub const fn element(name: &'static str) -> Self {
+        Self {
+            name,
+            extent: Extent::Element,
+            start: 0.0,
+            used: true,
+            input: false,
+            scratch: false,
+        }
+    }
+
+    /// An input per element beside the gradient, such as a curvature; zero until the caller fills
+    /// it.
+    pub const fn input(name: &'static str) -> Self {
+        Self::element(name).as_input()
+    }
+
+    /// One number for the whole parameter group, kept by the host in f64; see [`Rule::advance`](crate::Rule::advance).
+    pub const fn group(name: &'static str) -> Self {
+        Self {
+            extent: Extent::Group,
+            ..Self::element(name)
+        }
+    }
+
+    /// One f32 for each tensor, kept on the device: what a rule concludes from a [`Sum`](crate::Sum).
+    pub const fn tensor(name: &'static str) -> Self {
+        Self::element(name).of(Extent::Tensor)
+    }
+
+    /// The same slot, with one value per tensor.
+    pub const fn per_tensor(self) -> Self {
+        self.of(Extent::Tensor)
+    }
+
+    /// The same slot, with one value per parameter group.
+    pub const fn per_group(self) -> Self {
+        self.of(Extent::Group)
+    }
+
+    /// The same slot, with one value of each `extent`.
+    pub const fn of(self, extent: Extent) -> Self {
+        Self { extent, ..self }
+    }
+
+    /// The same slot, filled by the caller.
+    pub const fn as_input(self) -> Self {
+        Self {
+            input: true,
+            ..self
+        }
+    }
+
+    /// The same slot, without a meaning between steps.
+    pub const fn as_scratch(self) -> Self {
+        Self {
+            scratch: true,
+            ..self
+        }
+    }
+
+    /// The same slot, in use only if `used`.
+    pub const fn used_if(self, used: bool) -> Self {
+        Self { used, ..self }
+    }
+
+    /// The same slot, starting at `start`.
+    pub const fn starting_at(self, start: f64) -> Self {
+        Self { start, ..self }
+    }
+}
+
+/// What a slot has one value of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Extent {
+    /// Each parameter.
+    Element,
+    /// Each tensor.
+    Tensor,
+    /// Each row of a tensor with at least two dimensions. Its last two make matrices, of which the
+    /// others count how many there are.
+    Row,
+    /// Each column of such a matrix.
+    Column,
+    /// Each parameter of a tensor with fewer than two dimensions.
+    Vector,
+    /// Each pair of parameters of a tensor, row-major.
+    Pair,
+    /// The parameter group.
+    Group,
+}
+
+impl Extent {
+    /// How many values there are for a tensor of `shape`. One of [`Group`](Self::Group) is no
+    /// tensor's.
+    ///
+    /// ```
+    /// use wgpu_optim::Extent;
+    ///
+    /// assert_eq!(Extent::Row.count(&[2, 3, 5]), 6);
+    /// assert_eq!(Extent::Column.count(&[2, 3, 5]), 10);
+    /// assert_eq!(Extent::Row.count(&[5]), 0);
+    /// assert_eq!(Extent::Vector.count(&[5]), 5);
+    /// ```
+    pub fn count(self, shape: &[usize]) -> usize {
+        let matrices = Matrices::of(shape);
+        let of_matrices = |lines| matrices.count * lines * usize::from(matrices.has_rows);
+        let elements = shape.iter().product::<usize>();
+        match self {
+            Self::Element => elements,
+            Self::Tensor => 1,
+            Self::Row => of_matrices(matrices.rows),
+            Self::Column => of_matrices(matrices.columns),
+            Self::Vector if matrices.has_rows => 0,
+            Self::Vector => elements,
+            Self::Pair => elements.saturating_mul(elements),
+            Self::Group => 0,
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! The update of a rule on the CPU, written once for f32 and f64.
+
+use std::fmt;
+
+use bytemuck::Pod;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+use fearless_simd::{Level, Simd};
+use num_traits::{Float, NumCast};
+
+use crate::{Rule, shape::Matrices};
+
+/// f32 or f64.
+pub trait Real: Float + Pod + Send + Sync + fmt::Debug + fmt::Display + private::Sealed {
+    /// The twin of `rule` for this type.
+    #[doc(hidden)]
+    fn twin(rule: &dyn Rule) -> &dyn Twin<Self>;
+
+    /// The nearest value.
+    fn from_f64(value: f64) -> Self {
+        // Every f64 has a nearest f32, infinity included.
+        <Self as NumCast>::from(value).unwrap_or_else(Self::nan)
+    }
+
+    /// -1, 0 or 1, as WGSL's `sign`; NaN gives 0.
+    fn sign(self) -> Self {
+        if self > Self::zero() {
+            Self::one()
+        } else if self < Self::zero() {
+            -Self::one()
+        } else {
+            Self::zero()
+        }
+    }
+}
+
+impl Real for f32 {
+    fn twin(rule: &dyn Rule) -> &dyn Twin<Self> {
+        rule
+    }
+}
+
+impl Real for f64 {
+    fn twin(rule: &dyn Rule) -> &dyn Twin<Self> {
+        rule
+    }
+}
+
+mod private {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for f64 {}
+}
+
+/// This step's numbers, as `Step` in `shaders/now.wgsl`.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Step<T> {
+    /// Learning rate.
+    pub lr: T,
+    /// lr times the decoupled weight decay, the product taken in f64.
+    pub decay: T,
+    /// What the gradient is multiplied by before the rule sees it; negative to maximize.
+    pub grad_scale: T,
+    /// Steps performed, this one included.
+    pub t: u64,
+    /// [`Rule::advance`] of this step.
+    pub at: [T; 4],
+    /// 1 if the caller filled the rule's inputs anew for this step, else 0.
+    pub refreshed: T,
+}
+
+impl Step<f64> {
+    /// The same numbers in the precision of the update.
+    pub(crate) fn rounded<T: Real>(self) -> Step<T> {
+        Step {
+            lr: T::from_f64(self.lr),
+            decay: T::from_f64(self.decay),
+            grad_scale: T::from_f64(self.grad_scale),
+            t: self.t,
+            at: self.at.map(T::from_f64),
+            refreshed: T::from_f64(self.refreshed),
+        }
+    }
+}
+
+/// How large a tensor is, as `Shape` in `shaders/tensors/shape.wgsl`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Shape<T> {
+    /// Its elements.
+    pub count: T,
+    /// Its last dimension but one; 1 if it has fewer than two.
+    pub rows: T,
+    /// Its last dimension; 1 if it has none.
+    pub columns: T,
+}
+
+impl<T: Real> Shape<T> {
+    pub(crate) fn of(matrices: &Matrices) -> Self {
+        let number = |count: usize| T::from_f64(count as f64);
+        Self {
+            count: number(matrices.count * matrices.rows * matrices.columns),
+            rows: number(matrices.rows),
+            columns: number(matrices.columns),
+        }
+    }
+}
+
+/// The CPU half of a [`Rule`]: the update of one block in precision `T`, and what comes before it.
+pub trait Twin<T: Real>: Send + Sync {
+    /// Updates every element of `block`, normally by [`Block::each`].
+    fn update(&self, block: Block<'_, T>, now: Step<T>);
+
+    /// What the elements of `block` add to a [`Sum`](crate::Sum), normally
+    /// by [`Block::sum`].
+    fn measure(&self, _block: Block<'_, T>, _now: Step<T>) -> Sums {
+        Sums::default()
+    }
+
+    /// What follows from the sums: changes `tensor`, the tensor's values in the order of the rule's
+    /// slots of [`Extent::Tensor`](crate::Extent::Tensor).
+    fn conclude(&self, _sums: [T; 4], _tensor: &mut [T], _shape: Shape<T>, _now: Step<T>) {}
+
+    /// Fills what a [`MatrixStage`](crate::MatrixStage) is about, in the state of `block`.
+    fn prepare(&self, _block: Block<'_, T>, _now: Step<T>) {}
+
+    /// What [`Lines`](crate::Lines) are means of.
+    fn line(&self, g: T) -> T {
+        g
+    }
+
+    /// Replaces each gradient by its [`line`](Self::line).
+    #[doc(hidden)]
+    fn lines(&self, grads: &mut [T]) {
+        for g in grads {
+            *g = self.line(*g);
+        }
+    }
+
+    /// What becomes of what is kept of a row or column, by the mean of its [`line`](Self::line).
+    fn move_line(&self, kept: T, _mean: T, _now: Step<T>) -> T {
+        kept
+    }
+
+    /// [Moves](Self::move_line) each of `kept` by the mean in its place.
+    #[doc(hidden)]
+    fn move_lines(&self, kept: &mut [T], means: &[T], now: Step<T>) {
+        for (kept, &mean) in kept.iter_mut().zip(means) {
+            *kept = self.move_line(*kept, mean, now);
+        }
+    }
+
+    /// What is made of each row, and of the mean of all rows of its matrix.
+    fn row_factor(&self, row: T, _mean: T) -> T {
+        row
+    }
+
+    /// The parameters to evaluate with; see [`Rule::evaluates_elsewhere`].
+    fn evaluate(&self, _block: Block<'_, T>) {}
+
+    /// Back to the parameters to train with.
+    fn train(&self, _block: Block<'_, T>) {}
+}
+
+/// Sums over elements, in the order of their [names](crate::Sum::names); unused ones are zero.
+pub type Sums = [f64; 4];
+
+/// The same range of elements of the parameters, the gradients and every slot of state.
+pub struct Block<'a, T> {
+    pub(crate) params: &'a mut [T],
+    pub(crate) grads: &'a [T],
+    /// One entry per slot of elements; empty for a slot that is not in use.
+    pub(crate) state: Vec<&'a mut [T]>,
+    /// Those of the tensor that the block is part of, if its rule keeps any.
+    pub(crate) of_tensor: &'a [T],
+    pub(crate) grad_scale: T,
+}
+
+/// Elements of which sums are put aside at a time, in the nearest cache.
+const SUMMED_AT_ONCE: usize = 128;
+
+impl<T: Real> Block<'_, T> {
+    /// The values of the rule's `N` slots of [`Extent::Tensor`](crate::Extent::Tensor), in their
+    /// order; zero where one is not in use.
+    pub fn of_tensor<const N: usize>(&self) -> [T; N] {
+        std::array::from_fn(|slot| self.of_tensor.get(slot).copied().unwrap_or_else(T::zero))
+    }
+
+    /// Adds up `measure(parameter, gradient, state)` over the elements. `N` is the number of members
+    /// of the WGSL `State`, `K` that of the sums. State is left as it is.
+    #[inline(always)]
+    pub fn sum<const N: usize, const K: usize>(
+        self,
+        measure: impl Fn(T, T, [T; N]) -> [T; K],
+    ) -> Sums {
+        let grad_scale = self.grad_scale;
+        let mut zeros = [const { Vec::new() }; N];
+        let state = slots(self.state, &mut zeros, N, self.params.len());
+        vectorized::<T, _>(
+            #[inline(always)]
+            || sum_each(self.params, self.grads, grad_scale, state, measure),
+        )
+    }
+
+    /// Calls `update(parameter, gradient, state) -> new parameter` for each element. `N` is the
+    /// number of members of the WGSL `State`; a slot that is not in use reads as zero and is not kept.
+    ///
+    /// The loop is vectorised if `update` is a `move` closure over plain numbers, with no branch
+    /// but on flags: a reference might alias what the loop stores.
+    #[inline(always)]
+    pub fn each<const N: usize>(self, update: impl Fn(T, T, &mut [T; N]) -> T) {
+        let grad_scale = self.grad_scale;
+        // Where a variant leaves a slot unused, it is the last in most rules: such a loop goes without.
+        let last = self.state.get(N.wrapping_sub(1));
+        let has_last = last.is_some_and(|slot| !slot.is_empty());
+        let mut zeros = [const { Vec::new() }; N];
+        let used = if has_last { N } else { N.saturating_sub(1) };
+        let state = slots(self.state, &mut zeros, used, self.params.len());
+        vectorized::<T, _>(
+            #[inline(always)]
+            || {
+                if has_last {
+                    update_each::<T, N, true>(self.params, self.grads, grad_scale, state, update);
+                } else {
+                    update_each::<T, N, false>(self.params, self.grads, grad_scale, state, update);
+                }
+            },
+        );
+    }
+
+    /// Takes the first `count` elements off.
+    pub(crate) fn split_off(&mut self, count: usize) -> Self {
+        let slots = self.state.iter_mut();
+        let slots = slots.map(|slot| slot.split_off_mut(..count).unwrap_or_default());
+        Self {
+            params: self.params.split_off_mut(..count).unwrap_or_default(),
+            grads: self.grads.split_off(..count).unwrap_or_default(),
+            state: slots.collect(),
+            of_tensor: self.of_tensor,
+            grad_scale: self.grad_scale,
+        }
+    }
+}
+
+/// The first `used` of `N` slots, with zeros in the place of one that is not in use. The others are
+/// empty.
+fn slots<'a, T: Real, const N: usize>(
+    state: Vec<&'a mut [T]>,
+    zeros: &'a mut [Vec<T>; N],
+    used: usize,
+    count: usize,
+) -> [&'a mut [T]; N] {
+    for (index, zeros) in zeros[..used].iter_mut().enumerate() {
+        if state.get(index).is_none_or(|slot| slot.is_empty()) {
+            zeros.resize(count, T::zero());
+        }
+    }
+    let mut state = state.into_iter();
+    zeros.each_mut().map(|zeros| match state.next() {
+        Some(slot) if !slot.is_empty() => slot,
+        _ => zeros,
+    })
+}
+
+/// The loop of an update. The last slot is left alone unless it `HAS_LAST`.
+#[inline(always)]
+fn update_each<T: Real, const N: usize, const HAS_LAST: bool>(
+    params: &mut [T],
+    grads: &[T],
+    grad_scale: T,
+    mut state: [&mut [T]; N],
+    update: impl Fn(T, T, &mut [T; N]) -> T,
+) {
+    let used = if HAS_LAST { N } else { N.saturating_sub(1) };
+    let state = &mut state[..used];
+    // All of one length, which the compiler sees here.
+    let count = params.len();
+    let grads = &grads[..count];
+    for slot in &mut *state {
+        *slot = &mut std::mem::take(slot)[..count];
+    }
+    for i in 0..count {
+        let mut s = [T::zero(); N];
+        for (value, slot) in s.iter_mut().zip(&*state) {
+            *value = slot[i];
+        }
+        params[i] = update(params[i], grad_scale * grads[i], &mut s);
+        for (value, slot) in s.into_iter().zip(&mut *state) {
+            slot[i] = value;
+        }
+    }
+}
+
+/// The loop of a sum: what is measured is put aside for a piece at a time, so that both the
+/// measuring and the adding can be vectorised.
+#[inline(always)]
+fn sum_each<T: Real, const N: usize, const K: usize>(
+    params: &[T],
+    grads: &[T],
+    grad_scale: T,
+    state: [&mut [T]; N],
+    measure: impl Fn(T, T, [T; N]) -> [T; K],
+) -> Sums {
+    let mut sums = [LaneSum::default(); K];
+    let mut measured = [[T::zero(); SUMMED_AT_ONCE]; K];
+    for start in (0..params.len()).step_by(SUMMED_AT_ONCE) {
+        // All of one length, which the compiler sees here.
+        let count = SUMMED_AT_ONCE.min(params.len() - start);
+        let params = &params[start..][..count];
+        let grads = &grads[start..][..count];
+        let state = state.each_ref().map(|slot| &slot[start..][..count]);
+        for i in 0..count {
+            let s = state.map(|slot| slot[i]);
+            let found = measure(params[i], grad_scale * grads[i], s);
+            for (values, value) in measured.iter_mut().zip(found) {
+                values[i] = value;
+            }
+        }
+        for (sum, values) in sums.iter_mut().zip(&measured) {
+            sum.add(&values[..count], |value| value);
+        }
+    }
+    let mut totals = sums.iter().map(LaneSum::total);
+    std::array::from_fn(|_| totals.next().unwrap_or_default())
+}
+
+/// A sum in parts side by side, so that the additions can be vectorised.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct LaneSum([f64; LANES]);
+
+const LANES: usize = 16;
+
+impl LaneSum {
+    /// Adds `of(value)` of each of `values`.
+    #[inline(always)]
+    pub fn add<T: Real>(&mut self, values: &[T], of: impl Fn(f64) -> f64) {
+        let mut lanes = self.0;
+        let (rows, rest) = values.as_chunks::<LANES>();
+        for row in rows {
+            for (lane, value) in lanes.iter_mut().zip(row) {
+                *lane += of(wide(*value));
+            }
+        }
+        for (lane, value) in lanes.iter_mut().zip(rest) {
+            *lane += of(wide(*value));
+        }
+        self.0 = lanes;
+    }
+
+    pub fn total(&self) -> f64 {
+        self.0.iter().sum()
+    }
+}
+
+/// The same number in f64.
+#[inline(always)]
+pub(crate) fn wide<T: Real>(value: T) -> f64 {
+    value.to_f64().unwrap_or(f64::NAN)
+}
+
+/// Does `work`, all of which is to be inlined, with the vectors of AVX2 where there are any: without
+/// this, a program has those of the oldest x86-64. Products and sums are not fused, so results do
+/// not depend on it. Code for f64, the oracle, is not made twice.
+#[inline(always)]
+pub(crate) fn vectorized<T: Real, R>(work: impl FnOnce() -> R) -> R {
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    if size_of::<T>() == size_of::<f32>()
+        && let Some(avx2) = Level::new().as_avx2()
+    {
+        return avx2.vectorize(work);
+    }
+    work()
+}
+
+/// A gradient after clipping by value, if there is any.
+#[inline(always)]
+pub(crate) fn clipped<T: Real>(g: T, most: Option<T>) -> T {
+    match most {
+        Some(most) => g.max(-most).min(most),
+        None => g,
+    }
+}
+
+/// A sum as the rule gets it: what overflows f32 there is as large as a number can be.
+pub(crate) fn bounded<T: Real>(sum: f64) -> T {
+    let most = T::max_value().to_f64().unwrap_or(f64::MAX);
+    T::from_f64(sum.clamp(-most, most))
+}

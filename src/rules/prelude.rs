@@ -1,0 +1,13 @@
+//! What rules are written with.
+
+pub(super) use crate::{
+    Error, Extent, Lines, MatrixStage, MatrixWork, Over, Rule, Stages, Sum,
+    cpu::{Block, Real, Shape, Step, Sums, Twin},
+    hyperparameter::{Choice, choice},
+    rule,
+    rules::{
+        bias_correction, decay_terms,
+        direction::{Direction, direction},
+        root,
+    },
+};

@@ -1,0 +1,272 @@
+//! The text that follows from a rule's declaration: structs, constants, and how its state is loaded
+//! and stored.
+
+use std::fmt::Write;
+
+use super::{
+    frame::{Frame, Scale},
+    pass::{FIRST_STATE_BINDING, Pass},
+};
+use crate::{Rule, Slot, layout::TENSOR_ALIGNMENT, options::AVERAGE};
+
+/// What is generated for `pass`.
+pub(super) fn generated(rule: &dyn Rule, frame: Frame, pass: Pass) -> [String; 5] {
+    [
+        structs(rule),
+        variant(rule, frame),
+        sums(rule),
+        slots(rule, frame, pass.reads(rule)),
+        of_tensors(rule, frame, pass),
+    ]
+}
+
+/// The structs that a rule's functions get: its constants, its state, and what it keeps of tensors.
+pub(super) fn structs(rule: &dyn Rule) -> String {
+    let constants = rule.constants().into_iter().map(|(name, _)| name);
+    let mut text = String::from("// The rule's numbers.\n\n");
+    text += &declared("Hyper", "f32", constants);
+    text += "\n";
+    text += &declared("State", "vec4<f32>", rule.state_members());
+    let of_tensor = rule.tensor_slots();
+    if !of_tensor.is_empty() {
+        text += "\n";
+        text += &declared("OfTensor", "f32", of_tensor.iter().map(|slot| slot.name));
+    }
+    text
+}
+
+/// A struct of `members`, all of type `ty`.
+fn declared<'n>(name: &str, ty: &str, members: impl IntoIterator<Item = &'n str>) -> String {
+    let members: String = members
+        .into_iter()
+        .map(|member| format!("    {member}: {ty},\n"))
+        .collect();
+    if members.is_empty() {
+        // WGSL knows no struct without members.
+        return format!("struct {name} {{\n    nothing: {ty},\n}}\n");
+    }
+    format!("struct {name} {{\n{members}}}\n")
+}
+
+/// The variant that the rule's fields choose.
+pub(super) fn variant(rule: &dyn Rule, frame: Frame) -> String {
+    let mut text = String::from("// The variant.\n\n");
+    for (name, value) in rule.flags() {
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "const {name}: bool = {value};");
+    }
+    let _ = writeln!(text, "const ZERO_GRAD: bool = {};", frame.zero_grad);
+    if let Scale::ByValue(most) = frame.scale {
+        let _ = writeln!(text, "const CLIP_VALUE: f32 = {:e};", f64::from(most));
+    }
+    text
+}
+
+/// The lines that name a rule's slots: their bindings, and how `State` is loaded and stored; of those
+/// slots alone, and without storing, that a stage `reads`.
+fn slots(rule: &dyn Rule, frame: Frame, reads: Option<&[&str]>) -> String {
+    let slots = rule.element_slots();
+    let stages = rule.stages();
+    let format_of = |slot: &Slot| stages.format_of(slot, &frame.formats).name();
+    let is_read = |slot: &Slot| reads.is_none_or(|names| names.contains(&slot.name));
+    let used = || {
+        let used = slots.iter().filter(|slot| slot.used);
+        used.zip(FIRST_STATE_BINDING..)
+            .filter(|(slot, _)| is_read(slot))
+    };
+    let mut text =
+        String::from("// The rule's slots; those that the variant leaves unused read as zero.\n\n");
+    for (slot, binding) in used() {
+        let name = slot.name;
+        let access = if slot.input || reads.is_some() {
+            "read"
+        } else {
+            "read_write"
+        };
+        let format = format_of(slot);
+        let _ = writeln!(
+            text,
+            "@group(0) @binding({binding}) var<storage, {access}> slot_{name}: \
+             array<Quad_{format}>;",
+        );
+    }
+    if frame.average {
+        let in_use = slots.iter().filter(|slot| slot.used).count();
+        let binding = FIRST_STATE_BINDING + in_use as u32;
+        let _ = writeln!(
+            text,
+            "@group(0) @binding({binding}) var<storage, read_write> slot_{AVERAGE}: \
+             array<AverageQuad>;",
+        );
+    }
+    let lines = rule.stages().lines;
+    let lines = lines.filter(|_| looks_at_lines(rule, reads));
+    if lines.is_some() {
+        text += "\n";
+        text += include_str!("../../shaders/lines/gather.wgsl");
+    }
+    text += "\nfn load_state(place: Place) -> State {\n    var state = State();\n";
+    if let Some(lines) = lines {
+        let _ = writeln!(
+            text,
+            "    let gathered = gather(place);\n    state.{} = gathered.factor;\n    \
+             state.{} = gathered.column;",
+            lines.factor, lines.column
+        );
+    }
+    for (slot, _) in used() {
+        let (name, format) = (slot.name, format_of(slot));
+        let _ = writeln!(
+            text,
+            "    state.{name} = decode_{format}(slot_{name}[place.state / 4u]);"
+        );
+    }
+    text += "    return state;\n}\n";
+    text += "\nfn store_state(place: Place, state: State) {\n";
+    for (slot, _) in used().filter(|(slot, _)| !slot.input && reads.is_none()) {
+        let (name, format) = (slot.name, format_of(slot));
+        let _ = writeln!(
+            text,
+            "    slot_{name}[place.state / 4u] = encode_{format}(state.{name});"
+        );
+    }
+    text += "}\n";
+    text
+}
+
+/// Where a dispatch begins, in units of elements.
+pub(super) fn window() -> String {
+    let text = include_str!("../../shaders/window.wgsl");
+    format!("{text}\nconst UNIT: u32 = {TENSOR_ALIGNMENT}u;\n")
+}
+
+/// Words of a tensor's row before its values.
+pub(crate) const SHAPE_WORDS: usize = 8;
+
+/// The types of what `rule` sums up.
+pub(super) fn sums(rule: &dyn Rule) -> String {
+    let Some(sum) = rule.stages().sum else {
+        return String::new();
+    };
+    let members = |ty: &str| -> String {
+        let names = sum.names.iter();
+        names.map(|name| format!("    {name}: {ty},\n")).collect()
+    };
+    let quads: Vec<_> = (0..4)
+        .map(|index| match sum.names.get(index) {
+            Some(name) => format!("dot(sums.{name}, vec4<f32>(1.0))"),
+            None => "0.0".to_owned(),
+        })
+        .collect();
+    let added = sum.names.iter();
+    let added = added.map(|name| format!("    (*sums).{name} += more.{name};\n"));
+    let of_total = ["x", "y", "z", "w"].iter().zip(sum.names);
+    let of_total: Vec<_> = of_total.map(|(axis, _)| format!("total.{axis}")).collect();
+    format!(
+        "// What the rule sums up, by four elements and in all.\n\n\
+         struct Sums {{\n{}}}\n\nstruct Totals {{\n{}}}\n\n\
+         fn add(sums: ptr<function, Sums>, more: Sums) {{\n{}}}\n\n\
+         fn total(sums: Sums) -> vec4<f32> {{\n    return vec4<f32>(\n        {},\n    );\n}}\n\n\
+         fn sums_of(total: vec4<f32>) -> Totals {{\n    return Totals({});\n}}\n",
+        members("vec4<f32>"),
+        members("f32"),
+        added.collect::<String>(),
+        quads.join(",\n        "),
+        of_total.join(", "),
+    )
+}
+
+/// How a rule comes to what it keeps of tensors, and the call of its function for `pass`.
+fn of_tensors(rule: &dyn Rule, frame: Frame, pass: Pass) -> String {
+    let reads = pass.reads(rule);
+    let slots = rule.tensor_slots();
+    let is_read = |slot: &Slot| slot.used && reads.is_none_or(|names| names.contains(&slot.name));
+    let looks = looks_at_tensors(rule, reads);
+    let mut text = String::new();
+    if looks || frame.scale == Scale::ByTensor {
+        text += &window();
+        text += "\n";
+    }
+    if looks {
+        text += include_str!("../../shaders/tensors/lookup.wgsl");
+        text += "\n";
+    }
+    if slots.is_empty() {
+        text += "fn load_tensor(place: Place) -> u32 {\n    return 0u;\n}\n\n";
+    } else {
+        text += "fn load_tensor(place: Place) -> OfTensor {\n    var tensor = OfTensor();\n";
+        if slots.iter().any(is_read) {
+            text += "    let row = row_of(place);\n";
+        }
+        for (slot, index) in slots.iter().zip(SHAPE_WORDS..) {
+            let name = slot.name;
+            if is_read(slot) {
+                let _ = writeln!(
+                    text,
+                    "    tensor.{name} = bitcast<f32>(tensors[row + {index}u]);"
+                );
+            }
+        }
+        text += "    return tensor;\n}\n\n";
+    }
+    let (name, result, call) = match pass {
+        Pass::Update => ("update", " -> vec4<f32>", "return update"),
+        Pass::Prepare => ("prepare", "", "prepare"),
+        _ => return text,
+    };
+    let (ty, argument) = if slots.is_empty() {
+        ("u32", "")
+    } else {
+        ("OfTensor", ", tensor")
+    };
+    let _ = writeln!(
+        text,
+        "fn {name}_at(\n    p: vec4<f32>,\n    g: vec4<f32>,\n    \
+         s: ptr<function, State>,\n    tensor: {ty},\n){result} {{"
+    );
+    let mut step = "now";
+    if rule.decoupled_weight_decay() == 0.0 {
+        // In so many words, so that compilers leave out what it is a factor of.
+        text += "    var undecayed = now;\n    undecayed.decay = 0.0;\n";
+        step = "undecayed";
+    }
+    let _ = writeln!(text, "    {call}(p, g, s, hyper, {step}{argument});\n}}");
+    text
+}
+
+/// Whether a stage that `reads` these slots, or all, looks at what is kept of tensors.
+pub(crate) fn looks_at_tensors(rule: &dyn Rule, reads: Option<&[&str]>) -> bool {
+    let is_read = |slot: &Slot| slot.used && reads.is_none_or(|names| names.contains(&slot.name));
+    rule.tensor_slots().iter().any(is_read) || looks_at_lines(rule, reads)
+}
+
+/// Whether it looks at what is kept of rows and columns.
+pub(crate) fn looks_at_lines(rule: &dyn Rule, reads: Option<&[&str]>) -> bool {
+    let is_read = |name| reads.is_none_or(|names| names.contains(&name));
+    let lines = rule.stages().lines;
+    lines.is_some_and(|lines| is_read(lines.factor) || is_read(lines.column))
+}
+
+/// How a workgroup of `lanes` loads and stores what a rule concludes about.
+pub(super) fn conclusion(rule: &dyn Rule, lanes: u32) -> String {
+    let slots = rule.tensor_slots();
+    let mut text = format!("const LANES = {lanes}u;\n\n");
+    text += "fn tensor_at(row: u32) -> OfTensor {\n    return OfTensor(\n";
+    for (slot, index) in slots.iter().zip(SHAPE_WORDS..) {
+        let _ = match slot.used {
+            true => writeln!(text, "        bitcast<f32>(tensors[row + {index}u]),"),
+            false => writeln!(text, "        0.0,"),
+        };
+    }
+    text += "    );\n}\n\nfn keep_tensor(row: u32, tensor: OfTensor) {\n";
+    let used = slots.iter().zip(SHAPE_WORDS..);
+    for (slot, index) in used.filter(|(slot, _)| slot.used) {
+        let name = slot.name;
+        let _ = writeln!(
+            text,
+            "    tensors[row + {index}u] = bitcast<u32>(tensor.{name});"
+        );
+    }
+    text += "}\n";
+    text
+}

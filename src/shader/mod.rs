@@ -1,0 +1,328 @@
+//! Complete shaders: plain concatenations of the files in `shaders/`.
+
+mod formats;
+mod frame;
+mod generated;
+mod pass;
+
+use formats::{formats, of_grads};
+pub(crate) use frame::{Frame, Scale};
+pub(crate) use generated::{SHAPE_WORDS, looks_at_lines, looks_at_tensors};
+use generated::{conclusion, generated, structs, sums, variant, window};
+pub(crate) use pass::{Access, FIRST_STATE_BINDING, Pass};
+
+use crate::{
+    Options, Rule,
+    format::Format,
+    plan::{GradPlace, Width},
+};
+
+/// The shader that turns what the host recorded into this step's numbers; `skips` if it looks at the
+/// gradients first.
+pub(crate) fn begin_step(skips: bool) -> String {
+    let mut files = vec![
+        include_str!("../../shaders/begin_step.wgsl"),
+        include_str!("../../shaders/now.wgsl"),
+        include_str!("../../shaders/stats.wgsl"),
+    ];
+    if skips {
+        files.extend([
+            include_str!("../../shaders/verdict/by_gradients.wgsl"),
+            include_str!("../../shaders/grad_stats/guard.wgsl"),
+            include_str!("../../shaders/grad_stats/run.wgsl"),
+        ]);
+    } else {
+        files.push(include_str!("../../shaders/verdict/none.wgsl"));
+    }
+    files.join("\n")
+}
+
+/// The shader that measures gradients: its entry points are `measure` and `measure_extreme`.
+pub(crate) fn measure(width: Width, format: Format) -> String {
+    [
+        include_str!("../../shaders/grad_stats/measure.wgsl"),
+        include_str!("../../shaders/grad_stats/run.wgsl"),
+        include_str!("../../shaders/place.wgsl"),
+        grads(width),
+        include_str!("../../shaders/grads/in_own_buffer.wgsl"),
+        &of_grads(width, format),
+    ]
+    .join("\n")
+}
+
+/// The shader that adds up what was measured: `summarize` and `summarize_extreme`.
+pub(crate) fn summarize() -> String {
+    [
+        include_str!("../../shaders/grad_stats/summarize.wgsl"),
+        include_str!("../../shaders/grad_stats/run.wgsl"),
+    ]
+    .join("\n")
+}
+
+/// The shader `clip_tensors`.
+pub(crate) fn clip_tensors() -> String {
+    [
+        include_str!("../../shaders/grad_stats/clip_tensors.wgsl"),
+        include_str!("../../shaders/grad_stats/guard.wgsl"),
+        include_str!("../../shaders/grad_stats/run.wgsl"),
+        include_str!("../../shaders/stats.wgsl"),
+    ]
+    .join("\n")
+}
+
+/// The shader that zeroes gradients: `zero`.
+pub(crate) fn zero_grads(width: Width, format: Format) -> String {
+    [
+        include_str!("../../shaders/grad_stats/zero.wgsl"),
+        include_str!("../../shaders/place.wgsl"),
+        grads(width),
+        include_str!("../../shaders/grads/in_own_buffer_zeroed.wgsl"),
+        &of_grads(width, format),
+    ]
+    .join("\n")
+}
+
+/// How gradients are loaded and zeroed.
+fn grads(width: Width) -> &'static str {
+    match width {
+        Width::Quads => include_str!("../../shaders/grads/quads.wgsl"),
+        Width::Scalars => include_str!("../../shaders/grads/scalars.wgsl"),
+    }
+}
+
+/// The shader that counts what became of systems of equations: `tally`.
+pub(crate) fn tally() -> String {
+    [
+        include_str!("../../shaders/matrix/tally.wgsl"),
+        include_str!("../../shaders/stats.wgsl"),
+    ]
+    .join("\n")
+}
+
+/// The complete, standalone update shader of `rule` over arenas, to read or to compile elsewhere.
+///
+/// ```
+/// let text = wgpu_optim::update_shader(&wgpu_optim::rules::AdamW::default());
+/// assert!(text.contains("fn update(") && text.contains("@compute"));
+/// ```
+pub fn update_shader(rule: &dyn Rule) -> String {
+    let frame = Frame::of(&Options::default(), rule);
+    update(rule, Access::Arena, frame)
+}
+
+/// The complete shader of `rule` for `pass`.
+pub(crate) fn of_rule(rule: &dyn Rule, access: Access, frame: Frame, pass: Pass) -> String {
+    match pass {
+        Pass::Update | Pass::Evaluate | Pass::Train => update(rule, access, frame),
+        Pass::Prepare => prepare(rule, access, frame),
+        Pass::Measure => measure_tensors(rule, access, frame),
+        Pass::Lines => lines(rule, frame, pass.entry_point()),
+    }
+}
+
+/// One of the shaders that bring lines up to date: `measure_lines`, `move_lines` or `factor_rows`.
+pub(crate) fn lines(rule: &dyn Rule, frame: Frame, entry_point: &str) -> String {
+    let frame = Frame {
+        // measure.wgsl binds the step's numbers for what gradients are scaled by, whatever it is.
+        scale: match frame.scale {
+            Scale::None => Scale::Plain,
+            scale => scale,
+        },
+        zero_grad: false,
+        average: false,
+        ..frame
+    };
+    let generated = [structs(rule), variant(rule, frame), sums(rule)];
+    let window = window();
+    let mut files = vec![
+        rule.wgsl(),
+        include_str!("../../shaders/now.wgsl"),
+        include_str!("../../shaders/tensors/shape.wgsl"),
+    ];
+    match entry_point {
+        "measure_lines" => {
+            files.extend([
+                include_str!("../../shaders/lines/measure.wgsl"),
+                include_str!("../../shaders/tensors/bounded.wgsl"),
+                include_str!("../../shaders/place.wgsl"),
+            ]);
+            let access = Access::Ranges(Width::Scalars, GradPlace::OwnBuffer);
+            // All but the parameters.
+            files.extend(memory(access, frame).into_iter().skip(1));
+            if frame.scale == Scale::ByTensor {
+                files.push(&window);
+            }
+        }
+        "move_lines" => files.extend([
+            include_str!("../../shaders/lines/move.wgsl"),
+            include_str!("../../shaders/tensors/bounded.wgsl"),
+        ]),
+        _ => files.extend([
+            include_str!("../../shaders/lines/factor.wgsl"),
+            include_str!("../../shaders/tensors/bounded.wgsl"),
+        ]),
+    }
+    files.extend(generated.iter().map(String::as_str));
+    files.join("\n")
+}
+
+/// The shader that fills what matrices are then made of.
+fn prepare(rule: &dyn Rule, access: Access, frame: Frame) -> String {
+    let frame = Frame {
+        zero_grad: false,
+        average: false,
+        ..frame
+    };
+    let generated = generated(rule, frame, Pass::Prepare);
+    let formats = formats(rule, &frame, access.width(), Pass::Prepare);
+    let mut files = vec![
+        rule.wgsl(),
+        include_str!("../../shaders/prepare.wgsl"),
+        include_str!("../../shaders/tensors/shape.wgsl"),
+        include_str!("../../shaders/now.wgsl"),
+        include_str!("../../shaders/place.wgsl"),
+        address(access),
+    ];
+    files.extend(memory(access, frame));
+    files.push(&formats);
+    files.extend(generated.iter().map(String::as_str));
+    files.join("\n")
+}
+
+/// How a pass finds its elements.
+fn address(access: Access) -> &'static str {
+    match access {
+        Access::Arena => include_str!("../../shaders/address/arena.wgsl"),
+        Access::FoldedArena => include_str!("../../shaders/address/folded_arena.wgsl"),
+        Access::Ranges(..) => include_str!("../../shaders/address/spans.wgsl"),
+    }
+}
+
+/// The shader that adds up what `rule` measures.
+fn measure_tensors(rule: &dyn Rule, access: Access, frame: Frame) -> String {
+    let frame = Frame {
+        zero_grad: false,
+        average: false,
+        ..frame
+    };
+    let generated = generated(rule, frame, Pass::Measure);
+    let formats = formats(rule, &frame, access.width(), Pass::Measure);
+    let mut files = vec![
+        rule.wgsl(),
+        include_str!("../../shaders/tensors/measure.wgsl"),
+        include_str!("../../shaders/tensors/shape.wgsl"),
+        include_str!("../../shaders/now.wgsl"),
+        include_str!("../../shaders/place.wgsl"),
+    ];
+    files.extend(memory(access, frame));
+    files.push(&formats);
+    files.extend(generated.iter().map(String::as_str));
+    files.join("\n")
+}
+
+/// The shader that lets `rule` conclude from sums, by workgroups of `lanes`.
+pub(crate) fn conclude_tensors(rule: &dyn Rule, lanes: u32) -> String {
+    [
+        rule.wgsl(),
+        &structs(rule),
+        &variant(rule, Frame::default()),
+        include_str!("../../shaders/tensors/conclude.wgsl"),
+        include_str!("../../shaders/tensors/bounded.wgsl"),
+        include_str!("../../shaders/tensors/shape.wgsl"),
+        include_str!("../../shaders/now.wgsl"),
+        &sums(rule),
+        &conclusion(rule, lanes),
+    ]
+    .join("\n")
+}
+
+/// How parameters and gradients are loaded and stored.
+fn memory(access: Access, frame: Frame) -> [&'static str; 4] {
+    let params = match access.width() {
+        Width::Quads => include_str!("../../shaders/params/quads.wgsl"),
+        Width::Scalars => include_str!("../../shaders/params/scalars.wgsl"),
+    };
+    let grad_place = match access.grad_place() {
+        GradPlace::OwnBuffer if frame.zero_grad => {
+            include_str!("../../shaders/grads/in_own_buffer_zeroed.wgsl")
+        }
+        GradPlace::OwnBuffer => include_str!("../../shaders/grads/in_own_buffer.wgsl"),
+        GradPlace::SameBuffer => include_str!("../../shaders/grads/in_same_buffer.wgsl"),
+        GradPlace::InParams => include_str!("../../shaders/grads/in_params.wgsl"),
+    };
+    let scale = match frame.scale {
+        Scale::None => include_str!("../../shaders/scale/none.wgsl"),
+        Scale::Plain => include_str!("../../shaders/scale/plain.wgsl"),
+        Scale::ByNorm => include_str!("../../shaders/scale/by_norm.wgsl"),
+        Scale::ByValue(_) => include_str!("../../shaders/scale/by_value.wgsl"),
+        Scale::ByTensor => include_str!("../../shaders/scale/by_tensor.wgsl"),
+    };
+    [params, grads(access.width()), grad_place, scale]
+}
+
+/// The complete update shader of `rule`.
+pub(crate) fn update(rule: &dyn Rule, access: Access, frame: Frame) -> String {
+    let [structs, variant, sums, slots, of_tensors] = generated(rule, frame, Pass::Update);
+    let formats = formats(rule, &frame, access.width(), Pass::Update);
+    // The rule comes first, so that a compiler's line numbers are those of its own file.
+    let mut files = vec![
+        rule.wgsl(),
+        &structs,
+        &variant,
+        include_str!("../../shaders/step.wgsl"),
+        include_str!("../../shaders/now.wgsl"),
+        include_str!("../../shaders/place.wgsl"),
+        address(access),
+    ];
+    files.extend(memory(access, frame));
+    files.push(&formats);
+    files.push(if frame.average {
+        include_str!("../../shaders/average/moving.wgsl")
+    } else {
+        include_str!("../../shaders/average/none.wgsl")
+    });
+    files.extend([&slots[..], &of_tensors]);
+    if rule.stages().sum.is_some() {
+        files.extend([&sums[..], include_str!("../../shaders/tensors/shape.wgsl")]);
+    }
+    if frame.average || rule.evaluates_elsewhere() {
+        files.push(include_str!("../../shaders/evaluation/entry_points.wgsl"));
+        files.push(if frame.average {
+            include_str!("../../shaders/evaluation/by_average.wgsl")
+        } else {
+            include_str!("../../shaders/evaluation/by_rule.wgsl")
+        });
+    }
+    files.join("\n")
+}
+
+/// The members of a struct in `text` with their offsets, and its size: for Rust's twin of it.
+#[cfg(test)]
+pub(crate) fn layout_of(text: &str, name: &str) -> (Vec<(String, usize)>, usize) {
+    let module = naga::front::wgsl::parse_str(text).unwrap();
+    let named = |(_, ty): &(_, &naga::Type)| ty.name.as_deref() == Some(name);
+    let (_, found) = module.types.iter().find(named).unwrap();
+    let naga::TypeInner::Struct { members, span } = &found.inner else {
+        panic!("{name} is no struct");
+    };
+    let offset = |member: &naga::StructMember| {
+        let name = member.name.clone().unwrap();
+        (name, member.offset as usize)
+    };
+    (members.iter().map(offset).collect(), *span as usize)
+}
+
+/// Asserts that a Rust struct has the members of one in WGSL, at the same places.
+#[cfg(test)]
+macro_rules! assert_laid_out_as {
+    ($Rust:ident, $text:expr, $wgsl:expr, $($field:ident)*) => {
+        let (members, _) = $crate::shader::layout_of($text, $wgsl);
+        let of_rust = [$((stringify!($field).to_owned(), std::mem::offset_of!($Rust, $field))),*];
+        assert_eq!(members, of_rust, $wgsl);
+    };
+}
+#[cfg(test)]
+pub(crate) use assert_laid_out_as;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,463 @@
+//! Every shader compiles, is its golden file and declares what the host binds.
+
+use super::*;
+use crate::{cpu::Step, format::Formats, progress::Progress, rules};
+
+fn validated(text: &str) -> naga::Module {
+    let module = naga::front::wgsl::parse_str(text)
+        .unwrap_or_else(|error| panic!("{}\n{text}", error.emit_to_string(text)));
+    // No capabilities: nothing beyond WebGPU's core.
+    let capabilities = naga::valid::Capabilities::empty();
+    let mut validator =
+        naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities);
+    validator
+        .validate(&module)
+        .unwrap_or_else(|error| panic!("{}\n{text}", error.emit_to_string(text)));
+    module
+}
+
+fn members<'m>(module: &'m naga::Module, name: &str) -> Vec<(&'m str, u32, u32)> {
+    let named = |ty: &&naga::Type| ty.name.as_deref() == Some(name);
+    let (_, ty) = module.types.iter().find(|(_, ty)| named(ty)).unwrap();
+    let naga::TypeInner::Struct { members, .. } = &ty.inner else {
+        panic!("{name} is no struct");
+    };
+    let size = |member: &naga::StructMember| module.types[member.ty].inner.size(module.to_ctx());
+    members
+        .iter()
+        .map(|member| (member.name.as_deref().unwrap(), member.offset, size(member)))
+        .collect()
+}
+
+/// Every rule with its flags as they come, and with every flag turned and every choice made.
+fn variants() -> Vec<Box<dyn Rule>> {
+    let mut variants = Vec::new();
+    for name in rules::names() {
+        variants.push(rules::by_name(name).unwrap());
+        let all: Vec<_> = rules::by_name(name)
+            .unwrap()
+            .hyperparameters()
+            .iter()
+            .map(|field| (field.name, field.value(), field.allowed()))
+            .collect();
+        for (field, value, allowed) in all {
+            let others: Vec<String> = match value.as_str() {
+                "true" => vec!["false".into()],
+                "false" => vec!["true".into()],
+                _ if allowed.starts_with("one of: ") => allowed["one of: ".len()..]
+                    .split(", ")
+                    .map(str::to_owned)
+                    .collect(),
+                _ => vec!["0.5".into()],
+            };
+            for other in others {
+                let mut rule = rules::by_name(name).unwrap();
+                // Some numbers may not be one half.
+                if rule.set(field, &other).is_ok() {
+                    variants.push(rule);
+                }
+            }
+        }
+    }
+    assert!(variants.len() > 60, "{}", variants.len());
+    variants
+}
+
+#[test]
+fn every_rule_compiles_in_every_variant_and_form_of_access() {
+    let mut seen = std::collections::HashSet::new();
+    for rule in variants() {
+        for access in Access::ALL {
+            for pass in passes(&*rule) {
+                let text = of_rule(&*rule, access, Frame::default(), pass);
+                if seen.insert(text.clone()) {
+                    validated(&text);
+                }
+            }
+        }
+        for entry_point in LINES.iter().filter(|_| rule.stages().lines.is_some()) {
+            validated(&lines(&*rule, Frame::default(), entry_point));
+        }
+        if rule.stages().sum.is_some() {
+            for lanes in [64, 256] {
+                validated(&conclude_tensors(&*rule, lanes));
+            }
+        }
+    }
+    for skips in [false, true] {
+        validated(&begin_step(skips));
+    }
+    for width in [Width::Quads, Width::Scalars] {
+        validated(&measure(width, Format::F32));
+        validated(&zero_grads(width, Format::F32));
+    }
+    validated(&summarize());
+    validated(&clip_tensors());
+    validated(&tally());
+}
+
+const LINES: [&str; 3] = ["measure_lines", "move_lines", "factor_rows"];
+
+/// Those with a text of their own.
+fn passes(rule: &dyn Rule) -> Vec<Pass> {
+    let stages = rule.stages();
+    let measure = stages.sum.map(|_| Pass::Measure);
+    let lines = stages.lines.map(|_| Pass::Lines);
+    let prepare = stages.matrix.map(|_| Pass::Prepare);
+    let passes = [Pass::Update].into_iter().chain(measure);
+    passes.chain(lines).chain(prepare).collect()
+}
+
+/// What can be around an update, each thing by itself, but that gradients which are zeroed are
+/// often scaled too, and all together; nothing first.
+fn frames() -> Vec<(&'static str, Frame)> {
+    let nothing = Frame::default();
+    let zero_grad = true;
+    let average = true;
+    let scale = |scale| Frame { scale, ..nothing };
+    vec![
+        ("nothing", nothing),
+        ("by_norm", scale(Scale::ByNorm)),
+        ("by_value", scale(Scale::ByValue(0.5))),
+        ("by_tensor", scale(Scale::ByTensor)),
+        (
+            "zeroing",
+            Frame {
+                zero_grad,
+                ..scale(Scale::Plain)
+            },
+        ),
+        ("averaging", Frame { average, ..nothing }),
+        (
+            "all",
+            Frame {
+                scale: Scale::ByTensor,
+                zero_grad,
+                average,
+                ..nothing
+            },
+        ),
+    ]
+}
+
+#[test]
+fn gradients_are_scaled_wherever_a_step_can_ask_for_it() {
+    let plain = Options::default();
+    let rule = |maximize| rules::AdamW {
+        maximize,
+        ..Default::default()
+    };
+    let scale = |options: &Options, maximize| Frame::of(options, &rule(maximize)).scale;
+    assert_eq!(scale(&plain, false), Scale::None);
+    assert_eq!(scale(&plain, true), Scale::Plain);
+    for options in [
+        Options {
+            accumulate: 2,
+            ..plain.clone()
+        },
+        Options {
+            loss_scale: Some(crate::LossScale::fixed(8.0)),
+            ..plain.clone()
+        },
+        // Looks at the gradients, and divides by a loss scale that the caller may have written.
+        Options {
+            skip_non_finite: true,
+            ..plain.clone()
+        },
+    ] {
+        assert_eq!(scale(&options, false), Scale::Plain, "{options:?}");
+    }
+}
+
+#[test]
+fn every_rule_compiles_with_whatever_is_around_it() {
+    for name in rules::names() {
+        let rule = rules::by_name(name).unwrap();
+        for (_, frame) in frames() {
+            for access in Access::ALL {
+                for pass in passes(&*rule) {
+                    validated(&of_rule(&*rule, access, frame, pass));
+                }
+            }
+        }
+    }
+    for most in [f32::MIN_POSITIVE, 1.0, 0.1, f32::MAX] {
+        let frame = Frame {
+            scale: Scale::ByValue(most),
+            ..Frame::default()
+        };
+        let text = update(&rules::AdamW::default(), Access::Arena, frame);
+        validated(&text);
+        // Exactly, lest a compiler find the largest f32 too large for one.
+        assert!(
+            text.contains(&format!("= {:e};", f64::from(most))),
+            "{most}"
+        );
+    }
+}
+
+/// Every complete shader of the default variants that is kept: all rules over arenas, one rule
+/// in all forms of access, and what begins a step.
+fn golden() -> Vec<(String, String)> {
+    let mut files = vec![
+        ("begin_step".to_owned(), begin_step(false)),
+        ("begin_step-skipping".to_owned(), begin_step(true)),
+        ("measure".to_owned(), measure(Width::Quads, Format::F32)),
+        ("summarize".to_owned(), summarize()),
+        ("clip_tensors".to_owned(), clip_tensors()),
+        (
+            "zero_grads".to_owned(),
+            zero_grads(Width::Quads, Format::F32),
+        ),
+        ("tally".to_owned(), tally()),
+    ];
+    // "all" shows what these two add.
+    let shown = |name| !["nothing", "by_tensor", "averaging"].contains(&name);
+    for (name, frame) in frames().into_iter().filter(|(name, _)| shown(name)) {
+        let text = update(&rules::AdamW::default(), Access::Arena, frame);
+        files.push((format!("adamw-{name}"), text));
+    }
+    for name in rules::names() {
+        let rule = rules::by_name(name).unwrap();
+        files.push((name.to_owned(), update_shader(&*rule)));
+        // Of what comes before an update, one of each kind: the rules' parts of it are in theirs.
+        let access = Access::Ranges(Width::Quads, GradPlace::OwnBuffer);
+        if name == "lamb" {
+            let measure = of_rule(&*rule, access, Frame::default(), Pass::Measure);
+            files.push((format!("{name}-measure"), measure));
+            files.push((format!("{name}-conclude"), conclude_tensors(&*rule, 64)));
+        }
+        if name == "muon" {
+            let text = of_rule(&*rule, Access::Arena, Frame::default(), Pass::Prepare);
+            files.push((format!("{name}-prepare"), text));
+        }
+        if rule.stages().lines.is_some() {
+            for entry_point in LINES {
+                let text = lines(&*rule, Frame::default(), entry_point);
+                files.push((format!("{name}-{entry_point}"), text));
+            }
+        }
+    }
+    for access in Access::ALL {
+        let name = match access {
+            Access::Arena => continue,
+            Access::FoldedArena => "adamw-folded".to_owned(),
+            Access::Ranges(width, place) => format!("adamw-{width:?}-{place:?}").to_lowercase(),
+        };
+        files.push((
+            name,
+            update(&rules::AdamW::default(), access, Frame::default()),
+        ));
+    }
+    files
+}
+
+/// `UPDATE_GOLDEN=1 cargo test --lib golden` writes the files anew.
+#[test]
+fn every_shader_is_its_golden_file() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let files = golden();
+    for (name, text) in &files {
+        let path = folder.join(format!("{name}.wgsl"));
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&path, text).unwrap();
+        }
+        let kept = std::fs::read_to_string(&path)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert!(
+            kept == *text,
+            "{} differs; if that is meant: UPDATE_GOLDEN=1 cargo test --lib golden",
+            path.display()
+        );
+    }
+    assert_eq!(folder.read_dir().unwrap().count(), files.len());
+}
+
+/// A name, an offset and a size for each member.
+fn packed(names: &[&'static str], size: u32) -> Vec<(&'static str, u32, u32)> {
+    let names = if names.is_empty() {
+        &["nothing"]
+    } else {
+        names
+    };
+    let offsets = (0..).map(|index| size * index);
+    let members = names.iter().zip(offsets);
+    members
+        .map(|(name, offset)| (*name, offset, size))
+        .collect()
+}
+
+#[test]
+fn constants_and_slots_lie_in_the_order_of_their_declaration_without_gaps() {
+    for rule in variants() {
+        let name = rule.name();
+        let module = validated(&update_shader(&*rule));
+        let constants: Vec<_> = rule.constants().iter().map(|(name, _)| *name).collect();
+        assert_eq!(members(&module, "Hyper"), packed(&constants, 4), "{name}");
+        let state = rule.state_members();
+        assert_eq!(members(&module, "State"), packed(&state, 16), "{name}");
+        let slots = rule.tensor_slots();
+        if !slots.is_empty() {
+            let slots: Vec<_> = slots.iter().map(|slot| slot.name).collect();
+            assert_eq!(members(&module, "OfTensor"), packed(&slots, 4), "{name}");
+        }
+    }
+}
+
+#[test]
+fn step_lies_alike_in_both_shaders_and_has_the_members_of_its_twin() {
+    let begin = validated(&begin_step(false));
+    assert_eq!(
+        members(&begin, "Step"),
+        members(&validated(&begin_step(true)), "Step")
+    );
+    let update = validated(&update_shader(&rules::AdamW::default()));
+    let step = members(&update, "Step");
+    assert_eq!(step, members(&begin, "Step"));
+    assert_eq!(
+        step,
+        [
+            ("lr", 0, 4),
+            ("decay", 4, 4),
+            ("grad_scale", 8, 4),
+            ("t", 12, 4),
+            ("at", 16, 16),
+            ("refreshed", 32, 4),
+            ("average_weight", 36, 4),
+            ("grad_unit", 40, 4),
+        ]
+    );
+    // The last two are the crate's own business, which a rule does not see.
+    let Step::<f32> {
+        lr: _,
+        decay: _,
+        grad_scale: _,
+        t: _,
+        at: _,
+        refreshed: _,
+    } = Progress::new(&rules::AdamW::default())
+        .advance(&rules::AdamW::default())
+        .rounded();
+}
+
+#[test]
+fn no_variant_needs_more_than_webgpus_eight_storage_bindings() {
+    for rule in variants() {
+        for access in Access::ALL {
+            let module = validated(&update(&*rule, access, Frame::default()));
+            let tensors = looks_at_tensors(&*rule, Pass::Update.reads(&*rule));
+            let storage = |(_, variable): &(_, &naga::GlobalVariable)| {
+                matches!(variable.space, naga::AddressSpace::Storage { .. })
+            };
+            let count = module.global_variables.iter().filter(storage).count();
+            let reads = Pass::Update.reads(&*rule);
+            let is_read = |name| reads.is_none_or(|names| names.contains(&name));
+            let slots = rule.element_slots().into_iter();
+            let used = slots.filter(|slot| slot.used && is_read(slot.name)).count();
+            let beside = match access {
+                Access::Arena | Access::FoldedArena => 2,
+                Access::Ranges(_, GradPlace::InParams) => 2,
+                Access::Ranges(..) => 3,
+            };
+            let lines = rule.stages().lines.is_some();
+            let used = used + usize::from(tensors) + usize::from(lines);
+            assert_eq!(count, beside + used, "{} {access:?}", rule.name());
+            assert!(count <= 8);
+            for pass in passes(&*rule) {
+                let text = of_rule(&*rule, access, Frame::default(), pass);
+                let module = validated(&text);
+                let count = module.global_variables.iter().filter(storage).count();
+                assert!(count <= 8, "{} {pass:?} {access:?}: {count}", rule.name());
+            }
+        }
+    }
+}
+
+/// The upper halves of f32, rounded to the nearest: an encoding that no device is given yet.
+pub(super) const BF16: &str = "\
+alias Quad_bf16 = vec2<u32>;
+
+fn decode_bf16(quad: Quad_bf16) -> vec4<f32> {
+    return bitcast<vec4<f32>>(vec4<u32>(
+        quad.x << 16u,
+        quad.x & 0xffff0000u,
+        quad.y << 16u,
+        quad.y & 0xffff0000u,
+    ));
+}
+
+fn encode_bf16(value: vec4<f32>) -> Quad_bf16 {
+    let bits = bitcast<vec4<u32>>(value);
+    let rounded = bits + 0x7fffu + ((bits >> vec4<u32>(16u)) & vec4<u32>(1u));
+    let upper = rounded & vec4<u32>(0xffff0000u);
+    return vec2<u32>(upper.x >> 16u | upper.y, upper.z >> 16u | upper.w);
+}
+";
+
+#[test]
+fn parameters_gradients_each_kind_of_slot_and_the_average_can_have_a_format_of_their_own() {
+    let (f32, bf16) = (Formats::default(), Format::Bf16);
+    let cases = [
+        (
+            Formats {
+                params: bf16,
+                ..f32
+            },
+            "alias ParamQuad = Quad_bf16",
+        ),
+        (Formats { grads: bf16, ..f32 }, "alias GradQuad = Quad_bf16"),
+        (
+            Formats { state: bf16, ..f32 },
+            "slot_exp_avg: array<Quad_bf16>",
+        ),
+        (
+            Formats {
+                inputs: bf16,
+                ..f32
+            },
+            "slot_hessian_estimate: array<Quad_bf16>",
+        ),
+        (
+            Formats {
+                average: bf16,
+                ..f32
+            },
+            "alias AverageQuad = Quad_bf16",
+        ),
+        (
+            Formats {
+                matrices: bf16,
+                ..f32
+            },
+            "slot_orthogonal: array<Quad_bf16>",
+        ),
+    ];
+    for (formats, expected) in cases {
+        let mut times = 0;
+        for name in rules::names() {
+            let rule = rules::by_name(name).unwrap();
+            let frame = Frame {
+                average: !rule.evaluates_elsewhere(),
+                formats,
+                ..Frame::default()
+            };
+            for access in Access::ALL {
+                // One binding is of one type.
+                let together = access.grad_place() == GradPlace::InParams;
+                if together && formats.params != formats.grads {
+                    continue;
+                }
+                for pass in passes(&*rule) {
+                    let text = of_rule(&*rule, access, frame, pass);
+                    validated(&text);
+                    times += text.matches(expected).count();
+                }
+            }
+        }
+        assert!(times > 0, "{expected}");
+    }
+    for width in [Width::Quads, Width::Scalars] {
+        validated(&measure(width, bf16));
+        validated(&zero_grads(width, bf16));
+    }
+}

@@ -6,12 +6,10 @@ after every step, a list of `{name: array}`, and what some rules have besides th
 
 import os
 import sys
-from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Callable
 
 os.environ["KERAS_BACKEND"] = "jax"
 
@@ -22,6 +20,7 @@ import optax
 import torch
 
 import formulas
+from case import Case
 
 
 def without_its_models(package):
@@ -37,31 +36,6 @@ import timm.optim.adamw as timm_adamw
 import timm.optim.lion as timm_lion
 
 torch.set_num_threads(1)
-
-LONG, SHORT = 100, 50
-SHORTEST = 30
-
-
-@dataclass
-class Case:
-    name: str
-    hyper: dict
-    source: str
-    runner: Callable
-
-    @property
-    def rule(self):
-        return self.name.split("-")[0]
-
-    @property
-    def steps(self):
-        # A variant is to show its formula; only the rule's first trace is to show long runs too.
-        if self.name.endswith("-cautious"):
-            return SHORTEST
-        return SHORT if "-" in self.name else LONG
-
-    def run(self, trace, dtype):
-        return self.runner(self, trace, dtype)
 
 
 def torch_case(name, make, negated=False, note="", **hyper):
@@ -176,8 +150,3 @@ def keras_case(name, make, **hyper):
             return steps, {}
 
     return Case(name, hyper, source, run)
-
-
-def formula_case(name, **hyper):
-    """What no framework has."""
-    return Case(name, hyper, "closed form in numpy (formulas.py)", formulas.run)

@@ -1,10 +1,10 @@
 """Records the golden traces beside this file.
 
-    pip install -r tests/traces/requirements.txt
+    pip install -r tests/traces/requirements.txt   # for those of closed_forms.py numpy alone
     python tests/traces/record.py [NAME...]
 
 Each case of cases.py is run by its framework in f64 and in f32, and in f64 by formulas.py, which
-has to agree. The inputs depend on the case's name alone, so that a recording can be repeated.
+has to agree. Those of closed_forms.py are run by formulas.py in both. The inputs depend on the case's name alone, so that a recording can be repeated.
 """
 
 import json
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import formulas
-from cases import CASES
+from closed_forms import CLOSED_FORMS
 
 # Besides the last.
 EXPECTED = [1, 2, 3, 10, 30]
@@ -252,10 +252,16 @@ def safetensors(tensors, metadata):
 
 
 if __name__ == "__main__":
-    wanted = sys.argv[1:] or [case.name for case in CASES]
-    unknown = set(wanted) - {case.name for case in CASES}
+    wanted = sys.argv[1:]
+    cases = CLOSED_FORMS
+    if not wanted or set(wanted) - {case.name for case in cases}:
+        # The frameworks, which closed forms do without.
+        from cases import CASES
+        cases = CASES + CLOSED_FORMS
+    wanted = wanted or [case.name for case in cases]
+    unknown = set(wanted) - {case.name for case in cases}
     if unknown:
         raise SystemExit(f"no case is called {', '.join(sorted(unknown))}")
     print(f"{'name':34} {'T':>4} {'framework f32':>13} {'formula f64':>13} {'bytes':>7}")
-    sizes = [record(case) for case in CASES if case.name in wanted]
+    sizes = [record(case) for case in cases if case.name in wanted]
     print(f"{len(sizes)} traces, {sum(sizes)} bytes")

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use flags::device::Opened;
-use report::{Interrupt, JsonLines, Output, Progress, exit_code};
+use report::{Interrupt, JsonLines, Progress, exit_code};
 use trainer::data::Dataset;
 use trainer::network::Architecture;
 use trainer::setting::Setting;
@@ -37,7 +37,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments, interrupt: &Interrupt) -> Result<()> {
-    arguments.out.as_ref().map_or(Ok(()), Output::check)?;
+    if let Some(out) = &arguments.out {
+        out.check_beside(arguments.json.as_deref())?;
+    }
     let candidates = arguments.candidates()?;
     let data = arguments.network.data()?;
     arguments.check_target(data.task)?;

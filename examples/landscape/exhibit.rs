@@ -158,7 +158,7 @@ impl Exhibit {
             .iter()
             .map(|contender| contender.name().to_owned());
         let labels: Vec<_> = labels.collect();
-        let mut section = match contenders.is_empty() {
+        let mut section = match contenders.is_empty() || workshop.interrupt.is_requested() {
             true => Section::default(),
             false => {
                 let command = arguments.command_with(&self.task, &contenders);
@@ -174,7 +174,9 @@ impl Exhibit {
             format!("Interrupted: {done} of {all} rules were searched for.")
         });
         section.text = paragraphs([Some(section.text), Some(said), cut]);
-        section.tables.insert(0, self.table_of(&found));
+        if !found.is_empty() {
+            section.tables.insert(0, self.table_of(&found));
+        }
         Ok(section)
     }
 

@@ -47,7 +47,7 @@ fn run(arguments: &Arguments, interrupt: &Interrupt) -> Result<()> {
         None => (gallery::exhibits()?, Some(arguments.gallery_out()?)),
     };
     if let Some(out) = &out {
-        out.check()?;
+        out.check_beside(arguments.json.as_deref())?;
     }
     let lines = arguments.json.as_deref().map(Lines::create).transpose()?;
     let opened = arguments.device.open()?;
@@ -70,9 +70,20 @@ fn run(arguments: &Arguments, interrupt: &Interrupt) -> Result<()> {
     if arguments.function.is_some() {
         sections.iter().try_for_each(print)?;
     }
+    let said = (sections.len() < exhibits.len()).then(|| {
+        let (done, all) = (sections.len(), exhibits.len());
+        format!("Interrupted: {done} of {all} parts are shown.")
+    });
+    if let Some(said) = &said {
+        writeln!(stdout(), "{said}")?;
+    }
     match out {
-        Some(out) => write(&out, page(arguments, sections, &opened)),
-        None => Ok(()),
+        Some(out) if !sections.is_empty() => {
+            let mut page = page(arguments, sections, &opened);
+            page.lead.extend(said.map(|said| format!(" {said}")));
+            write(&out, page)
+        }
+        _ => Ok(()),
     }
 }
 
@@ -115,7 +126,7 @@ fn page(arguments: &Arguments, mut sections: Vec<Section>, opened: &Opened) -> P
 
 fn write(out: &Output, page: Page) -> Result<()> {
     for path in out.write(&page)? {
-        writeln!(stdout(), "written to {}", path.display())?;
+        writeln!(stdout(), "wrote {}", path.display())?;
     }
     Ok(())
 }

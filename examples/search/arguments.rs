@@ -48,7 +48,7 @@ pub struct Arguments {
     /// A learning rate is drawn log-uniformly from the least to the greatest of --lr where it has two or
     /// more, else from a tenth to ten times the optimizer's own; a hyperparameter of --grid is one of its
     /// values; what else is drawn is up to --draw.
-    #[arg(long, value_name = "TRIALS", default_value_t = 0)]
+    #[arg(long, value_name = "TRIALS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=100_000))]
     pub random: u32,
 
     /// Hyperparameters that random trials draw, where an optimizer has them, or `all` but maximize
@@ -161,6 +161,7 @@ mod tests {
             (["--grid", "weight_decay=0,"], "expected KEY=V1,V2"),
             (["--grid", "lr=1"], "learning rates go to --lr"),
             (["--random", "-3"], "--random"),
+            (["--random", "1000000"], "--random"),
         ] {
             let error = parse(&line).unwrap_err();
             assert!(error.contains(expected), "{line:?}: {error}");

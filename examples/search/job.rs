@@ -1,9 +1,11 @@
 //! What the command line asks for, checked before any work is done.
 
+use std::collections::HashSet;
+
 use anyhow::{Result, ensure};
 use clap::{ArgMatches, FromArgMatches};
 use flags::device::Device;
-use report::{Output, facts};
+use report::facts;
 use trainer::data::Dataset;
 use trainer::flags::shared;
 use trainer::network::Architecture;
@@ -34,7 +36,9 @@ impl Job {
     pub fn new(matches: &ArgMatches) -> Result<Self> {
         let arguments = Arguments::from_arg_matches(matches)?;
         arguments.check()?;
-        arguments.out.as_ref().map_or(Ok(()), Output::check)?;
+        if let Some(out) = &arguments.out {
+            out.check_beside(arguments.json.as_deref())?;
+        }
         let (trials, remarks) = trials(&arguments)?;
         let data = arguments.network.data()?;
         let fingerprint = data.train.fingerprint();
@@ -115,12 +119,9 @@ impl Job {
 /// Those of the grid, then those that are drawn, each once; and sentences about what was left out.
 fn trials(arguments: &Arguments) -> Result<(Vec<Trial>, Vec<String>)> {
     let (grid, remarks) = grid::trials(arguments)?;
-    let mut trials: Vec<Trial> = Vec::new();
-    for trial in grid.into_iter().chain(draw::trials(arguments)?) {
-        if !trials.iter().any(|other| other.is_same(&trial)) {
-            trials.push(trial);
-        }
-    }
+    let mut trials: Vec<Trial> = grid.into_iter().chain(draw::trials(arguments)?).collect();
+    let mut seen = HashSet::new();
+    trials.retain(|trial| seen.insert(trial.key()));
     ensure!(
         !trials.is_empty(),
         "There is nothing to try: {}",

@@ -56,6 +56,11 @@ impl Journal {
             return Ok((Self { lines: None }, vec![None; search.trials.len()]));
         };
         let name = || format!("--json {}", path.display());
+        ensure!(
+            !path.exists() || path.is_file(),
+            "{} is no file: expected one to read finished trials from and to write new ones to.",
+            name()
+        );
         let contents = match fs::read(path) {
             Ok(contents) => contents,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),

@@ -37,9 +37,9 @@ impl Trial {
         })
     }
 
-    /// Whether both are the same training.
-    pub fn is_same(&self, other: &Self) -> bool {
-        self.name() == other.name() && self.hyper == other.hyper
+    /// The same for trials of the same training, and for no others.
+    pub fn key(&self) -> String {
+        format!("{} {}", self.name(), Value::from(self.hyper.clone()))
     }
 
     pub fn name(&self) -> &str {

@@ -100,7 +100,7 @@ fn remarks(adapter: &AdapterInfo) -> Vec<String> {
         DeviceType::Cpu => {
             return vec![
                 "There is no GPU, so a software driver stands in for one.".into(),
-                "--device cpu is faster: it trains without any driver.".into(),
+                "--device cpu is faster: it needs no driver.".into(),
             ];
         }
     };
@@ -138,7 +138,7 @@ fn gpu(gpu: Gpu, remarks: Vec<String>) -> Opened {
 fn cpu_instead(reason: String) -> Opened {
     cpu(vec![
         reason,
-        "So the CPU twin trains, which is faster than any software driver.".into(),
+        "So the CPU twin takes its place, which is faster than any software driver.".into(),
         "To see the shaders run all the same, install one: apt-get install mesa-vulkan-drivers \
          on Debian and Ubuntu."
             .into(),

@@ -8,8 +8,9 @@ use super::courses::{self, Course, Members};
 use super::{Chunk, Descent, Frame, Plan, noise};
 use crate::functions::Point;
 
-/// Steps between two chances to stop.
-const CHUNK: u64 = 256;
+/// Steps of all points between two chances to stop, and steps at most.
+const CHUNK: u64 = 1 << 16;
+const MOST_STEPS: u64 = 256;
 
 pub struct OnCpu<'a, T> {
     plan: Plan<'a>,
@@ -112,8 +113,13 @@ impl<T: Real> Descent for OnCpu<'_, T> {
         if self.done == self.plan.steps {
             return Ok(None);
         }
+        let points = self
+            .parts
+            .iter()
+            .map(|(course, _)| course.points().count() as u64);
+        let steps = (CHUNK / points.sum::<u64>().max(1)).clamp(1, MOST_STEPS);
         let mut frames = Vec::new();
-        for _ in 0..CHUNK.min(self.plan.steps - self.done) {
+        for _ in 0..steps.min(self.plan.steps - self.done) {
             self.step()?;
             if self.plan.keeps(self.done) {
                 frames.push(Frame {

@@ -62,6 +62,17 @@ impl Output {
         check_writable(&self.path).with_context(|| format!("--out {}", self.path.display()))
     }
 
+    /// [`check`](Self::check), and fails where `json` is the same file: one would be written over the
+    /// other.
+    pub fn check_beside(&self, json: Option<&Path>) -> Result<()> {
+        ensure!(
+            json != Some(self.path.as_path()),
+            "--out and --json are the same file, {}: expected two.",
+            self.path.display()
+        );
+        self.check()
+    }
+
     /// Writes the page or its pictures, and says which files there are now. A file is whole or as
     /// it was before.
     pub fn write(&self, page: &Page) -> Result<Vec<PathBuf>> {
@@ -239,6 +250,16 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn the_same_file_for_json_and_pictures_is_refused() {
+        let folder = Folder::new("same");
+        let output = folder.output("x.svg");
+        let error = output.check_beside(Some(output.path())).unwrap_err();
+        assert!(error.to_string().contains("expected two"), "{error}");
+        assert!(output.check_beside(None).is_ok());
+        assert!(output.check_beside(Some(Path::new("other.jsonl"))).is_ok());
     }
 
     #[test]

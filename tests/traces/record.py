@@ -1,7 +1,7 @@
 """Records the golden traces beside this file.
 
     pip install -r tests/traces/requirements.txt   # for those of closed_forms.py numpy alone
-    python tests/traces/record.py [NAME...]
+    python tests/traces/record.py [NAME...]   # of a rule or of a case
 
 Each case of cases.py is run by its framework in f64 and in f32, and in f64 by formulas.py, which
 has to agree. Those of closed_forms.py are run by formulas.py in both. The inputs depend on the case's name alone, so that a recording can be repeated.
@@ -254,14 +254,17 @@ def safetensors(tensors, metadata):
 if __name__ == "__main__":
     wanted = sys.argv[1:]
     cases = CLOSED_FORMS
+    # A rule's name stands for all its cases.
+    of = lambda name: [case for case in cases if name in (case.name, case.rule)]
     if not wanted or set(wanted) - {case.name for case in cases}:
         # The frameworks, which closed forms do without.
         from cases import CASES
         cases = CASES + CLOSED_FORMS
-    wanted = wanted or [case.name for case in cases]
-    unknown = set(wanted) - {case.name for case in cases}
+    unknown = [name for name in wanted if not of(name)]
     if unknown:
-        raise SystemExit(f"no case is called {', '.join(sorted(unknown))}")
+        raise SystemExit(f"no case and no rule is called {', '.join(unknown)}")
+    if wanted:
+        cases = [case for case in cases if {case.name, case.rule} & set(wanted)]
     print(f"{'name':34} {'T':>4} {'framework f32':>13} {'formula f64':>13} {'bytes':>7}")
-    sizes = [record(case) for case in cases if case.name in wanted]
+    sizes = [record(case) for case in cases]
     print(f"{len(sizes)} traces, {sum(sizes)} bytes")

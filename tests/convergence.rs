@@ -6,7 +6,7 @@
 //! size come to rest.
 
 use wgpu_optim::{
-    Extent, Layout, Tensor, cpu,
+    Extent, Layout, MatrixWork, Tensor, cpu,
     rules::{self, Muon, NewtonDense},
     schedule::Schedule,
 };
@@ -100,10 +100,13 @@ fn minimize(
         rule.set(field, value).unwrap();
     }
     let inputs: Vec<_> = rule.slots().into_iter().filter(|slot| slot.input).collect();
+    let takes_matrices = rule.stages().matrix.is_some_and(|stage| {
+        // Alone, and no other tensors.
+        matches!(stage.work, MatrixWork::Orthogonalize { .. })
+    });
     let mut layout = Layout::new();
     let group = layout.group(rule).unwrap();
-    // Muon takes matrices alone.
-    let shape: &[usize] = if name == "muon" { &[1, 2] } else { &[2] };
+    let shape: &[usize] = if takes_matrices { &[1, 2] } else { &[2] };
     let p = layout.tensor(group, "p", shape).unwrap();
     let mut optimizer = cpu::Optimizer::<f32>::new(&layout).unwrap();
     optimizer

@@ -19,6 +19,8 @@ fn rules_of_tensors() -> Vec<&'static str> {
 
 /// The parameters of `tensor` after a step from `param` with `grad`, on the GPU and in f64.
 fn stepped(rule: impl Into<Box<dyn Rule>>, shape: &[usize], param: &[f32], grad: &[f32]) -> Pair {
+    let rule = rule.into();
+    let name = rule.name().to_owned();
     let mut layout = Layout::new();
     let group = layout.group(rule).unwrap();
     let tensor = layout.tensor(group, "x", shape).unwrap();
@@ -34,6 +36,7 @@ fn stepped(rule: impl Into<Box<dyn Rule>>, shape: &[usize], param: &[f32], grad:
     to.copy_from_slice(&widened(grad));
     twin.step().unwrap();
     Pair {
+        rule: name,
         on_gpu: optimizer.read_param_blocking(queue, tensor).unwrap(),
         in_f64: twin.param(tensor).unwrap().to_vec(),
     }
@@ -44,6 +47,7 @@ fn widened(values: &[f32]) -> Vec<f64> {
 }
 
 struct Pair {
+    rule: String,
     on_gpu: Vec<f32>,
     in_f64: Vec<f64>,
 }
@@ -57,7 +61,11 @@ impl Pair {
             .chain(self.in_f64.iter().copied())
             .zip(expected.iter().chain(expected))
         {
-            assert!(near(found, *expected), "{found} for {expected}");
+            assert!(
+                near(found, *expected),
+                "{}: {found} for {expected}",
+                self.rule
+            );
         }
     }
 }

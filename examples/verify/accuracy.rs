@@ -1,18 +1,11 @@
 //! How far results are from the truth.
 
-use wgpu_optim::Rule;
-
 use super::problem::{Mark, Problem, View};
 
 /// The distance from `|value|` to the next larger f32.
 pub fn ulp(value: f32) -> f64 {
     let value = value.abs();
     f64::from(f32::from_bits(value.to_bits() + 1)) - f64::from(value)
-}
-
-/// Whether a rounding can turn an element's step around.
-pub fn is_sign_based(rule: &dyn Rule) -> bool {
-    ["lion", "signsgd", "rprop"].contains(&rule.name())
 }
 
 /// What the parameters must be at some marks, and what errors are measured by.

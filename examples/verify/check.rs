@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use wgpu_optim::{BufferRange, Buffers, Clip, Gpu, Optimizer, Options, cpu, rules, wgpu};
 
-use crate::accuracy::{Deviation, Truth, is_sign_based};
+use crate::accuracy::{Deviation, Truth};
 use crate::around::{self, Around};
 use crate::budget::Allowance;
 use crate::problem::{Mark, Problem, View};
@@ -131,7 +131,7 @@ fn check_problem(
     let in_f64 = problem.observe(&mut in_f64, &marks)?;
     let in_f32 = problem.observe(&mut in_f32, &marks)?;
     let truth = Truth::new(problem, &marks, in_f64);
-    let turn = match is_sign_based(rule) {
+    let turn = match rule.is_sign_based() {
         true => STEPS as f64 * truth.ulp(),
         false => f64::INFINITY,
     };
@@ -374,7 +374,7 @@ mod tests {
     #[test]
     fn of_a_sign_based_rule_too_many_turned_elements_are_found_out() {
         let found = failures(Skewed {
-            name: "lion",
+            is_sign_based: true,
             ..Skewed::new(0.5, "(1.00001 * now.lr)")
         });
         assert!(found.join("\n").contains("went another way"), "{found:?}");

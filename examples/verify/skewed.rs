@@ -8,7 +8,7 @@ use wgpu_optim::{Declaration, Rule, Slot};
 /// SGD with a shader, or a twin in f32, that is not quite its twin in f64.
 #[derive(Debug)]
 pub struct Skewed {
-    pub name: &'static str,
+    pub is_sign_based: bool,
     pub sgd: Sgd,
     pub wgsl: String,
     /// Of the rate of the twin in f32.
@@ -23,7 +23,7 @@ impl Skewed {
             ..Default::default()
         };
         Self {
-            name: "skewed",
+            is_sign_based: false,
             wgsl: sgd.wgsl().replace("now.lr", in_wgsl),
             sgd,
             factor_in_f32: 1.0,
@@ -47,7 +47,7 @@ impl Rule for Skewed {}
 
 impl Declaration for Skewed {
     fn name(&self) -> &str {
-        self.name
+        "skewed"
     }
 
     fn hyperparameters(&mut self) -> Vec<Hyperparameter<'_>> {
@@ -72,6 +72,10 @@ impl Declaration for Skewed {
 
     fn at(&self, t: u64) -> [f64; 4] {
         self.sgd.at(t)
+    }
+
+    fn is_sign_based(&self) -> bool {
+        self.is_sign_based
     }
 
     fn wgsl(&self) -> &str {

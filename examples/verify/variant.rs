@@ -10,40 +10,9 @@ pub struct Variant {
     pub settings: Vec<(&'static str, String)>,
 }
 
-/// What no single flag on top of the defaults gives.
-const COMBINATIONS: &[(&str, &[(&str, &str)])] = &[
-    ("sgd", &[("momentum", "0.9")]),
-    (
-        "sgd",
-        &[
-            ("momentum", "0.9"),
-            ("nesterov", "true"),
-            ("weight_decay", "0.1"),
-        ],
-    ),
-    (
-        "rmsprop",
-        &[("momentum", "0.9"), ("centered", "true"), ("eps", "0.01")],
-    ),
-    ("adam", &[("nesterov", "true"), ("amsgrad", "max_raw")]),
-    (
-        "adamw",
-        &[("nesterov", "true"), ("amsgrad", "max_corrected")],
-    ),
-    ("radam", &[("beta2", "0.9")]),
-    (
-        "radam",
-        &[
-            ("beta2", "0.9"),
-            ("eps", "0.03"),
-            ("eps_inside_root", "true"),
-        ],
-    ),
-];
-
-/// What the flags of a rule are turned on top of in place of its defaults: with these it moves too
-/// little to tell.
-const MOVING: &[(&str, &str, &str)] = &[("prodigy", "d0", "0.001")];
+/// What the flags of a rule that has such a field are turned on top of in place of its defaults: with
+/// these it moves too little to tell.
+const MOVING: &[(&str, &str)] = &[("d0", "0.001")];
 
 impl Variant {
     /// The defaults of `rule`, all numbers changed, and each flag and choice on top of either,
@@ -83,9 +52,12 @@ impl Variant {
         }
         let settings = Vec::new();
         let mut variants = vec![Self { rule, settings }];
-        let moving = MOVING.iter().filter(|(name, ..)| *name == rule);
-        let moving = moving.map(|(_, field, value)| (*field, value.to_string()));
-        for base in [moving.collect(), numbers] {
+        let has = |name: &str| numbers.iter().any(|(field, _)| *field == name);
+        let moving = MOVING.iter().filter(|(field, _)| has(field));
+        let moving: Vec<_> = moving
+            .map(|(field, value)| (*field, value.to_string()))
+            .collect();
+        for base in [moving, numbers] {
             let settings = base.clone();
             variants.push(Self { rule, settings });
             for switch in &switches {
@@ -94,7 +66,7 @@ impl Variant {
                 variants.push(Self { rule, settings });
             }
         }
-        for (_, settings) in COMBINATIONS.iter().filter(|(name, _)| *name == rule) {
+        for settings in rules::by_name(rule)?.combinations() {
             let settings = settings
                 .iter()
                 .map(|(name, value)| (*name, value.to_string()));

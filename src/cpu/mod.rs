@@ -190,7 +190,8 @@ impl<T: Real> Optimizer<T> {
 
     /// Puts the parameters to evaluate with in the place of those to train with, where there are
     /// others: the [average](Options::average), or what a rule has
-    /// ([`Rule::evaluates_elsewhere`]). At the end of training too.
+    /// ([`Declaration::evaluates_elsewhere`](crate::Declaration::evaluates_elsewhere)). At the end of
+    /// training too.
     pub fn evaluate(&mut self) {
         if !std::mem::replace(&mut self.evaluating, true) {
             self.switch(&|twin, block, _| twin.evaluate(block));

@@ -312,7 +312,8 @@ impl Optimizer {
 
     /// Records the change from the parameters to train with to those to evaluate with, where there
     /// are others: the [average](Options::average), or what a rule has
-    /// ([`Rule::evaluates_elsewhere`]). Before evaluating, and at the end of training.
+    /// ([`Declaration::evaluates_elsewhere`](crate::Declaration::evaluates_elsewhere)). Before
+    /// evaluating, and at the end of training.
     ///
     /// ```
     /// # use wgpu_optim::{Gpu, GpuOptions, Layout, Optimizer, Options, rules::ScheduleFreeSgd};

@@ -159,7 +159,7 @@ pub fn coefficients<const N: usize>(given: [f64; N]) -> [f64; 4] {
 ///
 /// impl<T: Real> Twin<T> for Signum {
 ///     fn update(&self, block: Block<'_, T>, now: Step<T>) {
-///         let [one_minus_momentum] = self.constants_as();
+///         let [one_minus_momentum] = self.constants_as::<T, _>();
 ///         block.each(move |p, g, [momentum_buffer]| {
 ///             let b = *momentum_buffer + one_minus_momentum * (g - *momentum_buffer);
 ///             *momentum_buffer = b;

@@ -24,6 +24,12 @@ pub trait Rule: Declaration + Twin<f32> + Twin<f64> {
         Ok(())
     }
 
+    /// Settings that mean something together which no one of them does on top of the defaults: whoever
+    /// checks all variants of a rule, such as the example `verify`, checks these too.
+    fn combinations(&self) -> &'static [&'static [(&'static str, &'static str)]] {
+        &[]
+    }
+
     /// [`at`](Declaration::at) of a rule whose coefficients depend on the learning rates so far too. `history`
     /// are the [slots of the group](Extent::Group) in their order, which this brings up to date.
     ///

@@ -16,7 +16,8 @@ pub struct Slot {
     /// Whether the caller fills it: the update reads it and leaves it as it is. See
     /// [`Optimizer::refresh`](crate::Optimizer::refresh).
     pub input: bool,
-    /// Whether it passes from one of the [`Stages`](crate::Stages) of a step to the next, and means nothing after it.
+    /// Whether it passes from one of the [`Stages`](crate::Stages) of a step to the next, and means
+    /// nothing after it.
     pub scratch: bool,
 }
 
@@ -39,7 +40,8 @@ impl Slot {
         Self::element(name).as_input()
     }
 
-    /// One number for the whole parameter group, kept by the host in f64; see [`Rule::advance`](crate::Rule::advance).
+    /// One number for the whole parameter group, kept by the host in f64; see
+    /// [`Rule::advance`](crate::Rule::advance).
     pub const fn group(name: &'static str) -> Self {
         Self {
             extent: Extent::Group,

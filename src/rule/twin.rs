@@ -153,7 +153,8 @@ pub trait Twin<T: Real>: Send + Sync {
         row
     }
 
-    /// The parameters to evaluate with; see [`Rule::evaluates_elsewhere`].
+    /// The parameters to evaluate with; see
+    /// [`Declaration::evaluates_elsewhere`](crate::Declaration::evaluates_elsewhere).
     fn evaluate(&self, _block: Block<'_, T>) {}
 
     /// Back to the parameters to train with.

@@ -110,7 +110,11 @@ pub(super) fn direction<T: Real>(
     }
 }
 
-impl Rule for Adam {}
+impl Rule for Adam {
+    fn combinations(&self) -> &'static [&'static [(&'static str, &'static str)]] {
+        &[&[("nesterov", "true"), ("amsgrad", "max_raw")]]
+    }
+}
 
 impl Direction<3> for Adam {
     fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, &mut [T; 3]) -> T + Copy {

@@ -40,7 +40,11 @@ direction! {
     wgsl: "rules/adam", "root", "direction/step_and_decay";
 }
 
-impl Rule for AdamW {}
+impl Rule for AdamW {
+    fn combinations(&self) -> &'static [&'static [(&'static str, &'static str)]] {
+        &[&[("nesterov", "true"), ("amsgrad", "max_corrected")]]
+    }
+}
 
 impl Direction<3> for AdamW {
     fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, &mut [T; 3]) -> T + Copy {

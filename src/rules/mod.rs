@@ -1,4 +1,6 @@
-//! The optimizers: one file each here, and one of the same name in `shaders/rules/`.
+//! The optimizers: one file each here, and one of the same name in `shaders/rules/`, which Adam and
+//! AdamW share. Each is declared by [`rule!`](crate::rule!); those that are no more than a direction,
+//! which can be cautious, by a macro of this crate's on top of it.
 //!
 //! Defaults are PyTorch's where PyTorch has the rule. Every rule has a `maximize` flag. Where
 //! sources disagree about a formula, the variant is a field.

@@ -55,7 +55,18 @@ fn rectification(beta2: f64, rho_threshold: f64, t: u64) -> Option<f64> {
     })
 }
 
-impl Rule for RAdam {}
+impl Rule for RAdam {
+    fn combinations(&self) -> &'static [&'static [(&'static str, &'static str)]] {
+        &[
+            &[("beta2", "0.9")],
+            &[
+                ("beta2", "0.9"),
+                ("eps", "0.03"),
+                ("eps_inside_root", "true"),
+            ],
+        ]
+    }
+}
 
 impl Direction<2> for RAdam {
     fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, &mut [T; 2]) -> T + Copy {

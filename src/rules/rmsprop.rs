@@ -27,7 +27,11 @@ direction! {
     wgsl: "rules/rmsprop", "root", "direction/step";
 }
 
-impl Rule for RmsProp {}
+impl Rule for RmsProp {
+    fn combinations(&self) -> &'static [&'static [(&'static str, &'static str)]] {
+        &[&[("momentum", "0.9"), ("centered", "true"), ("eps", "0.01")]]
+    }
+}
 
 impl Direction<3> for RmsProp {
     fn direction<T: Real>(&self, _now: Step<T>) -> impl Fn(T, &mut [T; 3]) -> T + Copy {

@@ -42,6 +42,17 @@ choice! {
 }
 
 impl Rule for Sgd {
+    fn combinations(&self) -> &'static [&'static [(&'static str, &'static str)]] {
+        &[
+            &[("momentum", "0.9")],
+            &[
+                ("momentum", "0.9"),
+                ("nesterov", "true"),
+                ("weight_decay", "0.1"),
+            ],
+        ]
+    }
+
     fn check_combination(&self) -> Result<(), Error> {
         let classic = self.momentum_form == MomentumForm::Classic;
         if self.nesterov && !(self.momentum > 0.0 && self.dampening == 0.0 && classic) {

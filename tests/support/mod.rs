@@ -23,7 +23,7 @@ use wgpu_optim::{
     wgpu,
 };
 
-pub use accuracy::{is_sign_based, ulp};
+pub use accuracy::ulp;
 pub use problem::{Problem, input_slots, random_grads, random_params, shape_for, state_slots};
 use subject::OnGpu;
 pub use variant::Variant;
@@ -206,7 +206,7 @@ pub fn assert_within_budget(problem: &Problem, found: &[Vec<f32>], label: &str) 
         let group = problem.layout.group_of(tensor).unwrap();
         let rule = problem.layout.rule(group).unwrap();
         let name = problem.layout.name(tensor).unwrap();
-        if is_sign_based(rule) {
+        if rule.is_sign_based() {
             // Where the twin itself is on the wrong side, its error is no measure.
             let limit = 8.0 * ulp(1.0);
             let off = |(found, truth): (&f32, &f64)| (f64::from(*found) - truth).abs() > limit;

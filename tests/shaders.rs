@@ -1,5 +1,5 @@
 //! The golden shaders: files that a review sees change, checked by two compilers. The unit tests of
-//! `src/shader.rs` hold them against what the crate composes and write them anew.
+//! `src/shader/` hold them against what the crate composes and write them anew.
 
 use std::path::{Path, PathBuf};
 

@@ -59,7 +59,7 @@ const FOLDERS: &[Folder] = &[
             let rest = file.strip_prefix(name);
             rest.is_some_and(|rest| rest.starts_with(['.', '-']) && rest.ends_with(".safetensors"))
         },
-        remedy: "cases in tests/traces/cases.py, by hand, then python3 tests/traces/record.py",
+        remedy: "cases in tests/traces/cases.py or closed_forms.py, by hand, then python3 tests/traces/record.py",
     },
 ];
 

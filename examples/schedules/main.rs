@@ -26,7 +26,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<()> {
     if let Some(output) = &arguments.out {
-        output.check()?;
+        output.check_beside(arguments.json.as_deref())?;
     }
     let samples = samples::all(arguments.steps)?;
     if let Some(path) = &arguments.json {

@@ -290,3 +290,323 @@ fn any_step_of_any_valid_schedule_has_a_finite_rate() {
         }
     }
 }
+
+/// Numbers that a caller, or a mistake, may bring; the same ones in every run.
+struct Draws(u64);
+
+impl Draws {
+    fn next(&mut self) -> u64 {
+        // Xorshift, 64 bits: Marsaglia 2003.
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[(self.next() % choices.len() as u64) as usize]
+    }
+
+    fn length(&mut self) -> u64 {
+        let any = self.next() >> (self.next() % 64);
+        self.one_of(&[
+            0,
+            1,
+            2,
+            3,
+            10,
+            100,
+            1000,
+            1_000_000,
+            u64::MAX,
+            any,
+            any,
+            any,
+        ])
+    }
+
+    fn number(&mut self) -> f64 {
+        let fraction = self.next() as f64 / u64::MAX as f64;
+        let exponent = (self.next() % 80) as i32 - 40;
+        let any = fraction * 10f64.powi(exponent);
+        let odd = [
+            0.0,
+            -0.0,
+            1.0,
+            -1.0,
+            -0.5,
+            0.5,
+            1e-300,
+            1e38,
+            1e39,
+            1e300,
+            5e-324,
+            f64::MAX,
+            f64::NAN,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+        ];
+        let odd = self.one_of(&odd);
+        self.one_of(&[odd, fraction, any, -any, 1.0 + any, fraction, any])
+    }
+
+    fn shape(&mut self) -> Shape {
+        self.one_of(&[Shape::Linear, Shape::Cosine])
+    }
+
+    /// Of kind `kind` of [`KINDS`].
+    fn schedule(&mut self, kind: usize) -> Schedule {
+        match kind {
+            0 => Schedule::Constant,
+            1 => Schedule::Step {
+                every: self.length(),
+                gamma: self.number(),
+            },
+            2 => Schedule::EarlyStep {
+                every: self.length(),
+                drop: self.number(),
+            },
+            3 => Schedule::MultiStep {
+                milestones: (0..self.next() % 4).map(|_| self.length()).collect(),
+                gamma: self.number(),
+            },
+            4 => Schedule::Exponential {
+                gamma: self.number(),
+            },
+            5 => Schedule::Decay {
+                rate: self.number(),
+            },
+            6 => Schedule::Power {
+                beta: self.number(),
+                alpha: self.number(),
+            },
+            7 => Schedule::Polynomial {
+                steps: self.length(),
+                power: self.number(),
+            },
+            8 => Schedule::Linear {
+                start: self.number(),
+                end: self.number(),
+                steps: self.length(),
+            },
+            9 => Schedule::Cosine {
+                steps: self.length(),
+                floor: self.number(),
+            },
+            10 => Schedule::CosineRestarts {
+                first: self.length(),
+                factor: self.length(),
+                floor: self.number(),
+            },
+            11 => Schedule::OneCycle(OneCycle {
+                steps: self.length(),
+                pct_start: self.number(),
+                div_factor: self.number(),
+                final_div_factor: self.number(),
+                shape: self.shape(),
+                three_phase: self.one_of(&[true, false]),
+            }),
+            12 => {
+                let gamma = self.number();
+                let exponential = Amplitude::Exponential { gamma };
+                Schedule::Cyclic(Cyclic {
+                    floor: self.number(),
+                    up: self.length(),
+                    down: self.length(),
+                    amplitude: self.one_of(&[Amplitude::Constant, Amplitude::Halved, exponential]),
+                })
+            }
+            13 => Schedule::InverseSqrt {
+                warmup: self.length(),
+            },
+            14 => Schedule::WarmupStableDecay {
+                warmup: self.length(),
+                stable: self.length(),
+                decay: self.length(),
+                floor: self.number(),
+                shape: self.shape(),
+            },
+            15 => {
+                let inner = self.next() as usize % 15;
+                let inner = self.schedule(inner);
+                let growth = self.one_of(&[Growth::Linear, Growth::Exponential]);
+                inner.with_warmup_from(self.number(), growth, self.length())
+            }
+            _ => {
+                let phases = (0..self.next() % 3).map(|_| {
+                    let kind = self.next() as usize % 16;
+                    (self.length(), self.schedule(kind))
+                });
+                let phases = phases.collect();
+                let kind = self.next() as usize % 16;
+                Schedule::Sequence {
+                    phases,
+                    last: Box::new(self.schedule(kind)),
+                }
+            }
+        }
+    }
+}
+
+const KINDS: usize = 17;
+
+#[test]
+fn whatever_a_schedule_is_made_of_it_is_refused_or_its_rates_are_finite_and_not_negative() {
+    let mut draws = Draws(0x9e37_79b9_7f4a_7c15);
+    for kind in 0..KINDS {
+        let mut valid = 0;
+        for _ in 0..10_000 {
+            let schedule = draws.schedule(kind);
+            let lr = draws.one_of(&[0.0, 1e-3, 1.0, 3e38, 1e-300]);
+            let is_valid = schedule.validate().is_ok();
+            valid += usize::from(is_valid);
+            let mut steps = vec![0, 1, 2, 9, 10, 999, 1000, 1_000_000, u64::MAX];
+            steps.extend((0..8).map(|_| draws.next() % 1_000_001));
+            for k in steps {
+                // What is refused must not panic either.
+                let rate = schedule.at(lr, k);
+                assert!(
+                    !is_valid || rate.is_finite() && rate >= 0.0,
+                    "{schedule:?} at {k}: {rate}"
+                );
+            }
+        }
+        assert!(valid > 100, "kind {kind}: {valid} of 10 000 were valid");
+    }
+}
+
+#[test]
+fn a_refused_field_is_named_with_what_is_allowed() {
+    let cyclic = |gamma| {
+        Schedule::Cyclic(Cyclic {
+            floor: 0.0,
+            up: 1,
+            down: 1,
+            amplitude: Amplitude::Exponential { gamma },
+        })
+    };
+    for (schedule, expected) in [
+        (cyclic(f64::NAN), "gamma = NaN; expected a number in [0, 1]"),
+        (cyclic(1.5), "gamma = 1.5; expected a number in [0, 1]"),
+        (
+            Schedule::Polynomial {
+                steps: 9,
+                power: -1.0,
+            },
+            "power = -1; expected a finite f32 of at least 0",
+        ),
+        (
+            Schedule::Power {
+                beta: -0.5,
+                alpha: 1.0,
+            },
+            "beta = -0.5; expected a finite f32 of at least 0",
+        ),
+        (
+            Schedule::Exponential { gamma: -0.9 },
+            "gamma = -0.9; expected",
+        ),
+        (
+            Schedule::Cosine {
+                steps: 9,
+                floor: -1e-3,
+            },
+            "floor = -0.001; expected",
+        ),
+        (
+            Schedule::Linear {
+                start: -1.0,
+                end: 1.0,
+                steps: 9,
+            },
+            "start = -1; expected",
+        ),
+        (
+            Schedule::Step {
+                every: 0,
+                gamma: 0.5,
+            },
+            "every = 0; expected at least 1",
+        ),
+    ] {
+        let error = schedule.validate().unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn growth_stops_at_the_largest_f32() {
+    let largest = f64::from(f32::MAX);
+    let grows = Schedule::Exponential { gamma: 1.1 };
+    assert_eq!(grows.validate(), Ok(()));
+    assert_eq!(grows.at(1.0, 10_000), largest);
+    assert_eq!(grows.at(0.0, 10_000), 0.0);
+    assert_eq!(Schedule::Decay { rate: -1.0 }.at(1e-3, 1000), largest);
+}
+
+#[test]
+fn a_hundred_thousand_nested_schedules_are_refused_and_followed_and_freed() {
+    let (mut warmups, mut sequences) = (Schedule::Constant, Schedule::Constant);
+    for _ in 0..100_000 {
+        warmups = warmups.with_warmup(1);
+        sequences = Schedule::Sequence {
+            phases: vec![(1, Schedule::Constant)],
+            last: Box::new(sequences),
+        };
+    }
+    for nested in [warmups, sequences] {
+        let error = nested.validate().unwrap_err().to_string();
+        assert!(
+            error.contains("more than 100 schedules inside one another"),
+            "{error}"
+        );
+        assert_eq!(nested.at(0.5, 100_000), 0.5);
+    }
+    let deep = (0..99).fold(Schedule::Constant, |inner, _| inner.with_warmup(1));
+    assert_eq!(deep.validate(), Ok(()));
+}
+
+#[test]
+fn a_plateau_refuses_what_would_raise_its_rate_and_its_counts_do_not_overflow() {
+    let new = || Plateau::new(0.1);
+    assert_eq!(new().validate(), Ok(()));
+    for plateau in [
+        Plateau {
+            factor: 1.0,
+            ..new()
+        },
+        Plateau {
+            factor: f64::NAN,
+            ..new()
+        },
+        Plateau {
+            lr: f64::INFINITY,
+            ..new()
+        },
+        Plateau {
+            threshold: -1.0,
+            ..new()
+        },
+        Plateau {
+            min_lr: -1.0,
+            ..new()
+        },
+        Plateau {
+            eps: f64::NAN,
+            ..new()
+        },
+    ] {
+        assert!(
+            matches!(plateau.validate(), Err(Error::Schedule { .. })),
+            "{plateau:?}"
+        );
+    }
+    let mut plateau = Plateau {
+        patience: u64::MAX,
+        ..new()
+    };
+    plateau.progress.best = Some(0.0);
+    plateau.progress.bad = u64::MAX;
+    assert_eq!(plateau.step(1.0), 0.1);
+    assert_eq!(plateau.progress.bad, u64::MAX);
+}

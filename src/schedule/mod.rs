@@ -3,9 +3,15 @@
 // The formulas explain the fields.
 #![allow(missing_docs)]
 
+mod plateau;
+mod validate;
+
 use std::f64::consts::PI;
 
-use crate::Error;
+pub use plateau::{Plateau, Progress};
+
+/// No rate is larger: the device has it as an f32.
+const LARGEST: f64 = f32::MAX as f64;
 
 /// How a learning rate changes with the step index `k`, which counts from 0. Optimizer step `t`
 /// uses `k = t − 1`. Forms and index conventions are PyTorch's where PyTorch has the schedule.
@@ -158,104 +164,58 @@ impl Schedule {
         }
     }
 
-    /// Checks every number that [`at`](Self::at) would divide by, and that every number is finite.
-    ///
-    /// # Errors
-    /// [`Error::Schedule`] says what is wrong.
-    pub fn validate(&self) -> Result<(), Error> {
-        let refuse = |problem: &str| {
-            Err(Error::Schedule {
-                problem: problem.to_owned(),
-            })
-        };
-        let (lengths, numbers): (Vec<u64>, Vec<f64>) = match self {
-            Self::Constant => (vec![], vec![]),
-            Self::Step {
-                every,
-                gamma: number,
-            }
-            | Self::EarlyStep {
-                every,
-                drop: number,
-            } => (vec![*every], vec![*number]),
-            Self::MultiStep { gamma, .. } | Self::Exponential { gamma } => (vec![], vec![*gamma]),
-            Self::Decay { rate } => (vec![], vec![*rate]),
-            Self::Power { beta, alpha } => (vec![], vec![*beta, *alpha]),
-            Self::Polynomial { steps, power } => (vec![*steps], vec![*power]),
-            Self::Linear { start, end, steps } => (vec![*steps], vec![*start, *end]),
-            Self::Cosine { steps, floor } => (vec![*steps], vec![*floor]),
-            Self::CosineRestarts {
-                first,
-                factor,
-                floor,
-            } => (vec![*first, *factor], vec![*floor]),
-            Self::OneCycle(cycle) => {
-                let up = cycle.pct_start * cycle.steps as f64;
-                let down = cycle.steps as f64 - if cycle.three_phase { 2.0 * up } else { up };
-                if up == 1.0 || !(0.0..=1.0).contains(&cycle.pct_start) || down < 0.0 {
-                    return refuse("a one-cycle whose pct_start leaves a phase no room");
-                }
-                let factors = [cycle.div_factor, cycle.final_div_factor];
-                if factors
-                    .iter()
-                    .any(|factor| factor.abs() < f64::MIN_POSITIVE)
-                {
-                    return refuse("a one-cycle divides by its factors, which must not be zero");
-                }
-                (vec![cycle.steps], factors.to_vec())
-            }
-            Self::Cyclic(cycle) => (vec![cycle.up, cycle.down], vec![cycle.floor]),
-            Self::InverseSqrt { warmup } => (vec![*warmup], vec![]),
-            Self::WarmupStableDecay { floor, .. } => (vec![], vec![*floor]),
-            Self::Warmup {
-                start,
-                growth,
-                then,
-                ..
-            } => {
-                if *growth == Growth::Exponential && *start <= 0.0 {
-                    return refuse("an exponential warm-up must start above zero");
-                }
-                then.validate()?;
-                (vec![], vec![*start])
-            }
-            Self::Sequence { phases, last } => {
-                for (_, phase) in phases {
-                    phase.validate()?;
-                }
-                last.validate()?;
-                (vec![], vec![])
-            }
-        };
-        if lengths.contains(&0) {
-            return refuse("a length of zero steps");
+    /// The learning rate of step `k`, with the base rate `lr`. It lies between 0 and the largest f32,
+    /// where growth stops. A length of zero counts as one. Other numbers that
+    /// [`validate`](Self::validate) refuses may give NaN.
+    pub fn at(&self, lr: f64, k: u64) -> f64 {
+        let lr = lr.clamp(0.0, LARGEST);
+        let (mut schedule, mut k) = (self, k);
+        // A loop, since schedules may be nested to any depth.
+        while let Some(inner) = schedule.inner(k) {
+            (schedule, k) = inner;
         }
-        if numbers.iter().any(|number| !number.is_finite()) {
-            return refuse("a number that is not finite");
-        }
-        Ok(())
+        schedule.rate(lr, k).clamp(0.0, LARGEST)
     }
 
-    /// The learning rate of step `k`, with the base rate `lr`. A length of zero counts as one.
-    /// Other numbers that [`validate`](Self::validate) refuses may give NaN.
-    pub fn at(&self, lr: f64, k: u64) -> f64 {
+    /// The schedule inside this one that step `k` belongs to, and the steps since it began.
+    fn inner(&self, k: u64) -> Option<(&Self, u64)> {
+        match self {
+            Self::Warmup { steps, then, .. } => Some((then, k.checked_sub(*steps)?)),
+            Self::Sequence { phases, last } => {
+                let mut since = k;
+                for (length, phase) in phases {
+                    match since.checked_sub(*length) {
+                        None => return Some((phase, since)),
+                        Some(rest) => since = rest,
+                    }
+                }
+                Some((last, since))
+            }
+            _ => None,
+        }
+    }
+
+    /// The rate of a step that belongs to no inner schedule.
+    fn rate(&self, lr: f64, k: u64) -> f64 {
         let fraction = |steps: u64| k.min(steps) as f64 / steps.max(1) as f64;
+        // Zero times infinity would be NaN.
+        let scaled = |factor: f64| lr * factor.clamp(0.0, f64::MAX);
         match self {
             Self::Constant => lr,
-            Self::Step { every, gamma } => lr * gamma.powf((k / every.max(&1)) as f64),
+            Self::Step { every, gamma } => scaled(gamma.powf((k / every.max(&1)) as f64)),
             Self::EarlyStep { every, drop } => {
-                lr * drop.powf((k.saturating_add(1) / every.max(&1)) as f64)
+                scaled(drop.powf((k.saturating_add(1) / every.max(&1)) as f64))
             }
             Self::MultiStep { milestones, gamma } => {
                 let passed = milestones
                     .iter()
                     .filter(|milestone| **milestone <= k)
                     .count();
-                lr * gamma.powf(passed as f64)
+                scaled(gamma.powf(passed as f64))
             }
-            Self::Exponential { gamma } => lr * gamma.powf(k as f64),
-            Self::Decay { rate } => lr * (-rate * k as f64).exp(),
-            Self::Power { beta, alpha } => lr * (beta * k as f64 + 1.0).powf(-alpha),
+            Self::Exponential { gamma } => scaled(gamma.powf(k as f64)),
+            Self::Decay { rate } => scaled((-rate * k as f64).exp()),
+            Self::Power { beta, alpha } => scaled((beta * k as f64 + 1.0).powf(-alpha)),
             Self::Polynomial { steps, power } => lr * (1.0 - fraction(*steps)).powf(*power),
             Self::Linear { start, end, steps } => lr * (start + (end - start) * fraction(*steps)),
             Self::Cosine { steps, floor } if k >= *steps => *floor,
@@ -291,21 +251,35 @@ impl Schedule {
                 start,
                 growth,
                 ..
-            } if k < *steps => match growth {
+            } => match growth {
                 Growth::Linear => start + (lr - start) * fraction(*steps),
                 Growth::Exponential => start * (lr / start).powf(fraction(*steps)),
             },
-            Self::Warmup { steps, then, .. } => then.at(lr, k - steps),
+            // Always within one of its phases.
+            Self::Sequence { .. } => lr,
+        }
+    }
+
+    /// Moves the schedules inside this one to `inner`.
+    fn take_inner(&mut self, inner: &mut Vec<Self>) {
+        match self {
+            Self::Warmup { then, .. } => inner.push(std::mem::replace(then, Self::Constant)),
             Self::Sequence { phases, last } => {
-                let mut since = k;
-                for (length, phase) in phases {
-                    match since.checked_sub(*length) {
-                        None => return phase.at(lr, since),
-                        Some(rest) => since = rest,
-                    }
-                }
-                last.at(lr, since)
+                inner.extend(phases.drain(..).map(|(_, phase)| phase));
+                inner.push(std::mem::replace(last, Self::Constant));
             }
+            _ => {}
+        }
+    }
+}
+
+/// One schedule after another: a chain that is nested deep enough would overflow the stack.
+impl Drop for Schedule {
+    fn drop(&mut self) {
+        let mut inner = Vec::new();
+        self.take_inner(&mut inner);
+        while let Some(mut schedule) = inner.pop() {
+            schedule.take_inner(&mut inner);
         }
     }
 }
@@ -373,105 +347,6 @@ impl Cyclic {
             Amplitude::Exponential { gamma } => gamma.powf(k as f64),
         };
         self.floor + (peak - self.floor) * height * amplitude
-    }
-}
-
-/// Lowers the rate when a metric stops improving, as `torch.optim.lr_scheduler.ReduceLROnPlateau`.
-///
-/// ```
-/// use wgpu_optim::schedule::Plateau;
-///
-/// let mut plateau = Plateau { patience: 1, ..Plateau::new(0.1) };
-/// let rates: Vec<f64> = [3.0, 2.0, 2.0, 2.0].map(|loss| plateau.step(loss)).to_vec();
-/// assert_eq!(rates, [0.1, 0.1, 0.1, 0.1 * 0.1]);
-/// ```
-#[derive(Debug, Clone, PartialEq)]
-pub struct Plateau {
-    /// The current rate.
-    pub lr: f64,
-    /// Multiplies the rate when it is lowered.
-    pub factor: f64,
-    /// How many metrics in a row may fail to improve before the rate is lowered.
-    pub patience: u64,
-    /// By how much a metric must improve on the best one.
-    pub threshold: f64,
-    /// Whether `threshold` is a fraction of the best metric rather than an absolute amount.
-    pub relative: bool,
-    /// Whether larger metrics are better.
-    pub maximize: bool,
-    /// How many metrics do not count towards `patience` after the rate was lowered.
-    pub cooldown: u64,
-    pub min_lr: f64,
-    /// The rate stays if it would fall by no more than this.
-    pub eps: f64,
-    /// What the metrics so far have led to. Save it with a checkpoint.
-    pub progress: Progress,
-}
-
-/// Where a [`Plateau`] stands between two metrics.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Progress {
-    /// The best metric so far.
-    pub best: Option<f64>,
-    /// Metrics in a row that did not improve on it.
-    pub bad: u64,
-    /// How many of the next metrics do not count towards `patience`.
-    pub cooling: u64,
-}
-
-impl Plateau {
-    /// PyTorch's defaults.
-    pub fn new(lr: f64) -> Self {
-        Self {
-            lr,
-            factor: 0.1,
-            patience: 10,
-            threshold: 1e-4,
-            relative: true,
-            maximize: false,
-            cooldown: 0,
-            min_lr: 0.0,
-            eps: 1e-8,
-            progress: Progress::default(),
-        }
-    }
-
-    /// Takes one metric, such as an epoch's test loss, and returns the rate from now on. A metric
-    /// that is NaN improves on nothing.
-    pub fn step(&mut self, metric: f64) -> f64 {
-        let is_better = self.is_better(metric);
-        let progress = &mut self.progress;
-        if is_better {
-            progress.best = Some(metric);
-            progress.bad = 0;
-        } else {
-            progress.bad += 1;
-        }
-        if progress.cooling > 0 {
-            progress.cooling -= 1;
-            progress.bad = 0;
-        }
-        if progress.bad > self.patience {
-            progress.cooling = self.cooldown;
-            progress.bad = 0;
-            let lower = (self.lr * self.factor).max(self.min_lr);
-            if self.lr - lower > self.eps {
-                self.lr = lower;
-            }
-        }
-        self.lr
-    }
-
-    fn is_better(&self, metric: f64) -> bool {
-        let Some(best) = self.progress.best else {
-            return !metric.is_nan();
-        };
-        match (self.maximize, self.relative) {
-            (false, true) => metric < best * (1.0 - self.threshold),
-            (false, false) => metric < best - self.threshold,
-            (true, true) => metric > best * (1.0 + self.threshold),
-            (true, false) => metric > best + self.threshold,
-        }
     }
 }
 

@@ -193,14 +193,18 @@ impl Schedule {
                 let up = cycle.pct_start * cycle.steps as f64;
                 let down = cycle.steps as f64 - if cycle.three_phase { 2.0 * up } else { up };
                 if up == 1.0 || !(0.0..=1.0).contains(&cycle.pct_start) || down < 0.0 {
-                    return refuse("a one-cycle whose pct_start leaves a phase no room");
+                    return refuse(
+                        "pct_start must be in [0, 1] and leave room for each phase of the one-cycle",
+                    );
                 }
                 let factors = [cycle.div_factor, cycle.final_div_factor];
                 if factors
                     .iter()
                     .any(|factor| factor.abs() < f64::MIN_POSITIVE)
                 {
-                    return refuse("a one-cycle divides by its factors, which must not be zero");
+                    return refuse(
+                        "the one-cycle divides by div_factor and final_div_factor; they must not be 0",
+                    );
                 }
                 (vec![cycle.steps], factors.to_vec())
             }
@@ -214,7 +218,7 @@ impl Schedule {
                 ..
             } => {
                 if *growth == Growth::Exponential && *start <= 0.0 {
-                    return refuse("an exponential warm-up must start above zero");
+                    return refuse("an exponential warm-up must start above 0");
                 }
                 then.validate()?;
                 (vec![], vec![*start])
@@ -228,10 +232,10 @@ impl Schedule {
             }
         };
         if lengths.contains(&0) {
-            return refuse("a length of zero steps");
+            return refuse("a length is 0 steps; expected at least 1");
         }
         if numbers.iter().any(|number| !number.is_finite()) {
-            return refuse("a number that is not finite");
+            return refuse("a number is NaN or infinite; expected finite numbers");
         }
         Ok(())
     }

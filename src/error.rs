@@ -48,7 +48,7 @@ pub enum Error {
     },
 
     /// The declaration of a user's rule contradicts itself.
-    #[error("rule {rule} has {problem}")]
+    #[error("rule {rule} contradicts itself: {problem}")]
     Rule { rule: String, problem: String },
 
     /// Two tensors of one layout have the same name.
@@ -110,7 +110,7 @@ pub enum Error {
     StepCount { count: u64, most: u64 },
 
     /// A learning-rate schedule cannot be followed.
-    #[error("the schedule has {problem}")]
+    #[error("the schedule cannot be followed: {problem}")]
     Schedule { problem: String },
 
     /// `step` was called after `evaluate`.

@@ -1,20 +1,20 @@
-//! How numbers are written in a buffer: how many bytes so many elements take.
+//! How numbers are stored in a buffer, and how many bytes they take.
 
 /// Elements that a shader moves at once.
 pub(crate) const QUAD: u64 = 4;
 
-/// Bytes at multiples of which every device can begin a binding.
+/// Every device can begin a binding at a multiple of this many bytes.
 pub(crate) const BINDING_ALIGNMENT: u64 = 256;
 
-/// Bytes at multiples of which a binding ends.
+/// A binding ends at a multiple of this many bytes.
 pub(crate) const BINDING_STEP: u64 = 4;
 
-/// How an element is written.
+/// How an element is stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Format {
     #[default]
     F32,
-    /// The upper half of an f32. Nothing is kept so yet: tests show that it could be.
+    /// The upper half of an f32. Nothing is stored like this yet. Tests show that it could be.
     #[cfg(test)]
     Bf16,
 }
@@ -33,17 +33,17 @@ impl Format {
         bytes / self.element_bytes()
     }
 
-    /// Bytes of what a shader moves at once; it must begin at a multiple of them.
+    /// Bytes that a shader moves at once. They must begin at a multiple of this.
     pub const fn quad_bytes(self) -> u64 {
         self.bytes(QUAD)
     }
 
-    /// Elements at multiples of which every device can begin a binding.
+    /// Every device can begin a binding at a multiple of this many elements.
     pub const fn unit(self) -> u64 {
         self.elements(BINDING_ALIGNMENT)
     }
 
-    /// These values as they lie in a buffer.
+    /// The bytes of these values in a buffer.
     pub fn encoded(self, values: impl IntoIterator<Item = f32>) -> Vec<u8> {
         let values = values.into_iter();
         match self {
@@ -65,35 +65,35 @@ impl Format {
     }
 }
 
-/// The formats of what a step reads and writes, element by element.
+/// The formats of all that a step reads and writes per element.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Formats {
     pub params: Format,
     pub grads: Format,
-    /// Of the slots that a rule keeps for itself.
+    /// The format of the rule's own slots.
     pub state: Format,
-    /// Of the slots that the caller fills.
+    /// The format of the slots that the caller fills.
     pub inputs: Format,
-    /// Of the slot that a matrix stage is about: its shaders read it too.
+    /// The format of a matrix stage's slot. The stage's shaders read it too.
     pub matrices: Format,
-    /// Of the running mean of the parameters.
+    /// The format of the running mean of the parameters.
     pub average: Format,
 }
 
 impl Formats {
-    /// Most bytes that `elements` take in any slot.
+    /// The most bytes that `elements` take in any slot.
     pub fn slot_bytes(&self, elements: u64) -> u64 {
         let bytes = self.slots().map(|format| format.bytes(elements));
         bytes.into_iter().max().unwrap_or(0)
     }
 
-    /// Most bytes that `elements` take anywhere.
+    /// The most bytes that `elements` take anywhere.
     pub fn most_bytes(&self, elements: u64) -> u64 {
         let [params, grads] = [self.params, self.grads].map(|format| format.bytes(elements));
         self.slot_bytes(elements).max(params).max(grads)
     }
 
-    /// Elements at multiples of which every device can begin a binding of any slot.
+    /// Every device can begin a binding of any slot at a multiple of this many elements.
     pub fn slot_unit(&self) -> u64 {
         let units = self.slots().map(Format::unit);
         units.into_iter().max().unwrap_or(1)

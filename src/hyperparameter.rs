@@ -1,4 +1,4 @@
-//! Hyperparameters by name: one list per rule serves setting, reading and checking them.
+//! Hyperparameters by name. One list per rule serves to set, read and check them.
 
 use std::{
     fmt,
@@ -7,16 +7,16 @@ use std::{
 
 use crate::Error;
 
-/// One field of a rule: its name, a way to change it, and what it may be.
+/// One field of a rule: its name, access to its value, and the values allowed.
 #[derive(Debug)]
 pub struct Hyperparameter<'a> {
-    /// As users type it.
+    /// The name as users type it.
     pub name: &'static str,
     /// Access to its value.
     pub field: Field<'a>,
 }
 
-/// The kinds of hyperparameters there are.
+/// The kinds of hyperparameters.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Field<'a> {
@@ -24,7 +24,7 @@ pub enum Field<'a> {
     Number {
         /// The rule's field.
         value: &'a mut f64,
-        /// What it may be.
+        /// The values allowed.
         allowed: Interval,
     },
     /// A switch.
@@ -37,13 +37,13 @@ pub enum Field<'a> {
 pub trait Choice: fmt::Debug {
     /// The names of all variants.
     fn names(&self) -> &'static [&'static str];
-    /// The position of the current variant in `names`.
+    /// The index of the current variant in `names`.
     fn position(&self) -> usize;
-    /// Becomes the variant at `position` of `names`.
+    /// Switches to the variant at index `position` of `names`.
     fn choose(&mut self, position: usize);
 }
 
-/// Declares an enum of a rule's with the names of its variants, as its [`Choice`].
+/// Declares an enum of a rule and the names of its variants, and implements [`Choice`] for it.
 macro_rules! choice {
     (
         $(#[$meta:meta])*
@@ -113,7 +113,7 @@ impl<'a> Hyperparameter<'a> {
         Self { name, field }
     }
 
-    /// The value as [`Rule::set`](crate::Rule::set) reads it.
+    /// The value as text that [`Rule::set`](crate::Rule::set) can parse.
     pub fn value(&self) -> String {
         match &self.field {
             Field::Number { value, .. } => value.to_string(),
@@ -122,7 +122,7 @@ impl<'a> Hyperparameter<'a> {
         }
     }
 
-    /// What the value may be, in words.
+    /// The values allowed, in words.
     pub fn allowed(&self) -> String {
         match &self.field {
             Field::Number { allowed, .. } => allowed.to_string(),
@@ -131,7 +131,7 @@ impl<'a> Hyperparameter<'a> {
         }
     }
 
-    /// Parses and checks `text`; on an error the value stays as it was.
+    /// Parses and checks `text`. On an error, the value stays as it was.
     pub(crate) fn set(&mut self, rule: &str, text: &str) -> Result<(), Error> {
         let refused = self.refused(rule, text);
         match &mut self.field {
@@ -170,7 +170,7 @@ impl<'a> Hyperparameter<'a> {
     }
 }
 
-/// The numbers that a hyperparameter may be. All of them fit into an f32.
+/// An interval of allowed numbers. All of them fit into an f32.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Interval {
     least: f64,
@@ -185,8 +185,8 @@ impl Interval {
     pub const BELOW_ONE: Self = Self::new(0.0, 1.0, false);
     /// `[0, 1]`: `dampening`.
     pub const UP_TO_ONE: Self = Self::new(0.0, 1.0, true);
-    /// From the smallest normal f32: an `eps` below it would be flushed to zero by some devices,
-    /// and then padding and untouched rows would divide zero by zero.
+    /// From the smallest normal f32 up. Some devices would flush a smaller `eps` to zero. Padding
+    /// and untouched rows would then divide zero by zero.
     pub const EPS: Self = Self::at_least(f32::MIN_POSITIVE as f64);
 
     /// `[least, most]`, or `[least, most)`.
@@ -203,9 +203,10 @@ impl Interval {
         Self::new(least, f32::MAX as f64, true)
     }
 
-    /// Whether `value` is allowed; NaN never is.
+    /// Whether `value` is allowed. NaN never is.
     pub fn contains(&self, value: f64) -> bool {
-        // Judged as the f32 that the device computes with: a beta that rounds to 1 is 1 there.
+        // The device computes with the f32 that is nearest to `value`. A beta that rounds to 1 is 1
+        // there.
         let rounded = f64::from(value as f32);
         value >= self.least
             && (value < self.most || self.includes_most && value == self.most)

@@ -1,13 +1,14 @@
-//! Rules with the conventions of other frameworks, for people who come from there.
+//! Rules with the conventions of PyTorch, Keras and optax.
 //!
-//! The maths of a rule differs between frameworks in few places: how large ε is and where it is
-//! added, whether a decay goes through the gradient, where AMSGrad takes its maximum, how Nesterov's
-//! momentum is meant. All of these are fields of our rules; a preset sets them so that the same
-//! learning rate takes the same steps.
+//! The maths of a rule differs between frameworks in a few places: how large ε is and where it is
+//! added, whether weight decay goes through the gradient, where AMSGrad takes its maximum, and what
+//! form of Nesterov's momentum is used. All of these are fields of our rules. A preset sets them,
+//! so that the same learning rate takes the same steps as in the framework.
 //!
-//! Defaults of [`rules`](crate::rules) are PyTorch's where PyTorch has the rule, so [`pytorch`] adds
-//! nothing but the name. The learning rate is the framework's default; optax has none, so there it is
-//! ours. Golden traces recorded from Keras 3.15 and optax 0.2.8 prove the presets (`tests/traces`).
+//! The defaults of [`rules`](crate::rules) are PyTorch's where PyTorch has the rule, so [`pytorch`]
+//! adds only the names. The learning rate is the framework's default. optax has no default; its
+//! presets use ours. Traces recorded from Keras 3.15 and optax 0.2.8 prove the presets
+//! (`tests/traces`).
 //!
 //! ```
 //! use wgpu_optim::{Layout, presets::keras, rules::Adam};
@@ -20,7 +21,7 @@
 
 use crate::{Error, Rule};
 
-/// Makes a rule as a framework has it.
+/// Makes a rule with a framework's conventions.
 type Make = fn() -> Box<dyn Rule>;
 
 /// Declares the presets of one framework, and lists them by `framework.function`.
@@ -80,8 +81,8 @@ presets! {
 
     /// `keras.optimizers` of Keras 3.15: ε is 1e-7.
     keras {
-        /// `SGD`: learning rate 0.01. With a momentum, Keras multiplies by the learning rate
-        /// before it accumulates, which differs while the learning rate changes.
+        /// `SGD`: learning rate 0.01. Keras multiplies by the learning rate before it accumulates
+        /// the momentum. That differs from this rule while the learning rate changes.
         sgd: Sgd { lr: 1e-2 }
         /// `Adagrad`: ε inside the root, the sum starts at 0.1.
         adagrad: Adagrad {
@@ -99,7 +100,7 @@ presets! {
         }
         /// `AdamW`: decoupled decay of 0.004.
         adamw: AdamW { eps: 1e-7, eps_before_correction: true, weight_decay: 4e-3 }
-        /// `Adamax`: ε is added where u divides, not kept.
+        /// `Adamax`: ε is added at the division by u, and not kept in u.
         adamax: Adamax { lr: 1e-3, eps: 1e-7, eps_in_state: false }
         /// `Nadam`: Nesterov's momentum warms up, by ψ = 1.
         nadam: NAdam { lr: 1e-3, eps: 1e-7, momentum_decay: 1.0 }
@@ -158,7 +159,7 @@ pub fn names() -> impl ExactSizeIterator<Item = &'static str> {
 /// ```
 ///
 /// # Errors
-/// [`Error::UnknownRule`] lists the names there are.
+/// [`Error::UnknownRule`] lists the names that exist.
 pub fn by_name(name: &str) -> Result<Box<dyn Rule>, Error> {
     let found = PRESETS.iter().find(|(known, _)| *known == name);
     let (_, make) = found.ok_or_else(|| Error::UnknownRule {

@@ -1,13 +1,13 @@
-//! A tensor's shape, seen as matrices.
+//! A tensor's shape as a stack of matrices.
 
-/// A tensor as matrices: its last two dimensions, as often as the others count. One with fewer
-/// dimensions is a single row.
+/// A tensor as a stack of matrices. Its last two dimensions make a matrix, and its other dimensions
+/// count the matrices. A tensor of fewer than two dimensions is a single row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Matrices {
     pub count: usize,
     pub rows: usize,
     pub columns: usize,
-    /// Whether the tensor has two dimensions at all.
+    /// Whether the tensor has at least two dimensions.
     pub has_rows: bool,
 }
 

@@ -1,39 +1,40 @@
 //! What steps found and did.
 
-/// How training goes, as of some step.
+/// The training statistics at some step.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Stats {
-    /// The norm of all gradients of the last step that was performed, loss scale and micro-batches
-    /// divided out, before clipping. None if steps do not look at gradients
-    /// ([`Options::skips`](crate::Options::skips)), or none was performed yet.
+    /// The norm of all gradients of the last performed step: after division by the loss scale and
+    /// the number of micro-batches, before clipping. `None` if steps do not inspect gradients
+    /// ([`Options::skips`](crate::Options::skips)), or if no step was performed yet.
     pub grad_norm: Option<f64>,
-    /// What [`Clip::GlobalNorm`](crate::Clip::GlobalNorm) multiplied the gradients of that step by; 1 otherwise.
+    /// The factor by which [`Clip::GlobalNorm`](crate::Clip::GlobalNorm) scaled the gradients of
+    /// that step. It is 1 without such clipping.
     pub clip_factor: f64,
-    /// What the next loss is to be multiplied by; 1 without a loss scale.
+    /// The factor for the next loss. It is 1 without a loss scale.
     pub loss_scale: f64,
     /// Steps performed.
     pub performed: u64,
-    /// Steps skipped for a NaN or infinity.
+    /// Steps skipped because of a NaN or an infinity.
     pub skipped: u64,
-    /// Each group's, in the layout's order.
+    /// The statistics of each group, in the layout's order.
     pub groups: Vec<GroupStats>,
 }
 
-/// How one parameter group goes.
+/// The training statistics of one parameter group.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct GroupStats {
     /// The learning rate of its last step.
     pub lr: f64,
-    /// Its performed steps.
+    /// Performed steps of this group.
     pub step_count: u64,
-    /// Its skipped steps.
+    /// Skipped steps of this group.
     pub skipped: u64,
-    /// The largest λ that its last performed step solved a system of equations with; 0 for a rule
-    /// that solves none.
+    /// The largest λ with which its last performed step solved a system of equations. It is 0 for a
+    /// rule that solves none.
     pub damping: f64,
-    /// Factorisations that failed so far, each of which made some λ larger.
+    /// Failed factorisations so far. Each of them made some λ larger.
     pub failures: u64,
-    /// Systems so far that held a NaN or an infinity, or had no solution with any λ: their tensors
-    /// stayed as they were.
+    /// Systems so far that had a NaN or an infinity, or had no solution for any λ. Their tensors
+    /// did not change.
     pub unsolved: u64,
 }

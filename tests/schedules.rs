@@ -1,5 +1,5 @@
-//! Schedules against `torch.optim.lr_scheduler`: `tests/traces/record_schedules.py` printed the
-//! table. Those that PyTorch lacks are held against their definitions.
+//! Schedules against `torch.optim.lr_scheduler`, whose values `tests/traces/record_schedules.py`
+//! printed. Schedules that PyTorch lacks are checked against their definitions.
 
 use wgpu_optim::{
     Error,
@@ -557,7 +557,7 @@ fn a_hundred_thousand_nested_schedules_are_refused_and_followed_and_freed() {
     for nested in [warmups, sequences] {
         let error = nested.validate().unwrap_err().to_string();
         assert!(
-            error.contains("more than 100 schedules inside one another"),
+            error.contains("more than 100 schedules are nested"),
             "{error}"
         );
         assert_eq!(nested.at(0.5, 100_000), 0.5);

@@ -276,10 +276,10 @@ impl Sample {
 mod tests {
     use super::*;
 
-    /// The variants of an enum of `src/schedule.rs`, read from its text: the compiler does not
+    /// The variants of an enum of `src/schedule/mod.rs`, read from its text: the compiler does not
     /// list those of an enum that may grow.
     fn variants(name: &str) -> Vec<&'static str> {
-        let source = include_str!("../../src/schedule.rs");
+        let source = include_str!("../../src/schedule/mod.rs");
         let (_, body) = source.split_once(&format!("pub enum {name} {{\n")).unwrap();
         let (body, _) = body.split_once("\n}").unwrap();
         let lines = body.lines().filter_map(|line| line.strip_prefix("    "));

@@ -1,5 +1,5 @@
-//! What Muon and the dense Newton do with whole matrices, on the CPU: the truth in f64, the fallback
-//! in f32. The same on the GPU is `src/gpu/matrix/{orthogonalize,solve}.rs`.
+//! What Muon and the dense Newton do with whole matrices, on the CPU. In f64 it is the reference,
+//! in f32 the fallback. The GPU's version is `src/gpu/matrix/{orthogonalize,solve}.rs`.
 
 mod orthogonalize;
 mod shaders;

@@ -1,12 +1,13 @@
-//! Newton–Schulz: drives the singular values of a matrix towards one, for Muon. Jordan et al. 2024,
-//! <https://kellerjordan.github.io/posts/muon/>. On the GPU: `src/gpu/matrix/orthogonalize.rs`.
+//! Newton–Schulz, for Muon: it drives the singular values of a matrix towards one. Jordan et al.
+//! 2024, <https://kellerjordan.github.io/posts/muon/>. The GPU's version is
+//! `src/gpu/matrix/orthogonalize.rs`.
 
 use rayon::prelude::*;
 
 use crate::rule::{Real, vectorized};
 
-/// Replaces `x`, row-major and divided by its norm, by `steps` rounds of
-/// `A = X Xᵀ; X ← a X + (b A + c A²) X`, seen such that it has at least as many columns as rows.
+/// Replaces `x` by the result of `steps` rounds of `A = X Xᵀ; X ← a X + (b A + c A²) X`. `x` is
+/// row-major and already divided by its norm. If it has more rows than columns, X is its transpose.
 pub(crate) fn orthogonalize<T: Real>(
     x: &mut [T],
     rows: usize,
@@ -32,7 +33,7 @@ pub(crate) fn orthogonalize<T: Real>(
         for (squared, gram) in polynomial.iter_mut().zip(&gram) {
             *squared = b * *gram + c * *squared;
         }
-        // It is symmetric, so it may come from either side.
+        // It is symmetric, so it may be either factor.
         let symmetric = View::of(&polynomial, side, side);
         let [left, right] = match wide {
             true => [symmetric, seen],
@@ -45,13 +46,13 @@ pub(crate) fn orthogonalize<T: Real>(
     }
 }
 
-/// A matrix as it lies in memory, or transposed.
+/// A matrix as it lies in memory, or its transpose.
 #[derive(Debug, Clone, Copy)]
 struct View<'a, T> {
     elements: &'a [T],
     rows: usize,
     columns: usize,
-    /// From one row to the next, and from one column to the next.
+    /// The distances from one row to the next, and from one column to the next.
     strides: [usize; 2],
 }
 
@@ -75,15 +76,15 @@ impl<'a, T: Real> View<'a, T> {
         }
     }
 
-    /// `N` rows from `first` on, one column after the other, with zeros below the last row: what the
-    /// innermost loop reads in one go.
+    /// `N` rows from `first` on, one column after another, with zeros below the last row. The
+    /// innermost loop reads them in one go.
     fn packed<const N: usize>(&self, first: usize, packed: &mut [[T; N]]) {
         let [row, column] = self.strides;
         let count = self.rows.saturating_sub(first).min(N);
         if count == 0 {
             return;
         }
-        // In the order of memory, whichever that is.
+        // These loops follow the order of memory.
         if column == 1 {
             for i in 0..count {
                 let elements = &self.elements[(first + i) * row..][..self.columns];
@@ -106,16 +107,16 @@ impl<'a, T: Real> View<'a, T> {
     }
 }
 
-/// Rows and columns of the result that one pass of the innermost loop makes: as many sums as fit the
-/// registers of any processor.
+/// Rows and columns of the result that one pass of the innermost loop computes. That many sums fit
+/// the registers of any processor.
 const ROWS: usize = 4;
 const COLUMNS: usize = 8;
 
-/// Multiplications that are worth another thread.
+/// This many multiplications are worth another thread.
 const WORTH_A_THREAD: usize = 1 << 16;
 
-/// `result = left · right`, row-major. Every element is one sum from first to last, so that the number
-/// of threads changes nothing.
+/// `result = left · right`, row-major. Each element is summed from first to last, so the number of
+/// threads changes nothing.
 fn multiply<T: Real>(left: View<'_, T>, right: View<'_, T>, result: &mut [T]) {
     let inner = left.columns;
     let columns = right.columns;
@@ -127,7 +128,7 @@ fn multiply<T: Real>(left: View<'_, T>, right: View<'_, T>, result: &mut [T]) {
         .with_min_len(WORTH_A_THREAD.div_ceil(inner * COLUMNS))
         .enumerate()
         .for_each(|(panel, packed)| right.packed(panel * COLUMNS, packed));
-    // Several strips a panel, which stays in the cache meanwhile.
+    // Several strips share a panel, which stays in the cache meanwhile.
     let strips = 8;
     result
         .par_chunks_mut(strips * ROWS * columns)
@@ -205,7 +206,7 @@ mod tests {
             .collect()
     }
 
-    /// Straight from the definition.
+    /// The definition, computed directly.
     fn by_definition(x: &[f64], rows: usize, columns: usize, steps: u32) -> Vec<f64> {
         if rows > columns {
             let wide = by_definition(&transposed(x, rows, columns), columns, rows, steps);
@@ -242,7 +243,7 @@ mod tests {
         x
     }
 
-    /// By Jacobi rotations of pairs of rows of the wide form.
+    /// The singular values, by Jacobi rotations of pairs of rows of the wide form.
     fn singular_values(x: &[f64], rows: usize, columns: usize) -> Vec<f64> {
         let (mut x, rows, columns) = match rows <= columns {
             true => (x.to_vec(), rows, columns),

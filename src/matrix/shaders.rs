@@ -2,20 +2,20 @@
 
 use crate::format::Format;
 
-/// In which format these shaders read and write matrices.
+/// The format in which these shaders read and write matrices.
 pub(crate) const MATRIX_FORMAT: Format = Format::F32;
 
 /// How much of a product a workgroup computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TileSize {
-    /// 4×4 elements a thread.
+    /// 4×4 elements per thread.
     Small,
-    /// 8×8.
+    /// 8×8 elements per thread.
     Large,
 }
 
 impl TileSize {
-    /// Rows and columns.
+    /// Rows and columns of the tile.
     pub fn side(self) -> u32 {
         match self {
             Self::Small => 32,
@@ -24,7 +24,7 @@ impl TileSize {
     }
 }
 
-/// The shader of products: entry points `multiply` and `copy`.
+/// The shader of products. Its entry points are `multiply` and `copy`.
 pub(crate) fn multiply_shader(size: TileSize) -> &'static str {
     match size {
         TileSize::Small => concat!(
@@ -40,7 +40,7 @@ pub(crate) fn multiply_shader(size: TileSize) -> &'static str {
     }
 }
 
-/// The shader `solve`, with that many threads for each system, and values of λ that it tries.
+/// The shader `solve`, with `threads` threads per system. It tries up to `attempts` values of λ.
 pub(crate) fn solve_shader(threads: u32, attempts: u32) -> String {
     let text = include_str!("../../shaders/matrix/solve.wgsl");
     format!("const THREADS: u32 = {threads}u;\nconst ATTEMPTS: u32 = {attempts}u;\n{text}")

@@ -1,27 +1,28 @@
-//! Small dense systems by Cholesky, for the dense Newton. On the GPU: `src/gpu/matrix/solve.rs`.
+//! Small dense systems by Cholesky, for the dense Newton. The GPU's version is
+//! `src/gpu/matrix/solve.rs`.
 
 use crate::rule::Real;
 
 /// How a system was solved.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Solved {
-    /// λ that was used; 0 if none would do.
+    /// The λ that was used, or 0 if none worked.
     pub damping: f64,
-    /// Factorisations that failed before that.
+    /// Number of factorisations that failed before it.
     pub failures: u32,
-    /// False if the system held NaN or infinity, or its solution would have; the step is zero then.
+    /// False if the system, or its solution, has a NaN or an infinity. The step is zero then.
     pub finite: bool,
 }
 
 /// λ after a first failure.
 const FIRST_DAMPING: f64 = 1e-8;
 
-/// Beyond it λ would soon overflow.
+/// No λ above this is tried, since it would soon overflow.
 const MOST_DAMPING: f64 = 1e37;
 
-/// Solves `(H + λI) d = g`, with g in `step`, which becomes d. Only the lower triangle of `hessian`,
-/// row-major, is read. λ begins at `damping` and grows tenfold, from 1e-8 at least, until the
-/// factorisation holds.
+/// Solves `(H + λI) d = g`. `step` holds g, and d replaces it. `hessian` is row-major, and only its
+/// lower triangle is read. λ begins at `damping`. It grows tenfold, to at least 1e-8, until the
+/// factorisation succeeds.
 pub(crate) fn solve<T: Real>(hessian: &[T], step: &mut [T], damping: f64) -> Solved {
     let solved = match is_finite(hessian, step) {
         true => factorise_with_damping(hessian, step, damping),
@@ -51,14 +52,14 @@ fn is_finite<T: Real>(hessian: &[T], step: &[T]) -> bool {
         && rows.all(|(row, elements)| elements[..=row].iter().all(|x| x.is_finite()))
 }
 
-/// The factor, λ and the number of failures before; `None` if λ became too large.
+/// The factor, λ, and the number of failures before. `None` if λ became too large.
 fn factorise_with_damping<T: Real>(
     hessian: &[T],
     step: &[T],
     damping: f64,
 ) -> Option<(Vec<T>, f64, u32)> {
     let mut factor = vec![T::zero(); (step.len() + 1) * step.len()];
-    // In the precision of the factorisation, so that what is reported is what was used.
+    // λ has the precision of the factorisation, so that the reported λ is the one that was used.
     let mut damping = T::from_f64(damping);
     let mut failures = 0;
     while damping <= T::from_f64(MOST_DAMPING) {
@@ -71,14 +72,15 @@ fn factorise_with_damping<T: Real>(
     None
 }
 
-/// Column after column, each from those before it, into the rows of `factor`. The right-hand side is
-/// a further row, below the last: the factorisation leaves there what forward substitution would.
+/// Computes column after column of the factor, each from the columns before it, into the rows of
+/// `factor`. The right-hand side is one more row, below the last. The factorisation leaves there
+/// what forward substitution would.
 ///
-/// A pivot is what is left of a diagonal element when all that the columns before explain is taken
-/// away. It has a rounding error of up to n·ε of that element for the sum, and 16·ε for what WGSL
-/// allows division and square root: more than here, but the two shall agree. What is not above that
-/// cannot be told from zero, so singular and indefinite matrices fail. Each diagonal element is its
-/// own measure, so the units of the unknowns make no difference.
+/// A pivot is a diagonal element minus what the columns before it explain. It has a rounding error
+/// of up to n·ε of that element for the sum, and 16·ε for the errors that WGSL allows its division
+/// and square root. The CPU is more precise, but both must decide alike. A pivot no larger than that
+/// error cannot be distinguished from zero, so singular and indefinite matrices fail. Each diagonal
+/// element is its own measure, so the units of the unknowns do not matter.
 fn factorise<T: Real>(hessian: &[T], step: &[T], damping: T, factor: &mut [T]) -> bool {
     let count = step.len();
     let tolerance = T::from_f64(count as f64 + 16.0) * T::epsilon();
@@ -109,7 +111,7 @@ fn rest<T: Real>(given: T, row: &[T], column: &[T]) -> T {
     products.fold(given, |rest, product| rest - product)
 }
 
-/// Solves `Lᵀ d = y`, from the last unknown to the first; y is the factor's last row.
+/// Solves `Lᵀ d = y`, from the last unknown to the first. y is the last row of the factor.
 fn substitute_back<T: Real>(factor: &[T], step: &mut [T]) {
     let count = step.len();
     step.copy_from_slice(&factor[count * count..]);
@@ -202,7 +204,7 @@ mod tests {
         }
     }
 
-    /// λ is raised, and what is found solves the system with that λ.
+    /// Checks that λ is raised, and that the result solves the system with that λ.
     fn fails<T: Real>(hessian: &[f64], what: &str) -> Solved {
         let count = hessian.len().isqrt();
         let g = vec![1.0; count];

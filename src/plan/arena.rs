@@ -8,14 +8,14 @@ use crate::format::Formats;
 /// A dispatch over neighbouring elements of an arena.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ArenaWindow {
-    /// Elements, in whole blocks.
+    /// The elements, in whole blocks.
     pub elements: Range<u64>,
-    /// Workgroups along x and y; their product is the window's number of blocks.
+    /// Workgroups along x and y. Their product is the window's number of blocks.
     pub grid: [u32; 2],
 }
 
-/// Cuts `elements` (whole blocks) into windows that fit a binding and whose workgroups fill their
-/// grid, so that the shader needs no bounds check.
+/// Cuts `elements` (whole blocks) into windows. Each fits a binding, and its workgroups fill their
+/// grid, so the shader needs no bounds check.
 pub(crate) fn arena_windows(
     elements: Range<u64>,
     formats: &Formats,
@@ -27,7 +27,7 @@ pub(crate) fn arena_windows(
     let mut start = elements.start;
     while start < elements.end {
         let blocks = ((elements.end - start) / BLOCK).min(most);
-        // Full rows of the grid; what does not fill a row is the next window.
+        // A window has full rows of the grid. What does not fill a row becomes the next window.
         let x = blocks.min(widest);
         let y = blocks / x;
         let end = start + x * y * BLOCK;

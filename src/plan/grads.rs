@@ -1,4 +1,4 @@
-//! Windows over gradients alone, to measure or to zero them.
+//! Windows over gradients alone, for measuring or zeroing them.
 
 use std::ops::Range;
 
@@ -13,14 +13,14 @@ use super::{
 };
 use crate::format::{Format, QUAD};
 
-/// Gradients that lie together. Buffers are known by number.
+/// Gradients that lie together. Numbers stand for buffers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct GradRange {
     pub buffer: usize,
     /// In bytes, a multiple of 4.
     pub offset: u64,
     pub count: u64,
-    /// Whose norm they count towards.
+    /// The run whose norm they count towards.
     pub run: usize,
 }
 
@@ -29,23 +29,23 @@ pub(crate) struct GradRange {
 pub(crate) struct GradWindow {
     pub width: Width,
     pub buffer: usize,
-    /// Bytes that are bound.
+    /// The bytes that are bound.
     pub grads: Range<u64>,
-    /// One for each workgroup; empty ones fill the grid.
+    /// One span per workgroup. Empty ones fill the grid.
     pub spans: Vec<GradSpan>,
     pub grid: [u32; 2],
-    /// The group that all of it belongs to.
+    /// The group that the whole window belongs to.
     pub group: usize,
 }
 
-/// The gradients of one workgroup, as shaders read it.
+/// The gradients of one workgroup, as the shaders read them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub(crate) struct GradSpan {
-    /// First element in the binding.
+    /// First element, counted from the start of the binding.
     pub grad: u32,
     pub count: u32,
-    /// First partial sum.
+    /// Index of the first partial sum.
     pub partial: u32,
     pub run: u32,
 }
@@ -57,8 +57,9 @@ struct GradBlock {
     run: usize,
 }
 
-/// Cuts the gradients of one group into dispatches. `partials` is the number of partial sums so far;
-/// each run's are contiguous if its ranges are, and `on_span` hears of each span's run and number.
+/// Cuts the gradients of one group into dispatches. `partials` counts the partial sums so far. A
+/// run whose ranges are contiguous has contiguous partial sums. `on_span` is called with the run
+/// and the number of partial sums of each span.
 pub(crate) fn grad_windows(
     group: usize,
     ranges: &[GradRange],
@@ -68,7 +69,7 @@ pub(crate) fn grad_windows(
     mut on_span: impl FnMut(usize, u64),
 ) -> Vec<GradWindow> {
     let mut blocks = Vec::new();
-    // What a binding holds wherever it begins.
+    // A binding holds at least this much, wherever it begins.
     let most = (limits.binding_bytes - limits.offset_alignment) / format.quad_bytes() * QUAD;
     let most = SPAN.min(most);
     for range in ranges {
@@ -97,7 +98,7 @@ pub(crate) fn grad_windows(
         }
     }
     let widest = u64::from(limits.workgroups_per_dimension);
-    // The span table is bound too.
+    // The table of spans must fit a binding too.
     let most_spans = (widest * widest).min(limits.binding_bytes / size_of::<GradSpan>() as u64);
     let mut windows = Vec::new();
     for ((buffer, width), mut blocks) in grouped(blocks) {

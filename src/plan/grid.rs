@@ -1,4 +1,4 @@
-//! Workgroups of a dispatch.
+//! The grid of a dispatch's workgroups.
 
 use super::limits::DispatchLimits;
 
@@ -8,7 +8,7 @@ pub(crate) fn fold(blocks: u64, limits: &DispatchLimits) -> [u32; 2] {
     [blocks.div_ceil(y) as u32, y as u32]
 }
 
-/// One span per workgroup; those beyond the last block have nothing to do.
+/// One span per workgroup. Workgroups beyond the last block have nothing to do.
 pub(super) fn padded<T: Clone + Default>(
     spans: impl Iterator<Item = T>,
     [x, y]: [u32; 2],

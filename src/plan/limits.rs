@@ -1,4 +1,4 @@
-//! What bounds a dispatch.
+//! The limits of a dispatch.
 
 use std::ops::Range;
 
@@ -10,18 +10,19 @@ use crate::{
 /// Elements that one workgroup updates.
 pub(crate) const BLOCK: u64 = 1024;
 
-/// Blocks that a binding must hold: a window is no less than a quarter of one, wherever it begins.
+/// A binding must hold at least this many blocks. A window takes at least a quarter of a binding,
+/// wherever it begins.
 pub(super) const LEAST_BLOCKS: u64 = 4;
 
-/// What bounds a dispatch. [`Options::limits`](crate::Options::limits) can set them below the
-/// device's own, as tests do to have many seams in small buffers.
+/// The limits of a dispatch. [`Options::limits`](crate::Options::limits) can set them below the
+/// device's own. Tests do so, to get many seams in small buffers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DispatchLimits {
-    /// Most bytes of one storage binding; at least 16 KiB.
+    /// Most bytes of one storage binding. At least 16 KiB.
     pub binding_bytes: u64,
-    /// Bytes that a binding's offset must be a multiple of: a power of two, at most 256.
+    /// A binding's offset is a multiple of this many bytes. It is a power of two, at most 256.
     pub offset_alignment: u64,
-    /// Most workgroups along one dimension of a dispatch; at least 1.
+    /// Most workgroups along one dimension of a dispatch. At least 1.
     pub workgroups_per_dimension: u32,
 }
 

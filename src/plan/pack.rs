@@ -19,9 +19,9 @@ pub(crate) struct Pack<T, B> {
     pub bound: B,
 }
 
-/// Packs `items` in their order: each joins those before it as long as what is bound for all of
-/// them `fits`. `alone` is what one item has bound, `join` what two have together; `fits` gets the
-/// number of items too. An item that does not fit is alone.
+/// Packs `items` in their order. Each item joins the ones before it as long as the binding for all
+/// of them `fits`. `alone` gives the binding of one item, and `join` that of two. `fits` also gets
+/// the number of items. An item that does not fit is packed alone.
 pub(crate) fn pack<T, B>(
     items: impl IntoIterator<Item = T>,
     alone: impl Fn(&T) -> B,
@@ -47,7 +47,8 @@ pub(crate) fn pack<T, B>(
     packs
 }
 
-/// Items by their key: what can share a binding at all. Keys and items are in order of appearance.
+/// Groups items by key. Items with the same key can share a binding. Keys and items keep their
+/// order of appearance.
 pub(crate) fn grouped<K: Copy + Eq + Hash, T>(
     items: impl IntoIterator<Item = (K, T)>,
 ) -> Vec<(K, Vec<T>)> {

@@ -14,11 +14,11 @@ use crate::{
     layout::TENSOR_ALIGNMENT,
 };
 
-/// One tensor in a caller's buffers. Buffers are known by number.
+/// One tensor in a caller's buffers. Numbers stand for buffers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TensorRanges {
     pub param_buffer: usize,
-    /// In bytes, a multiple of 4; so is `grad_offset`.
+    /// In bytes, a multiple of 4. The same holds for `grad_offset`.
     pub param_offset: u64,
     pub grad_buffer: usize,
     pub grad_offset: u64,
@@ -52,22 +52,24 @@ pub(crate) struct RangeWindow {
     pub width: Width,
     pub param_buffer: usize,
     pub grad_buffer: usize,
-    /// Bytes of the parameters' buffer that are bound.
+    /// The bytes of the parameters' buffer that are bound.
     pub params: Range<u64>,
     pub grad_place: GradPlace,
-    /// Bytes of the gradients' buffer that are bound: those of `params` if they lie within.
+    /// The bytes of the gradients' buffer that are bound. They are those of `params` if the
+    /// gradients lie within.
     pub grads: Range<u64>,
-    /// Elements of the group's state that are bound.
+    /// The elements of the group's state that are bound.
     pub state: Range<u64>,
-    /// One for each workgroup; empty ones fill the grid.
+    /// One span per workgroup. Empty ones fill the grid.
     pub spans: Vec<Span>,
-    /// For each of the spans that have elements, the position of its tensor.
+    /// The index of each span's tensor. Empty spans have none.
     pub tensors: Vec<usize>,
-    /// Workgroups along x and y; their product is the number of spans.
+    /// Workgroups along x and y. Their product is the number of spans.
     pub grid: [u32; 2],
 }
 
-/// The elements of one workgroup, counted from the starts of the bindings, as shaders read it.
+/// The elements of one workgroup, as the shaders read them. Positions count from the starts of the
+/// bindings.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub(crate) struct Span {
@@ -84,7 +86,7 @@ struct RangeBlock {
     grad: u64,
     state: u64,
     count: u64,
-    /// Which tensor it is part of.
+    /// The index of its tensor.
     tensor: usize,
 }
 
@@ -95,14 +97,14 @@ impl RangeBlock {
     fn grads(&self, formats: &Formats) -> Range<u64> {
         self.grad..self.grad + formats.grads.bytes(self.count)
     }
-    /// State is moved by quads always: it is ours and padded.
+    /// State always moves by quads, because it is ours and padded.
     fn states(&self) -> Range<u64> {
         self.state..self.state + self.count.next_multiple_of(QUAD)
     }
 }
 
-/// Cuts one group's tensors into as few dispatches as the limits allow, of workgroups with up to
-/// `length` elements: a [`BLOCK`], or what [`measured_length`] says.
+/// Cuts one group's tensors into as few dispatches as the limits allow. Each workgroup has up to
+/// `length` elements: a [`BLOCK`], or the [`measured_length`].
 pub(crate) fn range_windows(
     tensors: &[TensorRanges],
     length: u64,
@@ -120,7 +122,7 @@ pub(crate) fn range_windows(
         })
     });
     let mut windows = Vec::new();
-    // One way of access to one pair of buffers can share a dispatch.
+    // Blocks with the same access and the same pair of buffers can share a dispatch.
     for (key, mut blocks) in grouped(blocks) {
         let (width, param_buffer, grad_buffer, together) = key;
         let place = match (param_buffer == grad_buffer, together) {
@@ -128,7 +130,7 @@ pub(crate) fn range_windows(
             (true, false) => GradPlace::SameBuffer,
             (true, true) => GradPlace::InParams,
         };
-        // In address order, neighbours share a window as long as they can.
+        // In address order, neighbours share a window as long as they fit.
         blocks.sort_by_key(|block| block.param);
         let packs = pack(
             blocks,
@@ -155,7 +157,7 @@ pub(crate) fn range_windows(
     windows
 }
 
-/// The part of a tensor that quads fit, and the rest.
+/// The part of a tensor that moves by quads, and the rest.
 fn by_width(
     tensor: &TensorRanges,
     formats: &Formats,
@@ -204,19 +206,19 @@ fn blocks(
         })
 }
 
-/// Whether one binding can hold a block's parameters and gradients, both in one buffer.
+/// Whether one binding can hold a block's parameters and gradients, if both are in one buffer.
 fn fits_together(block: &RangeBlock, formats: &Formats, limits: &DispatchLimits) -> bool {
     let both = join(&block.params(formats), &block.grads(formats));
     let fits = length(&limits.binding_of(&both)) <= limits.binding_bytes;
-    // One binding is of one type. Ranges of two formats in one buffer would have to lie apart.
+    // One binding has one type. Two formats in one buffer would need two bindings.
     fits && formats.params == formats.grads
 }
 
-/// What a window binds, from where a binding can begin: bytes, and elements of the state.
+/// What a window binds, in bytes, and in elements of the state. Each begins where a binding can.
 #[derive(Debug, Clone)]
 struct WindowBounds {
     params: Range<u64>,
-    /// The same as `params` where gradients lie within them.
+    /// The same as `params` if the gradients lie within.
     grads: Range<u64>,
     state: Range<u64>,
 }
@@ -228,7 +230,8 @@ impl WindowBounds {
         formats: &Formats,
         limits: &DispatchLimits,
     ) -> Self {
-        // From where every slot can be bound, and where a unit begins, by which shaders count tensors.
+        // Every slot can be bound from here. It is also the start of a unit, and shaders look up
+        // tensors by unit.
         let unit = formats.slot_unit().max(TENSOR_ALIGNMENT as u64);
         let states = block.states();
         let state = states.start / unit * unit..states.end;
@@ -264,8 +267,8 @@ impl WindowBounds {
         limits: &DispatchLimits,
     ) -> bool {
         let most = limits.binding_bytes;
-        // Two bindings of one buffer must not overlap. Its blocks are here because parameters and
-        // gradients lie almost `most` apart, so windows of a quarter of that stay apart.
+        // Two bindings of one buffer must not overlap. The parameters and gradients of these blocks
+        // lie almost `most` apart, so windows of a quarter of that do not overlap.
         let most_of_buffer = match place {
             GradPlace::SameBuffer => {
                 let block = formats.most_bytes(BLOCK) + BINDING_ALIGNMENT - 1;
@@ -274,8 +277,8 @@ impl WindowBounds {
             _ => most,
         };
         let widest = u64::from(limits.workgroups_per_dimension);
-        // The span table fits where the state does: tensors lie at least a unit apart in it, and a row
-        // of the table takes less than that.
+        // The table of spans fits if the state does. Tensors lie at least a unit apart in the
+        // state, and a row of the table takes less than a unit.
         length(&self.params) <= most_of_buffer
             && length(&self.grads) <= most_of_buffer
             && formats.slot_bytes(length(&self.state)) <= most
@@ -283,7 +286,7 @@ impl WindowBounds {
     }
 
     fn span(&self, block: &RangeBlock, formats: &Formats) -> Span {
-        // Bindings hold less than 2³² elements, so every position within one fits.
+        // A binding holds fewer than 2³² elements, so every position within one fits a u32.
         Span {
             param: formats.params.elements(block.param - self.params.start) as u32,
             grad: formats.grads.elements(block.grad - self.grads.start) as u32,
@@ -302,8 +305,8 @@ mod tests {
     use super::*;
     use crate::format::Format;
 
-    /// Every element of every tensor is in exactly one span, at its own place, and every binding
-    /// is one that wgpu accepts.
+    /// Checks that every element of every tensor is in exactly one span, at its own place, and that
+    /// wgpu accepts every binding.
     fn check(tensors: &[TensorRanges], limits: &DispatchLimits) -> Vec<RangeWindow> {
         check_in(&Formats::default(), tensors, limits)
     }
@@ -388,7 +391,8 @@ mod tests {
         windows
     }
 
-    /// Pieces of these counts packed without gaps, params in buffer 0 and grads as given.
+    /// Tensors of these sizes, packed without gaps. Parameters are in buffer 0, and gradients as
+    /// given.
     fn packed(
         counts: &[u64],
         start: u64,
@@ -420,7 +424,7 @@ mod tests {
         let windows = check(&packed(&[64; 500], 0, 1, 0), &WIDE);
         assert_eq!(windows.len(), 1);
         assert_eq!(windows[0].width, Width::Quads);
-        // The odd sizes push all after the first off the 16-byte grid.
+        // The odd sizes move all tensors after the first off the 16-byte grid.
         let windows = check(&packed(&COUNTS, 0, 1, 0), &WIDE);
         assert_eq!(windows.len(), 2);
     }
@@ -452,11 +456,12 @@ mod tests {
                 for grad_start in [0, 8, 16, 300] {
                     check(&packed(&COUNTS, start, 1, grad_start), &limits);
                 }
-                // One allocation: right behind each other, and too far apart for one binding.
+                // All lie in one allocation: right behind each other, or too far apart for one
+                // binding.
                 let bytes: u64 = start + 4 * COUNTS.iter().sum::<u64>();
                 for gap in [0, 4, 16, 4000, 14_000, 16_384, 40_000, 1 << 20] {
                     check(&packed(&COUNTS, start, 0, bytes + gap), &limits);
-                    // Gradients first.
+                    // Here the gradients come first.
                     let grad_start = start;
                     check(&packed(&COUNTS, bytes + gap, 0, grad_start), &limits);
                 }
@@ -466,7 +471,7 @@ mod tests {
 
     #[test]
     fn a_gradient_right_behind_its_parameters_never_shares_a_byte_with_their_binding() {
-        // Around the distance at which one binding no longer holds both.
+        // These sizes lie around the distance beyond which one binding cannot hold both.
         for count in 3000..3300 {
             for start in [0, 100, 252] {
                 let end = start + 4 * count;
@@ -491,7 +496,7 @@ mod tests {
         let windows = check(&tensors, &WIDE);
         assert_eq!(windows.len(), 1);
         check(&tensors, &TINY);
-        // Gradients in the opposite order.
+        // Here the gradients are in the opposite order.
         let turned: Vec<_> = tensors
             .iter()
             .zip(tensors.iter().rev())
@@ -538,7 +543,8 @@ mod tests {
                             state,
                             count,
                         };
-                        // Elements of less than four bytes begin and end at multiples of four.
+                        // Elements of fewer than four bytes begin and end at multiples of four
+                        // bytes.
                         let next = |format: Format| format.bytes(count).next_multiple_of(4);
                         offsets[0] += next(formats.params);
                         offsets[1] += next(formats.grads);

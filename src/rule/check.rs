@@ -1,8 +1,8 @@
-//! Checks of what a rule says, which no other code has to make again.
+//! Checks what a rule declares, so that no other code has to.
 
 use crate::{Error, Extent, MatrixWork, Rule, Slot, Stages, hyperparameter::Interval};
 
-/// Checks that what `rule` says of its slots and stages fits together: no other code has to.
+/// Checks that the slots and stages of `rule` fit together.
 pub(crate) fn check_stages(rule: &dyn Rule) -> Result<(), Error> {
     let refuse = |problem: String| {
         Err(Error::Rule {
@@ -34,16 +34,20 @@ pub(crate) fn check_stages(rule: &dyn Rule) -> Result<(), Error> {
     for (name, extent) in &expected {
         if used(name).is_none_or(|slot| slot.extent != *extent) {
             return refuse(format!(
-                "a stage names {name:?}, which is no slot of {extent:?} in use"
+                "a stage names {name:?}; expected a slot of {extent:?} that is in use"
             ));
         }
     }
-    if lines.is_some_and(|lines| lines.row == lines.factor) {
-        return refuse("one slot for rows and for their factors".to_owned());
+    if let Some(lines) = lines.filter(|lines| lines.row == lines.factor) {
+        return refuse(format!(
+            "its lines keep rows and factors in one slot, {:?}; expected two slots",
+            lines.row
+        ));
     }
     if rule.evaluates_elsewhere() && (lines.is_some() || matrix.is_some()) {
         return refuse(
-            "other parameters to evaluate with, which lines and matrices exclude".to_owned(),
+            "it evaluates elsewhere and has lines or matrices; expected only one of these"
+                .to_owned(),
         );
     }
     for slot in &slots {
@@ -52,9 +56,14 @@ pub(crate) fn check_stages(rule: &dyn Rule) -> Result<(), Error> {
             Extent::Element | Extent::Tensor | Extent::Group
         );
         if slot.start != 0.0 && !starts {
-            let (name, extent) = (slot.name, slot.extent);
+            let Slot {
+                name,
+                extent,
+                start,
+                ..
+            } = *slot;
             return refuse(format!(
-                "a start for {name:?}; one of {extent:?} starts at zero"
+                "the slot {name:?} of {extent:?} starts at {start}; expected 0"
             ));
         }
         let is_known = match slot.extent {
@@ -63,30 +72,37 @@ pub(crate) fn check_stages(rule: &dyn Rule) -> Result<(), Error> {
         };
         if !is_known {
             return refuse(format!(
-                "no stage is about the slot {:?} of {:?}",
+                "no stage names the slot {:?} of {:?}; expected one that does",
                 slot.name, slot.extent
             ));
         }
     }
     if let Some(sum) = sum {
         if !(1..=4).contains(&sum.names.len()) {
-            return refuse(format!("{} sums; expected 1 to 4", sum.names.len()));
+            let count = sum.names.len();
+            return refuse(format!("it takes {count} sums; expected 1 to 4"));
         }
         if !rule.tensor_slots().iter().any(|slot| slot.used) {
-            return refuse("a sum, but no slot of tensors to keep what follows from it".to_owned());
+            return refuse(
+                "it takes sums; expected a slot of Tensor, in use, for what it concludes"
+                    .to_owned(),
+            );
         }
     }
     let of_sum = sum.map_or(&[][..], |sum| sum.reads);
     let of_matrix = matrix.map_or(&[][..], |stage| stage.reads);
     for name in of_sum.iter().chain(of_matrix) {
         if !slots.iter().any(|slot| slot.name == *name) {
-            return refuse(format!("a stage reads {name:?}, which is no slot"));
+            return refuse(format!(
+                "a stage reads {name:?}; expected the name of a slot"
+            ));
         }
     }
     Ok(())
 }
 
-/// The position of a slot in use by its name, among `slots` of elements, which are kept for `rule`.
+/// The position of the slot `name` among `slots`, the element slots kept for `rule`. It must be in
+/// use.
 pub(crate) fn position_of(rule: &dyn Rule, slots: &[Slot], name: &str) -> Result<usize, Error> {
     let position = slots.iter().position(|slot| slot.used && slot.name == name);
     position.ok_or_else(|| {
@@ -98,7 +114,7 @@ pub(crate) fn position_of(rule: &dyn Rule, slots: &[Slot], name: &str) -> Result
     })
 }
 
-/// Checks a learning rate, and that its product with the decay is one too.
+/// Checks a learning rate, and that its product with the weight decay is a finite f32.
 pub(crate) fn check_lr(rule: &dyn Rule, lr: f64) -> Result<(), Error> {
     let refused = |value: String, allowed: String| {
         Err(Error::Hyperparameter {
@@ -121,7 +137,7 @@ pub(crate) fn check_lr(rule: &dyn Rule, lr: f64) -> Result<(), Error> {
 
 /// Checks a step count to continue from.
 pub(crate) fn check_step_count(count: u64) -> Result<(), Error> {
-    // Exact as an f64, with room for more steps than anyone will take.
+    // An f64 holds such a count exactly, and more steps than anyone will take.
     let most = 1 << 52;
     if count <= most {
         return Ok(());
@@ -137,7 +153,7 @@ mod tests {
         cpu::{Block, Real, Step, Twin},
     };
 
-    /// A rule of these slots and stages, whatever they are.
+    /// A rule with any slots and stages.
     #[derive(Debug)]
     struct Odd {
         slots: Vec<Slot>,
@@ -207,33 +223,85 @@ mod tests {
             Slot::element("v").of(Extent::Vector),
             Slot::element("f").of(Extent::Row),
         ];
+        let no_tensor_slot =
+            "it takes sums; expected a slot of Tensor, in use, for what it concludes";
+        let one_slot = Stages {
+            lines: lines.lines.map(|lines| Lines {
+                factor: "r",
+                ..lines
+            }),
+            ..lines
+        };
         let cases = [
-            (vec![m], sum(&["a"], &[]), "no slot of tensors"),
+            (vec![m], sum(&["a"], &[]), no_tensor_slot),
+            (vec![t.used_if(false)], sum(&["a"], &[]), no_tensor_slot),
+            (vec![t], sum(&[], &[]), "it takes 0 sums; expected 1 to 4"),
             (
-                vec![t.used_if(false)],
-                sum(&["a"], &[]),
-                "no slot of tensors",
+                vec![t],
+                sum(&["a", "b", "c", "d", "e"], &[]),
+                "it takes 5 sums; expected 1 to 4",
             ),
-            (vec![t], sum(&[], &[]), "0 sums"),
-            (vec![t], sum(&["a", "b", "c", "d", "e"], &[]), "5 sums"),
-            (vec![t], sum(&["a"], &["m"]), "reads \"m\""),
-            (vec![m], matrix("x", orthogonalize, &[]), "names \"x\""),
-            (vec![t], matrix("t", orthogonalize, &[]), "names \"t\""),
-            (vec![m], matrix("m", orthogonalize, &["y"]), "reads \"y\""),
-            (vec![m], matrix("m", solve, &[]), "names \"h\""),
+            (
+                vec![t],
+                sum(&["a"], &["m"]),
+                "a stage reads \"m\"; expected the name of a slot",
+            ),
+            (
+                vec![m],
+                matrix("x", orthogonalize, &[]),
+                "a stage names \"x\"; expected a slot of Element that is in use",
+            ),
+            (
+                vec![t],
+                matrix("t", orthogonalize, &[]),
+                "a stage names \"t\"; expected a slot of Element that is in use",
+            ),
+            (
+                vec![m],
+                matrix("m", orthogonalize, &["y"]),
+                "a stage reads \"y\"; expected the name of a slot",
+            ),
+            (
+                vec![m],
+                matrix("m", solve, &[]),
+                "a stage names \"h\"; expected a slot of Pair that is in use",
+            ),
             (
                 vec![h],
                 Stages::default(),
-                "no stage is about the slot \"h\"",
+                "no stage names the slot \"h\" of Pair; expected one that does",
             ),
-            (vec![of_lines[1]], Stages::default(), "slot \"r\" of Row"),
-            (of_lines[2..].to_vec(), lines, "names \"r\""),
-            (of_lines.to_vec(), lines, "slot \"m\" of Row"),
+            (
+                vec![of_lines[1]],
+                Stages::default(),
+                "no stage names the slot \"r\" of Row; expected one that does",
+            ),
+            (
+                of_lines[2..].to_vec(),
+                lines,
+                "a stage names \"r\"; expected a slot of Row that is in use",
+            ),
+            (
+                of_lines.to_vec(),
+                lines,
+                "no stage names the slot \"m\" of Row; expected one that does",
+            ),
+            (
+                of_lines[1..].to_vec(),
+                one_slot,
+                "its lines keep rows and factors in one slot, \"r\"; expected two slots",
+            ),
+            (
+                vec![m, h.starting_at(0.5)],
+                matrix("m", solve, &[]),
+                "the slot \"h\" of Pair starts at 0.5; expected 0",
+            ),
         ];
-        for (slots, stages, expected) in cases {
+        for (slots, stages, problem) in cases {
             let error = Layout::new().group(Odd { slots, stages }).unwrap_err();
             assert!(matches!(error, Error::Rule { .. }), "{error}");
-            assert!(error.to_string().contains(expected), "{error}: {expected}");
+            let expected = format!("rule odd contradicts itself: {problem}");
+            assert_eq!(error.to_string(), expected);
         }
         for (slots, stages) in [
             (vec![m, t], sum(&["a"], &["m", "t"])),

@@ -4,32 +4,33 @@ use std::fmt;
 
 use crate::{Slot, Stages, hyperparameter::Hyperparameter};
 
-/// A rule as plain data: its name and hyperparameters, what it keeps, the WGSL text of its update and
-/// the numbers that this takes. [`rule!`](crate::rule!) writes it from one table.
+/// A rule as plain data: its name and hyperparameters, its state, the WGSL text of its update, and
+/// the numbers that the text needs. [`rule!`](crate::rule!) writes all of it from one table.
 ///
 /// # The WGSL text
 ///
-/// It has the function
+/// The text has this function:
 ///
 /// ```wgsl
 /// fn update(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32>
 /// ```
 ///
-/// which gets four parameters and their gradients, changes the state and returns the new parameters.
-/// These are declared for it:
+/// It gets four parameters and their gradients, changes the state, and returns the new parameters.
+/// The text can use these declarations:
 ///
 /// - `Hyper`, with an f32 for each of the [`constants`](Self::constants), by its name;
-/// - `State`, with a `vec4<f32>` for each [slot](Self::slots) of elements, by its name;
-/// - `Step`, in `shaders/now.wgsl` ([its twin](crate::cpu::Step));
+/// - `State`, with a `vec4<f32>` for each element [slot](Self::slots), by its name;
+/// - `Step`, from `shaders/now.wgsl` (its twin is [`Step`](crate::cpu::Step));
 /// - `const NAME: bool` for each of the [`flags`](Self::flags).
 ///
-/// A rule that looks at whole tensors first says so by its [`stages`](Self::stages) and keeps what it
-/// found in slots of [`Extent::Tensor`](crate::Extent::Tensor). It gets these as one more argument of
-/// `update`, `tensor: OfTensor`, with an f32 for each of them.
+/// A rule that looks at whole tensors first says so in its [`stages`](Self::stages). It keeps what
+/// it found in slots of [`Extent::Tensor`](crate::Extent::Tensor). Its `update` then has a further
+/// argument, `tensor: OfTensor`, with an f32 for each of these slots.
 ///
-/// All-zero parameters and gradients, as in padding, must stay finite and leave the parameter zero.
+/// If parameters and gradients are all zero, as in padding, the state must stay finite and the
+/// parameters zero.
 pub trait Declaration: fmt::Debug {
-    /// The name under which users and files know the rule.
+    /// The name of the rule for users and in files.
     fn name(&self) -> &str;
 
     /// Every field that a user may set, with its range.
@@ -40,17 +41,18 @@ pub trait Declaration: fmt::Debug {
     /// The learning rate that a group starts with.
     fn lr(&self) -> f64;
 
-    /// Whether to climb: the gradient's sign is turned before `update` sees it.
+    /// Whether to maximize. The gradient's sign is flipped before `update` sees it.
     fn maximize(&self) -> bool {
         false
     }
 
-    /// The weight decay that acts on the parameter beside the update; `Step::decay` is lr times it.
+    /// The weight decay that acts on the parameter directly, beside the update. `Step::decay` is lr
+    /// times this.
     fn decoupled_weight_decay(&self) -> f64 {
         0.0
     }
 
-    /// The members of the WGSL `Hyper` and their values, computed in f64.
+    /// The members of the WGSL `Hyper` with their values, computed in f64.
     fn constants(&self) -> Vec<(&'static str, f64)> {
         Vec::new()
     }
@@ -60,18 +62,19 @@ pub trait Declaration: fmt::Debug {
         Vec::new()
     }
 
-    /// The coefficients of the `t`th performed step (from 1): whatever depends on the step count
-    /// alone, such as bias corrections, in f64. They reach the update as `now.at`.
+    /// The coefficients of the `t`th performed step, where `t` counts from 1: whatever depends on
+    /// the step count alone, such as bias corrections. They are computed in f64 and reach the
+    /// update as `now.at`.
     ///
-    /// Coefficients follow the steps that were performed: a step that was skipped, since a gradient was
-    /// not finite, leaves `t` as it is. `now.lr` and `now.decay` follow the steps as they were recorded,
-    /// skipped ones included.
+    /// Coefficients follow the performed steps. A step that is skipped, because a gradient was not
+    /// finite, does not change `t`. `now.lr` and `now.decay` follow the recorded steps, skipped
+    /// ones included.
     fn at(&self, _t: u64) -> [f64; 4] {
         [0.0; 4]
     }
 
-    /// All that is kept beside the parameters, and the inputs beyond the gradient, whether the
-    /// flags use them or not.
+    /// All that the rule keeps beside the parameters, and all inputs beside the gradient, whether
+    /// the flags use them or not.
     fn slots(&self) -> Vec<Slot> {
         Vec::new()
     }
@@ -81,9 +84,9 @@ pub trait Declaration: fmt::Debug {
         Stages::default()
     }
 
-    /// Whether evaluation wants other parameters than training does. The WGSL text then has these two
-    /// as well, and the twin has both: what [`evaluate`](crate::Optimizer::evaluate) and
-    /// [`train`](crate::Optimizer::train) make of the parameters.
+    /// Whether evaluation needs other parameters than training does. The WGSL text then also
+    /// declares these two functions, and so does the twin. [`evaluate`](crate::Optimizer::evaluate)
+    /// and [`train`](crate::Optimizer::train) apply them to the parameters.
     ///
     /// ```wgsl
     /// fn evaluated(p: vec4<f32>, s: State, h: Hyper) -> vec4<f32>
@@ -93,8 +96,8 @@ pub trait Declaration: fmt::Debug {
         false
     }
 
-    /// Whether an element moves by the sign of something, so that a rounding can turn its step around:
-    /// a check against f64 counts such elements.
+    /// Whether an element moves by the sign of some quantity, so that rounding can reverse its
+    /// step. A check against f64 counts such elements.
     fn is_sign_based(&self) -> bool {
         false
     }
@@ -103,7 +106,7 @@ pub trait Declaration: fmt::Debug {
     fn wgsl(&self) -> &str;
 }
 
-/// The coefficients of [`Declaration::at`], up to four of which are `given`.
+/// The coefficients of [`Declaration::at`]. Up to four are `given`; the others are 0.
 #[doc(hidden)]
 pub fn coefficients<const N: usize>(given: [f64; N]) -> [f64; 4] {
     const { assert!(N <= 4) };
@@ -113,24 +116,24 @@ pub fn coefficients<const N: usize>(given: [f64; N]) -> [f64; 4] {
 /// Declares a rule: its struct, with a range and a default for each field, and its
 /// [`Declaration`](crate::Declaration).
 ///
-/// A number says its range, which is an [`Interval`](crate::hyperparameter::Interval) by name or a
-/// range of Rust in parentheses. Other fields are switches, or a
-/// [`Choice`](crate::hyperparameter::Choice) that is `Copy`. The documentation of each gets its range
-/// and default. There must be an `lr`; `maximize` comes by itself.
+/// A number states its range: the name of an [`Interval`](crate::hyperparameter::Interval), or a
+/// Rust range in parentheses. Other fields are switches, or a
+/// [`Choice`](crate::hyperparameter::Choice) that is `Copy`. The documentation of each field gets
+/// its range and default. There must be a field `lr`. The macro adds `maximize`.
 ///
-/// Behind the struct, in this order and each only where there is one, come
+/// After the struct come these entries. They must be in this order, and each is optional:
 ///
-/// - `source`: where the rule is from, for its documentation;
+/// - `source`: where the rule comes from, for its documentation;
 /// - `decoupled_weight_decay`: a number;
-/// - `constants`: what the WGSL `Hyper` has, each a field's name or `name = value`;
+/// - `constants`: the members of the WGSL `Hyper`, each a field's name or `name = value`;
 /// - `flags`: `NAME = value`;
 /// - `at(t)`: an array of up to four coefficients;
 /// - `is_sign_based`: true;
-/// - `slots`: names of [slots](crate::Slot) of elements, which its methods make others of;
+/// - `slots`: names of element [slots](crate::Slot); the methods of `Slot` turn them into others;
 /// - `stages`: [`Stages`](crate::Stages);
-/// - `evaluates_elsewhere`: true;
+/// - `evaluates_elsewhere`: true.
 ///
-/// and the text, `wgsl`. All of them see the fields by their names.
+/// The last entry is the text, `wgsl`. All entries can use the fields by name.
 ///
 /// ```
 /// use wgpu_optim::{Rule, cpu::{Block, Real, Step, Twin}, rule};

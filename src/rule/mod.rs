@@ -1,4 +1,4 @@
-//! What an optimizer is: the trait that each rule, ours or a user's, implements.
+//! What a rule is: the trait that every rule implements, whether it is this crate's or a user's.
 
 mod check;
 mod declaration;
@@ -16,34 +16,35 @@ pub(crate) use twin::{LaneSum, bounded, clipped, vectorized, wide};
 
 use crate::Error;
 
-/// An optimizer: its [`Declaration`], its [`Twin`] on the CPU, and here what it makes of the steps so
-/// far. The example `custom_rule` has two rules of a user's.
+/// An optimizer rule: its [`Declaration`], its [`Twin`] on the CPU, and what depends on earlier
+/// steps. The example `custom_rule` shows two rules of a user's own.
 pub trait Rule: Declaration + Twin<f32> + Twin<f64> {
-    /// Checks what no single range can say: fields that must go with one another.
+    /// Checks what no single range can express: fields that must agree with one another.
     fn check_combination(&self) -> Result<(), Error> {
         Ok(())
     }
 
-    /// Settings that mean something together which no one of them does on top of the defaults: whoever
-    /// checks all variants of a rule, such as the example `verify`, checks these too.
+    /// Settings that only have an effect together. A check of all variants of a rule, such as the
+    /// example `verify`, tests these as well.
     fn combinations(&self) -> &'static [&'static [(&'static str, &'static str)]] {
         &[]
     }
 
-    /// [`at`](Declaration::at) of a rule whose coefficients depend on the learning rates so far too. `history`
-    /// are the [slots of the group](Extent::Group) in their order, which this brings up to date.
+    /// Computes the coefficients of a rule whose coefficients also depend on earlier learning
+    /// rates. Other rules implement [`at`](Declaration::at). `history` holds the [slots of the
+    /// group](Extent::Group) in their order; update it here.
     ///
-    /// Called once for each `t`, in turn, when the `t`th step is recorded; `lr` is that step's. No one
-    /// knows yet whether a step will be skipped. After one that was, the `t`th performed step is a
-    /// later one than the `t`th recorded: its coefficients come from the rate that was set then, its
-    /// `now.lr` is the present one. So a rule that wants the present rate multiplies by `now.lr` in its
-    /// update.
+    /// This is called once for each `t`, in order, when the `t`th step is recorded. `lr` is the
+    /// rate of that step. Nobody knows yet whether a step will be skipped. If some were skipped,
+    /// the `t`th performed step is a later recorded one. Its coefficients then come from the rate
+    /// set at the `t`th recorded step, but its `now.lr` is the current rate. A rule that needs the
+    /// current rate multiplies by `now.lr` in its update.
     fn advance(&self, t: u64, _lr: f64, _history: &mut [f64]) -> [f64; 4] {
         self.at(t)
     }
 
-    /// The first `N` of the [`constants`](Declaration::constants) in the precision of a twin; a missing
-    /// one is NaN.
+    /// The first `N` of the [`constants`](Declaration::constants), in the precision of a twin. A
+    /// missing one is NaN.
     fn constants_as<T: Real, const N: usize>(&self) -> [T; N]
     where
         Self: Sized,
@@ -55,7 +56,7 @@ pub trait Rule: Declaration + Twin<f32> + Twin<f64> {
         })
     }
 
-    /// Sets one hyperparameter from text, as a command line or a file gives it.
+    /// Sets one hyperparameter from text, as found in a command line or a file.
     ///
     /// ```
     /// use wgpu_optim::{Rule, rules::AdamW};
@@ -92,7 +93,7 @@ pub trait Rule: Declaration + Twin<f32> + Twin<f64> {
         fields[position].set(&rule, value)
     }
 
-    /// Checks every field; [`Layout::group`](crate::Layout::group) calls it.
+    /// Checks every field. [`Layout::group`](crate::Layout::group) calls this.
     fn validate(&mut self) -> Result<(), Error> {
         let rule = self.name().to_owned();
         for field in self.hyperparameters() {
@@ -103,12 +104,12 @@ pub trait Rule: Declaration + Twin<f32> + Twin<f64> {
 }
 
 impl dyn Rule + '_ {
-    /// The slots that there is one of per element.
+    /// The slots with one value per element.
     pub(crate) fn element_slots(&self) -> Vec<Slot> {
         self.slots_of(Extent::Element)
     }
 
-    /// The slots that there is one of per tensor.
+    /// The slots with one value per tensor.
     pub(crate) fn tensor_slots(&self) -> Vec<Slot> {
         self.slots_of(Extent::Tensor)
     }
@@ -118,7 +119,7 @@ impl dyn Rule + '_ {
         self.slots_of(Extent::Pair).into_iter().next()
     }
 
-    /// Why a tensor of `shape` is not for this rule.
+    /// Why this rule does not take a tensor of `shape`. `None` if it does.
     pub(crate) fn refuses(&self, shape: &[usize]) -> Option<&'static str> {
         match self.stages().matrix?.work {
             MatrixWork::Orthogonalize { .. } if shape.len() != 2 => Some(
@@ -138,8 +139,8 @@ impl dyn Rule + '_ {
         slots
     }
 
-    /// The members of the WGSL `State`: its slots of elements, and those of lines that an update
-    /// looks at.
+    /// The members of the WGSL `State`: the element slots, and the slots of lines that an update
+    /// reads.
     pub(crate) fn state_members(&self) -> Vec<&'static str> {
         let elements = self.element_slots().into_iter().map(|slot| slot.name);
         let lines = self.stages().lines.into_iter();

@@ -1,28 +1,28 @@
-//! What a rule keeps, and what there is one of.
+//! What a rule keeps beside the parameters, and for what there is one value.
 
 use crate::shape::Matrices;
 
-/// Numbers that a rule keeps or is given beside the gradient, and what there is one of.
+/// Numbers that a rule keeps, or is given, beside the parameters and the gradient.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Slot {
-    /// PyTorch's name for it, where PyTorch has the rule.
+    /// The name. It is PyTorch's where PyTorch has the rule.
     pub name: &'static str,
-    /// What there is one of.
+    /// What the slot has one value for.
     pub extent: Extent,
     /// Its value before the first step.
     pub start: f64,
-    /// Whether the rule's flags make use of it; otherwise it takes no memory and reads as zero.
+    /// Whether the rule's flags make use of it. If not, it takes no memory and reads as zero.
     pub used: bool,
-    /// Whether the caller fills it: the update reads it and leaves it as it is. See
+    /// Whether the caller fills it. The update reads it and does not change it. See
     /// [`Optimizer::refresh`](crate::Optimizer::refresh).
     pub input: bool,
-    /// Whether it passes from one of the [`Stages`](crate::Stages) of a step to the next, and means
-    /// nothing after it.
+    /// Whether it only carries values from one of the [`Stages`](crate::Stages) of a step to the
+    /// next. It means nothing after the step.
     pub scratch: bool,
 }
 
 impl Slot {
-    /// A slot per element that starts at zero.
+    /// One value per element. It starts at zero.
     pub const fn element(name: &'static str) -> Self {
         Self {
             name,
@@ -34,13 +34,13 @@ impl Slot {
         }
     }
 
-    /// An input per element beside the gradient, such as a curvature; zero until the caller fills
-    /// it.
+    /// One value per element, filled by the caller, such as a curvature. It is zero until the
+    /// caller fills it.
     pub const fn input(name: &'static str) -> Self {
         Self::element(name).as_input()
     }
 
-    /// One number for the whole parameter group, kept by the host in f64; see
+    /// One value for the whole parameter group. The host keeps it in f64; see
     /// [`Rule::advance`](crate::Rule::advance).
     pub const fn group(name: &'static str) -> Self {
         Self {
@@ -49,7 +49,7 @@ impl Slot {
         }
     }
 
-    /// One f32 for each tensor, kept on the device: what a rule concludes from a [`Sum`](crate::Sum).
+    /// One f32 per tensor, kept on the device. A rule concludes it from a [`Sum`](crate::Sum).
     pub const fn tensor(name: &'static str) -> Self {
         Self::element(name).of(Extent::Tensor)
     }
@@ -64,7 +64,7 @@ impl Slot {
         self.of(Extent::Group)
     }
 
-    /// The same slot, with one value of each `extent`.
+    /// The same slot, with one value per `extent`.
     pub const fn of(self, extent: Extent) -> Self {
         Self { extent, ..self }
     }
@@ -77,7 +77,7 @@ impl Slot {
         }
     }
 
-    /// The same slot, without a meaning between steps.
+    /// The same slot, meaningless between steps.
     pub const fn as_scratch(self) -> Self {
         Self {
             scratch: true,
@@ -96,7 +96,7 @@ impl Slot {
     }
 }
 
-/// What a slot has one value of.
+/// What a slot has one value for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Extent {
@@ -104,8 +104,8 @@ pub enum Extent {
     Element,
     /// Each tensor.
     Tensor,
-    /// Each row of a tensor with at least two dimensions. Its last two make matrices, of which the
-    /// others count how many there are.
+    /// Each row of the matrices of a tensor. The last two dimensions make a matrix, and the other
+    /// dimensions count the matrices. A tensor of fewer than two dimensions has no rows.
     Row,
     /// Each column of such a matrix.
     Column,
@@ -118,8 +118,8 @@ pub enum Extent {
 }
 
 impl Extent {
-    /// How many values there are for a tensor of `shape`. One of [`Group`](Self::Group) is no
-    /// tensor's.
+    /// How many values there are for a tensor of `shape`. A slot of [`Group`](Self::Group) belongs
+    /// to no tensor, so that is 0.
     ///
     /// ```
     /// use wgpu_optim::Extent;

@@ -3,20 +3,20 @@
 use super::Slot;
 use crate::format::{Format, Formats};
 
-/// What a step does before its update, in the order of the fields. Each has functions of its own in
-/// the WGSL text and in the twin.
+/// What a step does before its update, in the order of the fields. Each stage has functions of its
+/// own in the WGSL text and in the twin.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Stages {
     /// Means over the rows and the columns of matrices.
     pub lines: Option<Lines>,
     /// Sums over whole tensors.
     pub sum: Option<Sum>,
-    /// Something made of whole matrices.
+    /// Work on whole matrices.
     pub matrix: Option<MatrixStage>,
 }
 
 impl Stages {
-    /// In which format `slot` of elements is kept.
+    /// The format of the element slot `slot`.
     pub(crate) fn format_of(&self, slot: &Slot, formats: &Formats) -> Format {
         if self.matrix.is_some_and(|stage| stage.slot == slot.name) {
             formats.matrices
@@ -27,8 +27,8 @@ impl Stages {
         }
     }
 
-    /// Nothing but sums over [each tensor](Over::Tensor), by their `names`; `reads` are the slots that
-    /// `measure` looks at.
+    /// Only sums over [each tensor](Over::Tensor), named by `names`. `reads` lists the slots that
+    /// `measure` reads.
     pub const fn sums_of_tensors(
         names: &'static [&'static str],
         reads: &'static [&'static str],
@@ -37,7 +37,7 @@ impl Stages {
         Self::sum(Sum { names, over, reads })
     }
 
-    /// Nothing but sums over [everything](Over::Everything).
+    /// Only sums over [everything](Over::Everything).
     pub const fn sums_of_everything(
         names: &'static [&'static str],
         reads: &'static [&'static str],
@@ -46,7 +46,7 @@ impl Stages {
         Self::sum(Sum { names, over, reads })
     }
 
-    /// Nothing but sums.
+    /// Only sums.
     pub const fn sum(sum: Sum) -> Self {
         Self {
             lines: None,
@@ -56,55 +56,58 @@ impl Stages {
     }
 }
 
-/// Something made of whole matrices. The WGSL text declares what fills them from the gradient, by
-/// changing the state, and the twin has it too; a rule with slots of tensors gets these as well.
+/// Work on whole matrices. The function `prepare` fills the slot with matrices: it changes the
+/// state that it is given. The WGSL text declares it, and so does the twin. If the rule has tensor
+/// slots, it gets `tensor: OfTensor` as a further argument.
 ///
 /// ```wgsl
 /// fn prepare(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step)
 /// ```
 ///
-/// The update then leaves the state as it is.
+/// The update of such a rule does not change the state.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MatrixStage {
-    /// The slot of elements that is filled and replaced.
+    /// The element slot that `prepare` fills and the stage then replaces.
     pub slot: &'static str,
-    /// What becomes of it.
+    /// What the stage does with the matrices.
     pub work: MatrixWork,
-    /// The slots, of elements or tensors, that the update looks at; it sees others as zero.
+    /// The slots, of elements or tensors, that the update reads. All others read as zero.
     pub reads: &'static [&'static str],
 }
 
-/// What is made of matrices.
+/// What a stage does with matrices.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum MatrixWork {
-    /// Newton–Schulz steps towards the nearest orthogonal matrix, `A = XXᵀ; X ← aX + (bA + cA²)X`,
-    /// transposed where there are more rows than columns. Tensors have two dimensions and a norm of at
-    /// most 1.
+    /// Newton–Schulz steps towards the nearest orthogonal matrix: `A = XXᵀ; X ← aX + (bA + cA²)X`.
+    /// A matrix with more rows than columns is transposed first. Tensors must have two dimensions,
+    /// and a norm of at most 1 after `prepare`.
     Orthogonalize {
-        /// How many of them.
+        /// Number of steps.
         steps: u32,
         /// a, b and c.
         coefficients: [f64; 3],
     },
-    /// The solution d of `(H + λI)d = g` by Cholesky, where the slot holds g: of a tensor's elements,
-    /// at most [`MOST_UNKNOWNS`]. Where the factorisation fails, λ becomes `max(10λ, 1e-8)` and it is
-    /// tried again. [`GroupStats`](crate::GroupStats) has the λ used.
+    /// Solves `(H + λI)d = g` by Cholesky for each tensor. The slot holds g, and d replaces it. A
+    /// tensor may have at most [`MOST_UNKNOWNS`] elements. If the factorisation fails, λ becomes
+    /// `max(10λ, 1e-8)` and the next attempt follows. [`GroupStats`](crate::GroupStats) has the λ
+    /// used.
     Solve {
-        /// The slot of [`Extent::Pair`](crate::Extent::Pair) with H, of which the lower triangle is read.
+        /// The slot of [`Extent::Pair`](crate::Extent::Pair) that holds H. Only its lower triangle
+        /// is read.
         hessian: &'static str,
         /// The first λ.
         damping: f64,
     },
 }
 
-/// How many elements a tensor may have of which a rule solves a system.
+/// Most elements of a tensor that a rule solves a system of equations for.
 pub const MOST_UNKNOWNS: usize = 256;
 
-/// Means over the rows and the columns of matrices: the last two dimensions of a tensor, which has
-/// as many matrices as its other dimensions count. What is kept for a whole matrix takes as much
-/// memory as its edges. Each field is the name of a slot. The WGSL text declares these, and the twin
-/// has them too:
+/// Means over the rows and the columns of matrices. The last two dimensions of a tensor make a
+/// matrix, and its other dimensions count the matrices. The state of a matrix is thus no larger
+/// than its edges. Each field is the name of a slot. The WGSL text declares these functions, and so
+/// does the twin:
 ///
 /// ```wgsl
 /// fn line(g: f32, h: Hyper) -> f32
@@ -112,37 +115,40 @@ pub const MOST_UNKNOWNS: usize = 256;
 /// fn row_factor(row: f32, mean: f32, h: Hyper) -> f32
 /// ```
 ///
-/// The mean of `line` over a row or column moves what is kept of it; `row_factor` is then made of
-/// each row and the mean of all rows of its matrix. Other functions see [`factor`](Self::factor) and
-/// [`column`](Self::column) in their `State`, those of the row and column that each element is in.
+/// The mean of `line` over a row or a column updates that line's state, by `move_line`.
+/// `row_factor` then computes a factor from each row's state and from the mean of that state over
+/// all rows of the matrix. The other functions see [`factor`](Self::factor) and
+/// [`column`](Self::column) in their `State`: the values of the row and of the column that each
+/// element is in.
 ///
-/// In the twin they come after the slots of elements: factor, then column.
+/// In the twin, they come after the element slots: first factor, then column.
 ///
-/// A tensor with fewer than two dimensions is a single row: `column` is its
-/// [`vector`](Self::vector), `factor` is 1.
+/// A tensor with fewer than two dimensions is a single row. Its `column` is its
+/// [`vector`](Self::vector), and its `factor` is 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lines {
-    /// Of [`Extent::Row`](crate::Extent::Row).
+    /// The slot of [`Extent::Row`](crate::Extent::Row) with the state of the rows.
     pub row: &'static str,
-    /// Of [`Extent::Column`](crate::Extent::Column).
+    /// The slot of [`Extent::Column`](crate::Extent::Column) with the state of the columns.
     pub column: &'static str,
-    /// Of [`Extent::Vector`](crate::Extent::Vector).
+    /// The slot of [`Extent::Vector`](crate::Extent::Vector) with the state of tensors without
+    /// rows.
     pub vector: &'static str,
-    /// Of [`Extent::Row`](crate::Extent::Row); scratch.
+    /// The slot of [`Extent::Row`](crate::Extent::Row) with the rows' factors. It is scratch.
     pub factor: &'static str,
 }
 
-/// What is kept of a tensor's rows and columns.
+/// A part of the state of a tensor's rows and columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LinePart {
     Rows,
     Factors,
-    /// Or the elements of a tensor without rows.
+    /// The columns, or the elements of a tensor without rows.
     Columns,
 }
 
 impl Lines {
-    /// The part that the slot `name` is of a tensor that has rows, or has none.
+    /// The part that the slot `name` stands for, in a tensor that has rows or has none.
     pub(crate) fn part(&self, name: &str, has_rows: bool) -> Option<LinePart> {
         match has_rows {
             true if name == self.row => Some(LinePart::Rows),
@@ -154,34 +160,34 @@ impl Lines {
     }
 }
 
-/// Up to four sums over the elements of tensors. The WGSL text declares these two, and the twin has
-/// both. What overflows counts as 3.4e38.
+/// Up to four sums over the elements of tensors. The WGSL text declares these two functions, and so
+/// does the twin. A sum that overflows counts as 3.4e38.
 ///
 /// ```wgsl
 /// fn measure(p: vec4<f32>, g: vec4<f32>, s: State, h: Hyper, now: Step, tensor: OfTensor) -> Sums
 /// fn conclude(sums: Totals, tensor: ptr<function, OfTensor>, shape: Shape, h: Hyper, now: Step)
 /// ```
 ///
-/// `Sums` has a `vec4<f32>` for each [name](Self::names) and `Totals` an f32; `Shape` is in
-/// `shaders/tensors/shape.wgsl`. Four elements of padding, all zero, must measure zero. A sum is
-/// one of f32, so squares of numbers beyond about 1e18, or below 1e-18, do not count rightly.
+/// `Sums` has a `vec4<f32>` for each [name](Self::names), and `Totals` has an f32. `Shape` is in
+/// `shaders/tensors/shape.wgsl`. Four elements of padding, all zero, must measure zero. Sums are
+/// f32, so the squares of numbers above about 1e18 or below 1e-18 are lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sum {
-    /// What is summed, as in `sums.p_squared`.
+    /// The names of the sums, as in `sums.p_squared`.
     pub names: &'static [&'static str],
     /// Which elements are summed together.
     pub over: Over,
-    /// The slots, of elements or tensors, that `measure` looks at; it sees others as zero.
+    /// The slots, of elements or tensors, that `measure` reads. All others read as zero.
     pub reads: &'static [&'static str],
 }
 
 /// Which elements are summed together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Over {
-    /// Those of each tensor.
+    /// The elements of each tensor.
     Tensor,
-    /// Those of all tensors of all groups that have a rule of this name and are not frozen. A group
-    /// concludes once, from the values and the shape of its first tensor, and all its tensors get the
-    /// same.
+    /// The elements of all tensors of all groups that have a rule of this name and are not frozen.
+    /// A group concludes once, from the values and the shape of its first tensor. All its tensors
+    /// get the result.
     Everything,
 }

@@ -15,13 +15,13 @@ pub trait Real: Float + Pod + Send + Sync + fmt::Debug + fmt::Display + private:
     #[doc(hidden)]
     fn twin(rule: &dyn Rule) -> &dyn Twin<Self>;
 
-    /// The nearest value.
+    /// The nearest value of this type.
     fn from_f64(value: f64) -> Self {
         // Every f64 has a nearest f32, infinity included.
         <Self as NumCast>::from(value).unwrap_or_else(Self::nan)
     }
 
-    /// -1, 0 or 1, as WGSL's `sign`; NaN gives 0.
+    /// -1, 0 or 1, like WGSL's `sign`. NaN gives 0.
     fn sign(self) -> Self {
         if self > Self::zero() {
             Self::one()
@@ -51,20 +51,20 @@ mod private {
     impl Sealed for f64 {}
 }
 
-/// This step's numbers, as `Step` in `shaders/now.wgsl`.
+/// The numbers of one step: the same as `Step` in `shaders/now.wgsl`.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Step<T> {
     /// Learning rate.
     pub lr: T,
-    /// lr times the decoupled weight decay, the product taken in f64.
+    /// lr times the decoupled weight decay. The product is taken in f64.
     pub decay: T,
-    /// What the gradient is multiplied by before the rule sees it; negative to maximize.
+    /// The factor for the gradient before the rule sees it. It is negative to maximize.
     pub grad_scale: T,
-    /// Steps performed, this one included.
+    /// Steps performed, including this one.
     pub t: u64,
     /// [`Rule::advance`] of this step.
     pub at: [T; 4],
-    /// 1 if the caller filled the rule's inputs anew for this step, else 0.
+    /// 1 if the caller has filled the rule's inputs anew for this step, otherwise 0.
     pub refreshed: T,
 }
 
@@ -82,14 +82,14 @@ impl Step<f64> {
     }
 }
 
-/// How large a tensor is, as `Shape` in `shaders/tensors/shape.wgsl`.
+/// The size of a tensor: the same as `Shape` in `shaders/tensors/shape.wgsl`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Shape<T> {
-    /// Its elements.
+    /// The number of elements.
     pub count: T,
-    /// Its last dimension but one; 1 if it has fewer than two.
+    /// The last dimension but one, or 1 if there are fewer than two.
     pub rows: T,
-    /// Its last dimension; 1 if it has none.
+    /// The last dimension, or 1 if there is none.
     pub columns: T,
 }
 
@@ -104,25 +104,24 @@ impl<T: Real> Shape<T> {
     }
 }
 
-/// The CPU half of a [`Rule`]: the update of one block in precision `T`, and what comes before it.
+/// The CPU half of a [`Rule`], in precision `T`: the update of one block, and the stages before it.
 pub trait Twin<T: Real>: Send + Sync {
     /// Updates every element of `block`, normally by [`Block::each`].
     fn update(&self, block: Block<'_, T>, now: Step<T>);
 
-    /// What the elements of `block` add to a [`Sum`](crate::Sum), normally
-    /// by [`Block::sum`].
+    /// What the elements of `block` add to a [`Sum`](crate::Sum), normally by [`Block::sum`].
     fn measure(&self, _block: Block<'_, T>, _now: Step<T>) -> Sums {
         Sums::default()
     }
 
-    /// What follows from the sums: changes `tensor`, the tensor's values in the order of the rule's
-    /// slots of [`Extent::Tensor`](crate::Extent::Tensor).
+    /// Concludes from the sums. It changes `tensor`: the values of the tensor, in the order of the
+    /// rule's slots of [`Extent::Tensor`](crate::Extent::Tensor).
     fn conclude(&self, _sums: [T; 4], _tensor: &mut [T], _shape: Shape<T>, _now: Step<T>) {}
 
-    /// Fills what a [`MatrixStage`](crate::MatrixStage) is about, in the state of `block`.
+    /// Fills the slot of a [`MatrixStage`](crate::MatrixStage), in the state of `block`.
     fn prepare(&self, _block: Block<'_, T>, _now: Step<T>) {}
 
-    /// What [`Lines`](crate::Lines) are means of.
+    /// The value whose means [`Lines`](crate::Lines) take.
     fn line(&self, g: T) -> T {
         g
     }
@@ -135,12 +134,13 @@ pub trait Twin<T: Real>: Send + Sync {
         }
     }
 
-    /// What becomes of what is kept of a row or column, by the mean of its [`line`](Self::line).
+    /// The new state of a row or column. `kept` is the state so far, `mean` the mean of its
+    /// [`line`](Self::line).
     fn move_line(&self, kept: T, _mean: T, _now: Step<T>) -> T {
         kept
     }
 
-    /// [Moves](Self::move_line) each of `kept` by the mean in its place.
+    /// Applies [`move_line`](Self::move_line) to each of `kept`, with the mean of the same index.
     #[doc(hidden)]
     fn move_lines(&self, kept: &mut [T], means: &[T], now: Step<T>) {
         for (kept, &mean) in kept.iter_mut().zip(means) {
@@ -148,45 +148,45 @@ pub trait Twin<T: Real>: Send + Sync {
         }
     }
 
-    /// What is made of each row, and of the mean of all rows of its matrix.
+    /// The factor of a row, from its state and from the mean of that state over its matrix's rows.
     fn row_factor(&self, row: T, _mean: T) -> T {
         row
     }
 
-    /// The parameters to evaluate with; see
+    /// Changes to the parameters to evaluate with; see
     /// [`Declaration::evaluates_elsewhere`](crate::Declaration::evaluates_elsewhere).
     fn evaluate(&self, _block: Block<'_, T>) {}
 
-    /// Back to the parameters to train with.
+    /// Changes back to the parameters to train with.
     fn train(&self, _block: Block<'_, T>) {}
 }
 
-/// Sums over elements, in the order of their [names](crate::Sum::names); unused ones are zero.
+/// Sums over elements, in the order of their [names](crate::Sum::names). Unused ones are zero.
 pub type Sums = [f64; 4];
 
-/// The same range of elements of the parameters, the gradients and every slot of state.
+/// One range of elements: its parameters, its gradients and its part of every slot.
 pub struct Block<'a, T> {
     pub(crate) params: &'a mut [T],
     pub(crate) grads: &'a [T],
-    /// One entry per slot of elements; empty for a slot that is not in use.
+    /// One entry per element slot. It is empty if the slot is not in use.
     pub(crate) state: Vec<&'a mut [T]>,
-    /// Those of the tensor that the block is part of, if its rule keeps any.
+    /// The tensor slots of the tensor that the block is part of, if the rule has any.
     pub(crate) of_tensor: &'a [T],
     pub(crate) grad_scale: T,
 }
 
-/// Elements of which sums are put aside at a time, in the nearest cache.
+/// How many values a sum puts aside at a time. They stay in the nearest cache.
 const SUMMED_AT_ONCE: usize = 128;
 
 impl<T: Real> Block<'_, T> {
     /// The values of the rule's `N` slots of [`Extent::Tensor`](crate::Extent::Tensor), in their
-    /// order; zero where one is not in use.
+    /// order. A slot that is not in use reads as zero.
     pub fn of_tensor<const N: usize>(&self) -> [T; N] {
         std::array::from_fn(|slot| self.of_tensor.get(slot).copied().unwrap_or_else(T::zero))
     }
 
-    /// Adds up `measure(parameter, gradient, state)` over the elements. `N` is the number of members
-    /// of the WGSL `State`, `K` that of the sums. State is left as it is.
+    /// Adds up `measure(parameter, gradient, state)` over the elements. `N` is the number of
+    /// members of the WGSL `State`, and `K` is the number of sums. The state does not change.
     #[inline(always)]
     pub fn sum<const N: usize, const K: usize>(
         self,
@@ -202,14 +202,16 @@ impl<T: Real> Block<'_, T> {
     }
 
     /// Calls `update(parameter, gradient, state) -> new parameter` for each element. `N` is the
-    /// number of members of the WGSL `State`; a slot that is not in use reads as zero and is not kept.
+    /// number of members of the WGSL `State`. A slot that is not in use reads as zero and is not
+    /// stored.
     ///
-    /// The loop is vectorised if `update` is a `move` closure over plain numbers, with no branch
-    /// but on flags: a reference might alias what the loop stores.
+    /// The loop is vectorised if `update` is a `move` closure over plain numbers that branches on
+    /// flags alone. A captured reference might alias what the loop stores.
     #[inline(always)]
     pub fn each<const N: usize>(self, update: impl Fn(T, T, &mut [T; N]) -> T) {
         let grad_scale = self.grad_scale;
-        // Where a variant leaves a slot unused, it is the last in most rules: such a loop goes without.
+        // In most rules, the slot that a variant leaves unused is the last. Then the loop omits
+        // that slot.
         let last = self.state.get(N.wrapping_sub(1));
         let has_last = last.is_some_and(|slot| !slot.is_empty());
         let mut zeros = [const { Vec::new() }; N];
@@ -227,7 +229,7 @@ impl<T: Real> Block<'_, T> {
         );
     }
 
-    /// Takes the first `count` elements off.
+    /// Splits off the first `count` elements.
     pub(crate) fn split_off(&mut self, count: usize) -> Self {
         let slots = self.state.iter_mut();
         let slots = slots.map(|slot| slot.split_off_mut(..count).unwrap_or_default());
@@ -241,8 +243,7 @@ impl<T: Real> Block<'_, T> {
     }
 }
 
-/// The first `used` of `N` slots, with zeros in the place of one that is not in use. The others are
-/// empty.
+/// The first `used` of `N` slots, with zeros for a slot that is not in use. The others are empty.
 fn slots<'a, T: Real, const N: usize>(
     state: Vec<&'a mut [T]>,
     zeros: &'a mut [Vec<T>; N],
@@ -261,7 +262,7 @@ fn slots<'a, T: Real, const N: usize>(
     })
 }
 
-/// The loop of an update. The last slot is left alone unless it `HAS_LAST`.
+/// The loop of an update. It touches the last slot only if `HAS_LAST`.
 #[inline(always)]
 fn update_each<T: Real, const N: usize, const HAS_LAST: bool>(
     params: &mut [T],
@@ -272,7 +273,7 @@ fn update_each<T: Real, const N: usize, const HAS_LAST: bool>(
 ) {
     let used = if HAS_LAST { N } else { N.saturating_sub(1) };
     let state = &mut state[..used];
-    // All of one length, which the compiler sees here.
+    // This shows the compiler that all have the same length.
     let count = params.len();
     let grads = &grads[..count];
     for slot in &mut *state {
@@ -290,8 +291,8 @@ fn update_each<T: Real, const N: usize, const HAS_LAST: bool>(
     }
 }
 
-/// The loop of a sum: what is measured is put aside for a piece at a time, so that both the
-/// measuring and the adding can be vectorised.
+/// The loop of a sum. It first puts aside what a piece measures, and then adds that up. So both
+/// halves can be vectorised.
 #[inline(always)]
 fn sum_each<T: Real, const N: usize, const K: usize>(
     params: &[T],
@@ -303,7 +304,7 @@ fn sum_each<T: Real, const N: usize, const K: usize>(
     let mut sums = [LaneSum::default(); K];
     let mut measured = [[T::zero(); SUMMED_AT_ONCE]; K];
     for start in (0..params.len()).step_by(SUMMED_AT_ONCE) {
-        // All of one length, which the compiler sees here.
+        // This shows the compiler that all have the same length.
         let count = SUMMED_AT_ONCE.min(params.len() - start);
         let params = &params[start..][..count];
         let grads = &grads[start..][..count];
@@ -323,14 +324,14 @@ fn sum_each<T: Real, const N: usize, const K: usize>(
     std::array::from_fn(|_| totals.next().unwrap_or_default())
 }
 
-/// A sum in parts side by side, so that the additions can be vectorised.
+/// A sum in several lanes, so that the additions can be vectorised.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct LaneSum([f64; LANES]);
 
 const LANES: usize = 16;
 
 impl LaneSum {
-    /// Adds `of(value)` of each of `values`.
+    /// Adds `of(value)` for each of `values`.
     #[inline(always)]
     pub fn add<T: Real>(&mut self, values: &[T], of: impl Fn(f64) -> f64) {
         let mut lanes = self.0;
@@ -357,9 +358,10 @@ pub(crate) fn wide<T: Real>(value: T) -> f64 {
     value.to_f64().unwrap_or(f64::NAN)
 }
 
-/// Does `work`, all of which is to be inlined, with the vectors of AVX2 where there are any: without
-/// this, a program has those of the oldest x86-64. Products and sums are not fused, so results do
-/// not depend on it. Code for f64, the oracle, is not made twice.
+/// Does `work` with AVX2 vectors where the processor has them. All of `work` must be inlined.
+/// Without this, a program uses the vectors of the oldest x86-64. Products and sums are never
+/// fused, so results do not depend on it. For f64, which is only a reference, the code is not
+/// compiled twice.
 #[inline(always)]
 pub(crate) fn vectorized<T: Real, R>(work: impl FnOnce() -> R) -> R {
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
@@ -371,7 +373,7 @@ pub(crate) fn vectorized<T: Real, R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
-/// A gradient after clipping by value, if there is any.
+/// A gradient after clipping by value, if there is such clipping.
 #[inline(always)]
 pub(crate) fn clipped<T: Real>(g: T, most: Option<T>) -> T {
     match most {
@@ -380,7 +382,7 @@ pub(crate) fn clipped<T: Real>(g: T, most: Option<T>) -> T {
     }
 }
 
-/// A sum as the rule gets it: what overflows f32 there is as large as a number can be.
+/// A sum as the rule gets it. A sum that overflows f32 becomes the largest finite f32.
 pub(crate) fn bounded<T: Real>(sum: f64) -> T {
     let most = T::max_value().to_f64().unwrap_or(f64::MAX);
     T::from_f64(sum.clamp(-most, most))

@@ -20,7 +20,7 @@ impl Schedule {
         while let Some((schedule, depth)) = unchecked.pop() {
             if depth > DEEPEST {
                 return refused(format!(
-                    "more than {DEEPEST} schedules inside one another; expected at most {DEEPEST}"
+                    "more than {DEEPEST} schedules are nested; expected at most {DEEPEST}"
                 ));
             }
             schedule.check_fields()?;
@@ -104,7 +104,7 @@ impl OneCycle {
         let down = self.steps as f64 - if self.three_phase { 2.0 * up } else { up };
         if up == 1.0 || down < 0.0 {
             return refused(format!(
-                "pct_start = {}, which leaves a phase of its {} steps no room",
+                "pct_start = {}; expected a share that leaves each phase of the {} steps room",
                 self.pct_start, self.steps
             ));
         }

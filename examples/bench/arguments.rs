@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::path::PathBuf;
+
 use ::report::Output;
 use clap::Parser;
 use wgpu_optim::{GpuOptions, rules};
@@ -38,6 +40,11 @@ pub struct Arguments {
     /// Prints one JSON object per line in place of the table
     #[arg(long)]
     pub json: bool,
+
+    /// Times this build and another build of this program in turns, --rounds of them, and prints how
+    /// many times as fast this one is
+    #[arg(long, value_name = "OTHER_BINARY", conflicts_with_all = ["twin", "out"])]
+    pub compare: Option<PathBuf>,
 
     /// A page of what was timed, or its pictures: GB/s over the number of elements, of one tensor
     #[arg(long, value_name = "FILE.html|.svg|.png")]

@@ -111,6 +111,7 @@ impl Bench {
             one_tensor_ratio: (!one_tensor_ratios.is_empty())
                 .then(|| Quartiles::of(one_tensor_ratios)),
             record_us: Some(self.record(&mut step)?),
+            others_cpu: None,
         })
     }
 

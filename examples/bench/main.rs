@@ -5,8 +5,10 @@
 
 mod arguments;
 mod clock;
+mod compare;
 mod copies;
 mod gpu;
+mod load;
 mod page;
 mod report;
 mod statistics;
@@ -15,6 +17,7 @@ mod twin;
 mod workload;
 
 use std::io::{Write, stdout};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -44,6 +47,9 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let report = Report {
         json: arguments.json,
     };
+    if let Some(other) = &arguments.compare {
+        return compare(arguments, other, &report);
+    }
     let rounds = usize::from(arguments.rounds);
     let mut timed = Vec::new();
     if let Some(options) = arguments.adapter() {
@@ -72,6 +78,8 @@ fn run(arguments: &Arguments) -> Result<bool> {
             twin::row(rule, workload, rounds)
         })?);
     }
+    let rows = timed.iter().flat_map(|timed| &timed.rows);
+    report.load(rows.map(|row| row.others_cpu))?;
     if let Some(output) = &arguments.out {
         let written = output.write(&page::page(&timed, rounds)?)?;
         for path in written.iter().filter(|_| !arguments.json) {
@@ -92,8 +100,10 @@ fn each(
     report.heading(&timed.device, &timed.clock, &timed.copies, rounds)?;
     for workload in arguments.workloads() {
         for rule in arguments.rules() {
-            match time(rule, workload) {
+            let (row, others_cpu) = load::beside(|| time(rule, workload));
+            match row {
                 Ok(row) => {
+                    let row = Row { others_cpu, ..row };
                     report.row(&row)?;
                     timed.rows.push(row);
                 }
@@ -109,4 +119,26 @@ fn each(
         }
     }
     Ok(timed)
+}
+
+/// This build against another.
+fn compare(arguments: &Arguments, other: &Path, report: &Report) -> Result<bool> {
+    report.comparison(&arguments.device, other, usize::from(arguments.rounds))?;
+    let (mut others_cpu, mut is_complete) = (Vec::new(), true);
+    for workload in arguments.workloads() {
+        for rule in arguments.rules() {
+            match compare::row(other, arguments, rule, &workload.argument()) {
+                Ok(row) => {
+                    report.compared(&row)?;
+                    others_cpu.push(row.others_cpu);
+                }
+                Err(error) => {
+                    report.failed(rule, workload, &error)?;
+                    is_complete = false;
+                }
+            }
+        }
+    }
+    report.load(others_cpu)?;
+    Ok(is_complete)
 }

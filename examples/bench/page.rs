@@ -7,6 +7,7 @@ use ::report::{
 };
 use anyhow::Result;
 
+use crate::load::percent;
 use crate::report::Row;
 use crate::statistics::Quartiles;
 
@@ -170,6 +171,7 @@ impl Timed {
             "copy/step",
             "step/one tensor",
             "record",
+            "others",
             "copied by",
         ];
         let ratio = |Quartiles { low, median, high }: Quartiles| {
@@ -187,12 +189,14 @@ impl Timed {
                 row.one_tensor_ratio.map_or_else(none, ratio),
                 row.record_us
                     .map_or_else(none, |us| number::seconds(1e-6 * us)),
+                row.others_cpu.map_or_else(none, percent),
                 row.copy.clone(),
             ]
         };
         Table {
             caption:
-                "Medians, ratios with their quartiles; record is the host's time to record a step"
+                "Medians, ratios with their quartiles; record is the host's time to record a step, others \
+                the part of the processors' time that other processes used"
                     .into(),
             columns: columns.map(str::to_owned).to_vec(),
             rows: self.rows.iter().map(row).collect(),
@@ -257,6 +261,7 @@ mod tests {
             copy: "4 quads".into(),
             one_tensor_ratio: None,
             record_us: None,
+            others_cpu: None,
         }
     }
 

@@ -1,11 +1,14 @@
 //! What the user gets to see: a table, or JSON lines.
 
 use std::io::{Write, stdout};
+use std::path::Path;
 
 use anyhow::Result;
 use serde::{Serialize, Serializer};
 use serde_json::json;
 
+use crate::compare;
+use crate::load::{self, percent};
 use crate::statistics::Quartiles;
 use crate::workload::Workload;
 
@@ -35,6 +38,8 @@ pub struct Row {
     /// The host's time to record a step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record_us: Option<f64>,
+    /// The part of the processors' time that other processes used meanwhile, where it is known.
+    pub others_cpu: Option<f64>,
 }
 
 /// The median under the plain name.
@@ -55,6 +60,10 @@ fn rounded<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error>
     serializer.serialize_f64(text.parse().unwrap_or(*value))
 }
 
+fn quartiles(Quartiles { low, median, high }: Quartiles) -> String {
+    format!("{median:.2} ({low:.2} … {high:.2})")
+}
+
 /// Prints rows as they come.
 pub struct Report {
     pub json: bool,
@@ -69,8 +78,16 @@ clock   {clock}; {rounds} rounds
 copy    {copies}, run in turns with the step: a ratio of 1 is as fast
         as memory allows; medians, with the quartiles
 
-{:<18}  {:>12}  {:>7}  {:>9}  {:>8}  {:<19}  {:<19}  {:>7}  copied by",
-            "rule", "size", "tensors", "ms/step", "GB/s", "copy/step", "step/one tensor", "record"
+{:<18}  {:>12}  {:>7}  {:>9}  {:>8}  {:<19}  {:<19}  {:>7}  {:>6}  copied by",
+            "rule",
+            "size",
+            "tensors",
+            "ms/step",
+            "GB/s",
+            "copy/step",
+            "step/one tensor",
+            "record",
+            "others"
         ))
     }
 
@@ -78,10 +95,8 @@ copy    {copies}, run in turns with the step: a ratio of 1 is as fast
         if self.json {
             return self.json(&serde_json::to_value(row)?);
         }
-        let quartiles =
-            |Quartiles { low, median, high }| format!("{median:.2} ({low:.2} … {high:.2})");
         self.text(&format!(
-            "{:<18}  {:>12}  {:>7}  {:>9.3}  {:>8.2}  {:<19}  {:<19}  {:>7}  {}",
+            "{:<18}  {:>12}  {:>7}  {:>9.3}  {:>8.2}  {:<19}  {:<19}  {:>7}  {:>6}  {}",
             row.rule,
             row.size,
             row.tensors,
@@ -91,8 +106,49 @@ copy    {copies}, run in turns with the step: a ratio of 1 is as fast
             row.one_tensor_ratio.map_or_else(String::new, quartiles),
             row.record_us
                 .map_or_else(String::new, |us| format!("{us:.0} µs")),
+            row.others_cpu.map_or_else(String::new, percent),
             row.copy,
         ))
+    }
+
+    /// What the comparisons to come are of.
+    pub fn comparison(&self, device: &str, other: &Path, turns: usize) -> Result<()> {
+        self.text(&format!(
+            "device   {device}
+other    {}
+speedup  the other build's time over this one's, of {turns} turns each: above 1, this one is
+         faster; the median, with the quartiles
+
+{:<18}  {:>12}  {:>9}  {:>9}  {:<22}  {:>6}",
+            other.display(),
+            "rule",
+            "size",
+            "ms/step",
+            "other",
+            "speedup",
+            "others"
+        ))
+    }
+
+    pub fn compared(&self, row: &compare::Row) -> Result<()> {
+        if self.json {
+            return self.json(&serde_json::to_value(row)?);
+        }
+        let Quartiles { low, median, high } = row.speedup;
+        self.text(&format!(
+            "{:<18}  {:>12}  {:>9.3}  {:>9.3}  {:<22}  {:>6}",
+            row.rule,
+            row.size,
+            row.ms,
+            row.other_ms,
+            format!("{median:.3} ({low:.3} … {high:.3})"),
+            row.others_cpu.map_or_else(String::new, percent),
+        ))
+    }
+
+    /// Whether the machine was quiet.
+    pub fn load(&self, others_cpu: impl IntoIterator<Item = Option<f64>>) -> Result<()> {
+        self.text(&format!("\n{}", load::verdict(others_cpu)))
     }
 
     /// Where a workload does not fit or a device gives up, and why.
@@ -144,6 +200,7 @@ mod tests {
             copy: "by hand".into(),
             one_tensor_ratio: None,
             record_us: None,
+            others_cpu: Some(0.25),
         };
         let value = serde_json::to_value(&row).unwrap();
         for name in "rule format elements tensors device bytes_per_element gb_per_s".split(' ') {
@@ -151,5 +208,6 @@ mod tests {
         }
         assert_eq!(value["ms"], 1.235);
         assert_eq!(value["copy_ratio"], 0.6);
+        assert_eq!(value["others_cpu"], 0.25);
     }
 }

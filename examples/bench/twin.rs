@@ -79,6 +79,7 @@ pub fn row(rule: &str, workload: &Workload, rounds: usize) -> Result<Row> {
         copy: format!("{} × chunks of {}", way.threads, way.chunk),
         one_tensor_ratio: None,
         record_us: None,
+        others_cpu: None,
     })
 }
 

@@ -46,6 +46,11 @@ impl Workload {
         Ok(vec![Self::Vectors { tensors, elements }])
     }
 
+    /// As `--sizes` takes it.
+    pub fn argument(&self) -> String {
+        self.to_string().replace(" × ", "x")
+    }
+
     /// The shapes of its tensors.
     pub fn shapes(&self) -> Vec<Vec<usize>> {
         match self {
@@ -150,6 +155,17 @@ mod tests {
         assert_eq!(counts("5000x64"), vec![320_000]);
         assert_eq!(sizes("5000x64")[0].tensor_count(), 5000);
         assert_eq!(sizes("2^24")[0].to_string(), "2^24");
+    }
+
+    #[test]
+    fn what_is_printed_for_another_process_is_read_as_the_same() {
+        for text in ["1000", "2^24", "5000x64", "1000x16384", "vit-tiny"] {
+            let workloads = Workload::parse(text).unwrap();
+            assert_eq!(
+                Workload::parse(&workloads[0].argument()).unwrap(),
+                workloads
+            );
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Ranges of GPU buffers, and moving numbers into and out of them.
+//! Ranges of GPU buffers, and how to read and write numbers in them.
 
 use std::{
     pin::pin,
@@ -9,10 +9,10 @@ use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 
 use crate::{Error, format::Format};
 
-/// Bytes of a buffer: one tensor of f32, wherever it lies.
+/// A range of bytes of a buffer, which holds one tensor of f32.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct BufferRange {
-    /// Where the bytes are.
+    /// The buffer that holds the bytes.
     pub buffer: wgpu::Buffer,
     /// In bytes, a multiple of 4.
     pub offset: u64,
@@ -30,9 +30,10 @@ impl BufferRange {
         }
     }
 
-    /// For the caller's own bind groups. The device's `min_storage_buffer_offset_alignment`
-    /// applies; tensors of this crate's arenas are aligned for every device. An empty range cannot
-    /// be bound: wgpu takes a size of 0 for the rest of the buffer.
+    /// A binding for your own bind groups. The offset must be a multiple of the device's
+    /// `min_storage_buffer_offset_alignment`; tensors in this crate's arenas are aligned for every
+    /// device. An empty range cannot be bound, because wgpu reads a size of 0 as the rest of the
+    /// buffer.
     pub fn binding(&self) -> wgpu::BindingResource<'_> {
         wgpu::BindingResource::Buffer(wgpu::BufferBinding {
             buffer: &self.buffer,
@@ -46,7 +47,8 @@ impl BufferRange {
         Format::F32.elements(self.size) as usize
     }
 
-    /// Refuses a range outside its buffer, off the 4-byte grid, or in a buffer without `usage`.
+    /// Refuses a range that leaves its buffer, is not aligned to 4 bytes, or lies in a buffer
+    /// without `usage`.
     pub(crate) fn check(&self, what: &str, usage: wgpu::BufferUsages) -> Result<(), Error> {
         let Self {
             buffer,
@@ -80,12 +82,12 @@ impl BufferRange {
     }
 }
 
-/// Reads the f32 of `range`. Natively something must poll the device meanwhile; see
+/// Reads the f32 of `range`. Natively, something must poll the device meanwhile; see
 /// [`read_blocking`].
 ///
 /// # Errors
-/// [`Error::BufferRange`] if the range is not within its buffer or that lacks `COPY_SRC`;
-/// [`Error::OutOfMemory`], [`Error::DeviceLost`].
+/// [`Error::BufferRange`] if the range leaves its buffer, or if the buffer lacks `COPY_SRC`;
+/// [`Error::OutOfMemory`]; [`Error::DeviceLost`].
 pub async fn read(
     device: &wgpu::Device,
     queue: &wgpu::Queue,
@@ -98,7 +100,7 @@ pub async fn read(
     download.finish(mapped)
 }
 
-/// [`read`], blocking until the queue has done all that was submitted before.
+/// [`read`], blocking. It waits until the queue has done everything submitted before.
 ///
 /// # Errors
 /// As [`read`], and [`Error::Timeout`] after two minutes.
@@ -115,11 +117,12 @@ pub fn read_blocking(
     download.finish(mapped)
 }
 
-/// Writes `values` to `range` before whatever `queue` is given next.
+/// Writes `values` to `range`. The write comes before everything that is submitted to `queue`
+/// afterwards.
 ///
 /// # Errors
 /// [`Error::BufferRange`] as for [`read`], with `COPY_DST`; [`Error::Length`] unless there is one
-/// value per f32 of the range; [`Error::OutOfMemory`].
+/// value for each f32 of the range; [`Error::OutOfMemory`].
 pub fn write(
     device: &wgpu::Device,
     queue: &wgpu::Queue,
@@ -148,7 +151,7 @@ struct Download {
 }
 
 impl Download {
-    /// `None` for an empty range, which cannot be mapped.
+    /// Starts a read. `None` for an empty range, which cannot be mapped.
     async fn start(
         device: &wgpu::Device,
         queue: &wgpu::Queue,
@@ -170,7 +173,7 @@ impl Download {
             encoder.copy_buffer_to_buffer(&range.buffer, range.offset, &staging, 0, range.size);
             queue.submit([encoder.finish()]);
             staging.map_async(wgpu::MapMode::Read, .., move |result| {
-                // The receiver may have been dropped: nobody waits any more.
+                // The receiver may have been dropped. Then nobody waits for the result.
                 let _ = sender.send(result);
             });
             staging
@@ -185,7 +188,7 @@ impl Download {
         };
         mapped.ok_or_else(lost)?.map_err(|_| lost())?;
         let view = self.staging.get_mapped_range(..).map_err(|_| lost())?;
-        // A copy, since nothing says that the view is aligned for f32.
+        // This copies, because the view need not be aligned for f32.
         Ok(bytemuck::pod_collect_to_vec(&view))
     }
 }
@@ -194,7 +197,7 @@ impl Download {
 #[cfg(not(target_family = "wasm"))]
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
 
-/// Polls the device until `receiver` has its answer. `None` if there will be none.
+/// Polls the device until `receiver` has its answer. `None` if no answer will come.
 #[cfg(not(target_family = "wasm"))]
 fn wait<T>(
     device: &wgpu::Device,
@@ -226,19 +229,19 @@ fn wait<T>(
             submission_index: None,
             timeout: Some(left),
         };
-        // wgpu panics where it finds the device lost; a timeout shows in `left` next time round.
+        // wgpu panics on finding the device lost. A timeout shows in `left` in the next round.
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| device.poll(poll))) {
             if is_lost(device) {
                 return Ok(None);
             }
-            // It came from a callback of the caller's, which polling runs too.
+            // The panic came from one of the caller's callbacks, which polling runs too.
             resume_unwind(panic);
         }
     }
 }
 
-/// Runs `make` and turns what wgpu objects to into an error, in place of the panic that wgpu
-/// makes of it by default. Natively the answer is there at once.
+/// Runs `make` and returns wgpu's objections as an error. By default wgpu would panic on them.
+/// Natively the answer is there at once.
 pub(crate) async fn guarded<T>(
     device: &wgpu::Device,
     what: &str,
@@ -251,8 +254,8 @@ pub(crate) async fn guarded<T>(
     }
 }
 
-/// [`guarded`] where nothing may wait: in a browser, whose objections come later, it passes and
-/// the page's own error handling hears of them.
+/// [`guarded`] for places that cannot await. In a browser, objections arrive later. There this
+/// returns success, and the page's own error handling sees them.
 pub(crate) fn guarded_now<T>(
     device: &wgpu::Device,
     what: &str,
@@ -277,11 +280,11 @@ fn watched<T>(
     let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
     let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
     let made = make();
-    // The last one pushed goes first.
+    // The scope that was pushed last must be popped first.
     let validation = validation.pop();
     let internal = internal.pop();
     let memory = memory.pop();
-    // What ran out of memory is invalid too: that is the consequence, not the cause.
+    // What ran out of memory is also invalid. Report the cause, not the consequence.
     let objection = async { memory.await.or(internal.await).or(validation.await) };
     (made, objection)
 }
@@ -300,8 +303,8 @@ fn describe(device: &wgpu::Device, objection: wgpu::Error, what: &str) -> Error 
     }
 }
 
-/// Whether the device is gone. wgpu tells only a callback, of which there is one and it is the
-/// caller's; but nothing that is made on a lost device can be mapped.
+/// Whether the device is lost. wgpu reports that to a single callback, and that callback is the
+/// caller's. But nothing made on a lost device can be mapped, so this tries.
 fn is_lost(device: &wgpu::Device) -> bool {
     let (probe, _objection) = watched(device, || {
         device.create_buffer(&wgpu::BufferDescriptor {

@@ -1,14 +1,14 @@
-//! The one error type of the crate.
-// The messages say what the fields are.
+//! The crate's only error type.
+// The messages explain the fields.
 #![allow(missing_docs)]
 
 use crate::Rule;
 
-/// What can go wrong; every message says what was found and what was expected.
+/// What can go wrong. Every message says what was found and what was expected.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No adapter fits what was asked for.
+    /// No adapter fits the request.
     #[error(
         "no GPU adapter {wanted}; found: {found}. A software Vulkan driver will do \
          (Debian, Ubuntu: apt-get install mesa-vulkan-drivers)"
@@ -38,7 +38,7 @@ pub enum Error {
         known: String,
     },
 
-    /// A hyperparameter is outside its range, or does not go with another one.
+    /// A hyperparameter is out of range, or conflicts with another one.
     #[error("{rule}: {name} = {value} is not allowed; expected {allowed}")]
     Hyperparameter {
         rule: String,
@@ -47,15 +47,15 @@ pub enum Error {
         allowed: String,
     },
 
-    /// A user's rule whose stages and slots do not fit together.
+    /// The declaration of a user's rule contradicts itself.
     #[error("rule {rule} has {problem}")]
     Rule { rule: String, problem: String },
 
-    /// Two tensors of one layout bear the same name.
+    /// Two tensors of one layout have the same name.
     #[error("the layout already has a tensor named {name:?}; names must be unique")]
     DuplicateName { name: String },
 
-    /// A tensor's shape holds no element, or more than can be counted.
+    /// A tensor's shape has no elements, has too many, or is one that the rule does not take.
     #[error("tensor {name:?} of shape {shape:?}: {reason}")]
     Shape {
         name: String,
@@ -63,13 +63,13 @@ pub enum Error {
         reason: &'static str,
     },
 
-    /// A `Group` or `Tensor` handle that this layout did not hand out.
+    /// A `Group` or `Tensor` handle belongs to another layout.
     #[error(
         "{handle} is not one of this layout's {count}; handles go with the layout that gave them"
     )]
     UnknownHandle { handle: String, count: usize },
 
-    /// The tensor's rule keeps no state of that name, or its flags leave it unused.
+    /// The tensor's rule has no state with that name, or its flags leave that state unused.
     #[error("rule {rule} keeps no state {slot:?} here; it keeps: {known}")]
     UnknownState {
         rule: String,
@@ -77,7 +77,7 @@ pub enum Error {
         known: String,
     },
 
-    /// There is nothing to optimize.
+    /// The layout has no tensors, so there is nothing to optimize.
     #[error("the layout has no tensors; register at least one")]
     EmptyLayout,
 
@@ -93,7 +93,7 @@ pub enum Error {
         allowed: u64,
     },
 
-    /// A list or slice of the wrong length.
+    /// A list or slice has the wrong length.
     #[error("{what}: expected {expected}, got {actual}")]
     Length {
         what: String,
@@ -101,15 +101,15 @@ pub enum Error {
         actual: usize,
     },
 
-    /// A caller's buffer range that cannot be used.
+    /// A caller's buffer range cannot be used.
     #[error("{what}: {problem}")]
     BufferRange { what: String, problem: String },
 
-    /// A step count that arithmetic on it would not survive.
+    /// A step count is too large for exact arithmetic.
     #[error("step count {count} is too large; at most {most}")]
     StepCount { count: u64, most: u64 },
 
-    /// A learning-rate schedule that cannot be followed.
+    /// A learning-rate schedule cannot be followed.
     #[error("the schedule has {problem}")]
     Schedule { problem: String },
 
@@ -117,16 +117,16 @@ pub enum Error {
     #[error("the parameters are those to evaluate with; call train() before the next step")]
     Evaluating,
 
-    /// `step` was called although the gradients are given per step.
+    /// `step` was called although gradients are passed at each step.
     #[error("this optimizer was made without gradient buffers; pass them with step_with")]
     NoGradients,
 
-    /// `step_with` in a browser, which compiles in its own time.
+    /// `step_with` was called in a browser before its shaders were compiled.
     #[error("these gradients are new; await prepare() with them before step_with()")]
     NotPrepared,
 
-    /// A rule's WGSL did not compile. The location is one in the rule's own text; there is none
-    /// where what is wrong shows only in the code around it, as a missing `State` would.
+    /// A rule's WGSL did not compile. The location is in the rule's own text. There is none if the
+    /// fault shows only in the code around that text, such as a missing `State`.
     #[error("the shader of rule {rule} does not compile, {place}: {message}")]
     Shader {
         rule: String,
@@ -135,11 +135,11 @@ pub enum Error {
         message: String,
     },
 
-    /// The device, or the machine for the CPU twin, has no memory left for this.
+    /// The device has no memory left for this. For the CPU twin, the machine has none.
     #[error("out of memory for {what}")]
     OutOfMemory { what: String },
 
-    /// The device is gone (unplugged, reset, destroyed); open a new one.
+    /// The device is gone: unplugged, reset or destroyed. Open a new one.
     #[error("the device was lost while {during}")]
     DeviceLost { during: String },
 
@@ -152,7 +152,7 @@ pub enum Error {
     Wgpu { what: String, message: String },
 }
 
-/// A place in the WGSL text of a rule. Both count from 1.
+/// A place in the WGSL text of a rule. Line and column count from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShaderLocation {
     pub line: usize,

@@ -1,4 +1,4 @@
-//! Which tensors there are, which parameter group each belongs to, and where each lies.
+//! Which tensors exist, which parameter group each is in, and where each lies.
 
 use std::{
     collections::HashMap,
@@ -14,12 +14,12 @@ use crate::{
     rule::{check_lr, check_stages},
 };
 
-/// Each tensor starts on a multiple of this many elements (256 bytes), so that it can be bound by
-/// itself on every device.
+/// Each tensor starts at a multiple of this many elements, which is 256 bytes. So every device can
+/// bind a tensor alone.
 pub const TENSOR_ALIGNMENT: usize = 64;
 
-/// Each group starts and ends on a multiple of this many elements, the work of one workgroup, so
-/// that a step needs no bounds check.
+/// Each group starts and ends at a multiple of this many elements. One workgroup works on so many,
+/// so a step needs no bounds check.
 pub const GROUP_ALIGNMENT: usize = 1024;
 
 /// Handle of a parameter group of a [`Layout`].
@@ -30,7 +30,7 @@ pub struct Group(pub(crate) usize, LayoutId);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tensor(pub(crate) usize, LayoutId);
 
-/// Tells the handles of one layout (and its clones) from those of another.
+/// Distinguishes the handles of one layout (and its clones) from those of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct LayoutId(u64);
 
@@ -49,8 +49,9 @@ pub(crate) struct TensorEntry {
     pub element_count: usize,
 }
 
-/// Tensors by name and shape, in parameter groups that each have a rule: plain data that the GPU
-/// [`Optimizer`](crate::Optimizer) and its [CPU twin](crate::cpu::Optimizer) are both made from.
+/// Tensors by name and shape, in parameter groups that each have a rule. A layout is plain data.
+/// The GPU [`Optimizer`](crate::Optimizer) and its [CPU twin](crate::cpu::Optimizer) are both made
+/// from one.
 ///
 /// ```
 /// use wgpu_optim::{Layout, rules::AdamW};
@@ -71,7 +72,7 @@ pub struct Layout {
     hyperparameters: Vec<Vec<(&'static str, String)>>,
     pub(crate) tensors: Vec<TensorEntry>,
     names: HashMap<String, Tensor>,
-    /// Elements with all padding that the tensors and groups so far can need.
+    /// An upper bound on the elements of the groups and tensors so far, padding included.
     padded_count: usize,
 }
 
@@ -88,7 +89,7 @@ impl Default for Layout {
     }
 }
 
-/// Most elements of a layout, padding included: the bytes of a few arenas can still be counted.
+/// Most elements of a layout, padding included. The byte size of a few arenas then fits a `usize`.
 const MOST_ELEMENTS: usize = isize::MAX as usize / 64;
 
 impl Layout {
@@ -100,8 +101,8 @@ impl Layout {
     /// Adds a parameter group that `rule` updates.
     ///
     /// # Errors
-    /// [`Error::Hyperparameter`] names the field that is out of range, its value and the range;
-    /// [`Error::Rule`] says what is wrong with the stages of a user's rule.
+    /// [`Error::Hyperparameter`] gives the field that is out of range, its value and the range.
+    /// [`Error::Rule`] says what is wrong with the declaration of a user's rule.
     pub fn group(&mut self, rule: impl Into<Box<dyn Rule>>) -> Result<Group, Error> {
         let mut rule = rule.into();
         rule.validate()?;
@@ -118,8 +119,8 @@ impl Layout {
     /// Adds a tensor of f32 to `group`. `&[]` is the shape of a scalar.
     ///
     /// # Errors
-    /// [`Error::DuplicateName`], [`Error::Shape`] for a dimension of zero or a shape that the group's
-    /// rule is not for, [`Error::UnknownHandle`] for another layout's group.
+    /// [`Error::DuplicateName`]; [`Error::Shape`] for a dimension of zero, or a shape that the
+    /// group's rule does not take; [`Error::UnknownHandle`] for another layout's group.
     pub fn tensor(&mut self, group: Group, name: &str, shape: &[usize]) -> Result<Tensor, Error> {
         self.check_group(group)?;
         let shape_error = |reason| Error::Shape {
@@ -162,18 +163,18 @@ impl Layout {
         Ok(tensor)
     }
 
-    /// The tensor of that name.
+    /// The tensor with that name.
     pub fn find(&self, name: &str) -> Option<Tensor> {
         self.names.get(name).copied()
     }
 
-    /// All groups in the order of their making.
+    /// All groups, in the order in which they were added.
     pub fn groups(&self) -> impl ExactSizeIterator<Item = Group> + use<> {
         let id = self.id;
         (0..self.groups.len()).map(move |index| Group(index, id))
     }
 
-    /// All tensors in the order of their making.
+    /// All tensors, in the order in which they were added.
     pub fn tensors(&self) -> impl ExactSizeIterator<Item = Tensor> + use<> {
         let id = self.id;
         (0..self.tensors.len()).map(move |index| Tensor(index, id))
@@ -183,13 +184,13 @@ impl Layout {
     ///
     /// # Errors
     /// [`Error::UnknownHandle`] for another layout's group or tensor, here and in the other
-    /// look-ups by handle.
+    /// functions that take a handle.
     pub fn rule(&self, group: Group) -> Result<&dyn Rule, Error> {
         self.check_group(group)?;
         Ok(&*self.groups[group.0])
     }
 
-    /// The hyperparameters of `group`'s rule by name, each as [`Rule::set`] reads it.
+    /// The hyperparameters of `group`'s rule by name, each as text that [`Rule::set`] can parse.
     pub fn hyperparameters(&self, group: Group) -> Result<&[(&'static str, String)], Error> {
         self.check_group(group)?;
         Ok(&self.hyperparameters[group.0])
@@ -245,7 +246,7 @@ impl Layout {
         let mut tensors = vec![0; self.tensors.len()];
         let mut in_group = tensors.clone();
         let mut end = 0usize;
-        // Tensors by group in one pass, whatever the order of their making.
+        // This sorts the tensors by group in one pass, whatever order they were added in.
         let mut members = vec![Vec::new(); self.groups.len()];
         for (index, tensor) in self.tensors.iter().enumerate() {
             members[tensor.group.0].push(index);

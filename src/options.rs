@@ -1,16 +1,17 @@
-//! What happens around the update: clipping, loss scaling, skipping, accumulation, averaging.
+//! What happens before and after the update: clipping, loss scaling, skipping, accumulation,
+//! averaging.
 
 use crate::{DispatchLimits, Error, Layout, Rule, Slot, format::Formats, hyperparameter::Interval};
 
-/// The name under which the running mean of the parameters is kept, beside the rule's own slots.
+/// The state name of the running mean of the parameters. It stands beside the rule's own slots.
 pub(crate) const AVERAGE: &str = "average";
 
 /// How an [`Optimizer`](crate::Optimizer) and its [twin](crate::cpu::Optimizer) treat gradients
 /// before the update and parameters after it. The defaults leave both alone.
 ///
-/// With clipping, loss scaling or `skip_non_finite`, a step is all or nothing: if any gradient of
-/// any group that takes part is NaN or infinite, it changes nothing but the loss scale, the counters
-/// and, with `zero_grad`, the gradients.
+/// With clipping, loss scaling or `skip_non_finite`, a step is all or nothing. If any gradient of
+/// any group that takes part is NaN or infinite, the step is skipped. It then changes nothing but
+/// the loss scale, the counters and, with `zero_grad`, the gradients.
 ///
 /// ```
 /// use wgpu_optim::{Clip, LossScale, Options};
@@ -26,25 +27,26 @@ pub(crate) const AVERAGE: &str = "average";
 pub struct Options {
     /// How large a gradient may be.
     pub clip: Clip,
-    /// The caller's loss is multiplied by a scale, which gradients are divided by here.
+    /// Set this if you multiply your loss by a scale. The step divides the gradients by it.
     pub loss_scale: Option<LossScale>,
-    /// Whether a NaN or infinity among the gradients skips the step although nothing else asks for
-    /// looking at them.
+    /// Whether to skip steps whose gradients contain NaN or infinity. Clipping and loss scaling
+    /// imply it.
     pub skip_non_finite: bool,
-    /// Micro-batches whose gradients the caller's backward passes add up before each step; the step
-    /// divides by their number. From 1 up.
+    /// Number of micro-batches whose gradients your backward passes add up before each step, from 1
+    /// up. The step divides the gradients by it.
     pub accumulate: u32,
-    /// Whether a step leaves zeros in the gradients of the groups that take part, in the same pass
-    /// over memory, for backward passes that add to them. A skipped step does so too.
+    /// Whether a step also zeroes the gradients of the groups that take part, for backward passes
+    /// that add to them. That takes no further pass over memory. A skipped step zeroes them too.
     pub zero_grad: bool,
-    /// A running mean of the parameters, kept in the same pass as state `"average"`, to
-    /// [evaluate](crate::Optimizer::evaluate) with.
+    /// A running mean of the parameters to [evaluate](crate::Optimizer::evaluate) with. It is kept
+    /// as the state `"average"`, without a further pass over memory.
     pub average: Option<Average>,
-    /// Limits below the device's own. `None`: the device's. The CPU has none.
+    /// Limits below those of the device. `None` means the device's own. The CPU has none.
     pub limits: Option<DispatchLimits>,
-    /// What all shaders are compiled with, where drivers do not remember them by themselves, as on
-    /// Android. It must be of the device that the optimizer is made on, which needs
-    /// [`wgpu::Features::PIPELINE_CACHE`]; a [`Gpu`](crate::Gpu) has it where there is such a thing.
+    /// A cache to compile all shaders with. It helps where the driver does not cache shaders
+    /// itself, as on Android. It must belong to the optimizer's device, and that device needs
+    /// [`wgpu::Features::PIPELINE_CACHE`]. A [`Gpu`](crate::Gpu) has that feature where it is
+    /// supported.
     ///
     /// ```
     /// use wgpu_optim::{Gpu, GpuOptions, Layout, Optimizer, Options, rules::AdamW, wgpu};
@@ -53,7 +55,7 @@ pub struct Options {
     /// # let mut layout = Layout::new();
     /// # let group = layout.group(AdamW::default())?;
     /// # layout.tensor(group, "weight", &[2, 2])?;
-    /// // None if there are no caches on this adapter. Elsewhere its data would be of no use.
+    /// // None if this adapter has no caches. The data of another adapter would be useless.
     /// let file = wgpu::util::pipeline_cache_key(&info).map(|key| std::env::temp_dir().join(key));
     /// let pipeline_cache = file.as_ref().map(|file| {
     ///     let data = std::fs::read(file).ok();
@@ -62,7 +64,7 @@ pub struct Options {
     ///         data: data.as_deref(),
     ///         fallback: true,
     ///     };
-    ///     // SAFETY: nobody but this program writes the file, and no more than a cache's data.
+    ///     // SAFETY: only this program writes the file, and it writes nothing but a cache's data.
     ///     unsafe { device.create_pipeline_cache(&descriptor) }
     /// });
     /// let options = Options { pipeline_cache: pipeline_cache.clone(), ..Default::default() };
@@ -90,33 +92,34 @@ impl Default for Options {
     }
 }
 
-/// How large a gradient may be, after the loss scale and the number of micro-batches are divided out.
+/// How large a gradient may be, after division by the loss scale and the number of micro-batches.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub enum Clip {
-    /// As large as it is.
+    /// There is no limit.
     #[default]
     None,
-    /// Each element is clamped to plus or minus this.
+    /// Each element is clamped to the range from minus this to plus this.
     Value(f64),
-    /// All gradients together are scaled down to this norm: by `max_norm/(norm + 1e-6)` where that
-    /// is below 1, as `torch.nn.utils.clip_grad_norm_` does. Groups that are frozen do not count.
+    /// All gradients together are scaled down to at most this norm. The factor is
+    /// `max_norm/(norm + 1e-6)` where that is below 1, as in `torch.nn.utils.clip_grad_norm_`.
+    /// Frozen groups do not count.
     GlobalNorm(f64),
-    /// The same for each tensor by itself.
+    /// The same for each tensor on its own.
     TensorNorm(f64),
 }
 
-/// A loss scale that finds its own size: it grows while gradients stay finite and shrinks when they
-/// do not. Defaults are those of `torch.amp.GradScaler`.
+/// A loss scale that adapts. It grows while gradients stay finite, and shrinks when they do not.
+/// The defaults are those of `torch.amp.GradScaler`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LossScale {
-    /// The first scale; from 2⁻¹²⁶ to 2¹²⁶ over the number of micro-batches.
+    /// The first scale: from 2⁻¹²⁶ to 2¹²⁶ over the number of micro-batches.
     pub init_scale: f64,
-    /// What the scale is multiplied by after `growth_interval` steps in a row without a skip, unless
-    /// it would leave that range; at least 1.
+    /// Multiplies the scale after `growth_interval` steps in a row without a skip, unless the scale
+    /// would leave that range. At least 1.
     pub growth_factor: f64,
-    /// What it is multiplied by when a step is skipped; in (0, 1].
+    /// Multiplies the scale when a step is skipped. In (0, 1].
     pub backoff_factor: f64,
-    /// At least 1.
+    /// Steps in a row without a skip before the scale grows. At least 1.
     pub growth_interval: u32,
 }
 
@@ -132,7 +135,7 @@ impl Default for LossScale {
 }
 
 impl LossScale {
-    /// A scale that stays as it is.
+    /// A scale that never changes.
     pub const fn fixed(scale: f64) -> Self {
         Self {
             init_scale: scale,
@@ -148,13 +151,14 @@ impl LossScale {
 pub struct Average {
     /// In `[0, 1)`.
     pub decay: f64,
-    /// Whether the mean is one of the parameters after each step alone, divided by `1−decayᵗ`, as
-    /// `optax.ema` has it. Without, it starts from the parameters before the first step.
+    /// If true, the mean covers only the parameters after each step, divided by `1−decayᵗ` as in
+    /// `optax.ema`. If false, the mean starts at the parameters before the first step.
     pub debias: bool,
 }
 
 impl Average {
-    /// How far the mean moves at performed step `t`. Debiasing `m/(1−dᵗ)` is moving by this.
+    /// How far the mean moves at performed step `t`. Moving by this much is the same as debiasing
+    /// `m/(1−dᵗ)`.
     pub(crate) fn weight(&self, t: u64) -> f64 {
         let weight = 1.0 - self.decay;
         if self.debias {
@@ -166,25 +170,25 @@ impl Average {
 }
 
 impl Options {
-    /// Whether a step looks at the gradients beforehand, and is skipped if one is NaN or infinite.
+    /// Whether a step first inspects the gradients, and is skipped if one is NaN or infinite.
     pub fn skips(&self) -> bool {
         self.clip != Clip::None || self.loss_scale.is_some() || self.skip_non_finite
     }
 
-    /// Gradients are divided by the scale and the number of micro-batches: by so much that the
-    /// inverse is a normal f32.
+    /// The largest loss scale. Gradients are divided by the scale and by the number of
+    /// micro-batches, and the inverse of that divisor must be a normal f32.
     pub(crate) fn largest_scale(&self) -> f64 {
         2f64.powi(126) / f64::from(self.accumulate)
     }
 
-    /// What is kept per element for `rule`: its own slots, and the average after them.
+    /// The element slots of `rule`, and the average after them.
     pub(crate) fn element_slots(&self, rule: &dyn Rule) -> Vec<Slot> {
         let mut slots = rule.element_slots();
         slots.push(Slot::element(AVERAGE).used_if(self.average.is_some()));
         slots
     }
 
-    /// In what formats things are kept.
+    /// The formats of parameters, gradients and state.
     pub(crate) fn formats(&self) -> Formats {
         Formats::default()
     }

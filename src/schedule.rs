@@ -1,13 +1,13 @@
-//! Learning rates over time: pure functions of the step, in f64, and [`Plateau`], which a metric
-//! feeds.
-// The formulas say what the fields are.
+//! Learning rates over time. A [`Schedule`] is a pure function of the step, in f64. A [`Plateau`]
+//! follows a metric.
+// The formulas explain the fields.
 #![allow(missing_docs)]
 
 use std::f64::consts::PI;
 
 use crate::Error;
 
-/// How a learning rate changes with the step index `k`, which counts from 0; optimizer step `t`
+/// How a learning rate changes with the step index `k`, which counts from 0. Optimizer step `t`
 /// uses `k = t − 1`. Forms and index conventions are PyTorch's where PyTorch has the schedule.
 ///
 /// ```
@@ -28,9 +28,9 @@ pub enum Schedule {
     Constant,
     /// `lr·γ^⌊k/every⌋`.
     Step { every: u64, gamma: f64 },
-    /// The textbook's `lr·drop^⌊(1+k)/every⌋`, which falls one step earlier.
+    /// `lr·drop^⌊(1+k)/every⌋`, as in textbooks. It falls one step earlier.
     EarlyStep { every: u64, drop: f64 },
-    /// Piecewise constant: `lr·γ^n`, n being the number of milestones up to k.
+    /// Piecewise constant: `lr·γⁿ`, where n is the number of milestones up to k.
     MultiStep { milestones: Vec<u64>, gamma: f64 },
     /// `lr·γᵏ`.
     Exponential { gamma: f64 },
@@ -44,8 +44,8 @@ pub enum Schedule {
     Linear { start: f64, end: f64, steps: u64 },
     /// `floor + (lr − floor)(1 + cos(πk/steps))/2`, held at `floor` from `k = steps` on.
     Cosine { steps: u64, floor: f64 },
-    /// Cosines to `floor` that begin anew, the first after `first` steps, each `factor` times as
-    /// long as the one before.
+    /// Cosines down to `floor` that restart. The first takes `first` steps, and each later one is
+    /// `factor` times as long as the one before.
     CosineRestarts { first: u64, factor: u64, floor: f64 },
     /// See [`OneCycle`]; `lr` is its peak.
     OneCycle(OneCycle),
@@ -53,7 +53,7 @@ pub enum Schedule {
     Cyclic(Cyclic),
     /// `lr·√warmup/√max(k+1, warmup)`.
     InverseSqrt { warmup: u64 },
-    /// Linear warm-up from zero, then `lr`, then down to `floor` and held there.
+    /// A linear warm-up from zero, then `lr`, then a decay to `floor`, which is held.
     WarmupStableDecay {
         warmup: u64,
         stable: u64,
@@ -61,14 +61,14 @@ pub enum Schedule {
         floor: f64,
         shape: Shape,
     },
-    /// From `start` to `lr` over `steps`, then `then` from its beginning.
+    /// From `start` to `lr` over `steps`. Then `then` starts from its beginning.
     Warmup {
         steps: u64,
         start: f64,
         growth: Growth,
         then: Box<Schedule>,
     },
-    /// Each phase for its number of steps, from its beginning; then `last`.
+    /// Each phase runs for its number of steps, from its own beginning. `last` follows.
     Sequence {
         phases: Vec<(u64, Schedule)>,
         last: Box<Schedule>,
@@ -91,19 +91,19 @@ pub enum Growth {
     Exponential,
 }
 
-/// Up to the peak and down to almost nothing within `steps`. Smith & Topin 2018, arXiv:1708.07120,
-/// as `torch.optim.lr_scheduler.OneCycleLR`.
+/// Rises to the peak and falls to almost nothing within `steps`. Smith & Topin 2018,
+/// arXiv:1708.07120, as `torch.optim.lr_scheduler.OneCycleLR`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OneCycle {
     pub steps: u64,
-    /// The part of the steps that rises.
+    /// The share of the steps that rise.
     pub pct_start: f64,
-    /// The peak over the first rate.
+    /// The peak divided by the first rate.
     pub div_factor: f64,
-    /// The first rate over the last.
+    /// The first rate divided by the last.
     pub final_div_factor: f64,
     pub shape: Shape,
-    /// Down to the first rate as fast as up, and from there to the last.
+    /// Whether the rate falls to the first rate as fast as it rose, and only then to the last.
     pub three_phase: bool,
 }
 
@@ -121,8 +121,8 @@ impl OneCycle {
     }
 }
 
-/// Up from `floor` to the peak in `up` steps and down in `down`, again and again. Smith 2017,
-/// arXiv:1506.01186, as `torch.optim.lr_scheduler.CyclicLR`.
+/// Rises from `floor` to the peak in `up` steps and falls in `down` steps, again and again. Smith
+/// 2017, arXiv:1506.01186, as `torch.optim.lr_scheduler.CyclicLR`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cyclic {
     pub floor: f64,
@@ -131,14 +131,14 @@ pub struct Cyclic {
     pub amplitude: Amplitude,
 }
 
-/// How high a cycle rises.
+/// How high each cycle rises.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Amplitude {
     /// Always to the peak.
     Constant,
-    /// Half as high in each cycle.
+    /// Each cycle rises half as high as the one before.
     Halved,
-    /// `γᵏ` as high.
+    /// The height at step k is multiplied by `γᵏ`.
     Exponential { gamma: f64 },
 }
 
@@ -158,7 +158,7 @@ impl Schedule {
         }
     }
 
-    /// Checks what [`at`](Self::at) would divide by, and that every number is finite.
+    /// Checks every number that [`at`](Self::at) would divide by, and that every number is finite.
     ///
     /// # Errors
     /// [`Error::Schedule`] says what is wrong.
@@ -236,8 +236,8 @@ impl Schedule {
         Ok(())
     }
 
-    /// The learning rate of step `k`, `lr` being the base rate. Lengths of zero count as one;
-    /// other numbers that [`validate`](Self::validate) refuses may give NaN.
+    /// The learning rate of step `k`, with the base rate `lr`. A length of zero counts as one.
+    /// Other numbers that [`validate`](Self::validate) refuses may give NaN.
     pub fn at(&self, lr: f64, k: u64) -> f64 {
         let fraction = |steps: u64| k.min(steps) as f64 / steps.max(1) as f64;
         match self {
@@ -310,7 +310,7 @@ impl Schedule {
     }
 }
 
-/// Steps since the last restart, and the length of the cycle they are in.
+/// Steps since the last restart, and the length of the current cycle.
 fn restart(first: u64, factor: u64, k: u64) -> (u64, u64) {
     if factor == 1 {
         return (k % first, first);
@@ -376,8 +376,7 @@ impl Cyclic {
     }
 }
 
-/// Lowers the rate when a metric stops getting better, as
-/// `torch.optim.lr_scheduler.ReduceLROnPlateau`.
+/// Lowers the rate when a metric stops improving, as `torch.optim.lr_scheduler.ReduceLROnPlateau`.
 ///
 /// ```
 /// use wgpu_optim::schedule::Plateau;
@@ -388,24 +387,24 @@ impl Cyclic {
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plateau {
-    /// The present rate.
+    /// The current rate.
     pub lr: f64,
-    /// What the rate is multiplied by.
+    /// Multiplies the rate when it is lowered.
     pub factor: f64,
-    /// How many metrics in a row may be no better before that.
+    /// How many metrics in a row may fail to improve before the rate is lowered.
     pub patience: u64,
-    /// By how much a metric must be better.
+    /// By how much a metric must improve on the best one.
     pub threshold: f64,
-    /// Whether `threshold` is a part of the best metric.
+    /// Whether `threshold` is a fraction of the best metric rather than an absolute amount.
     pub relative: bool,
-    /// Whether the larger metric is the better.
+    /// Whether larger metrics are better.
     pub maximize: bool,
-    /// How many metrics are passed over after a change.
+    /// How many metrics do not count towards `patience` after the rate was lowered.
     pub cooldown: u64,
     pub min_lr: f64,
-    /// A smaller change is not made.
+    /// The rate stays if it would fall by no more than this.
     pub eps: f64,
-    /// What the metrics so far have left, to be kept with a checkpoint.
+    /// What the metrics so far have led to. Save it with a checkpoint.
     pub progress: Progress,
 }
 
@@ -414,9 +413,9 @@ pub struct Plateau {
 pub struct Progress {
     /// The best metric so far.
     pub best: Option<f64>,
-    /// Metrics since then.
+    /// Metrics in a row that did not improve on it.
     pub bad: u64,
-    /// Metrics still to be passed over.
+    /// How many of the next metrics do not count towards `patience`.
     pub cooling: u64,
 }
 
@@ -438,7 +437,7 @@ impl Plateau {
     }
 
     /// Takes one metric, such as an epoch's test loss, and returns the rate from now on. A metric
-    /// that is NaN is no better than any.
+    /// that is NaN improves on nothing.
     pub fn step(&mut self, metric: f64) -> f64 {
         let is_better = self.is_better(metric);
         let progress = &mut self.progress;

@@ -1,4 +1,4 @@
-//! Memory of parameters, gradients and state.
+//! The memory of parameters, gradients and state.
 
 use std::ops::{Deref, DerefMut};
 
@@ -7,13 +7,14 @@ use crate::{Error, rule::Real};
 /// Elements that one thread takes at a time.
 pub(super) const CHUNK: usize = 16 * 1024;
 
-/// By how many elements an array begins later in its page than the one before.
+/// How many elements later in its memory page each array begins than the one before.
 ///
-/// Large allocations all begin alike in their pages. A step goes through its arrays abreast, and at
-/// the same place of their pages all of them would need the same few lines of the nearest cache.
+/// A large allocation begins at the same place of its page as any other. A step goes through its
+/// arrays side by side. Without this shift, all of them would compete for the same few lines of the
+/// nearest cache.
 const SHIFT: usize = 256;
 
-/// An array that is gone through abreast with others.
+/// An array that a step goes through side by side with others.
 #[derive(Debug, Clone)]
 pub(super) struct Values<T> {
     values: Vec<T>,
@@ -21,7 +22,7 @@ pub(super) struct Values<T> {
 }
 
 impl<T: Real> Values<T> {
-    /// `count` zeros, in the array of that `index` among those that belong together.
+    /// `count` zeros. `index` is the array's number among those that a step goes through together.
     pub fn zeros(count: usize, index: usize, what: &str) -> Result<Self, Error> {
         let start = if count == 0 { 0 } else { index * SHIFT };
         Ok(Self {

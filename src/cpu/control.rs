@@ -1,4 +1,4 @@
-//! Learning rates, step counts and the rest that a caller sets by group.
+//! What a caller sets for each group: learning rates, step counts and the like.
 
 use super::{Optimizer, group::GroupState};
 use crate::{
@@ -28,25 +28,26 @@ impl<T: Real> Optimizer<T> {
         Ok(recorded - self.groups[group.0].skips.count)
     }
 
-    /// Continues at another step count, as after loading a checkpoint.
+    /// Continues from another step count, for instance after loading a checkpoint.
     ///
     /// # Errors
-    /// [`Error::StepCount`] beyond 2⁵².
+    /// [`Error::StepCount`] above 2⁵².
     pub fn set_step_count(&mut self, group: Group, t: u64) -> Result<(), Error> {
         self.progress_mut(group)?.0.set_step_count(t)?;
         self.groups[group.0].skips = Skips::default();
         Ok(())
     }
 
-    /// A number that `group`'s rule keeps one of, such as `"weight_sum"`.
+    /// A number that `group`'s rule keeps once per group, such as `"weight_sum"`.
     ///
     /// # Errors
-    /// [`Error::UnknownState`] names those there are.
+    /// [`Error::UnknownState`] lists the names that exist.
     pub fn group_state(&self, group: Group, slot: &str) -> Result<f64, Error> {
         self.progress(group)?.state(self.layout.rule(group)?, slot)
     }
 
-    /// Sets a number that `group`'s rule keeps one of, as after loading a checkpoint.
+    /// Sets a number that `group`'s rule keeps once per group, for instance after loading a
+    /// checkpoint.
     ///
     /// # Errors
     /// [`Error::UnknownState`]; [`Error::Hyperparameter`] unless `value` is finite.
@@ -55,15 +56,15 @@ impl<T: Real> Optimizer<T> {
         progress.set_state(rule, slot, value)
     }
 
-    /// Leaves `group` out of the steps to come, or takes it in again. A frozen group's parameters,
-    /// state and step count stay as they are.
+    /// Freezes `group`, or unfreezes it. Steps leave a frozen group's parameters, state and step
+    /// count as they are.
     pub fn set_frozen(&mut self, group: Group, frozen: bool) -> Result<(), Error> {
         self.progress_mut(group)?.0.frozen = frozen;
         Ok(())
     }
 
-    /// Says that the inputs of `group`'s rule were filled anew (through
-    /// [`state_mut`](Self::state_mut)) for its next step.
+    /// Says that the inputs of `group`'s rule have new values for its next step. Write them through
+    /// [`state_mut`](Self::state_mut).
     pub fn refresh(&mut self, group: Group) -> Result<(), Error> {
         self.progress_mut(group)?.0.refreshed = true;
         Ok(())

@@ -1,4 +1,4 @@
-//! What a step looks at before it begins: whether all gradients are finite, and how large they are.
+//! Inspects the gradients before a step: are all finite, and how large are they?
 
 use rayon::prelude::*;
 
@@ -8,11 +8,11 @@ use crate::{
     rule::{LaneSum, Real, vectorized, wide},
 };
 
-/// The norm of `grads`; None if one of them is NaN or infinite.
+/// The norm of `grads`, or `None` if one of them is NaN or infinite.
 pub(super) fn norm<T: Real>(grads: &[T]) -> Option<f64> {
     let squares = sum_of_squares(grads, 1.0);
-    // No square of an f32 is lost in f64, and a sum that is neither tiny nor huge has lost none that
-    // counts.
+    // The square of an f32 never overflows or underflows in f64. For f64 gradients, a sum in this
+    // range has lost nothing that matters.
     if (1e-200..1e200).contains(&squares) {
         return Some(squares.sqrt());
     }
@@ -23,8 +23,8 @@ pub(super) fn norm<T: Real>(grads: &[T]) -> Option<f64> {
     Some(largest * sum_of_squares(grads, largest).sqrt())
 }
 
-/// Of `grads` in that `unit`. The sums are added in order, so that the result does not depend on the
-/// threads.
+/// The sum of the squares of `grads`, each divided by `unit`. The partial sums are added in order,
+/// so the result does not depend on the number of threads.
 fn sum_of_squares<T: Real>(grads: &[T], unit: f64) -> f64 {
     let of_chunk = |chunk: &[T]| {
         let mut sum = LaneSum::default();
@@ -46,7 +46,7 @@ fn sum_of_squares<T: Real>(grads: &[T], unit: f64) -> f64 {
 fn largest<T: Real>(grads: &[T]) -> Option<f64> {
     let of_chunk = |chunk: &[T]| {
         let magnitudes = chunk.iter().map(|&g| wide(g).abs());
-        // NaN and infinity stay.
+        // NaN and infinity are kept.
         magnitudes.fold(0.0, |a: f64, b| if b > a || b.is_nan() { b } else { a })
     };
     let largest: Vec<_> = grads.par_chunks(CHUNK).map(of_chunk).collect();
@@ -54,12 +54,12 @@ fn largest<T: Real>(grads: &[T]) -> Option<f64> {
     largest.try_fold(0.0, |a: f64, b| b.is_finite().then_some(a.max(b)))
 }
 
-/// What gradients of that norm are multiplied by to have at most `most`.
+/// The factor that brings gradients of norm `norm` down to at most `most`.
 pub(super) fn clip_factor(norm: f64, most: f64) -> f64 {
     (most / (norm + 1e-6)).min(1.0)
 }
 
-/// The loss scale and how long it has been good.
+/// The loss scale, and for how many steps it has been good.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scaler {
     pub scale: f64,
@@ -76,7 +76,7 @@ impl Scaler {
         }
     }
 
-    /// After a step that was skipped, or not.
+    /// Updates the scale after a step that was performed or `skipped`.
     pub fn update(&mut self, options: &LossScale, skipped: bool) {
         if skipped {
             let smallest = f64::from(f32::MIN_POSITIVE);
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn the_scale_follows_pytorchs_grad_scaler() {
-        // torch.amp.GradScaler(init_scale=8, growth_interval=2), found_inf as given.
+        // The expected values are those of torch.amp.GradScaler(init_scale=8, growth_interval=2).
         let options = LossScale {
             init_scale: 8.0,
             growth_interval: 2,

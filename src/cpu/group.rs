@@ -1,4 +1,4 @@
-//! What is kept of one parameter group.
+//! The state of one parameter group.
 
 use std::{ops::Range, sync::Arc};
 
@@ -20,14 +20,15 @@ pub(super) struct GroupState<T> {
     pub progress: Progress,
     pub skips: Skips,
     pub slots: Vec<Slot>,
-    /// One arena per slot, indexed from the group's start; empty if not in use.
+    /// One arena per element slot, indexed from the group's start. It is empty if the slot is not
+    /// in use.
     pub state: Vec<Values<T>>,
     pub tensors: Vec<TensorState<T>>,
-    /// What became of systems of equations.
+    /// How the systems of equations went.
     pub solved: Tally,
 }
 
-/// How systems of equations went; see [`GroupStats`].
+/// How the systems of equations went; see [`GroupStats`].
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Tally {
     pub damping: f64,
@@ -35,32 +36,32 @@ pub(super) struct Tally {
     pub unsolved: u64,
 }
 
-/// What is kept of one tensor of a group.
+/// The state of one tensor of a group.
 #[derive(Debug, Clone)]
 pub(super) struct TensorState<T> {
     /// Counted from the group's start.
     pub elements: Range<usize>,
     pub matrices: Matrices,
-    /// The slots of tensors.
+    /// One value per tensor slot.
     pub values: Vec<T>,
-    /// That of pairs of elements.
+    /// The slot of pairs of elements.
     pub pairs: Vec<T>,
-    /// Those of rows and columns.
+    /// The slots of rows and columns.
     pub lines: Option<LineState<T>>,
 }
 
-/// Elements of a group that are stepped alike: a tensor, or all of them.
+/// Elements of a group that are stepped alike: one tensor, or the whole group.
 #[derive(Debug, Clone)]
 pub(super) struct StepPart<T> {
     /// Counted from the group's start.
     pub elements: Range<usize>,
     pub now: Step<T>,
-    /// Position among the group's tensors.
+    /// Index among the group's tensors.
     pub tensor: Option<usize>,
 }
 
 impl<T: Real> GroupState<T> {
-    /// State starts as the group's rule says.
+    /// Creates the state, with the values that the group's rule starts from.
     pub fn new(
         layout: &Layout,
         arena: &Arena,
@@ -76,9 +77,10 @@ impl<T: Real> GroupState<T> {
             } else {
                 0
             };
-            // After parameters and gradients.
+            // Parameters and gradients are arrays 0 and 1.
             let mut values = Values::zeros(count, 2 + state.len(), slot.name)?;
-            // Padding starts at zero whatever the tensors start at, so that it stays zero.
+            // Padding must stay zero, so it starts at zero even if the tensors start at another
+            // value.
             for tensor in layout.tensors_in(arena, group).filter(|_| slot.used) {
                 values[tensor].fill(T::from_f64(slot.start));
             }

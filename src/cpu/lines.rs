@@ -1,4 +1,4 @@
-//! What is kept of the rows and columns of a tensor's matrices.
+//! The state of the rows and columns of a tensor's matrices.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ use crate::{
 /// Rows that one thread takes at a time.
 const ROWS: usize = 64;
 
-/// As in `shaders/lines/`.
+/// The same state as in `shaders/lines/`.
 #[derive(Debug, Clone)]
 pub(super) struct LineState<T> {
     matrices: Matrices,
@@ -59,7 +59,8 @@ impl<T: Real> LineState<T> {
         }
     }
 
-    /// Moves all of it by the means of what `twin` makes of `grads`, once they are `scaled`.
+    /// Updates the state with the means of the values that `twin` computes from the `scaled`
+    /// gradients.
     pub fn step(
         &mut self,
         twin: &dyn Twin<T>,
@@ -77,7 +78,8 @@ impl<T: Real> LineState<T> {
             return self.step_vector(twin, grads, scaled, now);
         }
         for (matrix, grads) in grads.chunks(rows * columns).enumerate() {
-            // Sums of up to ROWS rows each, in order, so that they do not depend on the threads.
+            // Each thread sums up to ROWS rows. The partial sums are added in order, so that the
+            // result does not depend on the number of threads.
             let of_rows = |grads: &[T]| sums(twin, grads, scaled, columns);
             let parts: Vec<_> = grads.par_chunks(ROWS * columns).map(of_rows).collect();
             let mut column_sums = vec![0.0; columns];
@@ -106,7 +108,7 @@ impl<T: Real> LineState<T> {
         }
     }
 
-    /// Each column has one element, which is its mean.
+    /// Each column of a vector has one element, which is its mean.
     fn step_vector(
         &mut self,
         twin: &dyn Twin<T>,
@@ -130,7 +132,7 @@ impl<T: Real> LineState<T> {
         kept.zip(grads.par_chunks(CHUNK)).for_each(step);
     }
 
-    /// The factor and the column of each of `elements` of the tensor.
+    /// The factor and the column value of each of the tensor's `elements`.
     pub fn gather(&self, elements: Range<usize>) -> [Vec<T>; 2] {
         let Matrices { rows, columns, .. } = self.matrices;
         let mut factors = Vec::with_capacity(elements.len());
@@ -148,7 +150,7 @@ impl<T: Real> LineState<T> {
     }
 }
 
-/// The sums over each of the rows of `grads`, and over their columns.
+/// The sums over the rows of `grads`, and the sums over their columns.
 fn sums<T: Real>(
     twin: &dyn Twin<T>,
     grads: &[T],
@@ -179,7 +181,7 @@ fn sums<T: Real>(
     (row_sums, column_sums)
 }
 
-/// Its arguments are its own, so that the loop need not look them up again and again.
+/// This is a function, so that its arguments are local and the loop need not reload them.
 #[inline(always)]
 fn fill<T: Real>(values: &mut [T], grads: &[T], scaled: impl Fn(T) -> T) {
     for (value, &g) in values.iter_mut().zip(grads) {

@@ -1,7 +1,6 @@
 //! The CPU twin: the same layout, rules and numbers without a GPU.
 //!
-//! In f64 it is the truth that GPU results are checked against; in f32 it is a multi-threaded
-//! fallback.
+//! In f64 it is the reference for GPU results. In f32 it is a multi-threaded fallback.
 
 mod arena;
 mod control;
@@ -22,7 +21,7 @@ use turn::Work;
 
 use crate::{Clip, Error, GroupStats, Layout, LossScale, Options, Stats, layout::Arena};
 
-/// Keeps parameters, gradients and state of a [`Layout`] in memory and steps them.
+/// Keeps the parameters, gradients and state of a [`Layout`] in memory, and steps them.
 ///
 /// ```
 /// use wgpu_optim::{Layout, cpu, rules::Sgd};
@@ -52,7 +51,7 @@ pub struct Optimizer<T> {
 }
 
 impl<T: Real> Optimizer<T> {
-    /// Parameters and gradients start at zero, state as each rule says.
+    /// Creates an optimizer. Parameters and gradients start at zero, and state as each rule says.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
@@ -60,7 +59,7 @@ impl<T: Real> Optimizer<T> {
         Self::with_options(layout, Options::default())
     }
 
-    /// [`new`](Self::new) with clipping, loss scaling and the rest.
+    /// [`new`](Self::new) with clipping, loss scaling and the other options.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`]; [`Error::Hyperparameter`] for options out of range.
@@ -87,12 +86,12 @@ impl<T: Real> Optimizer<T> {
         })
     }
 
-    /// What the next loss is to be multiplied by; 1 without a loss scale.
+    /// The factor for the next loss. It is 1 without a loss scale.
     pub fn loss_scale(&self) -> f64 {
         self.scaler.scale
     }
 
-    /// Goes on from another loss scale, as after loading a checkpoint.
+    /// Continues from another loss scale, for instance after loading a checkpoint.
     ///
     /// # Errors
     /// [`Error::Hyperparameter`] unless [`Options::loss_scale`] is set and `scale` is a normal f32
@@ -116,7 +115,7 @@ impl<T: Real> Optimizer<T> {
         Ok(())
     }
 
-    /// How training goes.
+    /// The training statistics.
     pub fn stats(&self) -> Stats {
         let groups = self.groups.iter().map(|group| GroupStats {
             step_count: group.progress.step_count() - group.skips.count,
@@ -133,8 +132,8 @@ impl<T: Real> Optimizer<T> {
         }
     }
 
-    /// Updates the parameters of all groups that are not frozen from their gradients, on all of
-    /// rayon's threads where it pays.
+    /// Updates the parameters of all groups that are not frozen from their gradients. It uses all
+    /// of rayon's threads where that pays.
     ///
     /// # Errors
     /// [`Error::Evaluating`] after [`evaluate`](Self::evaluate).
@@ -188,17 +187,17 @@ impl<T: Real> Optimizer<T> {
         Ok(())
     }
 
-    /// Puts the parameters to evaluate with in the place of those to train with, where there are
-    /// others: the [average](Options::average), or what a rule has
-    /// ([`Declaration::evaluates_elsewhere`](crate::Declaration::evaluates_elsewhere)). At the end of
-    /// training too.
+    /// Replaces the parameters to train with by those to evaluate with. The two differ if there is
+    /// an [average](Options::average), or if a rule evaluates elsewhere
+    /// ([`Declaration::evaluates_elsewhere`](crate::Declaration::evaluates_elsewhere)). Call it
+    /// before evaluating, and at the end of training.
     pub fn evaluate(&mut self) {
         if !std::mem::replace(&mut self.evaluating, true) {
             self.switch(&|twin, block, _| twin.evaluate(block));
         }
     }
 
-    /// Goes back to the parameters to train with.
+    /// Returns to the parameters to train with.
     pub fn train(&mut self) {
         if std::mem::take(&mut self.evaluating) {
             self.switch(&|twin, block, _| twin.train(block));
@@ -216,13 +215,13 @@ impl<T: Real> Optimizer<T> {
                 ..
             } = &mut self.groups[group.0];
             if progress.step_count() == skips.count {
-                // Before its first step a group has no other parameters yet.
+                // Before its first step, a group has no other parameters.
                 continue;
             }
             if rule.evaluates_elsewhere() {
                 let all = StepPart {
                     elements: 0..range.len(),
-                    // This is no step.
+                    // This is not a step.
                     now: Step::default().rounded(),
                     tensor: None,
                 };

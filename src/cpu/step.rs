@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl<T: Real> Optimizer<T> {
-    /// The norm of all gradients of `groups`, as they are.
+    /// The norm of all gradients of `groups`, unscaled.
     pub(super) fn norm_of(&self, groups: &[Group]) -> Option<f64> {
         let mut total = 0.0f64;
         for group in groups {
@@ -27,13 +27,13 @@ impl<T: Real> Optimizer<T> {
         Some(total)
     }
 
-    /// One performed step of these groups, whose gradients are multiplied by `grad_scale` first.
+    /// Performs one step of these groups. Their gradients are first multiplied by `grad_scale`.
     pub(super) fn perform(&mut self, steps: &[(Group, Step<f64>)], grad_scale: f64) {
         let parts: Vec<_> = steps
             .iter()
             .map(|&(group, step)| self.parts(group, step, grad_scale))
             .collect();
-        // All sums before any update: some are over more than one group.
+        // All sums come before any update, because some are over more than one group.
         let mut sums = Vec::new();
         for (&(group, _), parts) in steps.iter().zip(&parts) {
             self.step_lines(group, parts);
@@ -50,7 +50,7 @@ impl<T: Real> Optimizer<T> {
                         .flat_map(|(_, sums)| sums);
                     sums.copied().fold(Sums::default(), added)
                 };
-                // One for each tensor, or one for the first.
+                // There is one sum per tensor, or one in total, for the first tensor.
                 let sums = match sum.over {
                     Over::Tensor => sums[index].clone(),
                     Over::Everything => vec![total()],
@@ -61,8 +61,8 @@ impl<T: Real> Optimizer<T> {
         }
     }
 
-    /// `group` in parts of one scale each, and of one tensor each where its rule keeps something of
-    /// tensors.
+    /// Cuts `group` into parts that each have one gradient scale. If the rule has state of tensors,
+    /// each part is also within one tensor.
     fn parts(&self, group: Group, step: Step<f64>, grad_scale: f64) -> Vec<StepPart<T>> {
         let GroupState { rule, tensors, .. } = &self.groups[group.0];
         let range = self.arena.groups[group.0].clone();
@@ -88,7 +88,7 @@ impl<T: Real> Optimizer<T> {
         let parts = tensors.par_iter().enumerate().map(|(index, tensor)| {
             let factor = by_norm.map_or(1.0, |most| {
                 let grads = &self.grads[range.start..][tensor.elements.clone()];
-                // Finite, or the step would have been skipped.
+                // The norm is finite; otherwise the step would have been skipped.
                 clip_factor(norm(grads).unwrap_or_default() * grad_scale, most)
             });
             StepPart {
@@ -100,7 +100,7 @@ impl<T: Real> Optimizer<T> {
         parts.collect()
     }
 
-    /// Brings what is kept of rows and columns up to date.
+    /// Updates the state of rows and columns.
     fn step_lines(&mut self, group: Group, parts: &[StepPart<T>]) {
         let clip_value = self.clip_value();
         let start = self.arena.groups[group.0].start;
@@ -109,7 +109,7 @@ impl<T: Real> Optimizer<T> {
             return;
         }
         let grads = &self.grads[start..];
-        // Each part is a tensor.
+        // Each part is one tensor.
         tensors
             .par_iter_mut()
             .zip(parts)
@@ -123,7 +123,7 @@ impl<T: Real> Optimizer<T> {
             });
     }
 
-    /// What each element of the gradient is clamped to, if to anything.
+    /// The bound that each element of the gradient is clamped to, if there is one.
     fn clip_value(&self) -> Option<T> {
         match self.options.clip {
             Clip::Value(most) => Some(T::from_f64(most)),
@@ -131,7 +131,7 @@ impl<T: Real> Optimizer<T> {
         }
     }
 
-    /// The sums of each part, if the rule of `group` has any.
+    /// The sums of each part, if the rule of `group` takes sums.
     fn measure(&mut self, group: Group, parts: &[StepPart<T>]) -> Vec<Sums> {
         if self.groups[group.0].rule.stages().sum.is_none() {
             return Vec::new();
@@ -194,7 +194,7 @@ impl<T: Real> Optimizer<T> {
         }
     }
 
-    /// Replaces the slot of `stage`, once it is filled.
+    /// Orthogonalizes or solves the matrices in the slot of `stage`, after that slot was filled.
     fn step_matrices(&mut self, group: Group, stage: &MatrixStage) {
         let GroupState {
             slots,
@@ -227,7 +227,7 @@ impl<T: Real> Optimizer<T> {
         }
     }
 
-    /// The average begins as what the parameters are now.
+    /// Starts the average at the current parameters.
     fn start_average(&mut self, group: Group) {
         let range = self.arena.groups[group.0].clone();
         if let Some(average) = self.groups[group.0].state.last_mut() {
@@ -235,8 +235,8 @@ impl<T: Real> Optimizer<T> {
         }
     }
 
-    /// What `work` makes of each block of `parts`, in order, and which part that is of. Blocks of
-    /// many small parts share a thread's turn.
+    /// Does `work` on each block of `parts`. Returns the results in order, each with the index of
+    /// its part. Blocks of many small parts share a thread's turn.
     pub(super) fn each_block<R: Send>(
         &mut self,
         group: Group,
@@ -251,7 +251,7 @@ impl<T: Real> Optimizer<T> {
             state,
             ..
         } = &mut self.groups[group.0];
-        // All but the average, which is not the rule's.
+        // The average comes last and does not belong to the rule.
         let of_rule = state.len() - 1;
         let rest = Block {
             params: &mut self.params[range.clone()],
@@ -278,7 +278,7 @@ impl<T: Real> Optimizer<T> {
         let done: Vec<_> = if turns.len() > 1 {
             turns.into_par_iter().map(work).collect()
         } else {
-            // Waking threads costs more than one turn of work.
+            // For a single turn, waking threads costs more than it saves.
             turns.into_iter().map(work).collect()
         };
         done.into_iter().flatten().collect()

@@ -19,7 +19,7 @@ impl<T: Real> Optimizer<T> {
         Ok(&self.params[range])
     }
 
-    /// The parameters of `tensor`, to be written.
+    /// The parameters of `tensor`, for writing.
     pub fn param_mut(&mut self, tensor: Tensor) -> Result<&mut [T], Error> {
         let range = self.range(tensor)?;
         Ok(&mut self.params[range])
@@ -31,7 +31,7 @@ impl<T: Real> Optimizer<T> {
         Ok(&self.grads[range])
     }
 
-    /// The gradient of `tensor`, to be written before each step.
+    /// The gradient of `tensor`, for writing before each step.
     pub fn grad_mut(&mut self, tensor: Tensor) -> Result<&mut [T], Error> {
         let range = self.range(tensor)?;
         Ok(&mut self.grads[range])
@@ -40,7 +40,7 @@ impl<T: Real> Optimizer<T> {
     /// The state `slot` (such as `"exp_avg"`) of `tensor`.
     ///
     /// # Errors
-    /// [`Error::UnknownState`] if the tensor's rule keeps none of that name.
+    /// [`Error::UnknownState`] if the tensor's rule has no state with that name.
     pub fn state(&self, tensor: Tensor, slot: &str) -> Result<&[T], Error> {
         Ok(match self.state_place(tensor, slot)? {
             StatePlace::Elements(group, slot, range) => &self.groups[group.0].state[slot][range],
@@ -55,7 +55,7 @@ impl<T: Real> Optimizer<T> {
         })
     }
 
-    /// The state `slot` of `tensor`, to be written.
+    /// The state `slot` of `tensor`, for writing.
     pub fn state_mut(&mut self, tensor: Tensor, slot: &str) -> Result<&mut [T], Error> {
         Ok(match self.state_place(tensor, slot)? {
             StatePlace::Elements(group, slot, range) => {
@@ -78,7 +78,7 @@ impl<T: Real> Optimizer<T> {
         Ok(start..start + count)
     }
 
-    /// Where the state `slot` of `tensor` is.
+    /// Where the state `slot` of `tensor` lies.
     fn state_place(&self, tensor: Tensor, slot: &str) -> Result<StatePlace, Error> {
         let &TensorEntry { group, .. } = self.layout.entry(tensor)?;
         let GroupState { rule, slots, .. } = &self.groups[group.0];
@@ -106,14 +106,14 @@ impl<T: Real> Optimizer<T> {
     }
 }
 
-/// Where a slot of state is kept.
+/// Where a slot's state lies.
 enum StatePlace {
-    /// Group, slot of elements, elements.
+    /// The group, the element slot, the elements.
     Elements(Group, usize, Range<usize>),
-    /// Group, tensor in it, slot of tensors.
+    /// The group, the tensor in it, the tensor slot.
     Tensor(Group, usize, usize),
-    /// Group, tensor in it.
+    /// The group, the tensor in it.
     Pairs(Group, usize),
-    /// Group, tensor in it, which of its lines.
+    /// The group, the tensor in it, the part of its lines.
     Lines(Group, usize, LinePart),
 }

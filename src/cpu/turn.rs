@@ -1,4 +1,4 @@
-//! How a group is cut for threads: into turns of as many elements each, however small or large the
+//! Cuts a group for threads. Each turn has the same number of elements, however small or large the
 //! tensors are.
 
 use std::ops::Range;
@@ -9,27 +9,27 @@ use super::{
 };
 use crate::rule::{Block, Real, Step, Twin, clipped};
 
-/// What is done with each block of a group.
+/// The work on each block of a group.
 pub(super) type Work<'a, T, R> = dyn Fn(&dyn Twin<T>, Block<'_, T>, Step<T>) -> R + Sync + 'a;
 
-/// What one thread takes at a time.
+/// The elements that one thread takes at a time.
 pub(super) struct Turn<'a, T> {
     /// Counted from the group's start.
     start: usize,
     block: Block<'a, T>,
 }
 
-/// What lies in one turn of one part.
+/// The elements of one part that lie in one turn.
 pub(super) struct Piece<'a, T> {
-    /// Position among the parts.
+    /// Index of the part.
     pub part: usize,
     /// Counted from the part's start.
     elements: Range<usize>,
     block: Block<'a, T>,
 }
 
-/// All of a group's elements in turn. Where there are many, turns are longer, so that there are not
-/// too many of them; that does not depend on the threads, since sums must not.
+/// Cuts all of a group's elements into turns. Turns of a large group are longer, so that there are
+/// not too many. Their length must not depend on the number of threads, because sums must not.
 pub(super) fn turns<T: Real>(mut all: Block<'_, T>) -> Vec<Turn<'_, T>> {
     let count = all.params.len();
     let length = if count < 64 * CHUNK { CHUNK } else { 4 * CHUNK };
@@ -43,7 +43,7 @@ pub(super) fn turns<T: Real>(mut all: Block<'_, T>) -> Vec<Turn<'_, T>> {
 }
 
 impl<'a, T: Real> Turn<'a, T> {
-    /// One for each of `parts` that has elements here.
+    /// The pieces of this turn, one for each of `parts` that has elements in it.
     pub fn pieces(self, parts: &[StepPart<T>]) -> impl Iterator<Item = Piece<'a, T>> {
         let Turn { start, mut block } = self;
         let end = start + block.params.len();
@@ -53,7 +53,7 @@ impl<'a, T: Real> Turn<'a, T> {
         let here = here.take_while(move |(_, part)| part.elements.start < end);
         here.map(move |(index, StepPart { elements, .. })| {
             let piece = elements.start.max(start)..elements.end.min(end);
-            // Padding.
+            // What lies between the parts is padding.
             block.split_off(piece.start - at);
             at = piece.end;
             Piece {
@@ -66,7 +66,7 @@ impl<'a, T: Real> Turn<'a, T> {
 }
 
 impl<T: Real> Piece<'_, T> {
-    /// Gives `work` the block as the rule is to see it.
+    /// Calls `work` with the block as the rule must see it.
     pub fn give<R>(
         self,
         part: &StepPart<T>,

@@ -4,28 +4,28 @@ use std::ops::Range;
 
 use crate::{Error, format::Format};
 
-// The bindings of the shaders of rules; `FIRST_STATE_BINDING` and those after it are slots.
+// The bindings of the rules' shaders. Slots take `FIRST_STATE_BINDING` and those after it.
 pub(super) const HYPER: u32 = 0;
 pub(super) const STEP: u32 = 1;
 pub(super) const PARAMS: u32 = 2;
 pub(super) const GRADS: u32 = 3;
-/// Spans, or another table of what workgroups do.
+/// The spans, or another table that says what each workgroup does.
 pub(super) const SPANS: u32 = 4;
-/// What is kept of rows and columns; where a rule concludes, the ranges of partial sums.
+/// The rule's state of rows and columns. Where a rule concludes: the ranges of partial sums.
 pub(super) const LINES: u32 = 11;
 pub(super) const PARTIALS: u32 = 12;
 pub(super) const TENSORS: u32 = 13;
 pub(super) const WINDOW: u32 = 14;
 pub(super) const TENSOR_FACTORS: u32 = 15;
 
-/// What is kept of a slot of elements.
+/// The buffer of an element slot.
 #[derive(Debug)]
 pub(super) struct SlotBuffer {
     pub buffer: wgpu::Buffer,
     pub format: Format,
 }
 
-/// `elements` of a buffer.
+/// The part of a buffer that holds `elements`.
 pub(super) fn elements_of<'a>(
     binding: u32,
     buffer: &'a wgpu::Buffer,
@@ -57,7 +57,7 @@ pub(super) fn entry(
     }
 }
 
-/// Each of `buffers` once, by number.
+/// Lists each of `buffers` once. A buffer's number is its place in the list.
 pub(super) fn numbered<'a>(
     buffers: impl IntoIterator<Item = &'a wgpu::Buffer>,
 ) -> Vec<&'a wgpu::Buffer> {
@@ -85,7 +85,7 @@ pub(super) fn bind(
     })
 }
 
-/// A buffer that holds `bytes` from the start, made without a queue.
+/// A buffer that holds `bytes`. It is filled through a mapping, since there is no queue.
 pub(super) fn filled_buffer(
     device: &wgpu::Device,
     label: &str,
@@ -98,7 +98,7 @@ pub(super) fn filled_buffer(
     })
 }
 
-/// A buffer of `size` bytes that is zero but for what `write` puts into it.
+/// A buffer of `size` bytes. It is zero except for what `write` puts into it.
 pub(super) fn written_buffer(
     device: &wgpu::Device,
     label: &str,
@@ -113,7 +113,7 @@ pub(super) fn written_buffer(
         mapped_at_creation: true,
     });
     let mapped = buffer.get_mapped_range_mut(..);
-    // Where the buffer could not be made, the error scope around this knows more.
+    // If the buffer could not be made, the error scope around this gives the better error.
     let mut view = mapped.map_err(|_| Error::DeviceLost {
         during: format!("filling the buffer of {label}"),
     })?;

@@ -1,4 +1,4 @@
-//! Learning rates, step counts and the rest that a caller sets by group.
+//! What a caller sets for each group: learning rates, step counts and the like.
 
 use super::Optimizer;
 use crate::{Error, Group, Rule, progress::Progress};
@@ -18,16 +18,16 @@ impl Optimizer {
         progress.set_lr(rule, lr)
     }
 
-    /// Leaves `group` out of the steps to come, or takes it in again. A frozen group's parameters,
-    /// state and step count stay as they are.
+    /// Freezes `group`, or unfreezes it. Steps leave a frozen group's parameters, state and step
+    /// count as they are.
     pub fn set_frozen(&mut self, group: Group, frozen: bool) -> Result<(), Error> {
         self.progress_mut(group)?.0.frozen = frozen;
         Ok(())
     }
 
-    /// Says that the inputs of `group`'s rule, such as a curvature, were filled anew for its next
-    /// recorded step: by your shader in the range that [`state`](Self::state) gives, or by
-    /// [`write_state`](Self::write_state).
+    /// Says that the inputs of `group`'s rule, such as a curvature, have new values for its next
+    /// recorded step. Your shader writes them into the range that [`state`](Self::state) gives, or
+    /// you call [`write_state`](Self::write_state).
     ///
     /// ```
     /// # use wgpu_optim::{Gpu, GpuOptions, Layout, Optimizer, Options, rules::Sophia};
@@ -49,33 +49,36 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Steps recorded for `group`, skipped ones included: what was skipped, only the device knows
-    /// ([`snapshot`](Self::snapshot)).
+    /// Number of steps recorded for `group`. Skipped steps count too, because only the device knows
+    /// which were skipped; see [`snapshot`](Self::snapshot).
     pub fn step_count(&self, group: Group) -> Result<u64, Error> {
         Ok(self.progress(group)?.step_count())
     }
 
-    /// Continues at another step count, as after loading a checkpoint: where steps may be skipped,
-    /// that of the performed ones ([`GroupStats::step_count`](crate::GroupStats::step_count)).
+    /// Continues from another step count, for instance after loading a checkpoint. If steps may be
+    /// skipped, pass the count of performed steps:
+    /// [`GroupStats::step_count`](crate::GroupStats::step_count).
     ///
     /// # Errors
-    /// [`Error::StepCount`] beyond 2⁵².
+    /// [`Error::StepCount`] above 2⁵².
     pub fn set_step_count(&mut self, group: Group, count: u64) -> Result<(), Error> {
         self.progress_mut(group)?.0.set_step_count(count)
     }
 
-    /// A number that `group`'s rule keeps one of, such as `"weight_sum"`, after the steps recorded.
+    /// A number that `group`'s rule keeps once per group, such as `"weight_sum"`, after the steps
+    /// recorded so far.
     ///
     /// # Errors
-    /// [`Error::UnknownState`] names those there are.
+    /// [`Error::UnknownState`] lists the names that exist.
     pub fn group_state(&self, group: Group, slot: &str) -> Result<f64, Error> {
         self.progress(group)?
             .state(self.setup.layout.rule(group)?, slot)
     }
 
-    /// Sets a number that `group`'s rule keeps one of, as after loading a checkpoint. These follow
-    /// the recorded steps: after skipped ones, a resumed run weighs the steps to come a little
-    /// differently from one that was not interrupted.
+    /// Sets a number that `group`'s rule keeps once per group, for instance after loading a
+    /// checkpoint. These numbers follow recorded steps, skipped ones included. After a skip, a
+    /// resumed run therefore weighs later steps a little differently from a run without
+    /// interruption.
     ///
     /// # Errors
     /// [`Error::UnknownState`]; [`Error::Hyperparameter`] unless `value` is finite.

@@ -1,4 +1,4 @@
-//! Opening a device, for those who have none of their own.
+//! Opens a device for programs that have none.
 
 use crate::Error;
 
@@ -13,9 +13,9 @@ use crate::Error;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Gpu {
-    /// What was picked.
+    /// The adapter that was picked.
     pub adapter: wgpu::Adapter,
-    /// Opened with the adapter's full limits, and with pipeline caches where there are any.
+    /// Has the adapter's full limits, and pipeline caches where the adapter supports them.
     pub device: wgpu::Device,
     /// The device's queue.
     pub queue: wgpu::Queue,
@@ -26,14 +26,15 @@ pub struct Gpu {
 /// Which adapter to open.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct GpuOptions {
-    /// Backends to look at. `None`: what the environment variable `WGPU_BACKEND` names, else the
-    /// first-class ones (Vulkan, Metal, DX12, WebGPU), else GL.
+    /// Backends to consider. `None` takes those that the environment variable `WGPU_BACKEND` names.
+    /// Without that variable it takes the first-class ones (Vulkan, Metal, DX12, WebGPU), and then
+    /// GL if none of their adapters fits.
     pub backends: Option<wgpu::Backends>,
     /// Whether a discrete or an integrated GPU comes first.
     pub power_preference: wgpu::PowerPreference,
-    /// Part of the adapter's name, upper or lower case.
+    /// Part of the adapter's name. Case does not matter.
     pub name: Option<String>,
-    /// Only software drivers.
+    /// Whether to consider software drivers only.
     pub fallback: bool,
 }
 
@@ -41,8 +42,8 @@ impl Gpu {
     /// Opens the best adapter that fits `options`.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] says what was looked for and what there is; [`Error::NoBackend`] if the
-    /// application turned on no backend of wgpu.
+    /// [`Error::NoAdapter`] says what was asked for and which adapters exist. [`Error::NoBackend`]
+    /// means that the application has enabled no backend of wgpu.
     pub async fn open(options: &GpuOptions) -> Result<Self, Error> {
         if wgpu::Instance::enabled_backend_features().is_empty() {
             return Err(Error::NoBackend);
@@ -75,13 +76,13 @@ impl Gpu {
         pollster::block_on(Self::open(options))
     }
 
-    /// Opens a device on `adapter` with all that [`required_limits`] asks for, and with
-    /// [`wgpu::Features::PIPELINE_CACHE`] where there is that.
+    /// Opens a device on `adapter` with the limits of [`required_limits`], and with
+    /// [`wgpu::Features::PIPELINE_CACHE`] if the adapter supports it.
     pub async fn open_adapter(adapter: wgpu::Adapter) -> Result<Self, Error> {
         let info = adapter.get_info();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("wgpu-optim"),
-            // For `Options::pipeline_cache`, where there is such a thing. It costs nothing unused.
+            // For `Options::pipeline_cache`, where supported. It costs nothing when unused.
             required_features: adapter.features() & wgpu::Features::PIPELINE_CACHE,
             required_limits: required_limits(&adapter),
             ..Default::default()
@@ -115,8 +116,8 @@ impl Gpu {
     }
 }
 
-/// The limits to ask `adapter`'s device for, so that tensors may be as large as the adapter allows:
-/// wgpu's defaults end at 67 million parameters per arena.
+/// The limits to request for a device on `adapter`, so that tensors may be as large as the adapter
+/// allows. wgpu's default limits allow at most 67 million parameters per arena.
 ///
 /// ```no_run
 /// # async fn open(adapter: wgpu::Adapter) -> Result<(), wgpu::RequestDeviceError> {
@@ -133,14 +134,14 @@ pub fn required_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
 
 #[cfg(not(target_family = "wasm"))]
 async fn adapters(backends: wgpu::Backends, _: &GpuOptions) -> Vec<wgpu::Adapter> {
-    // Without a backend compiled in, wgpu panics.
+    // wgpu panics if no backend was compiled in.
     if wgpu::Instance::enabled_backend_features().is_empty() {
         return Vec::new();
     }
     instance(backends).enumerate_adapters(backends).await
 }
 
-/// Browsers do not list adapters: they pick one themselves.
+/// A browser does not list its adapters; it picks one itself.
 #[cfg(target_family = "wasm")]
 async fn adapters(backends: wgpu::Backends, options: &GpuOptions) -> Vec<wgpu::Adapter> {
     let request = wgpu::RequestAdapterOptions {
@@ -174,7 +175,7 @@ impl GpuOptions {
         named && (!self.fallback || info.device_type == wgpu::DeviceType::Cpu)
     }
 
-    /// The lower the better.
+    /// Lower is better.
     fn rank(&self, info: &wgpu::AdapterInfo) -> u8 {
         use wgpu::DeviceType::{Cpu, DiscreteGpu, IntegratedGpu, Other, VirtualGpu};
         let saving = self.power_preference == wgpu::PowerPreference::LowPower;

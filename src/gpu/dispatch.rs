@@ -1,4 +1,4 @@
-//! Dispatches with what they bind: a plan made concrete on a device.
+//! Dispatches and their bind groups: a plan made concrete on a device.
 
 use std::ops::Range;
 
@@ -28,11 +28,11 @@ pub(super) struct Dispatch {
     pub pipeline: wgpu::ComputePipeline,
     pub bind_group: wgpu::BindGroup,
     pub grid: [u32; 2],
-    /// If it may be left out: where the device says whether it is.
+    /// Set if the step may leave this dispatch out: where the device says whether it runs.
     pub switched: Option<Switched>,
 }
 
-/// Where a dispatch finds its grid.
+/// Where an indirect dispatch reads its grid.
 #[derive(Debug, Clone)]
 pub(super) struct Switched {
     pub buffer: wgpu::Buffer,
@@ -62,16 +62,16 @@ pub(super) struct GroupBindings<'a> {
     pub hyper: &'a wgpu::Buffer,
     /// All groups' `Step`s.
     pub steps: &'a wgpu::Buffer,
-    /// The slots in use, each with the group's elements; the average last.
+    /// The slots in use, each with the group's elements. The average comes last.
     pub state: &'a [SlotBuffer],
     pub pass: Pass,
     pub frame: Frame,
-    /// Where gradients are clipped by tensor: the factors of all tensors, and the group's first
+    /// Set if gradients are clipped by tensor: the factors of all tensors, and the group's first
     /// unit of 64 elements among them.
     pub tensor_factors: Option<(&'a wgpu::Buffer, u64)>,
-    /// What the rule keeps of tensors.
+    /// The rule's state of whole tensors.
     pub tensors: Option<&'a wgpu::Buffer>,
-    /// And of their rows and columns.
+    /// The rule's state of rows and columns.
     pub lines: Option<&'a wgpu::Buffer>,
 }
 
@@ -116,7 +116,8 @@ pub(super) async fn over_arena(
     Ok(dispatches)
 }
 
-/// The dispatches of a group whose parameters and gradients are a caller's ranges, checked before.
+/// The dispatches of a group whose parameters and gradients are a caller's ranges. The ranges have
+/// been checked.
 pub(super) async fn over_ranges(
     device: &wgpu::Device,
     pipelines: &mut Pipelines,
@@ -146,7 +147,7 @@ pub(super) async fn over_ranges(
     Ok(dispatches)
 }
 
-/// A tensor's parameters and gradient, wherever they lie.
+/// The parameters and gradient of one tensor, wherever they lie.
 #[derive(Debug, Clone)]
 pub(super) struct BoundTensor {
     pub param: BufferRange,
@@ -155,7 +156,7 @@ pub(super) struct BoundTensor {
     pub state: u64,
 }
 
-/// The ranges of tensors with their buffers by number, and the buffers.
+/// The ranges of tensors, with a number for each buffer, and the buffers in that order.
 pub(super) fn tensor_ranges<'a>(
     tensors: &'a [BoundTensor],
     formats: &Formats,
@@ -179,7 +180,7 @@ pub(super) fn tensor_ranges<'a>(
     (buffers, ranges)
 }
 
-/// A dispatch over `window` with this table of spans.
+/// A dispatch over `window`, with `spans` as its table.
 pub(super) fn range_dispatch(
     device: &wgpu::Device,
     pipeline: &wgpu::ComputePipeline,
@@ -241,10 +242,10 @@ impl<'a> GroupBindings<'a> {
         ]
     }
 
-    /// What the pass binds beside parameters and gradients, for these elements of the state.
+    /// The bindings of the pass, except parameters and gradients, for these elements of the state.
     fn entries(&self, elements: &Range<u64>) -> Vec<wgpu::BindGroupEntry<'a>> {
         let mut entries = self.numbers();
-        // Where there is an average, evaluation is about it alone.
+        // With an average, evaluation needs the average and nothing else.
         let of_average = self.frame.average && !self.has_gradients();
         if of_average {
             entries.remove(0);
@@ -258,10 +259,10 @@ impl<'a> GroupBindings<'a> {
         let used = self.rule.element_slots().into_iter();
         let used: Vec<_> = used.filter(|slot| slot.used).collect();
         for index in state {
-            // Evaluation looks at all state that it binds.
+            // Evaluation reads every slot that it binds.
             let reads = self.reads().filter(|_| self.has_gradients());
             let is_read = used.get(index).is_none_or(|slot| {
-                // The average is no slot of the rule.
+                // The average is not one of the rule's slots.
                 reads.is_none_or(|names| names.contains(&slot.name))
             });
             if is_read {
@@ -273,9 +274,9 @@ impl<'a> GroupBindings<'a> {
         entries
     }
 
-    /// How many storage bindings the pass has.
+    /// The number of storage bindings that the pass has.
     pub fn count(&self, in_ranges: bool) -> u64 {
-        // All but the two uniforms; parameters and gradients.
+        // The two uniforms do not count. Parameters and gradients are added below.
         let state = self.entries(&(0..QUAD)).len() - 2;
         let measures = self.pass == Pass::Measure;
         let others = [
@@ -289,34 +290,35 @@ impl<'a> GroupBindings<'a> {
         (state + 2 + others.count()) as u64
     }
 
-    /// Whether the pass looks at the gradients.
+    /// Whether the pass reads the gradients.
     fn has_gradients(&self) -> bool {
         !matches!(self.pass, Pass::Evaluate | Pass::Train)
     }
 
-    /// The slots that the pass looks at; None: all.
+    /// The slots that the pass reads. `None` means all.
     fn reads(&self) -> Option<&'static [&'static str]> {
         self.pass.reads(self.rule)
     }
 
-    /// What the rule keeps of tensors, if the pass looks at it.
+    /// The rule's state of whole tensors, if the pass reads it.
     fn tensors_read(&self) -> Option<&'a wgpu::Buffer> {
         let looks = shader::looks_at_tensors(self.rule, self.reads());
         self.tensors.filter(|_| looks)
     }
 
-    /// What it keeps of rows and columns.
+    /// The rule's state of rows and columns, if the pass reads it.
     fn lines_read(&self) -> Option<&'a wgpu::Buffer> {
         let looks = shader::looks_at_lines(self.rule, self.reads());
         self.lines.filter(|_| looks)
     }
 
-    /// The factors that clip tensors, if the pass looks at gradients.
+    /// The factors that clip tensors, if the pass reads gradients.
     fn factors_read(&self) -> Option<(&'a wgpu::Buffer, u64)> {
         self.tensor_factors.filter(|_| self.has_gradients())
     }
 
-    /// What tells a dispatch whose state begins at element `start` where it begins.
+    /// A uniform that tells a dispatch where its state begins, `start` being that element of the
+    /// group.
     pub fn window(&self, device: &wgpu::Device, start: u64) -> Result<Option<wgpu::Buffer>, Error> {
         if self.tensors_read().is_none() && self.factors_read().is_none() {
             return Ok(None);

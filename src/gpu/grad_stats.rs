@@ -1,5 +1,5 @@
-//! Looks at gradients before a step: the host side of `shaders/grad_stats/` and of the dispatches
-//! that a step may leave out.
+//! Inspects the gradients before a step. This is the host side of `shaders/grad_stats/`, and of the
+//! dispatches that a step may leave out.
 
 use std::ops::Range;
 
@@ -19,17 +19,17 @@ use crate::{
     shader,
 };
 
-/// Gradients that lie together: those of a tensor, or of a group.
+/// Gradients that lie together: those of one tensor, or of one group.
 pub(super) struct PlacedGrad {
     pub grad: BufferRange,
-    /// Where their state begins in the whole arena.
+    /// First element of their state in the arena of all groups.
     pub start: usize,
 }
 
 /// Bytes of a WGSL `Partial`: a sum and its exponent.
 const PARTIAL_BYTES: u64 = 8;
 
-/// What is recorded before a guarded step, and how it leaves out what must not happen.
+/// What is recorded before a guarded step. It decides which dispatches of the step run.
 #[derive(Debug)]
 pub(super) struct GradStats {
     /// By group.
@@ -41,18 +41,18 @@ pub(super) struct GradStats {
     pub begin_step: wgpu::BindGroup,
 }
 
-/// What all of it is made from.
+/// What a [`GradStats`] is built from.
 pub(super) struct GradStatsBuilder<'a> {
     pub device: &'a wgpu::Device,
     pub pipelines: &'a mut Pipelines,
     pub limits: &'a DispatchLimits,
     pub options: &'a Options,
     pub begin_step: &'a BeginStep,
-    /// Where gradients are clipped by tensor.
+    /// Set if gradients are clipped by tensor.
     pub tensor_factors: Option<&'a wgpu::Buffer>,
 }
 
-/// Gradients in windows, and the runs whose norms they count towards.
+/// Gradients cut into windows, and the runs that their norms belong to.
 struct GradRuns<'a> {
     buffers: Vec<&'a wgpu::Buffer>,
     windows: Vec<GradWindow>,
@@ -65,7 +65,7 @@ impl<'a> GradRuns<'a> {
         let grads = groups.iter().flatten();
         let buffers = numbered(grads.map(|placed| &placed.grad.buffer));
         let format = options.formats().grads;
-        // A run for each tensor or for each group.
+        // There is one run per tensor, or one per group.
         let by_tensor = matches!(options.clip, Clip::TensorNorm(_));
         let mut runs: Vec<Run> = Vec::new();
         let mut windows = Vec::new();
@@ -101,7 +101,8 @@ impl<'a> GradRuns<'a> {
             let of_group = grad_windows(group, &ranges, format, limits, &mut partials, on_span);
             windows.extend(of_group);
         }
-        // A layout always has tensors, but none of them need be in a group that there is.
+        // A layout has tensors, but none of them need belong to one of these groups. No buffer may
+        // be empty.
         if runs.is_empty() {
             runs.push(Run::default());
         }
@@ -115,8 +116,8 @@ impl<'a> GradRuns<'a> {
 }
 
 impl GradStatsBuilder<'_> {
-    /// What looks at the gradients of `groups`, and leaves out `steps` if they say so: their
-    /// dispatches become conditional.
+    /// Builds what inspects the gradients of `groups`, and makes the dispatches of `steps`
+    /// conditional on the result.
     pub async fn build(
         mut self,
         groups: &[Vec<PlacedGrad>],
@@ -222,7 +223,7 @@ impl GradStatsBuilder<'_> {
         Ok(buffer)
     }
 
-    /// One dispatch.
+    /// Builds one dispatch.
     async fn dispatch(
         &mut self,
         grid: [u32; 2],
@@ -245,7 +246,8 @@ impl GradStatsBuilder<'_> {
 }
 
 impl GradStats {
-    /// Records what comes before a step's numbers are made, for the groups that take part.
+    /// Records what must run before the numbers of a step are computed, for the groups that take
+    /// part.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>, takes_part: impl Fn(usize) -> bool) {
         let mut over_groups = |groups: &[Vec<Dispatch>], then: &Dispatch| {
             for (group, dispatches) in groups.iter().enumerate() {
@@ -263,7 +265,7 @@ impl GradStats {
     }
 }
 
-/// A window of gradients to be dispatched over.
+/// One window of gradients, to be dispatched.
 struct MeasuredWindow<'m, 'a> {
     builder: &'m mut GradStatsBuilder<'a>,
     buffer: &'m wgpu::Buffer,

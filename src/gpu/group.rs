@@ -22,17 +22,17 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct GroupBuffers {
     pub hyper: wgpu::Buffer,
-    /// The slots of elements in use, in the rule's order, and the average after them.
+    /// The element slots in use, in the rule's order, and the average after them.
     pub state: Vec<SlotBuffer>,
-    /// Those of tensors, if there are any.
+    /// The tensor slots, if there are any.
     pub tensors: Option<TensorTable>,
-    /// Those of rows and columns.
+    /// The slots of rows and columns, if there are any.
     pub lines: Option<LineTable>,
-    /// What is made of its matrices.
+    /// The work on whole matrices, if there is any.
     pub matrix: Option<MatrixState>,
 }
 
-/// What all groups are made from.
+/// What every group is built from.
 pub(super) struct GroupSource<'a> {
     pub device: &'a wgpu::Device,
     pub layout: &'a Layout,
@@ -65,7 +65,7 @@ impl GroupBuffers {
         }
         let constants = rule.constants().into_iter();
         let mut constants: Vec<f32> = constants.map(|(_, value)| value as f32).collect();
-        // OpenGL counts a uniform block in units of 16 bytes.
+        // OpenGL measures a uniform block in units of 16 bytes.
         constants.resize(constants.len().next_multiple_of(4).max(4), 0.0);
         let members = layout.tensors.iter().filter(|tensor| tensor.group == group);
         let members: Vec<_> = members
@@ -117,7 +117,7 @@ impl GroupBuffers {
     }
 }
 
-/// The slots of elements in use, the average last, each with its format.
+/// The element slots in use, each with its format. The average comes last.
 fn used_slots(options: &Options, rule: &dyn Rule) -> Vec<(Slot, Format)> {
     let formats = options.formats();
     let stages = rule.stages();
@@ -131,7 +131,7 @@ fn used_slots(options: &Options, rule: &dyn Rule) -> Vec<(Slot, Format)> {
     slots.filter(|(slot, _)| slot.used).collect()
 }
 
-/// A slot of so many elements, which are padding but for those of `tensors`.
+/// The buffer of a slot of `element_count` elements. All but those of `tensors` are padding.
 fn slot_buffer(
     device: &wgpu::Device,
     slot: &Slot,
@@ -141,7 +141,7 @@ fn slot_buffer(
 ) -> Result<wgpu::Buffer, Error> {
     let bytes = format.bytes(element_count as u64);
     if slot.start == 0.0 || element_count == 0 {
-        // New buffers are zero.
+        // wgpu zeroes new buffers.
         return Ok(device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(slot.name),
             size: bytes,
@@ -149,9 +149,9 @@ fn slot_buffer(
             mapped_at_creation: false,
         }));
     }
-    // Padding starts at zero whatever the tensors start at, so that it stays zero. Through a mapping,
-    // of which the driver may keep a copy until the next submission: the optimizer has no queue to
-    // fill the buffer with.
+    // Padding must stay zero, so it starts at zero even if the tensors start at another value. The
+    // buffer is filled through a mapping, because the optimizer has no queue; the driver may keep a
+    // copy of the mapping until the next submission.
     let start = format.encoded([slot.start as f32; GROUP_ALIGNMENT]);
     let in_bytes = |elements: usize| format.bytes(elements as u64) as usize;
     written_buffer(device, slot.name, ARENA_USAGE, bytes, |view| {

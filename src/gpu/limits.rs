@@ -1,8 +1,8 @@
-//! What this crate's own buffers may be used for, and whether they fit the device.
+//! Usages of this crate's own buffers, and checks that they fit the device.
 
 use crate::Error;
 
-/// How this crate's own buffers can be used.
+/// Usages of this crate's own arenas and tables.
 pub(super) const ARENA_USAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE
     .union(wgpu::BufferUsages::COPY_SRC)
     .union(wgpu::BufferUsages::COPY_DST);
@@ -24,7 +24,7 @@ pub(super) fn check_buffer_size(
     })
 }
 
-/// A table that is bound as a whole.
+/// Refuses a table that is too large to be bound as a whole.
 pub(super) fn check_binding_size(
     device: &wgpu::Device,
     what: &str,
@@ -43,7 +43,7 @@ pub(super) fn check_binding_size(
     })
 }
 
-/// All that an update touches are storage bindings of one shader.
+/// Refuses an update with more storage bindings than one shader may have.
 pub(super) fn check_binding_count(
     device: &wgpu::Device,
     rule: &str,

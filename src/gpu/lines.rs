@@ -1,4 +1,4 @@
-//! Means over the rows and columns of matrices: the host side of `shaders/lines/`.
+//! Means over the rows and columns of matrices. This is the host side of `shaders/lines/`.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -19,10 +19,10 @@ use crate::{
     shape::Matrices,
 };
 
-/// As the shaders read and write what is kept of lines, and their sums.
+/// The format of the state of lines and of their partial sums.
 const KEPT: Format = Format::F32;
 
-/// Columns of a tile, and lines of a strip.
+/// Columns of a tile. Also lines of a strip.
 const WIDTH: usize = 64;
 
 /// Columns of a tile of a vector.
@@ -31,21 +31,22 @@ const VECTOR_WIDTH: usize = 2048;
 /// Rows that a tile sums up at a time.
 const HEIGHT: usize = 32;
 
-/// Tiles below one another, about: more add up their sums for longer.
+/// About how many tiles lie below one another. With more of them, adding up their sums takes
+/// longer.
 const STACK: usize = 64;
 
-/// Rows of a tile at most. Mesa's llvmpipe ends every loop of a thread, without a word, once it has
-/// gone round 65 535 times in all.
+/// Most rows of a tile. On Mesa's llvmpipe, a thread silently leaves its loops after 65 535 rounds
+/// in total.
 const MOST_ROWS: usize = 4096;
 
-/// What is kept of the rows and columns of a group's tensors.
+/// The state of the rows and columns of a group's tensors.
 #[derive(Debug)]
 pub(super) struct LineTable {
     pub buffer: wgpu::Buffer,
     places: Vec<LinePlace>,
 }
 
-/// Where that of one tensor lies, in elements: factors of all its rows, its columns, its rows.
+/// Where one tensor's state lies, in elements: the factors of its rows, its columns, its rows.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LinePlace {
     pub matrices: Matrices,
@@ -55,7 +56,7 @@ pub(super) struct LinePlace {
 }
 
 impl LinePlace {
-    /// Of each of these tensors, and how many elements there are in all.
+    /// The place of each tensor, and the number of elements in total.
     fn of(shapes: &[&[usize]]) -> (Vec<Self>, usize) {
         let mut end = 0;
         let mut next = |count: usize| {
@@ -77,7 +78,7 @@ impl LinePlace {
         (places, end)
     }
 
-    /// First element and number of those of a slot, if the tensor has any.
+    /// First element and element count of a slot, if the tensor has it.
     fn range(&self, lines: &Lines, name: &str) -> Option<[usize; 2]> {
         let Matrices {
             count,
@@ -111,7 +112,7 @@ impl LineTable {
         &self.places[tensor]
     }
 
-    /// Bytes at which slot `name` of tensor `tensor` of the group begins, and their number.
+    /// First byte and byte count of the slot `name` of the group's tensor number `tensor`.
     pub fn range(&self, lines: &Lines, tensor: usize, name: &str) -> Option<[u64; 2]> {
         let range = self.places[tensor].range(lines, name)?;
         Some(range.map(|elements| KEPT.bytes(elements as u64)))
@@ -153,17 +154,17 @@ struct Rows {
     count: u32,
 }
 
-/// A tile with the bytes of its gradients, wherever they lie.
+/// A tile and the bytes of its gradients.
 struct PlacedTile {
     buffer: usize,
     bytes: std::ops::Range<u64>,
     tile: LineTile,
 }
 
-/// A group's matrices in tiles, strips and rows.
+/// A group's matrices, cut into tiles, strips and rows.
 #[derive(Default)]
 struct Tiling {
-    /// Of the gradients.
+    /// The format of the gradients.
     format: Format,
     tiles: Vec<PlacedTile>,
     strips: Vec<Strip>,
@@ -179,7 +180,8 @@ impl Tiling {
         }
     }
 
-    /// `grad` is where the tensor's gradient lies, `state` its first element in the group.
+    /// Adds a tensor. `grad` is the first byte of its gradient, `state` its first element in the
+    /// group.
     fn add(
         &mut self,
         place: &LinePlace,
@@ -197,7 +199,8 @@ impl Tiling {
         if !has_rows {
             return self.add_vector(place.columns, columns, buffer, grad, state);
         }
-        // A tile is bound in one piece, at any offset: from its first row to the columns of its last.
+        // A tile is one binding, which may start at any offset. It reaches from the tile's first
+        // row to the tile's columns in its last row.
         let format = self.format;
         let beside = BINDING_ALIGNMENT + format.bytes(WIDTH as u64);
         let fitting = (limits.binding_bytes - beside) / format.bytes(columns as u64) + 1;
@@ -244,7 +247,7 @@ impl Tiling {
         }
     }
 
-    /// A vector of `columns` elements, which are kept from `kept` on.
+    /// Adds a vector of `columns` elements, whose state begins at element `kept`.
     fn add_vector(&mut self, kept: usize, columns: usize, buffer: usize, grad: u64, state: u64) {
         for left in (0..columns).step_by(VECTOR_WIDTH) {
             let width = VECTOR_WIDTH.min(columns - left);
@@ -266,7 +269,8 @@ impl Tiling {
         }
     }
 
-    /// `count` lines of `length` elements, kept from `first` on, with `sums` partial sums each.
+    /// Adds `count` lines of `length` elements each. Their state begins at element `first`. Each
+    /// line has `sums` partial sums.
     fn add_strips(
         &mut self,
         first: usize,
@@ -286,7 +290,8 @@ impl Tiling {
         self.strips.extend(strips);
     }
 
-    /// Tiles that share a dispatch: a buffer, the bytes of it that are bound, and the tiles.
+    /// Groups the tiles that share a dispatch. Each window has a buffer, its bound bytes and its
+    /// tiles.
     fn windows(&mut self, limits: &DispatchLimits) -> Vec<LineWindow> {
         self.tiles
             .sort_by_key(|placed| (placed.buffer, placed.bytes.start));
@@ -327,8 +332,8 @@ impl LineWindow {
     }
 }
 
-/// The dispatches that bring what is kept of `group`'s lines, in `table`, up to date with the
-/// gradients of `tensors`.
+/// The dispatches that update the state of `group`'s lines, in `table`, from the gradients of
+/// `tensors`.
 pub(super) async fn line_dispatches(
     device: &wgpu::Device,
     pipelines: &mut Pipelines,
@@ -407,7 +412,7 @@ struct LinesBuilder<'m, 'a> {
 }
 
 impl LinesBuilder<'_, '_> {
-    /// A dispatch of a workgroup for each row of `table`.
+    /// Adds a dispatch with one workgroup for each row of `table`.
     async fn add(
         &mut self,
         entry_point: &'static str,
@@ -429,7 +434,7 @@ impl LinesBuilder<'_, '_> {
             let window = group.window(device, 0)?;
             let mut entries = group.numbers();
             if entry_point == "factor_rows" {
-                // It knows no step.
+                // This shader reads no `Step`.
                 entries.truncate(1);
             }
             entries.push(whole(SPANS, &table));

@@ -42,21 +42,22 @@ use crate::{
     BufferRange, Error, Layout, Options, buffer::guarded, format::Format, progress::Progress,
 };
 
-/// A caller's own parameter and gradient buffers, one range per tensor in the order of the
-/// layout's making.
+/// A caller's own parameter and gradient buffers: one range per tensor, in the order in which the
+/// layout's tensors were added.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Buffers {
-    /// Must have the usage `STORAGE` and not overlap.
+    /// They must have the usage `STORAGE` and must not overlap.
     pub params: Vec<BufferRange>,
-    /// Must have the usage `STORAGE` and not overlap parameters; they may share their buffers.
-    /// `None`: passed per step, see [`Optimizer::step_with`].
+    /// They must have the usage `STORAGE` and must not overlap parameters. They may lie in the same
+    /// buffers as parameters. `None` means that they are passed at each step; see
+    /// [`Optimizer::step_with`].
     pub grads: Option<Vec<BufferRange>>,
 }
 
 /// Keeps the state of a [`Layout`] on the GPU and records its steps.
 ///
-/// It records into the caller's encoder, submits nothing and holds no queue. A step that was
-/// recorded counts, even if its encoder is dropped.
+/// It records into the caller's encoder. It submits nothing and holds no queue. A recorded step
+/// counts even if its encoder is dropped.
 ///
 /// ```
 /// use wgpu_optim::{Gpu, GpuOptions, Layout, Optimizer, Options, rules::AdamW};
@@ -81,18 +82,18 @@ pub struct Buffers {
 pub struct Optimizer {
     setup: Setup,
     pipelines: Pipelines,
-    /// Counts steps as they are recorded, by group.
+    /// Counts the recorded steps of each group.
     progress: Vec<Progress>,
     params: Vec<BufferRange>,
     grads: Option<Vec<BufferRange>>,
-    /// What `grads` are ranges of, if it is ours.
+    /// The arena that holds `grads`, if this optimizer owns them.
     grad_arena: Option<wgpu::Buffer>,
-    /// A step over `params` and `grads`, if they are known.
+    /// The step over `params` and `grads`, if the gradients are known.
     planned: Option<PlannedStep>,
-    /// Steps over gradients that were passed per step, the latest last.
+    /// Steps over gradients that were passed at a step. The latest is last.
     passed: Vec<(Vec<BufferRange>, PlannedStep)>,
     switch: EvaluationSwitch,
-    /// Whether the parameters to evaluate with are in place.
+    /// Whether the parameters are those to evaluate with.
     evaluating: bool,
 }
 
@@ -105,30 +106,32 @@ impl fmt::Debug for Optimizer {
     }
 }
 
-/// Sets of per-step gradient buffers whose bind groups are kept: enough for buffers that take
-/// turns. More would keep that many gradients alive where each pass allocates its own.
+/// For how many sets of passed gradients the bind groups are kept. Two suffice for buffers that
+/// take turns. A caller that allocates new gradients at each pass would have this many sets kept
+/// alive.
 const PASSED_KEPT: usize = 2;
 
 #[cfg(not(target_family = "wasm"))]
 impl Optimizer {
-    /// An optimizer that owns its parameters and gradients, each in one buffer, zero at the start.
+    /// An optimizer that owns its parameters and gradients. Each lies in one buffer, zero at the
+    /// start.
     ///
     /// # Errors
     /// [`Error::EmptyLayout`]; [`Error::Limit`] if the device's limits are too low;
-    /// [`Error::Shader`] for a user's rule that does not compile; [`Error::OutOfMemory`],
+    /// [`Error::Shader`] if a user's rule does not compile; [`Error::OutOfMemory`];
     /// [`Error::DeviceLost`].
     pub fn new(device: &wgpu::Device, layout: &Layout, options: Options) -> Result<Self, Error> {
         pollster::block_on(Self::new_async(device, layout, options))
     }
 
-    /// An optimizer over the caller's buffers. Only the state is its own.
+    /// An optimizer over the caller's buffers. It owns only its state.
     ///
-    /// Parameters and gradients may lie at any 4-byte offset; at 16-byte offsets they move four at
+    /// Parameters and gradients may lie at any 4-byte offset. At 16-byte offsets they move four at
     /// a time, which is faster.
     ///
     /// # Errors
-    /// As [`new`](Self::new), and [`Error::BufferRange`] or [`Error::Length`] for ranges that do
-    /// not fit their tensors, overlap or lack a usage.
+    /// As [`new`](Self::new). Also [`Error::BufferRange`] or [`Error::Length`] if a range does not
+    /// fit its tensor, overlaps another or lacks a usage.
     pub fn over(
         device: &wgpu::Device,
         layout: &Layout,
@@ -138,10 +141,10 @@ impl Optimizer {
         pollster::block_on(Self::over_async(device, layout, buffers, options))
     }
 
-    /// Continues over other buffers with the same state, as after the caller reallocated.
+    /// Continues over other buffers with the same state, for instance after you reallocated them.
     ///
     /// # Errors
-    /// As [`over`](Self::over); the optimizer is then as it was.
+    /// As [`over`](Self::over). The optimizer stays as it was.
     pub fn rebind(&mut self, buffers: Buffers) -> Result<(), Error> {
         pollster::block_on(self.rebind_async(buffers))
     }
@@ -221,13 +224,15 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Records one update of all groups that are not frozen, from the gradients that the encoder's
-    /// commands leave. Call it once per step; several steps may go into one encoder.
+    /// Records one update of all groups that are not frozen. It uses the gradients that the
+    /// encoder's earlier commands leave. Call it once per step; several steps may go into one
+    /// encoder.
     ///
     /// # Errors
-    /// [`Error::NoGradients`] if they were to be passed per step; [`Error::Evaluating`] after
-    /// [`evaluate`](Self::evaluate); [`Error::OutOfMemory`]; [`Error::DeviceLost`], at the latest
-    /// when something was submitted or polled since. Nothing is recorded then.
+    /// [`Error::NoGradients`] if this optimizer expects gradients at each step;
+    /// [`Error::Evaluating`] after [`evaluate`](Self::evaluate); [`Error::OutOfMemory`];
+    /// [`Error::DeviceLost`], which may show only after the next submission or poll. Nothing is
+    /// recorded then.
     pub fn step(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
         if self.planned.is_none() {
             return Err(Error::NoGradients);
@@ -239,14 +244,15 @@ impl Optimizer {
         Ok(())
     }
 
-    /// [`step`](Self::step) from gradients in other buffers, as frameworks allocate them anew on
-    /// every backward pass: one range per tensor in the order of the layout's making. The bind
-    /// groups of the last two sets of ranges are kept, and with them the buffers.
+    /// [`step`](Self::step) with gradients in other buffers, for frameworks that allocate them anew
+    /// at every backward pass. `grads` has one range per tensor, in the order in which the layout's
+    /// tensors were added. The bind groups of the last two sets of ranges are kept. They keep the
+    /// buffers alive.
     ///
     /// # Errors
-    /// As [`step`](Self::step), and [`Error::BufferRange`] or [`Error::Length`] for ranges that do
-    /// not fit. In a browser [`Error::NotPrepared`] unless [`prepare`](Self::prepare) was awaited
-    /// for the same ranges just before.
+    /// As [`step`](Self::step). Also [`Error::BufferRange`] or [`Error::Length`] for ranges that do
+    /// not fit. In a browser, [`Error::NotPrepared`] unless [`prepare`](Self::prepare) was just
+    /// awaited for the same ranges.
     pub fn step_with(
         &mut self,
         encoder: &mut wgpu::CommandEncoder,
@@ -264,9 +270,9 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Makes ready what [`step_with`](Self::step_with) needs for `grads`, if it is not yet.
-    /// Natively `step_with` does so itself; in a browser, which compiles in its own time, await
-    /// this first.
+    /// Prepares [`step_with`](Self::step_with) for `grads`, if that has not been done yet.
+    /// Natively, `step_with` does this itself. A browser compiles shaders asynchronously, so await
+    /// this first there.
     ///
     /// # Errors
     /// [`Error::BufferRange`] or [`Error::Length`] for ranges that do not fit.
@@ -288,7 +294,7 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Records zeros into all gradients, for a backward pass that adds to them.
+    /// Records zeros into all gradients, for backward passes that add to them.
     ///
     /// # Errors
     /// [`Error::NoGradients`]; [`Error::BufferRange`] if a caller's buffer lacks `COPY_DST`.
@@ -310,10 +316,10 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Records the change from the parameters to train with to those to evaluate with, where there
-    /// are others: the [average](Options::average), or what a rule has
-    /// ([`Declaration::evaluates_elsewhere`](crate::Declaration::evaluates_elsewhere)). Before
-    /// evaluating, and at the end of training.
+    /// Records the change from the parameters to train with to those to evaluate with. The two
+    /// differ if there is an [average](Options::average), or if a rule [evaluates
+    /// elsewhere](crate::Declaration::evaluates_elsewhere). Call it before evaluating, and at the
+    /// end of training.
     ///
     /// ```
     /// # use wgpu_optim::{Gpu, GpuOptions, Layout, Optimizer, Options, rules::ScheduleFreeSgd};
@@ -332,7 +338,7 @@ impl Optimizer {
     /// ```
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`], [`Error::DeviceLost`]; the parameters are left as they are then.
+    /// [`Error::OutOfMemory`], [`Error::DeviceLost`]. The parameters are left as they are then.
     pub fn evaluate(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
         if !self.evaluating {
             self.record_switch(encoder, &self.switch.evaluate)?;
@@ -353,9 +359,9 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Where the device keeps what the next loss is to be multiplied by, an f32: bind it to your
-    /// shader that begins the backward pass. 1 without a loss scale. To go on from another one, as
-    /// after loading a checkpoint, [`write`](crate::write) it there.
+    /// Where the device keeps the factor for the next loss, an f32. Bind it to the shader that
+    /// begins your backward pass. Without a loss scale the factor is 1. To continue from another
+    /// one, for instance after loading a checkpoint, [`write`](crate::write) it there.
     pub fn loss_scale(&self) -> BufferRange {
         BufferRange {
             buffer: self.setup.begin_step.stats.clone(),
@@ -364,7 +370,8 @@ impl Optimizer {
         }
     }
 
-    /// Records a copy of how training goes, to be read when it arrives, while training goes on.
+    /// Records a copy of the training statistics. You can read it once it arrives, while training
+    /// goes on.
     ///
     /// ```
     /// # use wgpu_optim::{Clip, Gpu, GpuOptions, Layout, Optimizer, Options, rules::AdamW};
@@ -452,7 +459,7 @@ impl Optimizer {
         })
     }
 
-    /// Counts a step of every group that takes part and brings its numbers to the device.
+    /// Counts a step of every group that takes part, and brings its numbers to the device.
     fn begin_step(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
         if self.evaluating {
             return Err(Error::Evaluating);

@@ -2,39 +2,39 @@
 
 use super::dispatch::Dispatch;
 
-/// The dispatches of one group's step, in the order of the fields.
+/// The dispatches of one group's step. They run in the order of the fields.
 #[derive(Debug, Default)]
 pub(super) struct GroupStep {
-    /// What is kept of rows and columns moves.
+    /// They update the state of rows and columns.
     pub lines: Vec<Dispatch>,
-    /// What the rule sums up is measured.
+    /// They measure what the rule sums up.
     pub measure: Vec<Dispatch>,
-    /// The rule concludes from the sums.
+    /// The rule draws its conclusions from the sums.
     pub conclude: Option<Dispatch>,
     /// The rule fills its matrices.
     pub prepare: Vec<Dispatch>,
-    /// They are orthogonalized or solved.
+    /// They orthogonalize or solve the matrices.
     pub matrices: Vec<Dispatch>,
     /// The rule updates the parameters.
     pub update: Vec<Dispatch>,
-    /// Gradients are zeroed if the step is skipped; otherwise the update has done so.
+    /// They zero the gradients of a skipped step. Otherwise the update has done so.
     pub zero_if_skipped: Vec<Dispatch>,
 }
 
 impl GroupStep {
-    /// What all groups do before any concludes: some sums are over more than one group.
+    /// What every group does before any group concludes. Some sums are over more than one group.
     pub fn until_measured(&self) -> impl Iterator<Item = &Dispatch> {
         self.lines.iter().chain(&self.measure)
     }
 
-    /// What each group does then.
+    /// What each group does after that.
     pub fn once_measured(&self) -> impl Iterator<Item = &Dispatch> {
         let concluded = self.conclude.iter().chain(&self.prepare);
         let updated = concluded.chain(&self.matrices).chain(&self.update);
         updated.chain(&self.zero_if_skipped)
     }
 
-    /// All of it, and whether it happens if the step is skipped; if not, it does otherwise.
+    /// All dispatches. Those with `true` run if the step is skipped, the others if it is not.
     pub fn conditional(&mut self) -> impl Iterator<Item = (&mut Dispatch, bool)> {
         let measured = self.lines.iter_mut().chain(&mut self.measure);
         let concluded = measured.chain(&mut self.conclude).chain(&mut self.prepare);

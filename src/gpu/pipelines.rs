@@ -1,4 +1,4 @@
-//! Compiled shaders, and errors of those that do not compile.
+//! Compiled shaders, and the errors of those that do not compile.
 
 use std::collections::HashMap;
 
@@ -8,13 +8,13 @@ use crate::{
     shader::{Access, Pass},
 };
 
-/// Compiled shaders by text and entry point: groups of one rule and variant share one.
+/// Compiled shaders by text and entry point. Groups with the same rule and variant share one.
 #[derive(Debug, Default)]
 pub(super) struct Pipelines {
-    /// What they are compiled with.
+    /// The caller's cache, which speeds up compiling.
     cache: Option<wgpu::PipelineCache>,
     by_shader: HashMap<(String, &'static str), wgpu::ComputePipeline>,
-    /// Those of groups: their text need not be put together to be found again.
+    /// The shaders of groups. With this key the text need not be put together again.
     by_group: HashMap<(usize, Access, Pass), wgpu::ComputePipeline>,
 }
 
@@ -26,7 +26,7 @@ impl Pipelines {
         }
     }
 
-    /// A shader of this crate's.
+    /// Compiles one of this crate's own shaders.
     pub async fn compile(
         &mut self,
         device: &wgpu::Device,
@@ -37,7 +37,7 @@ impl Pipelines {
         compiled.map_err(|(error, _)| error)
     }
 
-    /// The shader of a group's rule; `text` puts it together.
+    /// The shader of a group's rule. `text` puts its text together.
     pub async fn of_group(
         &mut self,
         device: &wgpu::Device,
@@ -56,7 +56,7 @@ impl Pipelines {
         Ok(pipeline)
     }
 
-    /// A shader that begins with the text of `rule`.
+    /// Compiles a shader whose text begins with that of `rule`.
     pub async fn compile_rule(
         &mut self,
         device: &wgpu::Device,
@@ -70,7 +70,7 @@ impl Pipelines {
             .map_err(|(error, messages)| shader_error(rule, error, messages))
     }
 
-    /// An error comes with what the compiler said, if it was the compiler's.
+    /// If the compiler found the error, its messages come with it.
     pub async fn get(
         &mut self,
         device: &wgpu::Device,
@@ -116,13 +116,13 @@ impl Pipelines {
     }
 }
 
-/// Says where in the rule's own text a compiler stumbled.
+/// Finds the place in the rule's own text that the compiler complained about.
 fn shader_error(rule: &dyn Rule, error: Error, messages: Vec<wgpu::CompilationMessage>) -> Error {
     let Error::Wgpu { what, message } = error else {
         return error;
     };
     let place = messages.iter().find_map(|message| message.location);
-    // The rule's text comes first, so what lies beyond it is around it.
+    // The rule's text comes first. A place beyond it is in this crate's code.
     let before = place.and_then(|place| rule.wgsl().get(..place.offset as usize));
     let location = before.map(|before| {
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{BufferRange, Error, Group, format::Format, layout::TENSOR_ALIGNMENT, shader::Pass};
 
-/// Plans over what an optimizer has set up.
+/// Makes plans for the groups that an optimizer has set up.
 pub(super) struct Planner<'a> {
     setup: &'a Setup,
     pipelines: &'a mut Pipelines,
@@ -80,7 +80,7 @@ impl<'a> Planner<'a> {
 
     /// The switch to evaluation and back over a caller's parameters.
     pub async fn switch_over(&mut self, params: &[BufferRange]) -> Result<EvaluationSwitch, Error> {
-        // It looks at no gradient, so the parameters stand in for them.
+        // The switch reads no gradients, so the parameters stand in for them.
         let tensors = self.bound_tensors(params, params);
         let mut switch = EvaluationSwitch::default();
         for (group, tensors) in self.setup.layout.groups().zip(&tensors) {
@@ -159,7 +159,8 @@ impl<'a> Planner<'a> {
         groups
     }
 
-    /// The tensors of this crate's own arenas, with their padding, which is zero: all of it by quads.
+    /// The tensors of this crate's own arenas with their padding, so that all of it moves by quads.
+    /// The padding is zero.
     fn arena_tensors(&self, params: &wgpu::Buffer, grads: &wgpu::Buffer) -> Vec<Vec<BoundTensor>> {
         let formats = self.setup.options.formats();
         let padded = |arena, format: Format| {
@@ -190,7 +191,7 @@ impl<'a> Planner<'a> {
         let groups = setup.layout.groups().map(|group| {
             let of_group = setup.arena.groups[group.0].clone();
             match setup.tensor_factors {
-                // With their padding, which is zero.
+                // They include the padding, which is zero.
                 Some(_) => setup
                     .layout
                     .tensors_in(&setup.arena, group)
@@ -206,8 +207,9 @@ impl<'a> Planner<'a> {
         groups.collect()
     }
 
-    /// Completes `steps`, which have what is prepared and updated: what comes before that, over these
-    /// tensors, and what leaves it out if these gradients say so.
+    /// Completes `steps`, in which the dispatches that prepare and update are already set. It adds
+    /// the dispatches that come before them, over `tensors`. If `grads` must be inspected first, it
+    /// makes the dispatches conditional on the result.
     async fn step(
         &mut self,
         mut steps: Vec<GroupStep>,

@@ -1,8 +1,8 @@
-//! Whether a caller's ranges fit the layout and each other.
+//! Checks that a caller's ranges fit the layout and each other.
 
 use crate::{BufferRange, Error, Layout, Options, format::Format, layout::TensorEntry};
 
-/// Parameters: one range per tensor, of its size, none overlapping another.
+/// Checks parameters: one range per tensor, of the tensor's size, none overlapping another.
 pub(super) fn check_params(
     layout: &Layout,
     params: &[BufferRange],
@@ -22,8 +22,9 @@ fn check_apart(layout: &Layout, ranges: &[BufferRange], role: &str) -> Result<()
     Ok(())
 }
 
-/// Gradients: one range per tensor, of its size, none overlapping a parameter. Several tensors may
-/// have the same gradient, unless it is to be zeroed when one of them has been updated.
+/// Checks gradients: one range per tensor, of the tensor's size, none overlapping a parameter.
+/// Several tensors may share one gradient. With `zero_grad` they may not, since the first update
+/// would zero it for the others.
 pub(super) fn check_grads(
     layout: &Layout,
     params: &[BufferRange],
@@ -36,8 +37,8 @@ pub(super) fn check_grads(
     }
     let params = by_address(layout, params);
     for (of, grad) in layout.tensors.iter().zip(grads) {
-        // Only the last parameter that begins before the gradient ends can overlap it, since
-        // parameters do not overlap one another.
+        // Parameters do not overlap one another. So only the last one that begins before the
+        // gradient's end can overlap the gradient.
         let end = (&grad.buffer, grad.offset + grad.size);
         let before = params.partition_point(|(_, param)| (&param.buffer, param.offset) < end);
         let Some(&(tensor, param)) = before.checked_sub(1).map(|last| &params[last]) else {
@@ -53,7 +54,7 @@ pub(super) fn check_grads(
     Ok(())
 }
 
-/// Tensors with their ranges, by buffer and offset.
+/// Tensors and their ranges, sorted by buffer and offset.
 fn by_address<'a>(
     layout: &'a Layout,
     ranges: &'a [BufferRange],

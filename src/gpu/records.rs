@@ -1,19 +1,19 @@
-//! What the shaders of a step read and write in tables of this crate's: the same structs in Rust.
+//! The structs that a step's shaders read and write in this crate's tables, in Rust.
 
 use bytemuck::{Pod, Zeroable};
 
 use crate::{Clip, Options, rule::Step};
 
-/// Bytes from one group's `Step` to the next: an offset that every device can bind a uniform at.
+/// Bytes from one group's `Step` to the next. Every device can bind a uniform at multiples of this.
 pub(super) const STEP_STRIDE: u64 = 256;
 
-/// Where a `Step` keeps its `t`.
+/// Byte offset of `t` in a `Step`.
 pub(super) const T_OFFSET: u64 = 12;
 
 /// Bytes from one WGSL `Coefficients` to the next.
 pub(super) const COEFFICIENTS_BYTES: u64 = 32;
 
-/// WGSL's `Stats`, but for its groups.
+/// WGSL's `Stats` without its groups.
 #[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct StatsRecord {
@@ -43,7 +43,8 @@ pub(super) struct GroupStatsRecord {
 /// Bytes of a WGSL `Step`.
 pub(super) const STEP_BYTES: u64 = 48;
 
-/// WGSL's `Recorded`: what the host knows of one group's step. The default is a group that rests.
+/// WGSL's `Recorded`: what the host knows of one group's step. The default means that the group
+/// rests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct Recorded {
@@ -55,16 +56,16 @@ pub(super) struct Recorded {
     n: u32,
     refreshed: f32,
     epoch: u32,
-    /// WGSL rounds up to the alignment of `at`.
+    /// WGSL pads the struct to the alignment of `at`.
     padding: u32,
 }
 
 impl Recorded {
-    /// The numbers of a step if none before it was skipped since its count was set, which was in
-    /// `epoch`.
+    /// The numbers of a step that holds if no step was skipped since the count was set. `epoch`
+    /// counts how many times it was set.
     pub fn new(step: Step<f64>, options: &Options, epoch: u32) -> Self {
         let average_weight = options.average.map(|average| average.weight(step.t));
-        // A verdict on the gradients has its own division by the micro-batches.
+        // A verdict on the gradients divides by the number of micro-batches itself.
         let per_batch = if options.skips() {
             1.0
         } else {
@@ -76,8 +77,8 @@ impl Recorded {
             lr: step.lr as f32,
             decay: step.decay as f32,
             grad_scale: (step.grad_scale * per_batch) as f32,
-            // Only differences and remainders by a power of two are taken of it, so it may wrap;
-            // but 0 would say that the group rests.
+            // The shader takes only differences of `n`, and remainders by a power of two, so `n`
+            // may wrap. It must not be 0, which would mean that the group rests.
             n: (step.t as u32).max(1),
             refreshed: step.refreshed as f32,
             epoch,
@@ -110,7 +111,7 @@ pub(super) struct Switch {
     pub padding: u32,
 }
 
-/// WGSL's `Guard`, to the next 16 bytes.
+/// WGSL's `Guard`, padded to 16 bytes.
 #[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct Guard {

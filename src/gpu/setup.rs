@@ -1,4 +1,4 @@
-//! What an optimizer has on a device before it knows parameters and gradients.
+//! What an optimizer has on a device before it knows its parameters and gradients.
 
 use super::{
     begin_step::BeginStep,
@@ -15,7 +15,7 @@ use crate::{
     shader::{Frame, Pass},
 };
 
-/// A layout with its state on a device.
+/// A layout and its state on a device.
 #[derive(Debug)]
 pub(super) struct Setup {
     pub device: wgpu::Device,
@@ -25,7 +25,7 @@ pub(super) struct Setup {
     pub options: Options,
     pub begin_step: BeginStep,
     pub groups: Vec<GroupBuffers>,
-    /// What gradients are multiplied by, where they are clipped by tensor.
+    /// The factor of each tensor's gradients, if they are clipped by tensor.
     pub tensor_factors: Option<wgpu::Buffer>,
 }
 
@@ -74,7 +74,7 @@ impl Setup {
         })
     }
 
-    /// Where each tensor is in an arena of that format.
+    /// Where each tensor lies in an arena of `format`.
     pub fn arena_ranges(&self, buffer: &wgpu::Buffer, format: Format) -> Vec<BufferRange> {
         let tensors = self.layout.tensors.iter().zip(&self.arena.tensors);
         tensors
@@ -106,7 +106,7 @@ impl Setup {
         }
     }
 
-    /// Whether `group` has that pass.
+    /// Whether `group` has `pass`.
     pub fn has(&self, group: Group, pass: Pass) -> bool {
         let rule = &self.layout.groups[group.0];
         match pass {
@@ -120,7 +120,8 @@ impl Setup {
         }
     }
 
-    /// Whether what the passes of a step bind fits the device, in arenas or in a caller's ranges.
+    /// Checks that the device has bindings enough for the passes of a step. A caller's ranges need
+    /// one more than arenas.
     pub fn check_bindings(&self, in_ranges: bool) -> Result<(), Error> {
         for group in self.layout.groups() {
             let passes = [Pass::Update, Pass::Measure, Pass::Prepare];
@@ -135,7 +136,7 @@ impl Setup {
     }
 }
 
-/// A factor for each unit of elements of all groups.
+/// One factor for each unit of 64 elements of all groups.
 async fn tensor_factors(device: &wgpu::Device, arena: &Arena) -> Result<wgpu::Buffer, Error> {
     let what = "the factors of tensors that are clipped";
     let units = arena.element_count() / TENSOR_ALIGNMENT;

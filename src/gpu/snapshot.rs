@@ -1,4 +1,4 @@
-//! How training goes, read from the device without stopping it.
+//! Training statistics, read from the device without stopping it.
 
 use std::sync::{
     Arc,
@@ -10,14 +10,15 @@ use crate::{Error, GroupStats, Stats, buffer::guarded_now};
 
 /// [`Stats`] on their way from the device.
 ///
-/// They are those of the moment in the encoder at which they were recorded, and arrive when the
-/// device has come there and something polls it: `queue.submit` does, and so does `device.poll`.
+/// They describe the moment in the encoder at which they were recorded. They arrive once the device
+/// has got that far and something polls it. `queue.submit` polls, and so does `device.poll`.
 #[derive(Debug)]
 pub struct Snapshot {
     staging: wgpu::Buffer,
     state: Arc<AtomicU8>,
     looks_at_gradients: bool,
-    /// Groups whose step count was set, which the device has not heard of yet.
+    /// Groups whose step count was set since the last recorded step. The device does not know it
+    /// yet.
     set_counts: Vec<(usize, u64)>,
 }
 
@@ -56,17 +57,17 @@ impl Snapshot {
         })
     }
 
-    /// The statistics, if they are there.
+    /// The statistics, or `None` if they have not arrived yet.
     ///
     /// # Errors
     /// [`Error::DeviceLost`]; [`Error::Wgpu`] if their encoder was dropped, so that they will never
-    /// come.
+    /// arrive.
     pub fn get(&self) -> Result<Option<Stats>, Error> {
         let lost = || Error::DeviceLost {
             during: "reading the statistics".to_owned(),
         };
         match self.state.load(Ordering::Acquire) {
-            // Whoever would report their arrival is gone.
+            // The closure that would report their arrival no longer exists.
             PENDING if Arc::strong_count(&self.state) == 1 => {
                 match self.state.load(Ordering::Acquire) {
                     PENDING => Err(Error::Wgpu {

@@ -1,20 +1,20 @@
-//! Small buffers that bring numbers to the device in the encoder's own order, and are used again.
+//! Small buffers that carry numbers to the device in the encoder's own order, and are reused.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{Error, buffer::guarded_now};
 
-/// Buffers kept for later: enough for the steps that are usually under way. Recording more at a time
-/// makes more of them, for that time.
+/// How many buffers are kept for reuse. This suffices for the steps that are usually in flight. If
+/// more steps are in flight, further buffers are made and then dropped.
 const KEPT: usize = 64;
 
-/// Buffers of one size that take turns. Making one takes longer than all else that recording a step
-/// does, so each comes back, mapped, when the device has run the commands that read it; the one of an
-/// encoder that is dropped does not.
+/// Buffers of one size that take turns. Making a buffer takes longer than all the rest of recording
+/// a step. So each buffer comes back, mapped, once the device has run the commands that read it. If
+/// the encoder is dropped, its buffer does not come back.
 #[derive(Debug)]
 pub(super) struct Staging {
     size: u64,
-    /// Mapped.
+    /// Buffers that are free. They are mapped.
     free: Arc<Mutex<Vec<wgpu::Buffer>>>,
 }
 
@@ -26,8 +26,8 @@ impl Staging {
         }
     }
 
-    /// Copies `bytes`, as many as there is room for, to the start of `target` when the encoder's
-    /// commands run.
+    /// Copies `bytes` to the start of `target` when the encoder's commands run. `bytes` must have
+    /// the size of these buffers.
     pub fn copy(
         &self,
         device: &wgpu::Device,
@@ -67,7 +67,7 @@ impl Staging {
     }
 }
 
-/// Nothing is ever left half done under the lock.
+/// A poisoned lock is fine: nothing is ever half done under it.
 fn lock(free: &Mutex<Vec<wgpu::Buffer>>) -> MutexGuard<'_, Vec<wgpu::Buffer>> {
     free.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -17,14 +17,14 @@ pub(super) struct PlannedStep {
 /// What a step begins with.
 #[derive(Debug)]
 pub(super) enum Beginning {
-    /// Its numbers.
+    /// The numbers of the step.
     Numbers(wgpu::BindGroup),
-    /// A look at the gradients, and then its numbers.
+    /// An inspection of the gradients, and then the numbers.
     GradStats(Box<GradStats>),
 }
 
 impl PlannedStep {
-    /// Records the step, whose numbers are on their way, of the groups that take part.
+    /// Records the step for the groups that take part. Its numbers must be on their way.
     pub fn record(
         &self,
         encoder: &mut wgpu::CommandEncoder,
@@ -55,8 +55,8 @@ impl PlannedStep {
     }
 }
 
-/// The dispatches between the parameters to train with and those to evaluate with, by group; none
-/// for a rule that does not tell the two apart.
+/// The dispatches that switch between the parameters to train with and those to evaluate with, by
+/// group. There are none for a rule whose parameters are the same for both.
 #[derive(Debug, Default)]
 pub(super) struct EvaluationSwitch {
     pub evaluate: Vec<Vec<Dispatch>>,

@@ -1,4 +1,4 @@
-//! Sums over whole tensors, and what a rule concludes from them: the host side of
+//! Sums over whole tensors, and what a rule concludes from them. This is the host side of
 //! `shaders/tensors/measure.wgsl` and `conclude.wgsl`.
 
 use std::{collections::HashMap, ops::Range};
@@ -24,12 +24,12 @@ use crate::{
 /// Bytes of a partial sum: up to four numbers.
 const PARTIAL_BYTES: u64 = Format::F32.quad_bytes();
 
-/// From so many partial sums on, more threads add them up.
+/// From this many partial sums on, more threads add them up.
 const MANY: u64 = 1 << 14;
 
 /// What a step sums up, by group.
 pub(super) struct SumDispatches {
-    /// Those of all groups come before what any concludes.
+    /// They must all run before any group concludes.
     pub measure: Vec<Vec<Dispatch>>,
     pub conclude: Vec<Option<Dispatch>>,
     pub shared: SharedSums,
@@ -39,12 +39,13 @@ pub(super) struct SumDispatches {
 #[derive(Debug)]
 pub(super) struct SharedSums {
     partials: Option<wgpu::Buffer>,
-    /// By group: bytes of those that are its own.
+    /// The byte range of each group's own partial sums.
     of_groups: Vec<Option<Range<u64>>>,
 }
 
 impl SharedSums {
-    /// Takes those of groups that rest out of the sums of others.
+    /// Zeroes the partial sums of groups that rest, so that they do not count in the sums of
+    /// others.
     pub fn clear(&self, encoder: &mut wgpu::CommandEncoder, rests: impl Fn(usize) -> bool) {
         let Some(partials) = &self.partials else {
             return;
@@ -61,12 +62,12 @@ impl SharedSums {
 struct SumWindows<'a> {
     buffers: Vec<&'a wgpu::Buffer>,
     windows: Vec<RangeWindow>,
-    /// Partial sums of each tensor: the first, and their number.
+    /// First partial sum of each tensor, and how many it has.
     of_tensors: Vec<[u64; 2]>,
 }
 
 impl<'a> SumWindows<'a> {
-    /// `partials` counts the partial sums of all groups.
+    /// `partials` counts the partial sums of all groups so far.
     fn new(
         tensors: &'a [BoundTensor],
         formats: &Formats,
@@ -133,7 +134,7 @@ struct MeasuredSpan {
     padding: [u32; 3],
 }
 
-/// What all groups sum up, over these tensors of theirs.
+/// The dispatches that take the sums of all groups, over their tensors.
 pub(super) async fn sum_dispatches(
     device: &wgpu::Device,
     pipelines: &mut Pipelines,
@@ -148,7 +149,7 @@ pub(super) async fn sum_dispatches(
             of_groups: vec![None; groups.len()],
         },
     };
-    // Groups of one rule lie together, since their sums may be taken together.
+    // Groups of one rule are placed together, since a sum may be over all of them.
     let summing = |(_, (group, tensors)): &(usize, &(GroupBindings<'_>, &[BoundTensor]))| {
         group.rule.stages().sum.is_some() && group.tensors.is_some() && !tensors.is_empty()
     };

@@ -1,4 +1,4 @@
-//! What a group's rule keeps of whole tensors: the table that `shaders/tensors/lookup.wgsl` reads.
+//! A rule's state of whole tensors: the table that `shaders/tensors/lookup.wgsl` reads.
 
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ use crate::{
     shape::Matrices,
 };
 
-/// Words before the units.
+/// Words before those of the units.
 const HEADER: usize = 4;
 
 /// The values of a group's slots of [`Extent::Tensor`](crate::Extent::Tensor).
@@ -33,7 +33,7 @@ pub(super) struct GroupTensor<'a> {
 }
 
 impl TensorTable {
-    /// None if the rule keeps nothing of tensors. `element_count` is that of the padded group.
+    /// `None` if the rule has no state of tensors. `element_count` is that of the padded group.
     pub fn new(
         device: &wgpu::Device,
         rule: &dyn Rule,
@@ -59,7 +59,7 @@ impl TensorTable {
             let units = member.elements.len().div_ceil(TENSOR_ALIGNMENT);
             words.extend(std::iter::repeat_n(row, units));
         }
-        // Padding at the group's end is stepped too, by any row.
+        // Padding at the group's end is stepped too. Any row will do for it.
         words.resize(first_row, first_row as u32);
         for (index, member) in members.iter().enumerate() {
             let row = words.len();
@@ -90,7 +90,7 @@ impl TensorTable {
         }))
     }
 
-    /// Bytes at which the value of slot `slot` of tensor `tensor` of the group begins.
+    /// First byte of the slot number `slot` of the group's tensor number `tensor`.
     pub fn offset(&self, tensor: usize, slot: usize) -> u64 {
         let word = self.first_row + tensor * self.length + SHAPE_WORDS + slot;
         Format::F32.bytes(word as u64)

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{Gpu, GpuOptions, MatrixWork, Rule, Stages, rules};
 
-/// What a step records for one group of that many small tensors.
+/// How many dispatches a step records for one group of `tensors` small tensors.
 fn dispatches(gpu: &Gpu, rule: Box<dyn Rule>, tensors: usize, shape: &[usize]) -> usize {
     let mut layout = Layout::new();
     let group = layout.group(rule).unwrap();
@@ -14,7 +14,7 @@ fn dispatches(gpu: &Gpu, rule: Box<dyn Rule>, tensors: usize, shape: &[usize]) -
     groups.flat_map(|group| group.conditional()).count()
 }
 
-/// As many as the stages of `rule` have by the README's table.
+/// How many dispatches the README's table gives for the stages of `rule`.
 fn expected(rule: &dyn Rule) -> usize {
     let Stages { lines, sum, matrix } = rule.stages();
     let of_matrix = matrix.map_or(0, |stage| match stage.work {

@@ -1,4 +1,4 @@
-//! Where tensors lie, and reading and writing them.
+//! Where tensors lie, and how to read and write them.
 
 use super::{Optimizer, binding::SlotBuffer, group::GroupBuffers, setup::Setup};
 use crate::{
@@ -12,7 +12,7 @@ impl Optimizer {
         &self.setup.layout
     }
 
-    /// Where the parameters of `tensor` are.
+    /// Where the parameters of `tensor` lie.
     ///
     /// # Errors
     /// [`Error::UnknownHandle`] for another layout's tensor, here and below.
@@ -21,20 +21,20 @@ impl Optimizer {
         Ok(self.params[tensor.0].clone())
     }
 
-    /// Where the gradient of `tensor` is to be.
+    /// Where the gradient of `tensor` must be.
     ///
     /// # Errors
-    /// [`Error::NoGradients`] if gradients are passed per step.
+    /// [`Error::NoGradients`] if gradients are passed at each step.
     pub fn grad(&self, tensor: Tensor) -> Result<BufferRange, Error> {
         self.setup.layout.entry(tensor)?;
         let grads = self.grads.as_ref().ok_or(Error::NoGradients)?;
         Ok(grads[tensor.0].clone())
     }
 
-    /// Where the state `slot` (such as `"exp_avg"`) of `tensor` is.
+    /// Where the state `slot` (such as `"exp_avg"`) of `tensor` lies.
     ///
     /// # Errors
-    /// [`Error::UnknownState`] names the slots there are.
+    /// [`Error::UnknownState`] lists the slots that exist.
     pub fn state(&self, tensor: Tensor, slot: &str) -> Result<BufferRange, Error> {
         let &TensorEntry {
             group,
@@ -98,11 +98,12 @@ impl Optimizer {
         })
     }
 
-    /// Writes the parameters of `tensor`, row-major, before whatever `queue` is given next.
+    /// Writes the parameters of `tensor`, row-major. The write comes before everything that is
+    /// submitted to `queue` afterwards.
     ///
     /// # Errors
     /// [`Error::Length`] for a wrong number of values; [`Error::BufferRange`] if a caller's buffer
-    /// lacks `COPY_DST`. So with the other two.
+    /// lacks `COPY_DST`. The same holds for the other two.
     pub fn write_param(
         &self,
         queue: &wgpu::Queue,
@@ -138,11 +139,11 @@ impl Optimizer {
         )
     }
 
-    /// Reads the parameters of `tensor`. Natively something must poll the device meanwhile.
+    /// Reads the parameters of `tensor`. Natively, something must poll the device meanwhile.
     ///
     /// # Errors
-    /// [`Error::BufferRange`] if a caller's buffer lacks `COPY_SRC`, [`Error::DeviceLost`],
-    /// [`Error::OutOfMemory`]. So with the others.
+    /// [`Error::BufferRange`] if a caller's buffer lacks `COPY_SRC`; [`Error::DeviceLost`];
+    /// [`Error::OutOfMemory`]. The same holds for the other two.
     pub async fn read_param(&self, queue: &wgpu::Queue, tensor: Tensor) -> Result<Vec<f32>, Error> {
         read(&self.setup.device, queue, &self.param(tensor)?).await
     }

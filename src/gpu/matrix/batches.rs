@@ -1,4 +1,4 @@
-//! Cuts whole matrices into batches whose buffers can be bound.
+//! Cuts whole matrices into batches that each fit the device's bindings.
 
 use std::ops::Range;
 
@@ -7,14 +7,14 @@ use crate::{
     plan::{DispatchLimits, Pack, join, length, pack},
 };
 
-/// What one item needs bound, in bytes.
+/// What one item must have bound, in bytes.
 #[derive(Debug, Clone)]
 pub(super) struct Needs<const N: usize, const M: usize> {
-    /// Where it lies in each buffer.
+    /// Where the item lies in each buffer.
     pub ranges: [Range<u64>; N],
-    /// How much it takes of each buffer that a batch fills from the start.
+    /// How much the item takes of each scratch buffer. A batch fills those from the start.
     pub sizes: [u64; M],
-    /// What is said where it does not fit.
+    /// What the error says if the item does not fit.
     pub name: String,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct Batch<T, const N: usize, const M: usize> {
     pub sizes: [u64; M],
 }
 
-/// As few batches as the order of `items` allows.
+/// Puts `items` into as few batches as their order allows.
 pub(super) fn batches<T, const N: usize, const M: usize>(
     items: impl IntoIterator<Item = T>,
     limits: &DispatchLimits,
@@ -67,7 +67,7 @@ pub(super) fn batches<T, const N: usize, const M: usize>(
     Ok(packs.into_iter().map(batch).collect())
 }
 
-/// What items have bound together.
+/// What the items of a batch have bound together.
 #[derive(Debug, Clone)]
 struct Bound<const N: usize, const M: usize> {
     windows: [Range<u64>; N],

@@ -1,4 +1,4 @@
-//! What is made of whole matrices: the host side of a [`MatrixStage`].
+//! Work on whole matrices. This is the host side of a [`MatrixStage`].
 
 mod batches;
 mod orthogonalize;
@@ -23,16 +23,16 @@ use crate::{
 /// The matrices of one group.
 #[derive(Debug)]
 pub(super) struct MatrixState {
-    /// Between what prepares them and the update.
+    /// They run after the matrices are prepared and before the update.
     pub dispatches: Vec<Dispatch>,
     pub pairs: Option<PairTable>,
 }
 
-/// A slot with one value per pair of elements.
+/// A slot with one value for each pair of elements.
 #[derive(Debug)]
 pub(super) struct PairTable {
     pub buffer: wgpu::Buffer,
-    /// First element and number of those of each tensor of the group.
+    /// First element and element count of each of the group's tensors.
     places: Vec<[usize; 2]>,
 }
 
@@ -57,28 +57,28 @@ impl PairTable {
         Ok(Self { buffer, places })
     }
 
-    /// Bytes at which what is kept of tensor `tensor` of the group begins, and their number.
+    /// First byte and byte count of the group's tensor number `tensor`.
     pub fn range(&self, tensor: usize) -> [u64; 2] {
         self.places[tensor].map(|elements| MATRIX_FORMAT.bytes(elements as u64))
     }
 }
 
-/// Where a group's matrices are and what they are part of.
+/// What a [`MatrixState`] is built from.
 pub(super) struct MatrixBuilder<'a> {
     pub device: &'a wgpu::Device,
     pub pipelines: &'a mut Pipelines,
     pub limits: &'a DispatchLimits,
     pub begin_step: &'a BeginStep,
-    /// The group's position among all.
+    /// The group's index in the layout.
     pub group: usize,
     pub rule: &'a dyn Rule,
     pub members: &'a [GroupTensor<'a>],
-    /// The slots of elements in use.
+    /// The element slots in use.
     pub state: &'a [SlotBuffer],
 }
 
 impl MatrixBuilder<'_> {
-    /// None for a rule without a matrix stage.
+    /// `None` for a rule without a matrix stage.
     pub async fn build(self) -> Result<Option<MatrixState>, Error> {
         let Some(stage) = self.rule.stages().matrix else {
             return Ok(None);
@@ -88,7 +88,7 @@ impl MatrixBuilder<'_> {
         let position = used.position(|slot| slot.name == stage.slot);
         let slot = position.and_then(|position| self.state.get(position));
         let slot = slot.map(|slot| &slot.buffer);
-        // Without tensors, or without the slot it names, there is nothing to do.
+        // There is nothing to do without tensors, or without the slot that the stage names.
         let Some(slot) = slot.filter(|_| !self.members.is_empty()) else {
             return Ok(None);
         };

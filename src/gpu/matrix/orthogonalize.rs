@@ -1,5 +1,5 @@
-//! Newton–Schulz for all matrices of a group: the host side of `shaders/matrix/multiply.wgsl`. On the
-//! CPU: `src/matrix/orthogonalize.rs`.
+//! Newton–Schulz for all matrices of a group. This is the host side of
+//! `shaders/matrix/multiply.wgsl`. The CPU twin is `src/matrix/orthogonalize.rs`.
 
 use std::ops::Range;
 
@@ -18,7 +18,7 @@ use crate::{
     plan::{DispatchLimits, fold},
 };
 
-/// A matrix in the group's elements, row-major.
+/// A row-major matrix among the group's elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Matrix {
     /// First element, a multiple of 64.
@@ -28,12 +28,12 @@ pub(super) struct Matrix {
 }
 
 impl Matrix {
-    /// Rows and columns of `X Xᵀ` in the wide form.
+    /// Rows (and columns) of `X Xᵀ`, where X is in the wide form.
     fn side(&self) -> u32 {
         self.rows.min(self.columns)
     }
 
-    /// From one row to the next and from one column to the next, in the wide form.
+    /// The distances from one row and from one column to the next, in the wide form.
     fn wide_strides(&self) -> [u32; 2] {
         match self.rows <= self.columns {
             true => [self.columns, 1],
@@ -73,18 +73,19 @@ struct ProductTile {
     padding: u32,
 }
 
-/// MatrixBatch that one step takes of each matrix: `A = X Xᵀ`, `B = b A + c A²`, `X ← a X + B X`.
+/// Products that one round takes of each matrix: `A = X Xᵀ`, `B = b A + c A²`, `X ← a X + B X`.
 const STAGES: usize = 3;
 
-/// Matrices of one size of tile with what they bind of x, of `X Xᵀ` and of the table of products.
+/// Matrices that share a tile size. They bind a window of X, and scratch for `X Xᵀ` and for the
+/// table of products.
 type MatrixBatch = Batch<Matrix, 1, 2>;
 
 /// All matrices, in batches.
 struct MatrixBatches {
     batches: Vec<(TileSize, MatrixBatch)>,
-    /// Of x, mirrored in a second buffer.
+    /// The bytes of X that the matrices span. A second buffer mirrors them.
     span: Range<u64>,
-    /// Of each of two buffers that all batches use in turn.
+    /// Size of each of two buffers. All batches use them, one after another.
     square_bytes: u64,
 }
 
@@ -124,15 +125,15 @@ impl MatrixBatches {
     }
 }
 
-/// Bytes of the buffers that [`orthogonalize`] makes to compute in; its tables come on top.
+/// Bytes of the scratch buffers that [`orthogonalize`] makes. Its tables are not counted.
 #[cfg(test)]
 pub(super) fn scratch_bytes(limits: &DispatchLimits, matrices: &[Matrix]) -> Result<u64, Error> {
     let work = MatrixBatches::new(limits, matrices)?;
     Ok(work.span.end - work.span.start + 2 * work.square_bytes)
 }
 
-/// What replaces each of `matrices` in `x` by `steps` rounds of Newton–Schulz. They arrive divided by
-/// their norms.
+/// The dispatches that replace each of `matrices` in `x` by the result of `steps` rounds of
+/// Newton–Schulz. Each matrix must already be divided by its norm.
 ///
 /// # Errors
 /// [`Error::Limit`] for a matrix that does not fit a binding; [`Error::OutOfMemory`].
@@ -186,7 +187,7 @@ pub(super) async fn orthogonalize(
     Ok(dispatches)
 }
 
-/// Bytes of a buffer.
+/// A range of bytes of a buffer.
 #[derive(Clone, Copy)]
 struct Region<'a> {
     buffer: &'a wgpu::Buffer,
@@ -195,7 +196,7 @@ struct Region<'a> {
 }
 
 impl<'a> Region<'a> {
-    /// Bytes `window` of a buffer that holds those from `start` on.
+    /// The bytes `window`, in a buffer that holds the bytes from `start` on.
     fn new(buffer: &'a wgpu::Buffer, window: &Range<u64>, start: u64) -> Self {
         Self {
             buffer,
@@ -209,7 +210,7 @@ impl<'a> Region<'a> {
     }
 }
 
-/// What a batch computes in.
+/// The memory that a batch computes in.
 struct Operands<'a> {
     x: Region<'a>,
     next: Region<'a>,
@@ -217,7 +218,7 @@ struct Operands<'a> {
     polynomial: Region<'a>,
 }
 
-/// What the workgroups of a batch do.
+/// The tables that tell the workgroups of a batch what to do.
 struct Tables {
     products: Vec<Product>,
     /// By stage.
@@ -285,7 +286,7 @@ impl Tables {
         } = *product;
         let tile = tile as usize;
         (0..rows).step_by(tile).flat_map(move |row| {
-            // Of a symmetric result, those from the diagonal on.
+            // A symmetric result needs only the tiles from the diagonal on.
             let first = if symmetric == 1 { row } else { 0 };
             (first..columns)
                 .step_by(tile)
@@ -309,7 +310,7 @@ impl Tables {
         let storage = wgpu::BufferUsages::STORAGE;
         let contents = bytemuck::cast_slice(&self.products);
         let products = filled_buffer(device, "products", storage, contents)?;
-        // One dispatch, unless there are more tiles than one can have.
+        // This is one dispatch, unless there are more tiles than one dispatch may have workgroups.
         let widest = u64::from(limits.workgroups_per_dimension);
         let most = (widest * widest).min(limits.binding_bytes / size_of::<ProductTile>() as u64);
         let mut tables = [const { Vec::new() }; STAGES];

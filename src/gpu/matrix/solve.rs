@@ -1,5 +1,5 @@
-//! The dense Newton's systems of a group: the host side of `shaders/matrix/solve.wgsl`. On the CPU:
-//! `src/matrix/solve.rs`.
+//! The dense Newton systems of a group. This is the host side of `shaders/matrix/solve.wgsl`. The
+//! CPU twin is `src/matrix/solve.rs`.
 
 use std::ops::Range;
 
@@ -21,11 +21,11 @@ use crate::{
 /// One tensor's system of equations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DenseSystem {
-    /// First element of its Hessian, row-major, of which only the lower triangle is read.
+    /// First element of its Hessian, which is row-major. Only the lower triangle is read.
     pub hessian: u64,
-    /// First element of its gradient, in whose place the step comes.
+    /// First element of its gradient. The step replaces the gradient.
     pub start: u64,
-    /// Unknowns, at most [`MOST_UNKNOWNS`].
+    /// Number of unknowns, at most [`MOST_UNKNOWNS`].
     pub count: u32,
 }
 
@@ -33,24 +33,24 @@ pub(super) struct DenseSystem {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct Outcome {
-    /// λ that was used; 0 if there is no solution.
+    /// The λ that was used, or 0 if there is no solution.
     pub damping: f32,
-    /// Factorisations that failed before that.
+    /// Number of factorisations that failed before it.
     pub failures: u32,
-    /// 1 if the system held NaN or infinity, or its solution would have; the step is zero then.
+    /// 1 if the system, or its solution, has a NaN or an infinity. The step is zero then.
     pub not_finite: u32,
-    /// The shader's own.
+    /// For the shader alone.
     pending: u32,
 }
 
-/// Threads of a workgroup, one for each row, for systems up to that size.
+/// Threads of a workgroup for systems of up to that size. Each thread has one row.
 const FEW_THREADS: u32 = 32;
 const MANY_THREADS: u32 = 256;
 
-/// Values of λ that there are, from zero up.
+/// How many values of λ are tried, from zero up.
 const ATTEMPTS: u32 = 48;
 
-/// How many of them a dispatch tries with large systems.
+/// How many of them one dispatch tries, if the systems are large.
 const ATTEMPTS_AT_ONCE: u32 = 8;
 
 /// WGSL's `System`.
@@ -67,11 +67,11 @@ struct System {
     padding: u32,
 }
 
-/// Systems, numbered, with what they bind of Hessians, steps and outcomes, of factors and of the
-/// table of systems.
+/// Systems with their numbers. They bind windows of Hessians, steps and outcomes, and scratch for
+/// factors and for the table of systems.
 type SystemBatch = Batch<(u64, DenseSystem), 3, 2>;
 
-/// Batches of systems with the number of threads for each system.
+/// Batches of systems, each with its number of threads per system.
 fn batches_by_threads(
     limits: &DispatchLimits,
     systems: &[DenseSystem],
@@ -111,7 +111,7 @@ fn batches_by_threads(
     Ok(planned)
 }
 
-/// Elements of a system's factor, which has the right-hand side as a further row.
+/// Elements of a system's factor. The right-hand side is its last row.
 fn factor_count(system: &DenseSystem) -> u64 {
     let count = u64::from(system.count);
     count * (count + 1)
@@ -122,7 +122,7 @@ fn factor_bytes(planned: &[(u32, SystemBatch)]) -> u64 {
     sizes.max().unwrap_or(0)
 }
 
-/// Bytes of the buffer that [`solve`] makes to compute in; its tables come on top.
+/// Bytes of the scratch buffer that [`solve`] makes. Its tables are not counted.
 #[cfg(test)]
 pub(super) fn scratch_bytes(
     limits: &DispatchLimits,
@@ -131,8 +131,8 @@ pub(super) fn scratch_bytes(
     Ok(factor_bytes(&batches_by_threads(limits, systems)?))
 }
 
-/// What solves `(H + λI) d = g` for each of `systems`, with g in `steps`, where d comes. λ begins at
-/// `damping`; an [`Outcome`] per system says what became of it.
+/// The dispatches that solve `(H + λI) d = g` for each of `systems`. `steps` holds g, and d
+/// replaces it. λ begins at `damping`. Each system gets an [`Outcome`].
 ///
 /// # Errors
 /// [`Error::Limit`] for a system of more than [`MOST_UNKNOWNS`] or that does not fit a binding;
@@ -171,7 +171,8 @@ pub(super) async fn solve(
         let [hessian, step, outcome] = &batch.windows;
         for round in 0..ATTEMPTS / attempts {
             let rows = rows(batch, damping as f32, round > 0);
-            // One dispatch, unless there are more systems than one can have workgroups.
+            // This is one dispatch, unless there are more systems than one dispatch may have
+            // workgroups.
             for rows in rows.chunks((widest * widest) as usize) {
                 let made = guarded(device, "the bindings of dense systems", || {
                     let storage = wgpu::BufferUsages::STORAGE;
@@ -198,7 +199,7 @@ pub(super) async fn solve(
     Ok(dispatches)
 }
 
-/// The table of a batch, counted from the starts of its bindings.
+/// The table of a batch. Its offsets count from the starts of the batch's bindings.
 fn rows(batch: &SystemBatch, damping: f32, continues: bool) -> Vec<System> {
     let mut factor = 0;
     let [hessian, step, outcome] = batch.windows.each_ref().map(|window| window.start);

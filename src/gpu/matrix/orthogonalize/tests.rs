@@ -15,7 +15,7 @@ fn gpu() -> Gpu {
     Gpu::open_blocking(&GpuOptions::default()).unwrap()
 }
 
-/// Matrices one after the other, at multiples of 64 with some room between.
+/// Matrices one after another. Each starts at a multiple of 64, with a gap before it.
 fn laid_out(shapes: &[[u32; 2]]) -> Vec<Matrix> {
     let mut start = 128;
     let place = |&[rows, columns]: &[u32; 2]| {
@@ -35,7 +35,7 @@ fn elements(matrix: &Matrix) -> Range<usize> {
     bytes.start as usize / 4..bytes.end as usize / 4
 }
 
-/// Matrices of norm one, and NaN around them.
+/// Matrices of norm one, with NaN around them.
 fn filled(matrices: &[Matrix]) -> Vec<f32> {
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
     let end = elements(matrices.last().unwrap()).end;
@@ -76,7 +76,7 @@ fn run(gpu: &Gpu, dispatches: &[Dispatch]) {
     gpu.queue.submit([encoder.finish()]);
 }
 
-/// Largest difference from the twin in f64, after all else is found untouched.
+/// The largest difference from the f64 twin. Everything outside the matrices must be untouched.
 fn error(gpu: &Gpu, limits: &DispatchLimits, shapes: &[[u32; 2]], steps: u32) -> f64 {
     let matrices = laid_out(shapes);
     let x = filled(&matrices);
@@ -114,7 +114,7 @@ fn error(gpu: &Gpu, limits: &DispatchLimits, shapes: &[[u32; 2]], steps: u32) ->
     worst
 }
 
-/// Frame the edges of tiles and slices, wide, tall and square.
+/// Every combination of `sizes`: wide, tall and square.
 fn shapes(sizes: &[u32]) -> Vec<[u32; 2]> {
     let pairs = sizes
         .iter()
@@ -122,7 +122,7 @@ fn shapes(sizes: &[u32]) -> Vec<[u32; 2]> {
     pairs.collect()
 }
 
-/// What f32 makes of five steps; the largest differences seen are a tenth of it.
+/// Error allowed to five steps in f32. The largest seen is a tenth of it.
 const TOLERANCE: f64 = 1e-5;
 
 #[test]
@@ -142,7 +142,7 @@ fn every_shape_is_orthogonalized_as_by_the_twin() {
     }
 }
 
-/// Beyond about 260 000 columns, Mesa's software drivers end the loops of the shader.
+/// Mesa's software drivers leave the shader's loops beyond about 260 000 columns.
 #[test]
 fn matrices_of_a_quarter_million_columns_are_orthogonalized_too() {
     let gpu = gpu();
@@ -199,7 +199,7 @@ fn scratch_is_a_second_x_and_two_squares() {
         binding_bytes: 1 << 20,
         ..TINY
     };
-    // The smaller one has a batch of its own.
+    // The smaller matrix is in a batch of its own.
     let span = 640 + 64 + 4000;
     assert_eq!(scratch_bytes(&limits, &matrices), Ok(4 * (span + 2 * 1600)));
     assert_eq!(scratch_bytes(&limits, &[]), Ok(0));

@@ -36,7 +36,7 @@ const KINDS: [Kind; 9] = [
     TooNegative,
 ];
 
-/// SystemBatch and their numbers in f32, with NaN in the gaps.
+/// Systems and their numbers in f32, with NaN in the gaps.
 struct Bench {
     systems: Vec<DenseSystem>,
     kinds: Vec<Kind>,
@@ -124,7 +124,7 @@ impl Bench {
         }
     }
 
-    /// Largest relative residual, after the outcomes are found as the twin's in f32.
+    /// The largest relative residual. The outcomes must agree with those of the f32 twin.
     fn check(&self, gpu: &Gpu, limits: &DispatchLimits, damping: f64) -> f64 {
         let made = self.made(gpu, limits, damping);
         for dispatch in &made.dispatches {
@@ -157,7 +157,7 @@ impl Bench {
             let expected = matrix::solve(h, &mut single, damping);
             assert_eq!(outcome.not_finite, u32::from(!expected.finite), "{what}");
             assert_eq!(outcome.pending, 0);
-            // Where to draw the line between a rank of 1 and rounding, is up to rounding.
+            // Rounding decides whether a matrix of rank 1 seems singular.
             let agreed = outcome.failures.abs_diff(expected.failures);
             assert!(agreed <= u32::from(*kind == Rank1), "{what} {expected:?}");
             let fails = matches!(kind, Rank1 | Indefinite)
@@ -187,7 +187,7 @@ impl Bench {
                 let lower = |k: usize| f64::from(if k <= i { h[i * n + k] } else { h[k * n + i] });
                 let terms = (0..n).map(|k| lower(k) * f64::from(d[k]));
                 let left = terms.sum::<f64>() + f64::from(outcome.damping) * f64::from(d[i]);
-                // Of the size of what was summed.
+                // Relative to the size of the terms of the sum.
                 let scale = f64::from(largest(g))
                     + (f64::from(largest(h)) + f64::from(outcome.damping)) * f64::from(largest(d));
                 worst = worst.max((left - f64::from(g[i])).abs() / scale);
@@ -241,7 +241,7 @@ fn of_every_kind(counts: &[u32]) -> Vec<(u32, Kind)> {
     pairs.collect()
 }
 
-/// Relative to what is summed; the largest seen are a tenth of it.
+/// Relative to the terms of the sum. The largest seen is a tenth of it.
 const TOLERANCE: f64 = 1e-5;
 
 #[test]
@@ -277,7 +277,7 @@ fn neither_batches_nor_folded_grids_change_anything() {
 fn the_number_of_systems_does_not_change_that_of_dispatches() {
     let gpu = gpu();
     let limits = DispatchLimits::of(&gpu.device.limits());
-    // Of large systems several, each with some values of λ.
+    // Large systems take several dispatches, each with some values of λ.
     let large = (ATTEMPTS / ATTEMPTS_AT_ONCE) as usize;
     for (wanted, dispatches) in [
         (vec![(3, Definite); 200], 1),

@@ -1,9 +1,15 @@
 //! Every rule finds the minimum of a convex bowl and of Rosenbrock's valley within a stated budget,
-//! with the hyperparameters of this table. Rules of matrices also have tests of their own. In
+//! with the hyperparameters of `convergence.txt`. `UPDATE_CONVERGENCE=1 cargo test --test convergence`
+//! writes a line for each rule that has none there. Rules of matrices also have tests of their own. In
 //! `examples/train`, another test has every rule learn the digits.
 //!
 //! The learning rate falls linearly to zero over the budget, so that rules with steps of fixed size
 //! come to rest.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use wgpu_optim::{
     Extent, Layout, MatrixWork, Tensor, cpu,
@@ -11,51 +17,92 @@ use wgpu_optim::{
     schedule::Schedule,
 };
 
-/// Rule, hyperparameters and learning rates for the bowl and for the valley.
-type Row = (
-    &'static str,
-    &'static [(&'static str, &'static str)],
-    f64,
-    f64,
-);
-
-#[rustfmt::skip]
-const TABLE: &[Row] = &[
-    ("sgd", &[("momentum", "0.9")], 0.02, 0.003),
-    ("adagrad", &[], 2.0, 1.0),
-    ("rmsprop", &[], 0.05, 0.001),
-    ("adam", &[], 0.2, 0.001),
-    ("adamw", &[("weight_decay", "1e-5")], 0.2, 0.001),
-    ("nadam", &[], 0.2, 0.001),
-    ("radam", &[], 0.5, 0.01),
-    ("adabelief", &[], 0.02, 0.05),
-    ("lion", &[], 0.1, 0.001),
-    ("adadelta", &[], 2.0, 0.2),
-    ("rprop", &[], 0.1, 1.0),
-    ("adamax", &[], 2.0, 1.0),
-    ("adabound", &[("final_lr", "0.002")], 0.5, 0.1),
-    ("yogi", &[], 0.2, 0.01),
-    ("signsgd", &[], 0.01, 0.001),
-    ("adan", &[], 0.1, 0.01),
-    ("adopt", &[], 2.0, 1.0),
-    ("ademamix", &[], 5.0, 0.1),
-    ("asgd", &[], 0.4, 0.003),
-    ("schedulefree_adamw", &[], 2.0, 0.02),
-    ("schedulefree_sgd", &[], 1.0, 0.01),
-    ("sophia", &[], 0.5, 1.0),
-    ("newton", &[("damping", "1")], 1.0, 0.8),
-    ("adafactor", &[], 0.2, 0.01),
-    ("lars", &[("trust_coefficient", "0.1")], 0.02, 0.02),
-    ("lamb", &[], 0.1, 0.01),
-    ("novograd", &[], 0.01, 0.003),
-    ("muon", &[("weight_decay", "0")], 0.1, 0.003),
-    ("newton_dense", &[], 1.0, 1.0),
-    ("prodigy", &[], 1.0, 1.0),
-    ("gradient_agreement", &[("factor", "0.003")], 0.01, 0.001),
+/// The rates that the table is made from.
+const RATES: [f64; 15] = [
+    5.0, 2.0, 1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 5e-4, 2e-4, 1e-4,
 ];
 
+/// A line of the table.
+#[derive(Debug, Clone, PartialEq)]
+struct Row {
+    rule: String,
+    bowl_lr: f64,
+    valley_lr: f64,
+    hyper: Vec<(String, String)>,
+}
+
+fn parse(line: &str) -> Row {
+    let mut words = line.split_whitespace();
+    let mut next = || words.next().unwrap_or_else(|| panic!("{line}"));
+    let (rule, bowl_lr, valley_lr) = (next().to_owned(), next(), next());
+    let [bowl_lr, valley_lr] = [bowl_lr, valley_lr].map(|lr| lr.parse().unwrap());
+    let hyper = words.map(|word| {
+        let (field, value) = word.split_once('=').unwrap_or_else(|| panic!("{line}"));
+        (field.to_owned(), value.to_owned())
+    });
+    Row {
+        rule,
+        bowl_lr,
+        valley_lr,
+        hyper: hyper.collect(),
+    }
+}
+
+fn table_path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/convergence.txt")
+}
+
+fn is_line(line: &&str) -> bool {
+    !line.is_empty() && !line.starts_with('#')
+}
+
+fn table() -> Vec<Row> {
+    let text = fs::read_to_string(table_path()).unwrap();
+    text.lines().filter(is_line).map(parse).collect()
+}
+
+/// Writes the lines that the table lacks.
+fn complete_the_table() {
+    let text = fs::read_to_string(table_path()).unwrap();
+    let mut written: String = text
+        .lines()
+        .filter(|line| line.starts_with('#'))
+        .fold(String::new(), |text, line| text + line + "\n");
+    for name in rules::names() {
+        let known = text
+            .lines()
+            .filter(is_line)
+            .find(|line| parse(line).rule == name);
+        written += &known.map_or_else(|| found(name), |line| line.to_owned());
+        written += "\n";
+    }
+    fs::write(table_path(), written).unwrap();
+}
+
+/// The line of a rule by its defaults, at the rates that bring it nearest.
+fn found(name: &str) -> String {
+    let best = |problem, start, steps, minimum| {
+        let far = |lr: &f64| distance(minimize(problem, start, name, &[], *lr, steps), minimum);
+        let ends = RATES.iter().map(|lr| (far(lr), *lr));
+        let (far, lr) = ends.min_by(|one, other| one.0.total_cmp(&other.0)).unwrap();
+        assert!(
+            far < TOLERANCE,
+            "no rate brings {name} nearer than {far} by its defaults: write its line by hand, with \
+             other hyperparameters"
+        );
+        lr
+    };
+    let bowl = best(bowl, BOWL_START, BOWL_STEPS, BOWL_MINIMUM);
+    let valley = best(valley, VALLEY_START, VALLEY_STEPS, VALLEY_MINIMUM);
+    format!("{name} {bowl} {valley}")
+}
+
 const BOWL_STEPS: u64 = 1_000;
+const BOWL_START: [f64; 2] = [-1.0, 1.0];
+const BOWL_MINIMUM: [f64; 2] = [1.0, -2.0];
 const VALLEY_STEPS: u64 = 10_000;
+const VALLEY_START: [f64; 2] = [0.0, 0.0];
+const VALLEY_MINIMUM: [f64; 2] = [1.0, 1.0];
 
 /// How far from the minimum a parameter may end.
 const TOLERANCE: f64 = 1e-2;
@@ -90,7 +137,7 @@ fn minimize(
     problem: Problem,
     start: [f64; 2],
     name: &str,
-    hyper: &[(&str, &str)],
+    hyper: &[(String, String)],
     lr: f64,
     steps: u64,
 ) -> [f64; 2] {
@@ -150,20 +197,41 @@ fn distance(found: [f64; 2], minimum: [f64; 2]) -> f64 {
 
 #[test]
 fn every_rule_reaches_the_minimum_of_the_bowl_and_of_the_valley() {
-    let names: Vec<_> = TABLE.iter().map(|(name, ..)| *name).collect();
-    assert_eq!(names, rules::names().collect::<Vec<_>>());
-    for &(name, hyper, bowl_lr, valley_lr) in TABLE {
-        let found = minimize(bowl, [-1.0, 1.0], name, hyper, bowl_lr, BOWL_STEPS);
-        let far = distance(found, [1.0, -2.0]);
-        assert!(
-            far < TOLERANCE,
-            "{name} ends {far} from the bowl's minimum, at {found:?}"
+    if std::env::var_os("UPDATE_CONVERGENCE").is_some() {
+        complete_the_table();
+    }
+    let table = table();
+    let names: Vec<_> = table.iter().map(|row| &*row.rule).collect();
+    assert_eq!(
+        names,
+        rules::names().collect::<Vec<_>>(),
+        "UPDATE_CONVERGENCE=1 cargo test --test convergence writes what lacks"
+    );
+    for row in &table {
+        let reach = |problem, start, steps, minimum, lr, what| {
+            let found = minimize(problem, start, &row.rule, &row.hyper, lr, steps);
+            let far = distance(found, minimum);
+            assert!(
+                far < TOLERANCE,
+                "{} ends {far} from the minimum of the {what}, at {found:?}",
+                row.rule
+            );
+        };
+        reach(
+            bowl,
+            BOWL_START,
+            BOWL_STEPS,
+            BOWL_MINIMUM,
+            row.bowl_lr,
+            "bowl",
         );
-        let found = minimize(valley, [0.0, 0.0], name, hyper, valley_lr, VALLEY_STEPS);
-        let far = distance(found, [1.0, 1.0]);
-        assert!(
-            far < TOLERANCE,
-            "{name} ends {far} from the valley's minimum, at {found:?}"
+        reach(
+            valley,
+            VALLEY_START,
+            VALLEY_STEPS,
+            VALLEY_MINIMUM,
+            row.valley_lr,
+            "valley",
         );
     }
 }

@@ -1,10 +1,13 @@
-//! The README's table of rules against the rules.
+//! The README's table of rules against the rules. `UPDATE_README=1 cargo test --test readme` writes a row
+//! for each rule that has none.
+
+use std::{fs, path::Path};
 
 use wgpu_optim::{Extent, Rule, Slot, Stages, rules};
 
 #[test]
 fn the_table_has_a_row_for_every_rule_with_all_its_state() {
-    let readme = include_str!("../README.md");
+    let readme = readme();
     let rows: Vec<Vec<&str>> = readme
         .lines()
         .filter(|line| line.starts_with("| `"))
@@ -24,13 +27,121 @@ fn the_table_has_a_row_for_every_rule_with_all_its_state() {
         for slot in kept.filter(|slot| slot.used && !slot.scratch) {
             assert!(cells[3].contains(slot.name), "{name} keeps {}", slot.name);
         }
-        let bytes = format!("{} / {}", moved(&*rule), 8 + 4 * elements(&*rule).len());
+        let bytes = bytes(&*rule);
         assert!(
             cells[4].starts_with(&bytes),
             "{name} moves {bytes}, not {}",
             cells[4]
         );
     }
+}
+
+fn package() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The README's text; with UPDATE_README set, completed first.
+fn readme() -> String {
+    let path = package().join("README.md");
+    let text = fs::read_to_string(&path).unwrap();
+    if std::env::var_os("UPDATE_README").is_none() {
+        return text;
+    }
+    let completed = completed(&text, &rules::names().collect::<Vec<_>>(), row);
+    fs::write(path, &completed).unwrap();
+    completed
+}
+
+/// `text` with a `row` for each of `names` that its table lacks, behind that of the name before.
+fn completed(text: &str, names: &[&str], row: impl Fn(&str) -> String) -> String {
+    let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    let of = |lines: &[String], name: &str| lines.iter().position(|line| is_row(line, name));
+    for pair in names.windows(2) {
+        if of(&lines, pair[1]).is_none() {
+            let before = of(&lines, pair[0]).expect("the row of the rule before");
+            lines.insert(before + 1, row(pair[1]));
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+/// Whether `line` is the row of `name` in the table of rules; others have fewer cells.
+fn is_row(line: &str, name: &str) -> bool {
+    line.starts_with(&format!("| `{name}` |")) && line.split('|').count() == 7
+}
+
+/// What the rule's declaration says, for a start.
+fn row(name: &str) -> String {
+    let rule = rules::by_name(name).unwrap();
+    let source = package().join(format!("src/rules/{name}.rs"));
+    let source = fs::read_to_string(source).unwrap();
+    let lines = source.lines().map(str::trim);
+    let documentation = lines
+        .clone()
+        .skip_while(|line| !line.starts_with("/// "))
+        .map_while(|line| line.strip_prefix("/// "))
+        .collect::<Vec<_>>()
+        .join(" ");
+    let from = lines
+        .filter_map(|line| line.strip_prefix("source: \""))
+        .find_map(|line| line.strip_suffix("\";"));
+    let kept = rule.slots().into_iter();
+    let state: Vec<_> = kept
+        .filter(|slot| slot.used && !slot.scratch)
+        .map(|slot| match (slot.input, slot.extent) {
+            (true, _) => format!("input {}", slot.name),
+            (_, Extent::Element) => slot.name.to_owned(),
+            (_, extent) => format!("{} per {extent:?}", slot.name).to_lowercase(),
+        })
+        .collect();
+    let state = match &*state {
+        [] => "none".to_owned(),
+        state => state.join(", "),
+    };
+    let cells = [
+        format!("`{name}`"),
+        documentation.trim_end_matches('.').to_owned(),
+        state,
+        bytes(&*rule),
+        from.unwrap_or("closed form")
+            .trim_end_matches('.')
+            .to_owned(),
+    ];
+    format!(
+        "| {} |",
+        cells.map(|cell| cell.replace('|', "\\|")).join(" | ")
+    )
+}
+
+#[test]
+fn a_row_that_lacks_is_written_where_it_belongs() {
+    let readme = fs::read_to_string(package().join("README.md")).unwrap();
+    let names: Vec<_> = rules::names().collect();
+    assert_eq!(completed(&readme, &names, row), readme);
+    for name in &names[1..] {
+        let without = readme.lines().filter(|line| !is_row(line, name));
+        let without = without.map(|line| format!("{line}\n")).collect::<String>();
+        let stub = |name: &str| format!("| `{name}` | new | | | |");
+        let found = completed(&without, &names, stub);
+        let expected = readme.lines().map(|line| match is_row(line, name) {
+            true => stub(name) + "\n",
+            false => format!("{line}\n"),
+        });
+        assert_eq!(found, expected.collect::<String>(), "{name}");
+        let row = row(name);
+        assert_eq!(row.replace("\\|", "").split('|').count(), 7, "{row}");
+    }
+    assert_eq!(
+        row("adopt"),
+        "| `adopt` | ADOPT: Adam that divides by the second moment of the step before, so that it \
+         converges for any β2 | exp_avg, exp_avg_sq | 28 / 16 | Taniguchi et al. 2024, \
+         arXiv:2411.02853, as in pytorch-optimizer |"
+    );
+}
+
+/// Bytes per parameter that a step moves, and that are kept.
+fn bytes(rule: &dyn Rule) -> String {
+    format!("{} / {}", moved(rule), 8 + 4 * elements(rule).len())
 }
 
 /// The slots of elements in use.

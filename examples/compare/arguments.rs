@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn all_is_every_rule_that_the_network_can_use_and_more_may_be_added() {
         let all = titles(&["--optimizers", "all"]);
-        assert_eq!(all.len(), wgpu_optim::rules::names().len() - 1);
+        assert_eq!(all.len(), trainer::candidate::Candidate::all().len());
         let more = titles(&["--optimizers", "all,sgd:momentum=0.9"]);
         assert_eq!(more.len(), all.len() + 1);
     }

@@ -4,8 +4,11 @@ use std::time::Instant;
 
 use anyhow::Result;
 use flags::device::{Choice, Device};
+use trainer::defaults;
+use trainer::flags::check_suits;
 use trainer::network::{self, Score};
 use trainer::training::{Epoch, Observer, Outcome, train};
+use wgpu_optim::rules;
 
 use crate::arguments::Arguments;
 
@@ -55,15 +58,18 @@ fn outcome(on: On, line: &[&str]) -> Outcome {
 
 #[test]
 fn every_rule_learns_the_digits_with_the_defaults_for_it() {
-    // The network computes none of the Hessians that newton_dense takes.
-    for name in wgpu_optim::rules::names().filter(|name| *name != "newton_dense") {
-        let line = match name {
-            // Its matrix products take their time on the CPU.
-            "muon" => &["--matrices", name, "--hidden", "64", "--epochs", "10"][..],
-            // It takes one step an epoch.
-            "rprop" => &["--optimizer", name],
+    for name in rules::names() {
+        let rule = rules::by_name(name).unwrap();
+        let suits = |flag| check_suits(flag, &*rule).is_ok();
+        let takes_one_step_an_epoch = defaults::of(name).is_some_and(|of| of.whole_batches);
+        let line = match (suits("--optimizer"), suits("--matrices")) {
+            // The network computes no Hessians of whole tensors.
+            (false, false) => continue,
+            // Matrix products take their time on the CPU.
+            (false, true) => &["--matrices", name, "--hidden", "64", "--epochs", "10"][..],
+            (true, _) if takes_one_step_an_epoch => &["--optimizer", name],
             // A third of the default, which is enough.
-            _ => &["--optimizer", name, "--epochs", "10"],
+            (true, _) => &["--optimizer", name, "--epochs", "10"],
         };
         let score = trained(line);
         assert!(score.accuracy >= 0.93, "{name}: {score:?}");

@@ -1,7 +1,9 @@
 //! What surrounds the update, to be held against the twin like the rules themselves: clipping, loss
 //! scaling, skipping, accumulation, averaging.
 
-use wgpu_optim::{Average, Clip, LossScale, Options};
+use std::mem::{Discriminant, discriminant};
+
+use wgpu_optim::{Average, Clip, Error, Extent, LossScale, MatrixWork, Options, Over, Rule, rules};
 
 /// Options under the name that the table has for them.
 pub struct Around {
@@ -9,20 +11,68 @@ pub struct Around {
     pub options: Options,
 }
 
-/// The rules that are stepped with each of [`arounds`]: they differ in what they keep, in how
-/// they use the step count and in what they look at before the update.
-pub const RULES: [&str; 7] = [
-    "adamw",
-    "sgd",
-    "adopt",
-    "lamb",
-    "adafactor",
-    "muon",
-    "newton_dense",
-];
+/// The rules that are stepped with each of [`arounds`]: the first of each kind, by what they keep, by
+/// how they use the step count and by what they look at before the update.
+pub fn rules() -> Vec<&'static str> {
+    let mut kinds = Vec::new();
+    let mut names = Vec::new();
+    for name in rules::names() {
+        let kind = rules::by_name(name).ok().map(|rule| kind(&*rule));
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// What an option may meet in a rule.
+#[derive(PartialEq)]
+struct Kind {
+    /// What there is one of, for each number that it keeps, and whether the caller fills it.
+    slots: Vec<(Extent, bool)>,
+    counts_steps: bool,
+    evaluates_elsewhere: bool,
+    has_lines: bool,
+    sums_over: Option<Over>,
+    matrix: Option<Discriminant<MatrixWork>>,
+}
+
+fn kind(rule: &dyn Rule) -> Kind {
+    let stages = rule.stages();
+    let mut slots: Vec<_> = rule
+        .slots()
+        .iter()
+        .filter(|slot| slot.used && !slot.scratch)
+        .map(|slot| (slot.extent, slot.input))
+        .collect();
+    // Another slot of the same sort makes no other kind.
+    slots.sort_by_key(|(extent, is_input)| (*extent as u8, *is_input));
+    slots.dedup();
+    Kind {
+        slots,
+        counts_steps: rule.at(1) != rule.at(2),
+        evaluates_elsewhere: rule.evaluates_elsewhere(),
+        has_lines: stages.lines.is_some(),
+        sums_over: stages.sum.map(|sum| sum.over),
+        matrix: stages.matrix.map(|stage| discriminant(&stage.work)),
+    }
+}
+
+/// What `name` is stepped with: nothing unless it is one of [`rules`].
+pub fn arounds_of(name: &str) -> Result<Vec<Around>, Error> {
+    if !rules().contains(&name) {
+        return Ok(Vec::new());
+    }
+    // Such a rule averages by itself and refuses another average.
+    let averages = rules::by_name(name)?.evaluates_elsewhere();
+    let mut arounds = arounds();
+    arounds.retain(|around| !(averages && around.options.average.is_some()));
+    Ok(arounds)
+}
 
 /// Each thing by itself, and all that go together.
-pub fn arounds() -> Vec<Around> {
+fn arounds() -> Vec<Around> {
     let default = Options::default;
     // Grows and shrinks within a few steps.
     let loss_scale = Some(LossScale {
@@ -89,4 +139,31 @@ pub fn arounds() -> Vec<Around> {
             },
         ),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use wgpu_optim::Stages;
+
+    use super::*;
+
+    #[test]
+    fn of_each_kind_of_rule_one_is_stepped_with_everything_around_it() {
+        let chosen = rules();
+        // Rules without state, with state alone, and one of each thing that a step may do before
+        // its update.
+        let stages = chosen.iter().map(|name| rules::by_name(name).unwrap());
+        let stages: Vec<_> = stages.map(|rule| rule.stages()).collect();
+        assert!(stages.iter().any(|stages| stages.lines.is_some()));
+        for over in [Over::Tensor, Over::Everything] {
+            let has = |stages: &Stages| stages.sum.is_some_and(|sum| sum.over == over);
+            assert!(stages.iter().any(has), "{over:?}");
+        }
+        assert_eq!(stages.iter().filter(|of| of.matrix.is_some()).count(), 2);
+        assert_eq!(chosen[0], "sgd");
+        assert!((8..20).contains(&chosen.len()), "{chosen:?}");
+        // A rule more of the same kind changes nothing.
+        let kinds = |name| kind(&*rules::by_name(name).unwrap());
+        assert!(kinds("adam") == kinds("adamw") && kinds("adam") != kinds("lion"));
+    }
 }

@@ -22,6 +22,11 @@ class Case:
         return self.name.split("-")[0]
 
     @property
+    def variant(self):
+        """What follows the rule's name, if anything does."""
+        return self.name.partition("-")[2]
+
+    @property
     def steps(self):
         # A variant is to show its formula; only the rule's first trace is to show long runs too.
         if self.name.endswith("-cautious"):

@@ -14,7 +14,7 @@ import schedulefree
 import torch
 import torch.optim as o
 
-import formulas
+from maths import newton_schulz
 # Keras comes from there since its backend has to be chosen before it is imported, and timm so
 # that it asks for no more than its optimizers need.
 from case import SHORT
@@ -36,7 +36,7 @@ EPS_OF_F32 = ", its eps1 that of f32"
 # PyTorch's is in bf16 whatever the parameters are.
 NOT_IN_BF16 = ", its Newton-Schulz in the parameters' type"
 torch.optim._muon._zeropower_via_newtonschulz = (
-    lambda u, coefficients, steps, eps: formulas.newton_schulz(u, *coefficients, steps, eps))
+    lambda u, coefficients, steps, eps: newton_schulz(u, *coefficients, steps, eps))
 
 
 def warm_up_and_cosine(peak, steps=SHORT, warm_up=10):
@@ -275,9 +275,6 @@ CASES = [
                partial(po.SophiaH, lr=0.01 / 0.5, betas=(0.8, 0.9), p=0.5, eps=0.02 / 0.5,
                        weight_decay=0.2 * 0.5, update_period=1000, maximize=True),
                lr=0.01, beta1=0.8, beta2=0.9, rho=0.5, eps=0.02, weight_decay=0.2, maximize=True),
-
-
-    # The other damping still fails for the eigenvalues that the first one is for.
 
     optax_case("lars", "lars", lambda lr: optax.lars(lr, eps=1e-8), lr=1.0, eps=1e-8),
     optax_case("lars-options", "lars",

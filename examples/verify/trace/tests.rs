@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, TensorView, serialize};
-use wgpu_optim::{Gpu, GpuOptions, Layout, hyperparameter::Field, rules};
+use wgpu_optim::{Gpu, GpuOptions, Layout};
 
 use super::{Row, Trace, replay};
 use crate::problem::Problem;
@@ -430,32 +430,6 @@ fn every_recorded_trace_is_right_on_the_gpu_and_both_twins() {
             "{file}"
         );
         assert!(row.ok, "{file}: {:#?}", row.failures);
-    }
-}
-
-#[test]
-fn every_flag_and_choice_of_every_rule_is_in_a_recorded_trace() {
-    let mut recorded: Vec<_> = recorded()
-        .iter()
-        .map(|path| Trace::read(path).unwrap().rule)
-        .collect();
-    for name in rules::names() {
-        for field in rules::by_name(name).unwrap().hyperparameters() {
-            let values: Vec<String> = match &field.field {
-                Field::Flag(_) => vec!["true".into(), "false".into()],
-                Field::Choice(choice) => choice.names().iter().map(|s| s.to_string()).collect(),
-                _ => continue,
-            };
-            for value in values {
-                let mut of_rule = recorded.iter_mut().filter(|rule| rule.name() == name);
-                let has_it = of_rule.any(|rule| {
-                    let fields = rule.hyperparameters();
-                    let same = fields.iter().find(|other| other.name == field.name);
-                    same.is_some_and(|same| same.value() == value)
-                });
-                assert!(has_it, "no trace of {name} has {} = {value}", field.name);
-            }
-        }
     }
 }
 

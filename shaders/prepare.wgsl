@@ -1,4 +1,4 @@
-// Lets the rule fill what a whole matrix is then made of: all that step.wgsl does but the parameters.
+// Lets the rule fill its matrices. This is step.wgsl without the parameters.
 
 @group(0) @binding(0) var<uniform> hyper: Hyper;
 @group(0) @binding(1) var<uniform> now: Step;

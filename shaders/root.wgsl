@@ -1,4 +1,4 @@
-// √v with eps beside it or inside it. A constant decides, so that only one sum is compiled.
+// √v, with eps added beside the root or inside it. A constant decides, so only one sum is compiled.
 // Twin: `root` in src/rules/mod.rs
 fn root(v: vec4<f32>, eps: f32) -> vec4<f32> {
     var radicand = v;

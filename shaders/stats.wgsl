@@ -1,4 +1,4 @@
-// How training goes, kept on the device. Host side: src/gpu/records.rs.
+// The training statistics, kept on the device. Host side: src/gpu/records.rs.
 struct Stats {
     loss_scale: f32,        // first, so that callers can bind it
     good_steps: u32,        // since the loss scale changed

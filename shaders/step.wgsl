@@ -1,5 +1,5 @@
-// The one entry point of every update: load four elements of everything, update, store.
-// All loads come before the first store, so that they are in flight together.
+// The entry point of every update: load four elements of everything, update them, store them. All
+// loads come before the first store, so that they are in flight together.
 
 @group(0) @binding(0) var<uniform> hyper: Hyper;
 @group(0) @binding(1) var<uniform> now: Step;
@@ -19,8 +19,9 @@ fn main(
     var state = load_state(place);
     let tensor = load_tensor(place);
     let average = load_average(place);
-    // Twice, of which compilers keep one: the state is stored while the parameter's root and division
-    // are still to come. benches/README.md has what that gave.
+    // The update is called twice, and compilers merge the two calls. So the state is stored while
+    // the parameter's root and division are still under way. See benches/README.md for what that
+    // gains.
     var next = state;
     update_at(p, g, &next, tensor);
     store_state(place, next);

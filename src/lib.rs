@@ -1,18 +1,18 @@
 //! Fused optimizer steps for training on any GPU that [wgpu] reaches: Vulkan, Metal, DX12, WebGPU.
 //!
-//! You have parameters and gradients in GPU buffers and shaders that fill them. This crate has the
-//! update step: SGD, Adam, AdamW, Lion and the rest, each a WGSL compute shader that reads
-//! parameters, gradients and state once and writes them once, one dispatch for a whole parameter
-//! group however many tensors it has. Those that look at whole tensors first (LAMB, Adafactor,
-//! Prodigy, Muon) take a few more, as many for ten thousand tensors as for one.
+//! You have parameters and gradients in GPU buffers, and shaders of your own that fill them. This
+//! crate has the update step: SGD, Adam, AdamW, Lion, LAMB, Muon and more. Each update is one WGSL
+//! compute shader. It reads parameters, gradients and state once and writes them once, in one
+//! dispatch for a whole parameter group. Rules that look at whole tensors first (LAMB, Adafactor,
+//! Prodigy, Muon) take a few more dispatches, and no more for ten thousand tensors than for one.
 //!
 //! - [`Layout`] names the tensors and puts them into groups, each with a [`Rule`] of [`rules`].
-//! - [`Optimizer`] keeps the state on your device and records steps into your encoder, over its own
-//!   arenas ([`Optimizer::new`]) or your buffers ([`Optimizer::over`]).
-//! - [`cpu::Optimizer`] is the twin: the same layout and rules on the CPU, in f64 to check a GPU
-//!   against, in f32 to train without one.
-//! - [`presets`] are the rules as PyTorch, Keras and optax have them.
-//! - [`Gpu`] opens a device for those who have none; [`schedule`] has learning rates over time.
+//! - [`Optimizer`] keeps the state on your device and records steps into your encoder. It works over
+//!   its own arenas ([`Optimizer::new`]) or over your buffers ([`Optimizer::over`]).
+//! - [`cpu::Optimizer`] is the CPU twin, with the same layout and rules. In f64 you can check a GPU
+//!   against it; in f32 you can train without a GPU.
+//! - [`presets`] are the rules with the conventions of PyTorch, Keras and optax.
+//! - [`Gpu`] opens a device if you have none. [`schedule`] has learning rates over time.
 //!
 //! ```
 //! use wgpu_optim::{Gpu, GpuOptions, Layout, Optimizer, Options, rules::AdamW};
@@ -33,9 +33,9 @@
 //! # Ok::<(), wgpu_optim::Error>(())
 //! ```
 //!
-//! `wgpu` is re-exported and its version is part of this crate's public interface. Its backends
-//! are the application's choice: turn on `vulkan`, `metal`, `dx12` or `webgpu` in your own
-//! dependency on wgpu.
+//! `wgpu` is re-exported, and its version is part of this crate's public interface. The backends are
+//! your application's choice: enable `vulkan`, `metal`, `dx12` or `webgpu` in your own dependency on
+//! wgpu.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 

@@ -1,6 +1,6 @@
-// A caller's ranges: a table says for each workgroup where its up to 1024 elements lie.
+// A caller's ranges. A table says where the up to 1024 elements of each workgroup lie.
 
-// First element in params, in grads and in the state, number of elements (0 fills the grid).
+// First element in params, in grads and in the state; number of elements (0 only fills the grid).
 @group(0) @binding(4) var<storage, read> spans: array<vec4<u32>>;
 
 fn locate(workgroup: vec3<u32>, grid: vec3<u32>, lane: u32) -> Place {

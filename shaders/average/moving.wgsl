@@ -1,4 +1,4 @@
-// The running mean of the parameters is moved in the same pass.
+// The running mean of the parameters moves in the same pass.
 
 fn load_average(place: Place) -> vec4<f32> {
     return decode_average(slot_average[place.state / 4u]);

@@ -1,4 +1,4 @@
-// No running mean of the parameters is kept.
+// There is no running mean of the parameters.
 
 fn load_average(place: Place) -> vec4<f32> {
     return vec4<f32>();

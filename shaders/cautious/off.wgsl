@@ -1,4 +1,4 @@
-// Without caution: the update as the rule found it.
+// Without caution: the rule's own update.
 
 fn cautious(u: vec4<f32>, g: vec4<f32>, tensor: OfTensor) -> vec4<f32> {
     return u;

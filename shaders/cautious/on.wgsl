@@ -1,7 +1,7 @@
 // Leaves out elements whose update and gradient point different ways, and scales the others up for
 // them. Liang et al. 2024, arXiv:2411.16085. Twin: src/rules/cautious.rs
 
-// By signs, since a product would underflow.
+// This compares signs, because a product could underflow.
 fn agrees(u: vec4<f32>, g: vec4<f32>) -> vec4<bool> {
     let zero = vec4<f32>(0.0);
     return ((u > zero) & (g > zero)) | ((u < zero) & (g < zero));

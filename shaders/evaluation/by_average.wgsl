@@ -1,4 +1,4 @@
-// The running mean and the parameters change places.
+// The running mean and the parameters are swapped.
 
 fn to_evaluate(place: Place) {
     let p = load_param(place);

@@ -1,4 +1,4 @@
-// The rule makes the one of the other. State and gradients are left alone.
+// The rule computes one kind of parameters from the other. State and gradients do not change.
 
 fn to_evaluate(place: Place) {
     store_param(place, evaluated(load_param(place), load_state(place), hyper));

@@ -1,4 +1,4 @@
-// The entry points where parameters to evaluate with are others than those to train with.
+// The entry points that switch between the parameters to train with and those to evaluate with.
 
 @compute @workgroup_size(256)
 fn evaluate(
@@ -7,7 +7,7 @@ fn evaluate(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let place = locate(workgroup, grid, lane);
-    // Before its first step a group has no other parameters yet.
+    // Before its first step, a group has no other parameters.
     if place.count > 0u && now.t > 0u {
         to_evaluate(place);
     }

@@ -1,6 +1,6 @@
-// What each tensor's gradient is to be multiplied by, for each of its units of elements: as a
-// root, which is a normal number where the factor itself would be too small for one. One workgroup
-// a tensor.
+// The factor for each tensor's gradient, stored once for each of its units of elements. It is
+// stored as its root, which is a normal number even where the factor itself would be too small for
+// one. There is one workgroup per tensor.
 
 @group(0) @binding(2) var<storage, read> stats: Stats;
 @group(0) @binding(6) var<storage, read> runs: array<Run>;

@@ -1,4 +1,4 @@
-// What guards a step, as the options say. Host side: src/gpu/records.rs.
+// The guard of a step, from the options. Host side: src/gpu/records.rs.
 struct Guard {
     clip_norm: f32,         // the largest norm, of all gradients or of a tensor's
     clips: u32,             // whether there is one, for all gradients together
@@ -16,9 +16,9 @@ struct Clipped {
     unit: f32,              // a power of two; the gradient is multiplied by both
 }
 
-// For a norm of `norm` times 2^exponent.
+// The factor for a norm of `norm` times 2^exponent.
 fn clip(norm: f32, exponent: i32) -> Clipped {
-    // In units of 2^exponent, nothing overflows that matters.
+    // In units of 2^exponent, nothing that matters overflows.
     let unit = power_of_two(-exponent);
     let padded = norm + 1e-6 * unit;
     if guard.clip_norm * unit < padded {

@@ -15,7 +15,7 @@ fn measured(span: vec4<u32>, lane: u32, unit: f32) -> Partial {
     var largest = vec4<u32>();
     for (var i = lane * 4u; i < span.y; i += 256u) {
         let g = load_grad(Place(0u, span.x + i, 0u, min(span.y - i, 4u)));
-        // By bits: compilers may assume that there is no NaN and no infinity.
+        // This looks at bits, because compilers may assume that there is no NaN and no infinity.
         largest = max(largest, bitcast<vec4<u32>>(g) & vec4<u32>(0x7fffffffu));
         let scaled = unit * g;
         squares += scaled * scaled;
@@ -36,7 +36,7 @@ fn measure(
     }
 }
 
-// Once more for runs of extreme magnitude.
+// The second pass, for runs of extreme magnitude.
 @compute @workgroup_size(64)
 fn measure_extreme(
     @builtin(workgroup_id) workgroup: vec3<u32>,

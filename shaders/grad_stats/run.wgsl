@@ -1,5 +1,5 @@
-// Gradients whose norm is taken together: those of a parameter group, or of a tensor.
-// Host side: src/gpu/records.rs.
+// Gradients that have one norm: those of a parameter group, or of a tensor. Host side:
+// src/gpu/records.rs.
 struct Run {
     first: u32,         // its partial sums
     count: u32,

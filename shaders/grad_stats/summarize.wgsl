@@ -1,4 +1,4 @@
-// Adds up each run's partial sums, one workgroup a run.
+// Adds up each run's partial sums, with one workgroup per run.
 
 struct Partial {
     squares: f32,

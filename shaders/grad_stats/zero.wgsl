@@ -1,4 +1,4 @@
-// Zeroes spans of gradients: after a step that was skipped, whose update would have done it.
+// Zeroes spans of gradients after a skipped step. Otherwise the update zeroes them.
 
 @group(0) @binding(4) var<storage, read> spans: array<vec4<u32>>;
 

@@ -6,6 +6,6 @@ fn stored_grad(index: u32) -> StoredGrad {
     return grads[index];
 }
 
-// Gradients that are zeroed are in_own_buffer_zeroed.wgsl.
+// For gradients that are zeroed, see in_own_buffer_zeroed.wgsl.
 fn store_grad(index: u32, value: StoredGrad) {
 }

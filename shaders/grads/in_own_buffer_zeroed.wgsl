@@ -1,4 +1,4 @@
-// Gradients in a buffer of their own, which are left as zeros.
+// Gradients in a buffer of their own. They are left as zeros.
 
 @group(0) @binding(3) var<storage, read_write> grads: array<StoredGrad>;
 

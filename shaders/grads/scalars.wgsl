@@ -1,4 +1,5 @@
-// Gradients as f32 at any element, one at a time: never past the last, which may be a neighbour's.
+// Gradients as f32 at any element, one at a time. Nothing past the last is touched, since a
+// neighbour may be there.
 
 alias StoredGrad = f32;
 

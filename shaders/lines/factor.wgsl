@@ -1,4 +1,5 @@
-// Makes each row's factor of it and of the mean of all rows of its matrix, one workgroup a matrix.
+// Computes each row's factor, from its state and from the mean of the state of its matrix's rows.
+// One workgroup per matrix.
 
 @group(0) @binding(0) var<uniform> hyper: Hyper;
 
@@ -39,7 +40,7 @@ fn factor_rows(
     }
     let rows = matrices[index];
     var sum = 0.0;
-    // Four at a time: llvmpipe lets no thread go round its loops more than 65 535 times in all.
+    // Four at a time, because llvmpipe ends a thread's loops after 65 535 rounds in total.
     for (var i = lane; i < rows.count; i += 4u * LANES) {
         sum += row_at(rows, i)
             + row_at(rows, i + LANES)

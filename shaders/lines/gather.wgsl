@@ -1,4 +1,4 @@
-// What is kept of the row and of the column that each element is in.
+// The state of the row and of the column that each element is in.
 
 @group(0) @binding(11) var<storage, read> lines: array<f32>;
 
@@ -14,7 +14,7 @@ fn gather(place: Place) -> Gathered {
     let columns = tensors[tensor + 2u];
     let factors = tensors[tensor + 4u];
     let first_column = tensors[tensor + 5u];
-    // Padding takes the last element's.
+    // Padding uses the last element's.
     let element = min(UNIT * window.y + place.state - tensors[tensor + 3u], count - 1u);
     let last = count - 1u - element;
     var row = element / columns;

@@ -1,11 +1,11 @@
-// Adds up what the rule makes of the gradient along the rows and the columns of a tile of a matrix: up
-// to 64 columns and any number of rows. A thread has a column of the tile, then a row. Of a vector
-// there is nothing to add up: what is kept of its columns moves at once.
+// Adds up what the rule computes from the gradient, along the rows and the columns of a tile of a
+// matrix. A tile has up to 64 columns and any number of rows. A thread first has a column of the
+// tile, then a row. A vector needs no sums: the state of its columns is updated at once.
 
 @group(0) @binding(0) var<uniform> hyper: Hyper;
 @group(0) @binding(1) var<uniform> now: Step;
 
-// One for each workgroup. Host side: src/gpu/lines.rs.
+// One tile per workgroup. Host side: src/gpu/lines.rs.
 struct LineTile {
     grad: u32,          // its first element in the gradients
     state: u32,         // and in the state

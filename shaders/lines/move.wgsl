@@ -1,4 +1,4 @@
-// Moves what is kept of rows and columns by their means, 64 neighbouring lines a workgroup.
+// Updates the state of rows and columns from their means, with 64 neighbouring lines per workgroup.
 
 @group(0) @binding(0) var<uniform> hyper: Hyper;
 @group(0) @binding(1) var<uniform> now: Step;
@@ -37,7 +37,7 @@ fn move_lines(
     if lane >= strip.count {
         return;
     }
-    // Eight at a time: llvmpipe lets no thread go round its loops more than 65 535 times in all.
+    // Eight at a time, because llvmpipe ends a thread's loops after 65 535 rounds in total.
     var sums = array<vec4<f32>, 2>();
     for (var i = 0u; i < strip.sums; i += 8u) {
         sums[0] += vec4<f32>(

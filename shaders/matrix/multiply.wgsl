@@ -1,9 +1,11 @@
-// Newton–Schulz for Muon: products of many matrices at once, each workgroup a tile of one product.
-// SIDE² threads; each has QUADS times four rows and columns of the tile, as block/ says.
-// Host side: src/gpu/matrix/orthogonalize.rs. Twin: src/matrix/orthogonalize.rs.
+// Newton–Schulz for Muon: products of many matrices at once. Each workgroup computes one tile of
+// one product. It has SIDE² threads. Each thread has QUADS times four rows and columns of the tile,
+// as defined in block/. Host side: src/gpu/matrix/orthogonalize.rs. Twin:
+// src/matrix/orthogonalize.rs.
 
-// result = product · left × right + addend · right, where the last term takes `right` at the place of
-// the result. Matrices are anywhere in their buffers and of any strides, so none need be transposed.
+// result = product · left × right + addend · right, where the last term takes `right` at the
+// position of the result. Matrices may lie anywhere in their buffers and have any strides, so none
+// need be transposed.
 struct View {
     first: u32,             // its first element
     row: u32,               // from one row to the next
@@ -41,8 +43,8 @@ const DEPTH: u32 = 16u;
 // One more than needed, so that neighbouring threads write to different banks.
 const PITCH: u32 = QUADS * SIDE + 1u;
 
-// A quad holds 4 rows of `left` or 4 columns of `right`, SIDE apart: threads next to each other then
-// read and write elements next to each other.
+// A quad holds 4 rows of `left` or 4 columns of `right`, SIDE apart. Neighbouring threads then read
+// and write neighbouring elements.
 var<workgroup> left_slice: array<vec4<f32>, DEPTH * PITCH>;
 var<workgroup> right_slice: array<vec4<f32>, DEPTH * PITCH>;
 
@@ -50,8 +52,8 @@ fn at(view: View, row: u32, column: u32) -> u32 {
     return view.first + row * view.row + column * view.column;
 }
 
-// Beyond the edge are other matrices' elements. Along k zeros keep them out of the sums; sums of rows
-// and columns beyond it are never stored, but need not be read.
+// Other matrices' elements lie beyond the edge. Along k, zeros keep them out of the sums. In the
+// other direction their sums are never stored.
 fn left_quad(p: Product, row: u32, k: u32) -> vec4<f32> {
     var quad = vec4<f32>();
     if k < p.inner {
@@ -78,8 +80,8 @@ fn right_quad(p: Product, k: u32, column: u32) -> vec4<f32> {
     return quad;
 }
 
-// Which quad of a slice a thread loads: (along the side, along the depth). Neighbours load
-// neighbouring elements, whichever way these lie.
+// The quad of a slice that a thread loads: (along the side, along the depth). Neighbouring threads
+// load neighbouring elements, whichever way these lie.
 fn quad_of(index: u32, along_depth: bool) -> vec2<u32> {
     if along_depth {
         return vec2<u32>(index / DEPTH, index % DEPTH);
@@ -108,7 +110,8 @@ fn load_slices(p: Product, tile: ProductTile, first: u32, lane: u32) {
     }
 }
 
-// Four rows of the result times four of its columns, for one column of `left` and row of `right`.
+// Four rows of the result times four of its columns, for one column of `left` and one row of
+// `right`.
 fn outer(l: vec4<f32>, r: vec4<f32>) -> mat4x4<f32> {
     return mat4x4<f32>(l.x * r, l.y * r, l.z * r, l.w * r);
 }
@@ -157,9 +160,9 @@ fn multiply(
     for (var first = 0u; first < p.inner; first += DEPTH) {
         load_slices(p, tile, first, lane);
         workgroupBarrier();
-        // By eights, and the loads without a loop: Mesa's software drivers end every loop, and say
-        // nothing, once a thread has gone through 65535 rounds of loops, each loop's end counted too.
-        // This is enough for 260 000 columns.
+        // The loop takes eight at a time, and the loads need no loop. On Mesa's software drivers, a
+        // thread silently leaves its loops after 65535 rounds in total, and each loop's end counts
+        // as one. This is enough for 260 000 columns.
         for (var k = 0u; k < DEPTH; k += 8u) {
             add_four(&block, k, row, column);
             add_four(&block, k + 4u, row, column);
@@ -177,7 +180,7 @@ fn multiply(
     }
 }
 
-// result = right, within the same tiles.
+// result = right, in the same tiles.
 @compute @workgroup_size(SIDE * SIDE)
 fn copy(
     @builtin(workgroup_id) workgroup: vec3<u32>,

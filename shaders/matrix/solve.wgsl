@@ -1,8 +1,7 @@
-// Dense Newton: solves (H + λI) d = g by Cholesky, a workgroup for each system. Where the
-// factorisation fails, λ grows tenfold. The host puts `const THREADS` and `const ATTEMPTS` before this:
-// Mesa's software drivers end every loop, and say nothing, once a thread has gone through 65535 rounds
-// of loops, so a dispatch makes so many attempts at most.
-// Host side: src/gpu/matrix/solve.rs. Twin: src/matrix/solve.rs.
+// Dense Newton: solves (H + λI) d = g by Cholesky, with one workgroup per system. If the
+// factorisation fails, λ grows tenfold. The host puts `const THREADS` and `const ATTEMPTS` before
+// this. ATTEMPTS is bounded because on Mesa's software drivers a thread silently leaves its loops
+// after 65535 rounds in total. Host side: src/gpu/matrix/solve.rs. Twin: src/matrix/solve.rs.
 
 struct System {
     hessian: u32,       // first element of H, row-major; only its lower triangle is read
@@ -24,8 +23,8 @@ struct Outcome {
 
 @group(0) @binding(0) var<storage, read> hessians: array<f32>;
 @group(0) @binding(1) var<storage, read_write> steps: array<f32>;
-// By columns. The right-hand side is a further row, below the last: the factorisation of
-// (H g; gᵀ ·) leaves there what forward substitution would.
+// By columns. The right-hand side is one more row, below the last. The factorisation of (H g; gᵀ ·)
+// leaves there what forward substitution would.
 @group(0) @binding(2) var<storage, read_write> factor: array<f32>;
 @group(0) @binding(3) var<storage, read_write> outcomes: array<Outcome>;
 @group(0) @binding(4) var<storage, read> systems: array<System>;
@@ -41,12 +40,12 @@ var<workgroup> any_non_finite: u32;
 var<workgroup> solution: array<f32, MOST_UNKNOWNS>;
 var<workgroup> begun: Outcome;
 
-// By bits: compilers may assume that there is no NaN and no infinity.
+// This looks at bits, because compilers may assume that there is no NaN and no infinity.
 fn is_finite(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u;
 }
 
-// Whether every thread of the workgroup says so.
+// Whether `holds` is true in every thread of the workgroup.
 fn all_threads(holds: bool, lane: u32) -> bool {
     non_finite[lane] = select(1u, 0u, holds);
     workgroupBarrier();
@@ -82,7 +81,7 @@ fn given(system: System, row: u32, column: u32) -> f32 {
     return hessians[system.hessian + row * system.count + column];
 }
 
-// Minus the products with the eight columns from `first` on.
+// `given` minus the products with the eight columns from `first` on.
 fn without_eight(given: f32, first: u32, pitch: u32, row: u32, column: u32) -> f32 {
     var rest = given;
     rest -= factor[first + row] * factor[first + column];
@@ -96,7 +95,8 @@ fn without_eight(given: f32, first: u32, pitch: u32, row: u32, column: u32) -> f
     return rest;
 }
 
-// A positive definite matrix has a positive diagonal: this saves most attempts at what is far from one.
+// A positive definite matrix has a positive diagonal. This check saves most attempts at a matrix
+// that is far from positive definite.
 fn diagonal_is_positive(system: System, damping: f32, lane: u32) -> bool {
     var holds = true;
     for (var i = lane; i < system.count; i += THREADS) {
@@ -105,10 +105,10 @@ fn diagonal_is_positive(system: System, damping: f32, lane: u32) -> bool {
     return holds;
 }
 
-// Column after column, each from those before it. A pivot is what is left of a diagonal element when
-// all that the columns before explain is taken away. It has a rounding error of up to n·ε of that
-// element for the sum, and 16·ε for what WGSL allows division and square root. What is not above that
-// cannot be told from zero.
+// Computes column after column, each from the columns before it. A pivot is a diagonal element
+// minus what the columns before it explain. It has a rounding error of up to n·ε of that element
+// for the sum, and 16·ε for the errors that WGSL allows its division and square root. A pivot no
+// larger than that error cannot be distinguished from zero.
 fn factorise(system: System, damping: f32, lane: u32) -> bool {
     let pitch = system.count + 1u;
     for (var column = 0u; column < system.count; column++) {
@@ -119,7 +119,7 @@ fn factorise(system: System, damping: f32, lane: u32) -> bool {
                 rest += damping;
             }
             let diagonal = rest;
-            // In eights, for fewer rounds: one attempt at 256 unknowns takes 6000.
+            // Eight at a time, for fewer rounds. One attempt at 256 unknowns takes 6000.
             var k = 0u;
             for (; k + 8u <= column; k += 8u) {
                 rest = without_eight(rest, system.factor + k * pitch, pitch, row, column);
@@ -139,7 +139,7 @@ fn factorise(system: System, damping: f32, lane: u32) -> bool {
             return false;
         }
         let root = sqrt(factor[at + column]);
-        // Every thread has read the pivot before it becomes its root.
+        // Every thread must read the pivot before it is replaced by its root.
         storageBarrier();
         for (var row = column + lane; row <= system.count; row += THREADS) {
             factor[at + row] = select(factor[at + row] / root, root, row == column);
@@ -169,7 +169,7 @@ fn substitute_back(system: System, lane: u32) {
     workgroupBarrier();
 }
 
-// True if `solution` holds one. The outcome says where to go on.
+// True if `solution` holds one. If not, the outcome says where to continue.
 fn solved(system: System, lane: u32, outcome: ptr<function, Outcome>) -> bool {
     for (var attempt = 0u; attempt < ATTEMPTS && (*outcome).damping <= MOST_DAMPING; attempt++) {
         let damping = (*outcome).damping;
@@ -215,7 +215,7 @@ fn solve(
             return;
         }
     }
-    // It may have overflowed.
+    // The solution may have overflowed.
     var finite = holds;
     if holds {
         for (var i = lane; i < system.count; i += THREADS) {

@@ -1,4 +1,4 @@
-// Adds what became of a group's systems of equations to the statistics.
+// Adds up how a group's systems of equations went, for the statistics.
 
 struct Outcome {
     damping: f32,

@@ -1,4 +1,5 @@
-// Parameters as f32 at any element, one at a time: never past the last, which may be a neighbour's.
+// Parameters as f32 at any element, one at a time. Nothing past the last is touched, since a
+// neighbour may be there.
 
 @group(0) @binding(2) var<storage, read_write> params: array<f32>;
 

@@ -1,5 +1,5 @@
-// A sum that overflowed is as large as a number can be, lest an infinity stay in the state for good.
-// Twin: bounded in src/rule/twin.rs
+// A sum that overflowed becomes the largest f32. Otherwise an infinity would stay in the state for
+// good. Twin: bounded in src/rule/twin.rs
 fn bounded(sum: f32) -> f32 {
     return clamp(sum, -3.4e38, 3.4e38);
 }

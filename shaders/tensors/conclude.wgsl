@@ -1,11 +1,11 @@
-// Adds up partial sums, one workgroup for each tensor or for all together, and lets the rule conclude.
+// Adds up partial sums and lets the rule conclude, with one workgroup per tensor or one for all.
 
 @group(0) @binding(0) var<uniform> hyper: Hyper;
 @group(0) @binding(1) var<uniform> now: Step;
-// First partial sum and their number, for each workgroup.
+// The first partial sum of each workgroup, and how many it has.
 @group(0) @binding(11) var<storage, read> ranges: array<vec2<u32>>;
 @group(0) @binding(12) var<storage, read> partials: array<vec4<f32>>;
-// As in lookup.wgsl.
+// The table of lookup.wgsl.
 @group(0) @binding(13) var<storage, read_write> tensors: array<u32>;
 
 var<workgroup> totals: array<vec4<f32>, LANES>;

@@ -1,8 +1,8 @@
-// What is kept of each tensor: a table of words. Host side: src/gpu/tensors.rs.
-// First where the rows begin, their length, how many there are, and how many conclude together;
-// then for each UNIT of elements of the group where its tensor's row is; then the rows: number of
-// elements, rows, columns, first element in the group, where its lines begin, padding, and from the
-// ninth word on the values.
+// The state of each tensor, as a table of words. Host side: src/gpu/tensors.rs. The first four
+// words say where the rows begin, how long a row is, how many rows there are, and how many of them
+// conclude together. Then comes, for each UNIT of elements of the group, the place of its tensor's
+// row. Then come the rows. A row has the number of elements, rows, columns, first element in the
+// group, where its lines begin (two words), two words of padding, and then the values of the slots.
 
 @group(0) @binding(13) var<storage, read> tensors: array<u32>;
 

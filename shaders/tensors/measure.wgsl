@@ -2,8 +2,8 @@
 
 @group(0) @binding(0) var<uniform> hyper: Hyper;
 @group(0) @binding(1) var<uniform> now: Step;
-// Two for each workgroup: first element in params, in grads and in the state, number of elements;
-// first partial sum.
+// Two entries per workgroup. The first has the first element in params, in grads and in the state,
+// and the number of elements. The second has the first partial sum.
 @group(0) @binding(4) var<storage, read> spans: array<vec4<u32>>;
 @group(0) @binding(12) var<storage, read_write> partials: array<vec4<f32>>;
 

@@ -1,4 +1,4 @@
-// How large a tensor is. Twin: Shape in src/rule/twin.rs
+// The size of a tensor. Twin: Shape in src/rule/twin.rs
 struct Shape {
     count: f32,         // its elements
     rows: f32,          // its last dimension but one; 1 if it has fewer than two

@@ -1,7 +1,7 @@
-// A step is performed if all gradients of all groups that take part are finite. Its gradients are
-// divided by the loss scale and the number of micro-batches, and clipped.
+// A step is performed only if all gradients of all groups that take part are finite. Its gradients
+// are divided by the loss scale and the number of micro-batches, and clipped.
 
-// Workgroups of a dispatch that is sometimes left out: what it has, and what it gets.
+// The workgroups of a dispatch that is sometimes left out: those it has, and those it gets.
 struct Switch {
     x: u32,
     y: u32,
@@ -24,7 +24,7 @@ fn takes_part(run: u32) -> bool {
     return recorded[runs[run].group].n != 0u;
 }
 
-// The largest magnitude's bits, and the exponent that all sums can be brought to.
+// Finds the bits of the largest magnitude, and an exponent that all sums can be brought to.
 fn find_largest(lane: u32) {
     largest[lane] = 0u;
     exponents[lane] = -126;
@@ -46,7 +46,7 @@ fn find_largest(lane: u32) {
     }
 }
 
-// The sum of all squares, each divided by 2^exponent before.
+// The sum of all squares, each divided by 2^exponent first.
 fn sum_squares(lane: u32, exponent: i32) {
     squares[lane] = 0.0;
     for (var run = lane; run < arrayLength(&runs); run += 64u) {
@@ -70,7 +70,7 @@ fn verdict(lane: u32) -> Verdict {
     if most >= 0x7f800000u {
         return Verdict(true, 0.0, 0.0);
     }
-    // Without any gradient but zeros the norm is zero in any unit.
+    // If all gradients are zero, the norm is zero in any unit.
     let exponent = select(exponents[0], 0, most == 0u);
     sum_squares(lane, exponent);
     let unscale = guard.per_batch / stats.loss_scale;
@@ -106,10 +106,10 @@ fn carry_out(performed: bool, lane: u32) {
     }
 }
 
-// As torch.amp.GradScaler does.
+// Works like torch.amp.GradScaler.
 fn rescale(performed: bool) {
     if !performed {
-        // The smallest normal number, whose inverse is one too.
+        // The lower bound is the smallest normal number. Its inverse is normal too.
         stats.loss_scale = max(stats.loss_scale * guard.backoff_factor, power_of_two(-126));
         stats.good_steps = 0u;
         return;
@@ -117,7 +117,7 @@ fn rescale(performed: bool) {
     stats.good_steps += 1u;
     if stats.good_steps == guard.growth_interval {
         let grown = stats.loss_scale * guard.growth_factor;
-        // What gradients are divided by has an inverse that is a normal number.
+        // The inverse of what gradients are divided by must be a normal number.
         if grown <= power_of_two(126) * guard.per_batch {
             stats.loss_scale = grown;
         }

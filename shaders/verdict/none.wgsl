@@ -1,4 +1,4 @@
-// Nothing looks at the gradients: every step is performed, with gradients as they are.
+// Nothing inspects the gradients. Every step is performed.
 
 fn verdict(lane: u32) -> Verdict {
     return Verdict(false, 1.0, 1.0);

@@ -77,9 +77,9 @@ fn factorise_with_damping<T: Real>(
 /// what forward substitution would.
 ///
 /// A pivot is a diagonal element minus what the columns before it explain. It has a rounding error
-/// of up to n·ε of that element for the sum, and 16·ε for the division and square root that WGSL
-/// allows. The CPU is more precise, but both must decide alike. A pivot no larger than that error
-/// cannot be distinguished from zero, so singular and indefinite matrices fail. Each diagonal
+/// of up to n·ε of that element for the sum, and 16·ε for the errors that WGSL allows its division
+/// and square root. The CPU is more precise, but both must decide alike. A pivot no larger than that
+/// error cannot be distinguished from zero, so singular and indefinite matrices fail. Each diagonal
 /// element is its own measure, so the units of the unknowns do not matter.
 fn factorise<T: Real>(hessian: &[T], step: &[T], damping: T, factor: &mut [T]) -> bool {
     let count = step.len();

@@ -456,7 +456,7 @@ mod tests {
                 for grad_start in [0, 8, 16, 300] {
                     check(&packed(&COUNTS, start, 1, grad_start), &limits);
                 }
-                // All lie in one allocation, one right behind the other, too far apart for one
+                // All lie in one allocation: right behind each other, or too far apart for one
                 // binding.
                 let bytes: u64 = start + 4 * COUNTS.iter().sum::<u64>();
                 for gap in [0, 4, 16, 4000, 14_000, 16_384, 40_000, 1 << 20] {

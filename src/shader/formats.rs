@@ -1,4 +1,4 @@
-//! How elements are written: the encodings in `shaders/format/`, and which of them each thing has.
+//! How elements are stored: the encodings in `shaders/format/`, and which of them each thing has.
 
 use super::{frame::Frame, pass::Pass};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
 };
 
 impl Format {
-    /// As it ends the names of its encoding.
+    /// The suffix of its encoding's names.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
@@ -27,8 +27,8 @@ impl Format {
     }
 }
 
-/// The formats of what `pass` loads and stores: their encodings, and the names by which the roles
-/// know them. Slots name their own.
+/// The formats that `pass` loads and stores: their encodings, and the aliases by which the shaders
+/// refer to them. Slots name their encoding themselves.
 pub(super) fn formats(rule: &dyn Rule, frame: &Frame, width: Width, pass: Pass) -> String {
     let Formats {
         params,
@@ -48,12 +48,12 @@ pub(super) fn formats(rule: &dyn Rule, frame: &Frame, width: Width, pass: Pass) 
     text(&roles, of_slots)
 }
 
-/// The same of gradients alone.
+/// The same for gradients alone.
 pub(super) fn of_grads(width: Width, format: Format) -> String {
     text(&of_quads(width, &[("Grad", format)]), [])
 }
 
-/// One at a time there is but f32, which roles write as it is.
+/// Elements that move one at a time are f32, which needs no encoding.
 fn of_quads<'r>(width: Width, roles: &[(&'r str, Format)]) -> Vec<(&'r str, Format)> {
     match width {
         Width::Quads => roles.to_vec(),
@@ -73,7 +73,7 @@ fn text(roles: &[(&str, Format)], others: impl IntoIterator<Item = Format>) -> S
     encodings.chain(named).collect::<Vec<_>>().join("\n")
 }
 
-/// The names of an encoding for the thing that is written so.
+/// The aliases through which `role` uses the encoding of `format`.
 fn role_of(role: &str, format: Format) -> String {
     let (what, format) = (role.to_lowercase(), format.name());
     format!(

@@ -1,8 +1,8 @@
-//! What is around a rule's own maths.
+//! What surrounds a rule's own maths.
 
 use crate::{Clip, Options, Rule, format::Formats};
 
-/// What an update does around the rule's own maths.
+/// What an update does before and after the rule's own maths.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Frame {
     pub scale: Scale,
@@ -11,10 +11,10 @@ pub(crate) struct Frame {
     pub formats: Formats,
 }
 
-/// How gradients reach the rule.
+/// How gradients are scaled before the rule sees them.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) enum Scale {
-    /// As they are.
+    /// Not at all.
     #[default]
     None,
     /// By one number.
@@ -25,9 +25,9 @@ pub(crate) enum Scale {
 }
 
 impl Frame {
-    /// What `options` put around an update of `rule`.
+    /// What `options` add to an update of `rule`.
     pub fn of(options: &Options, rule: &dyn Rule) -> Self {
-        // Without a look at the gradients, nothing else takes part in `grad_scale`.
+        // If no step inspects the gradients, nothing else contributes to `grad_scale`.
         let keeps = !options.skips() && options.accumulate == 1 && !rule.maximize();
         Self {
             scale: match options.clip {

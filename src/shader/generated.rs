@@ -1,5 +1,5 @@
-//! The text that follows from a rule's declaration: structs, constants, and how its state is loaded
-//! and stored.
+//! The WGSL that follows from a rule's declaration: structs, constants, and the loads and stores of
+//! its state.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{Rule, Slot, layout::TENSOR_ALIGNMENT, options::AVERAGE};
 
-/// What is generated for `pass`.
+/// The generated text for `pass`.
 pub(super) fn generated(rule: &dyn Rule, frame: Frame, pass: Pass) -> [String; 5] {
     [
         structs(rule),
@@ -20,7 +20,7 @@ pub(super) fn generated(rule: &dyn Rule, frame: Frame, pass: Pass) -> [String; 5
     ]
 }
 
-/// The structs that a rule's functions get: its constants, its state, and what it keeps of tensors.
+/// The structs that a rule's functions get: its constants, its state, and its state of tensors.
 pub(super) fn structs(rule: &dyn Rule) -> String {
     let constants = rule.constants().into_iter().map(|(name, _)| name);
     let mut text = String::from("// The rule's numbers.\n\n");
@@ -42,7 +42,7 @@ fn declared<'n>(name: &str, ty: &str, members: impl IntoIterator<Item = &'n str>
         .map(|member| format!("    {member}: {ty},\n"))
         .collect();
     if members.is_empty() {
-        // WGSL knows no struct without members.
+        // WGSL has no empty structs.
         return format!("struct {name} {{\n    nothing: {ty},\n}}\n");
     }
     format!("struct {name} {{\n{members}}}\n")
@@ -52,7 +52,7 @@ fn declared<'n>(name: &str, ty: &str, members: impl IntoIterator<Item = &'n str>
 pub(super) fn variant(rule: &dyn Rule, frame: Frame) -> String {
     let mut text = String::from("// The variant.\n\n");
     for (name, value) in rule.flags() {
-        // Writing to a String does not fail.
+        // Writing to a String cannot fail.
         let _ = writeln!(text, "const {name}: bool = {value};");
     }
     let _ = writeln!(text, "const ZERO_GRAD: bool = {};", frame.zero_grad);
@@ -62,8 +62,8 @@ pub(super) fn variant(rule: &dyn Rule, frame: Frame) -> String {
     text
 }
 
-/// The lines that name a rule's slots: their bindings, and how `State` is loaded and stored; of those
-/// slots alone, and without storing, that a stage `reads`.
+/// The lines that name a rule's slots: their bindings, and how `State` is loaded and stored. If a
+/// stage `reads` only some slots, the lines cover those alone and store nothing.
 fn slots(rule: &dyn Rule, frame: Frame, reads: Option<&[&str]>) -> String {
     let slots = rule.element_slots();
     let stages = rule.stages();
@@ -134,16 +134,16 @@ fn slots(rule: &dyn Rule, frame: Frame, reads: Option<&[&str]>) -> String {
     text
 }
 
-/// Where a dispatch begins, in units of elements.
+/// The uniform that says where a dispatch begins, in units of elements.
 pub(super) fn window() -> String {
     let text = include_str!("../../shaders/window.wgsl");
     format!("{text}\nconst UNIT: u32 = {TENSOR_ALIGNMENT}u;\n")
 }
 
-/// Words of a tensor's row before its values.
+/// Words of a tensor's row before the values of its slots.
 pub(crate) const SHAPE_WORDS: usize = 8;
 
-/// The types of what `rule` sums up.
+/// The structs of what `rule` sums up.
 pub(super) fn sums(rule: &dyn Rule) -> String {
     let Some(sum) = rule.stages().sum else {
         return String::new();
@@ -176,7 +176,7 @@ pub(super) fn sums(rule: &dyn Rule) -> String {
     )
 }
 
-/// How a rule comes to what it keeps of tensors, and the call of its function for `pass`.
+/// How a rule gets its state of tensors, and the call of its function for `pass`.
 fn of_tensors(rule: &dyn Rule, frame: Frame, pass: Pass) -> String {
     let reads = pass.reads(rule);
     let slots = rule.tensor_slots();
@@ -226,7 +226,7 @@ fn of_tensors(rule: &dyn Rule, frame: Frame, pass: Pass) -> String {
     );
     let mut step = "now";
     if rule.decoupled_weight_decay() == 0.0 {
-        // In so many words, so that compilers leave out what it is a factor of.
+        // The 0 is written out, so that compilers can remove the products with it.
         text += "    var undecayed = now;\n    undecayed.decay = 0.0;\n";
         step = "undecayed";
     }
@@ -234,20 +234,20 @@ fn of_tensors(rule: &dyn Rule, frame: Frame, pass: Pass) -> String {
     text
 }
 
-/// Whether a stage that `reads` these slots, or all, looks at what is kept of tensors.
+/// Whether a stage that `reads` these slots (`None` means all) reads the state of tensors.
 pub(crate) fn looks_at_tensors(rule: &dyn Rule, reads: Option<&[&str]>) -> bool {
     let is_read = |slot: &Slot| slot.used && reads.is_none_or(|names| names.contains(&slot.name));
     rule.tensor_slots().iter().any(is_read) || looks_at_lines(rule, reads)
 }
 
-/// Whether it looks at what is kept of rows and columns.
+/// Whether such a stage reads the state of rows and columns.
 pub(crate) fn looks_at_lines(rule: &dyn Rule, reads: Option<&[&str]>) -> bool {
     let is_read = |name| reads.is_none_or(|names| names.contains(&name));
     let lines = rule.stages().lines;
     lines.is_some_and(|lines| is_read(lines.factor) || is_read(lines.column))
 }
 
-/// How a workgroup of `lanes` loads and stores what a rule concludes about.
+/// How a workgroup of `lanes` threads loads and stores the tensor that a rule concludes about.
 pub(super) fn conclusion(rule: &dyn Rule, lanes: u32) -> String {
     let slots = rule.tensor_slots();
     let mut text = format!("const LANES = {lanes}u;\n\n");

@@ -1,4 +1,4 @@
-//! Complete shaders: plain concatenations of the files in `shaders/`.
+//! Complete shaders. They are plain concatenations of the files in `shaders/`.
 
 mod formats;
 mod frame;
@@ -17,8 +17,8 @@ use crate::{
     plan::{GradPlace, Width},
 };
 
-/// The shader that turns what the host recorded into this step's numbers; `skips` if it looks at the
-/// gradients first.
+/// The shader that turns what the host recorded into the numbers of a step. With `skips`, it also
+/// inspects the gradients.
 pub(crate) fn begin_step(skips: bool) -> String {
     let mut files = vec![
         include_str!("../../shaders/begin_step.wgsl"),
@@ -37,7 +37,7 @@ pub(crate) fn begin_step(skips: bool) -> String {
     files.join("\n")
 }
 
-/// The shader that measures gradients: its entry points are `measure` and `measure_extreme`.
+/// The shader that measures gradients. Its entry points are `measure` and `measure_extreme`.
 pub(crate) fn measure(width: Width, format: Format) -> String {
     [
         include_str!("../../shaders/grad_stats/measure.wgsl"),
@@ -50,7 +50,8 @@ pub(crate) fn measure(width: Width, format: Format) -> String {
     .join("\n")
 }
 
-/// The shader that adds up what was measured: `summarize` and `summarize_extreme`.
+/// The shader that adds up what was measured. Its entry points are `summarize` and
+/// `summarize_extreme`.
 pub(crate) fn summarize() -> String {
     [
         include_str!("../../shaders/grad_stats/summarize.wgsl"),
@@ -70,7 +71,7 @@ pub(crate) fn clip_tensors() -> String {
     .join("\n")
 }
 
-/// The shader that zeroes gradients: `zero`.
+/// The shader `zero`, which zeroes gradients.
 pub(crate) fn zero_grads(width: Width, format: Format) -> String {
     [
         include_str!("../../shaders/grad_stats/zero.wgsl"),
@@ -90,7 +91,7 @@ fn grads(width: Width) -> &'static str {
     }
 }
 
-/// The shader that counts what became of systems of equations: `tally`.
+/// The shader `tally`, which counts how systems of equations went.
 pub(crate) fn tally() -> String {
     [
         include_str!("../../shaders/matrix/tally.wgsl"),
@@ -120,10 +121,10 @@ pub(crate) fn of_rule(rule: &dyn Rule, access: Access, frame: Frame, pass: Pass)
     }
 }
 
-/// One of the shaders that bring lines up to date: `measure_lines`, `move_lines` or `factor_rows`.
+/// A shader that updates the state of lines: `measure_lines`, `move_lines` or `factor_rows`.
 pub(crate) fn lines(rule: &dyn Rule, frame: Frame, entry_point: &str) -> String {
     let frame = Frame {
-        // measure.wgsl binds the step's numbers for what gradients are scaled by, whatever it is.
+        // measure.wgsl always binds `Step`, so gradients can always be scaled by it.
         scale: match frame.scale {
             Scale::None => Scale::Plain,
             scale => scale,
@@ -147,7 +148,7 @@ pub(crate) fn lines(rule: &dyn Rule, frame: Frame, entry_point: &str) -> String 
                 include_str!("../../shaders/place.wgsl"),
             ]);
             let access = Access::Ranges(Width::Scalars, GradPlace::OwnBuffer);
-            // All but the parameters.
+            // All files but the first, which is about parameters.
             files.extend(memory(access, frame).into_iter().skip(1));
             if frame.scale == Scale::ByTensor {
                 files.push(&window);
@@ -166,7 +167,7 @@ pub(crate) fn lines(rule: &dyn Rule, frame: Frame, entry_point: &str) -> String 
     files.join("\n")
 }
 
-/// The shader that fills what matrices are then made of.
+/// The shader `prepare`, which fills matrices.
 fn prepare(rule: &dyn Rule, access: Access, frame: Frame) -> String {
     let frame = Frame {
         zero_grad: false,
@@ -220,7 +221,7 @@ fn measure_tensors(rule: &dyn Rule, access: Access, frame: Frame) -> String {
     files.join("\n")
 }
 
-/// The shader that lets `rule` conclude from sums, by workgroups of `lanes`.
+/// The shader in which `rule` concludes from its sums. A workgroup has `lanes` threads.
 pub(crate) fn conclude_tensors(rule: &dyn Rule, lanes: u32) -> String {
     [
         rule.wgsl(),
@@ -264,7 +265,8 @@ fn memory(access: Access, frame: Frame) -> [&'static str; 4] {
 pub(crate) fn update(rule: &dyn Rule, access: Access, frame: Frame) -> String {
     let [structs, variant, sums, slots, of_tensors] = generated(rule, frame, Pass::Update);
     let formats = formats(rule, &frame, access.width(), Pass::Update);
-    // The rule comes first, so that a compiler's line numbers are those of its own file.
+    // The rule's text comes first, so that a compiler's line numbers are those of the rule's own
+    // file.
     let mut files = vec![
         rule.wgsl(),
         &structs,
@@ -296,7 +298,8 @@ pub(crate) fn update(rule: &dyn Rule, access: Access, frame: Frame) -> String {
     files.join("\n")
 }
 
-/// The members of a struct in `text` with their offsets, and its size: for Rust's twin of it.
+/// The members of a struct in `text` with their offsets, and its size. Tests compare them with
+/// Rust.
 #[cfg(test)]
 pub(crate) fn layout_of(text: &str, name: &str) -> (Vec<(String, usize)>, usize) {
     let module = naga::front::wgsl::parse_str(text).unwrap();
@@ -312,7 +315,7 @@ pub(crate) fn layout_of(text: &str, name: &str) -> (Vec<(String, usize)>, usize)
     (members.iter().map(offset).collect(), *span as usize)
 }
 
-/// Asserts that a Rust struct has the members of one in WGSL, at the same places.
+/// Asserts that a Rust struct has the same members as one in WGSL, at the same offsets.
 #[cfg(test)]
 macro_rules! assert_laid_out_as {
     ($Rust:ident, $text:expr, $wgsl:expr, $($field:ident)*) => {

@@ -1,11 +1,11 @@
-//! What a shader of a rule is run for, and how it finds its elements.
+//! The passes of a rule's shaders, and how they find their elements.
 
 use crate::{
     Rule,
     plan::{GradPlace, Width},
 };
 
-/// Binding of the first state slot; `shaders/` has those before it.
+/// Binding of the first state slot. The files in `shaders/` use the bindings before it.
 pub(crate) const FIRST_STATE_BINDING: u32 = 5;
 
 /// How an update finds its elements.
@@ -13,14 +13,14 @@ pub(crate) const FIRST_STATE_BINDING: u32 = 5;
 pub(crate) enum Access {
     /// In this crate's own arenas.
     Arena,
-    /// In arenas, by a grid of several rows.
+    /// In this crate's own arenas, with a grid of several rows.
     FoldedArena,
     /// In a caller's ranges.
     Ranges(Width, GradPlace),
 }
 
 impl Access {
-    /// Every one there is.
+    /// All of them.
     #[cfg(test)]
     pub const ALL: [Self; 8] = [
         Self::Arena,
@@ -48,26 +48,26 @@ impl Access {
     }
 }
 
-/// What an update shader is run for; each is an entry point.
+/// What a shader of a rule runs for. Each has its own entry point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Pass {
     /// One step.
     Update,
-    /// Parameters to evaluate with in the place of those to train with.
+    /// The change to the parameters to evaluate with.
     Evaluate,
-    /// And back.
+    /// The change back to the parameters to train with.
     Train,
-    /// What [`Sum`](crate::Sum) sums up.
+    /// What a [`Sum`](crate::Sum) adds up.
     Measure,
-    /// What [`Lines`](crate::Lines) averages.
+    /// What [`Lines`](crate::Lines) average.
     Lines,
-    /// What a [`MatrixStage`](crate::MatrixStage) begins with.
+    /// The first half of a [`MatrixStage`](crate::MatrixStage), which fills the matrices.
     Prepare,
 }
 
 impl Pass {
-    /// The slots of elements and tensors that the pass looks at and leaves as they are; None if it
-    /// changes all that are in use.
+    /// The slots of elements and tensors that the pass reads and does not change. `None` if it
+    /// changes all slots in use.
     pub fn reads(self, rule: &dyn Rule) -> Option<&'static [&'static str]> {
         let stages = rule.stages();
         match self {

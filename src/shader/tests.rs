@@ -1,4 +1,4 @@
-//! Every shader compiles, is its golden file and declares what the host binds.
+//! Every shader compiles, equals its golden file and declares what the host binds.
 
 use super::*;
 use crate::{cpu::Step, format::Formats, progress::Progress, rules};
@@ -6,7 +6,7 @@ use crate::{cpu::Step, format::Formats, progress::Progress, rules};
 fn validated(text: &str) -> naga::Module {
     let module = naga::front::wgsl::parse_str(text)
         .unwrap_or_else(|error| panic!("{}\n{text}", error.emit_to_string(text)));
-    // No capabilities: nothing beyond WebGPU's core.
+    // No capabilities are allowed beyond WebGPU's core.
     let capabilities = naga::valid::Capabilities::empty();
     let mut validator =
         naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities);
@@ -29,7 +29,7 @@ fn members<'m>(module: &'m naga::Module, name: &str) -> Vec<(&'m str, u32, u32)>
         .collect()
 }
 
-/// Every rule with its flags as they come, and with every flag turned and every choice made.
+/// Every rule with its default flags, with each flag flipped and with each choice made.
 fn variants() -> Vec<Box<dyn Rule>> {
     let mut variants = Vec::new();
     for name in rules::names() {
@@ -52,7 +52,7 @@ fn variants() -> Vec<Box<dyn Rule>> {
             };
             for other in others {
                 let mut rule = rules::by_name(name).unwrap();
-                // Some numbers may not be one half.
+                // One half is out of range for some numbers.
                 if rule.set(field, &other).is_ok() {
                     variants.push(rule);
                 }
@@ -98,7 +98,7 @@ fn every_rule_compiles_in_every_variant_and_form_of_access() {
 
 const LINES: [&str; 3] = ["measure_lines", "move_lines", "factor_rows"];
 
-/// Those with a text of their own.
+/// The passes that have a text of their own.
 fn passes(rule: &dyn Rule) -> Vec<Pass> {
     let stages = rule.stages();
     let measure = stages.sum.map(|_| Pass::Measure);
@@ -108,8 +108,8 @@ fn passes(rule: &dyn Rule) -> Vec<Pass> {
     passes.chain(lines).chain(prepare).collect()
 }
 
-/// What can be around an update, each thing by itself, but that gradients which are zeroed are
-/// often scaled too, and all together; nothing first.
+/// What can surround an update: nothing first, then each thing alone, then all together. Zeroed
+/// gradients are also scaled, as they often are.
 fn frames() -> Vec<(&'static str, Frame)> {
     let nothing = Frame::default();
     let zero_grad = true;
@@ -159,7 +159,8 @@ fn gradients_are_scaled_wherever_a_step_can_ask_for_it() {
             loss_scale: Some(crate::LossScale::fixed(8.0)),
             ..plain.clone()
         },
-        // Looks at the gradients, and divides by a loss scale that the caller may have written.
+        // This inspects the gradients, and divides by a loss scale that the caller may have
+        // written.
         Options {
             skip_non_finite: true,
             ..plain.clone()
@@ -188,7 +189,7 @@ fn every_rule_compiles_with_whatever_is_around_it() {
         };
         let text = update(&rules::AdamW::default(), Access::Arena, frame);
         validated(&text);
-        // Exactly, lest a compiler find the largest f32 too large for one.
+        // The number is written exactly. A compiler might find a rounded one too large for an f32.
         assert!(
             text.contains(&format!("= {:e};", f64::from(most))),
             "{most}"
@@ -196,8 +197,8 @@ fn every_rule_compiles_with_whatever_is_around_it() {
     }
 }
 
-/// Every complete shader of the default variants that is kept: all rules over arenas, one rule
-/// in all forms of access, and what begins a step.
+/// Every complete shader of the default variants that has a golden file: all rules over arenas, one
+/// rule in all forms of access, and what begins a step.
 fn golden() -> Vec<(String, String)> {
     let mut files = vec![
         ("begin_step".to_owned(), begin_step(false)),
@@ -220,7 +221,8 @@ fn golden() -> Vec<(String, String)> {
     for name in rules::names() {
         let rule = rules::by_name(name).unwrap();
         files.push((name.to_owned(), update_shader(&*rule)));
-        // Of what comes before an update, one of each kind: the rules' parts of it are in theirs.
+        // One of each kind of stage is enough here, because each rule's part of it is in its own
+        // golden file.
         let access = Access::Ranges(Width::Quads, GradPlace::OwnBuffer);
         if name == "lamb" {
             let measure = of_rule(&*rule, access, Frame::default(), Pass::Measure);
@@ -273,7 +275,7 @@ fn every_shader_is_its_golden_file() {
     assert_eq!(folder.read_dir().unwrap().count(), files.len());
 }
 
-/// A name, an offset and a size for each member.
+/// The name, offset and size of each member.
 fn packed(names: &[&'static str], size: u32) -> Vec<(&'static str, u32, u32)> {
     let names = if names.is_empty() {
         &["nothing"]
@@ -327,7 +329,7 @@ fn step_lies_alike_in_both_shaders_and_has_the_members_of_its_twin() {
             ("grad_unit", 40, 4),
         ]
     );
-    // The last two are the crate's own business, which a rule does not see.
+    // The last two concern this crate alone. A rule does not see them.
     let Step::<f32> {
         lr: _,
         decay: _,
@@ -373,7 +375,7 @@ fn no_variant_needs_more_than_webgpus_eight_storage_bindings() {
     }
 }
 
-/// The upper halves of f32, rounded to the nearest: an encoding that no device is given yet.
+/// The upper halves of f32, rounded to the nearest. No device gets this encoding yet.
 pub(super) const BF16: &str = "\
 alias Quad_bf16 = vec2<u32>;
 
@@ -442,7 +444,7 @@ fn parameters_gradients_each_kind_of_slot_and_the_average_can_have_a_format_of_t
                 ..Frame::default()
             };
             for access in Access::ALL {
-                // One binding is of one type.
+                // One binding has one type.
                 let together = access.grad_place() == GradPlace::InParams;
                 if together && formats.params != formats.grads {
                     continue;

@@ -40,7 +40,7 @@ fn decayed(p: vec4<f32>, g: vec4<f32>, h: Hyper) -> vec4<f32> {
     return g;
 }
 
-// Without caution: the update as the rule found it.
+// Without caution: the rule's own update.
 
 fn cautious(u: vec4<f32>, g: vec4<f32>, tensor: OfTensor) -> vec4<f32> {
     return u;
@@ -71,8 +71,8 @@ struct OfTensor {
 const AMSBOUND: bool = false;
 const ZERO_GRAD: bool = false;
 
-// The one entry point of every update: load four elements of everything, update, store.
-// All loads come before the first store, so that they are in flight together.
+// The entry point of every update: load four elements of everything, update them, store them. All
+// loads come before the first store, so that they are in flight together.
 
 @group(0) @binding(0) var<uniform> hyper: Hyper;
 @group(0) @binding(1) var<uniform> now: Step;
@@ -92,8 +92,9 @@ fn main(
     var state = load_state(place);
     let tensor = load_tensor(place);
     let average = load_average(place);
-    // Twice, of which compilers keep one: the state is stored while the parameter's root and division
-    // are still to come. benches/README.md has what that gave.
+    // The update is called twice, and compilers merge the two calls. So the state is stored while
+    // the parameter's root and division are still under way. See benches/README.md for what that
+    // gains.
     var next = state;
     update_at(p, g, &next, tensor);
     store_state(place, next);
@@ -105,7 +106,7 @@ fn main(
     }
 }
 
-// This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
+// The numbers of one parameter group's step. begin_step.wgsl writes them, and update() reads them.
 // Twins: Step in src/rule/twin.rs; the layout in src/gpu/records.rs.
 struct Step {
     lr: f32,
@@ -133,7 +134,7 @@ fn locate(workgroup: vec3<u32>, grid: vec3<u32>, lane: u32) -> Place {
     return Place(first, first, first, 4u);
 }
 
-// Parameters, four at a time, in a format of theirs.
+// Parameters in their format, four at a time.
 
 @group(0) @binding(2) var<storage, read_write> params: array<ParamQuad>;
 
@@ -145,7 +146,7 @@ fn store_param(place: Place, p: vec4<f32>) {
     params[place.param / 4u] = encode_param(p);
 }
 
-// Gradients, four at a time, in a format of theirs. Zero is written as zero bits in all of them.
+// Gradients in their format, four at a time. Zero bits are zero in every format.
 
 alias StoredGrad = GradQuad;
 
@@ -165,11 +166,11 @@ fn stored_grad(index: u32) -> StoredGrad {
     return grads[index];
 }
 
-// Gradients that are zeroed are in_own_buffer_zeroed.wgsl.
+// For gradients that are zeroed, see in_own_buffer_zeroed.wgsl.
 fn store_grad(index: u32, value: StoredGrad) {
 }
 
-// Gradients are as they are: now.grad_scale is 1.
+// Gradients are not scaled: now.grad_scale is 1.
 
 fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
     return g;
@@ -207,7 +208,7 @@ fn encode_grad(value: vec4<f32>) -> GradQuad {
     return encode_f32(value);
 }
 
-// No running mean of the parameters is kept.
+// There is no running mean of the parameters.
 
 fn load_average(place: Place) -> vec4<f32> {
     return vec4<f32>();

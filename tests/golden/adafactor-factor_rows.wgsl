@@ -43,7 +43,7 @@ fn update(
     return p - (now.decay * p + tensor.alpha * u);
 }
 
-// This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
+// The numbers of one parameter group's step. begin_step.wgsl writes them, and update() reads them.
 // Twins: Step in src/rule/twin.rs; the layout in src/gpu/records.rs.
 struct Step {
     lr: f32,
@@ -56,14 +56,15 @@ struct Step {
     grad_unit: f32,     // a power of two that very large or small gradients are multiplied by first
 }
 
-// How large a tensor is. Twin: Shape in src/rule/twin.rs
+// The size of a tensor. Twin: Shape in src/rule/twin.rs
 struct Shape {
     count: f32,         // its elements
     rows: f32,          // its last dimension but one; 1 if it has fewer than two
     columns: f32,       // its last dimension; 1 if it has none
 }
 
-// Makes each row's factor of it and of the mean of all rows of its matrix, one workgroup a matrix.
+// Computes each row's factor, from its state and from the mean of the state of its matrix's rows.
+// One workgroup per matrix.
 
 @group(0) @binding(0) var<uniform> hyper: Hyper;
 
@@ -104,7 +105,7 @@ fn factor_rows(
     }
     let rows = matrices[index];
     var sum = 0.0;
-    // Four at a time: llvmpipe lets no thread go round its loops more than 65 535 times in all.
+    // Four at a time, because llvmpipe ends a thread's loops after 65 535 rounds in total.
     for (var i = lane; i < rows.count; i += 4u * LANES) {
         sum += row_at(rows, i)
             + row_at(rows, i + LANES)
@@ -128,8 +129,8 @@ fn factor_rows(
     }
 }
 
-// A sum that overflowed is as large as a number can be, lest an infinity stay in the state for good.
-// Twin: bounded in src/rule/twin.rs
+// A sum that overflowed becomes the largest f32. Otherwise an infinity would stay in the state for
+// good. Twin: bounded in src/rule/twin.rs
 fn bounded(sum: f32) -> f32 {
     return clamp(sum, -3.4e38, 3.4e38);
 }

@@ -43,7 +43,7 @@ fn update(
     return p - (now.decay * p + tensor.alpha * u);
 }
 
-// This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
+// The numbers of one parameter group's step. begin_step.wgsl writes them, and update() reads them.
 // Twins: Step in src/rule/twin.rs; the layout in src/gpu/records.rs.
 struct Step {
     lr: f32,
@@ -56,21 +56,21 @@ struct Step {
     grad_unit: f32,     // a power of two that very large or small gradients are multiplied by first
 }
 
-// How large a tensor is. Twin: Shape in src/rule/twin.rs
+// The size of a tensor. Twin: Shape in src/rule/twin.rs
 struct Shape {
     count: f32,         // its elements
     rows: f32,          // its last dimension but one; 1 if it has fewer than two
     columns: f32,       // its last dimension; 1 if it has none
 }
 
-// Adds up what the rule makes of the gradient along the rows and the columns of a tile of a matrix: up
-// to 64 columns and any number of rows. A thread has a column of the tile, then a row. Of a vector
-// there is nothing to add up: what is kept of its columns moves at once.
+// Adds up what the rule computes from the gradient, along the rows and the columns of a tile of a
+// matrix. A tile has up to 64 columns and any number of rows. A thread first has a column of the
+// tile, then a row. A vector needs no sums: the state of its columns is updated at once.
 
 @group(0) @binding(0) var<uniform> hyper: Hyper;
 @group(0) @binding(1) var<uniform> now: Step;
 
-// One for each workgroup. Host side: src/gpu/lines.rs.
+// One tile per workgroup. Host side: src/gpu/lines.rs.
 struct LineTile {
     grad: u32,          // its first element in the gradients
     state: u32,         // and in the state
@@ -138,8 +138,8 @@ fn measure_lines(
     }
 }
 
-// A sum that overflowed is as large as a number can be, lest an infinity stay in the state for good.
-// Twin: bounded in src/rule/twin.rs
+// A sum that overflowed becomes the largest f32. Otherwise an infinity would stay in the state for
+// good. Twin: bounded in src/rule/twin.rs
 fn bounded(sum: f32) -> f32 {
     return clamp(sum, -3.4e38, 3.4e38);
 }
@@ -152,7 +152,8 @@ struct Place {
     count: u32,
 }
 
-// Gradients as f32 at any element, one at a time: never past the last, which may be a neighbour's.
+// Gradients as f32 at any element, one at a time. Nothing past the last is touched, since a
+// neighbour may be there.
 
 alias StoredGrad = f32;
 
@@ -184,11 +185,11 @@ fn stored_grad(index: u32) -> StoredGrad {
     return grads[index];
 }
 
-// Gradients that are zeroed are in_own_buffer_zeroed.wgsl.
+// For gradients that are zeroed, see in_own_buffer_zeroed.wgsl.
 fn store_grad(index: u32, value: StoredGrad) {
 }
 
-// Gradients are scaled: by the loss scale, the number of micro-batches, the sign.
+// Gradients are scaled: by the loss scale, by the number of micro-batches, by the sign.
 
 fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
     return now.grad_scale * g;

@@ -43,7 +43,7 @@ fn update(
     return p - (now.decay * p + tensor.alpha * u);
 }
 
-// This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
+// The numbers of one parameter group's step. begin_step.wgsl writes them, and update() reads them.
 // Twins: Step in src/rule/twin.rs; the layout in src/gpu/records.rs.
 struct Step {
     lr: f32,
@@ -56,14 +56,14 @@ struct Step {
     grad_unit: f32,     // a power of two that very large or small gradients are multiplied by first
 }
 
-// How large a tensor is. Twin: Shape in src/rule/twin.rs
+// The size of a tensor. Twin: Shape in src/rule/twin.rs
 struct Shape {
     count: f32,         // its elements
     rows: f32,          // its last dimension but one; 1 if it has fewer than two
     columns: f32,       // its last dimension; 1 if it has none
 }
 
-// Moves what is kept of rows and columns by their means, 64 neighbouring lines a workgroup.
+// Updates the state of rows and columns from their means, with 64 neighbouring lines per workgroup.
 
 @group(0) @binding(0) var<uniform> hyper: Hyper;
 @group(0) @binding(1) var<uniform> now: Step;
@@ -102,7 +102,7 @@ fn move_lines(
     if lane >= strip.count {
         return;
     }
-    // Eight at a time: llvmpipe lets no thread go round its loops more than 65 535 times in all.
+    // Eight at a time, because llvmpipe ends a thread's loops after 65 535 rounds in total.
     var sums = array<vec4<f32>, 2>();
     for (var i = 0u; i < strip.sums; i += 8u) {
         sums[0] += vec4<f32>(
@@ -122,8 +122,8 @@ fn move_lines(
     lines[strip.first + lane] = move_line(lines[strip.first + lane], mean, hyper, now);
 }
 
-// A sum that overflowed is as large as a number can be, lest an infinity stay in the state for good.
-// Twin: bounded in src/rule/twin.rs
+// A sum that overflowed becomes the largest f32. Otherwise an infinity would stay in the state for
+// good. Twin: bounded in src/rule/twin.rs
 fn bounded(sum: f32) -> f32 {
     return clamp(sum, -3.4e38, 3.4e38);
 }

@@ -65,8 +65,8 @@ struct OfTensor {
 
 const ZERO_GRAD: bool = false;
 
-// The one entry point of every update: load four elements of everything, update, store.
-// All loads come before the first store, so that they are in flight together.
+// The entry point of every update: load four elements of everything, update them, store them. All
+// loads come before the first store, so that they are in flight together.
 
 @group(0) @binding(0) var<uniform> hyper: Hyper;
 @group(0) @binding(1) var<uniform> now: Step;
@@ -86,8 +86,9 @@ fn main(
     var state = load_state(place);
     let tensor = load_tensor(place);
     let average = load_average(place);
-    // Twice, of which compilers keep one: the state is stored while the parameter's root and division
-    // are still to come. benches/README.md has what that gave.
+    // The update is called twice, and compilers merge the two calls. So the state is stored while
+    // the parameter's root and division are still under way. See benches/README.md for what that
+    // gains.
     var next = state;
     update_at(p, g, &next, tensor);
     store_state(place, next);
@@ -99,7 +100,7 @@ fn main(
     }
 }
 
-// This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
+// The numbers of one parameter group's step. begin_step.wgsl writes them, and update() reads them.
 // Twins: Step in src/rule/twin.rs; the layout in src/gpu/records.rs.
 struct Step {
     lr: f32,
@@ -127,7 +128,7 @@ fn locate(workgroup: vec3<u32>, grid: vec3<u32>, lane: u32) -> Place {
     return Place(first, first, first, 4u);
 }
 
-// Parameters, four at a time, in a format of theirs.
+// Parameters in their format, four at a time.
 
 @group(0) @binding(2) var<storage, read_write> params: array<ParamQuad>;
 
@@ -139,7 +140,7 @@ fn store_param(place: Place, p: vec4<f32>) {
     params[place.param / 4u] = encode_param(p);
 }
 
-// Gradients, four at a time, in a format of theirs. Zero is written as zero bits in all of them.
+// Gradients in their format, four at a time. Zero bits are zero in every format.
 
 alias StoredGrad = GradQuad;
 
@@ -159,11 +160,11 @@ fn stored_grad(index: u32) -> StoredGrad {
     return grads[index];
 }
 
-// Gradients that are zeroed are in_own_buffer_zeroed.wgsl.
+// For gradients that are zeroed, see in_own_buffer_zeroed.wgsl.
 fn store_grad(index: u32, value: StoredGrad) {
 }
 
-// Gradients are as they are: now.grad_scale is 1.
+// Gradients are not scaled: now.grad_scale is 1.
 
 fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
     return g;
@@ -201,7 +202,7 @@ fn encode_grad(value: vec4<f32>) -> GradQuad {
     return encode_f32(value);
 }
 
-// No running mean of the parameters is kept.
+// There is no running mean of the parameters.
 
 fn load_average(place: Place) -> vec4<f32> {
     return vec4<f32>();
@@ -213,7 +214,7 @@ fn store_average(place: Place, p: vec4<f32>, updated: vec4<f32>, average: vec4<f
 // The rule's slots; those that the variant leaves unused read as zero.
 
 
-// What is kept of the row and of the column that each element is in.
+// The state of the row and of the column that each element is in.
 
 @group(0) @binding(11) var<storage, read> lines: array<f32>;
 
@@ -229,7 +230,7 @@ fn gather(place: Place) -> Gathered {
     let columns = tensors[tensor + 2u];
     let factors = tensors[tensor + 4u];
     let first_column = tensors[tensor + 5u];
-    // Padding takes the last element's.
+    // Padding uses the last element's.
     let element = min(UNIT * window.y + place.state - tensors[tensor + 3u], count - 1u);
     let last = count - 1u - element;
     var row = element / columns;
@@ -267,17 +268,17 @@ fn load_state(place: Place) -> State {
 fn store_state(place: Place, state: State) {
 }
 
-// Where a dispatch's part of the state begins, in units of UNIT elements: x in that of all groups, y in
-// that of its own. A tensor starts at a whole unit.
+// Where a dispatch's part of the state begins, in units of UNIT elements: x in that of all groups,
+// y in that of its own. Every tensor starts at a unit.
 @group(0) @binding(14) var<uniform> window: vec4<u32>;
 
 const UNIT: u32 = 64u;
 
-// What is kept of each tensor: a table of words. Host side: src/gpu/tensors.rs.
-// First where the rows begin, their length, how many there are, and how many conclude together;
-// then for each UNIT of elements of the group where its tensor's row is; then the rows: number of
-// elements, rows, columns, first element in the group, where its lines begin, padding, and from the
-// ninth word on the values.
+// The state of each tensor, as a table of words. Host side: src/gpu/tensors.rs. The first four
+// words say where the rows begin, how long a row is, how many rows there are, and how many of them
+// conclude together. Then comes, for each UNIT of elements of the group, the place of its tensor's
+// row. Then come the rows. A row has the number of elements, rows, columns, first element in the
+// group, where its lines begin (two words), two words of padding, and then the values of the slots.
 
 @group(0) @binding(13) var<storage, read> tensors: array<u32>;
 
@@ -333,7 +334,7 @@ fn sums_of(total: vec4<f32>) -> Totals {
     return Totals(total.x, total.y);
 }
 
-// How large a tensor is. Twin: Shape in src/rule/twin.rs
+// The size of a tensor. Twin: Shape in src/rule/twin.rs
 struct Shape {
     count: f32,         // its elements
     rows: f32,          // its last dimension but one; 1 if it has fewer than two

@@ -18,7 +18,7 @@ fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4
     return m_hat / root(v_hat, h.eps);
 }
 
-// √v with eps beside it or inside it. A constant decides, so that only one sum is compiled.
+// √v, with eps added beside the root or inside it. A constant decides, so only one sum is compiled.
 // Twin: `root` in src/rules/mod.rs
 fn root(v: vec4<f32>, eps: f32) -> vec4<f32> {
     var radicand = v;
@@ -56,7 +56,7 @@ fn decayed(p: vec4<f32>, g: vec4<f32>, h: Hyper) -> vec4<f32> {
     return g;
 }
 
-// Without caution: the update as the rule found it.
+// Without caution: the rule's own update.
 
 fn cautious(u: vec4<f32>, g: vec4<f32>, tensor: OfTensor) -> vec4<f32> {
     return u;
@@ -87,8 +87,8 @@ const AMSGRAD: bool = false;
 const EPS_INSIDE_ROOT: bool = false;
 const ZERO_GRAD: bool = true;
 
-// The one entry point of every update: load four elements of everything, update, store.
-// All loads come before the first store, so that they are in flight together.
+// The entry point of every update: load four elements of everything, update them, store them. All
+// loads come before the first store, so that they are in flight together.
 
 @group(0) @binding(0) var<uniform> hyper: Hyper;
 @group(0) @binding(1) var<uniform> now: Step;
@@ -108,8 +108,9 @@ fn main(
     var state = load_state(place);
     let tensor = load_tensor(place);
     let average = load_average(place);
-    // Twice, of which compilers keep one: the state is stored while the parameter's root and division
-    // are still to come. benches/README.md has what that gave.
+    // The update is called twice, and compilers merge the two calls. So the state is stored while
+    // the parameter's root and division are still under way. See benches/README.md for what that
+    // gains.
     var next = state;
     update_at(p, g, &next, tensor);
     store_state(place, next);
@@ -121,7 +122,7 @@ fn main(
     }
 }
 
-// This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
+// The numbers of one parameter group's step. begin_step.wgsl writes them, and update() reads them.
 // Twins: Step in src/rule/twin.rs; the layout in src/gpu/records.rs.
 struct Step {
     lr: f32,
@@ -149,7 +150,7 @@ fn locate(workgroup: vec3<u32>, grid: vec3<u32>, lane: u32) -> Place {
     return Place(first, first, first, 4u);
 }
 
-// Parameters, four at a time, in a format of theirs.
+// Parameters in their format, four at a time.
 
 @group(0) @binding(2) var<storage, read_write> params: array<ParamQuad>;
 
@@ -161,7 +162,7 @@ fn store_param(place: Place, p: vec4<f32>) {
     params[place.param / 4u] = encode_param(p);
 }
 
-// Gradients, four at a time, in a format of theirs. Zero is written as zero bits in all of them.
+// Gradients in their format, four at a time. Zero bits are zero in every format.
 
 alias StoredGrad = GradQuad;
 
@@ -173,7 +174,7 @@ fn zero_grad(place: Place) {
     store_grad(place.grad / 4u, StoredGrad());
 }
 
-// Gradients in a buffer of their own, which are left as zeros.
+// Gradients in a buffer of their own. They are left as zeros.
 
 @group(0) @binding(3) var<storage, read_write> grads: array<StoredGrad>;
 
@@ -237,7 +238,7 @@ fn encode_average(value: vec4<f32>) -> AverageQuad {
     return encode_f32(value);
 }
 
-// The running mean of the parameters is moved in the same pass.
+// The running mean of the parameters moves in the same pass.
 
 fn load_average(place: Place) -> vec4<f32> {
     return decode_average(slot_average[place.state / 4u]);
@@ -267,8 +268,8 @@ fn store_state(place: Place, state: State) {
     slot_exp_avg_sq[place.state / 4u] = encode_f32(state.exp_avg_sq);
 }
 
-// Where a dispatch's part of the state begins, in units of UNIT elements: x in that of all groups, y in
-// that of its own. A tensor starts at a whole unit.
+// Where a dispatch's part of the state begins, in units of UNIT elements: x in that of all groups,
+// y in that of its own. Every tensor starts at a unit.
 @group(0) @binding(14) var<uniform> window: vec4<u32>;
 
 const UNIT: u32 = 64u;
@@ -287,7 +288,7 @@ fn update_at(
     return update(p, g, s, hyper, now, tensor);
 }
 
-// The entry points where parameters to evaluate with are others than those to train with.
+// The entry points that switch between the parameters to train with and those to evaluate with.
 
 @compute @workgroup_size(256)
 fn evaluate(
@@ -296,7 +297,7 @@ fn evaluate(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let place = locate(workgroup, grid, lane);
-    // Before its first step a group has no other parameters yet.
+    // Before its first step, a group has no other parameters.
     if place.count > 0u && now.t > 0u {
         to_evaluate(place);
     }
@@ -314,7 +315,7 @@ fn train(
     }
 }
 
-// The running mean and the parameters change places.
+// The running mean and the parameters are swapped.
 
 fn to_evaluate(place: Place) {
     let p = load_param(place);

@@ -18,7 +18,7 @@ fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4
     return m_hat / root(v_hat, h.eps);
 }
 
-// √v with eps beside it or inside it. A constant decides, so that only one sum is compiled.
+// √v, with eps added beside the root or inside it. A constant decides, so only one sum is compiled.
 // Twin: `root` in src/rules/mod.rs
 fn root(v: vec4<f32>, eps: f32) -> vec4<f32> {
     var radicand = v;
@@ -56,7 +56,7 @@ fn decayed(p: vec4<f32>, g: vec4<f32>, h: Hyper) -> vec4<f32> {
     return g;
 }
 
-// Without caution: the update as the rule found it.
+// Without caution: the rule's own update.
 
 fn cautious(u: vec4<f32>, g: vec4<f32>, tensor: OfTensor) -> vec4<f32> {
     return u;
@@ -87,8 +87,8 @@ const AMSGRAD: bool = false;
 const EPS_INSIDE_ROOT: bool = false;
 const ZERO_GRAD: bool = false;
 
-// The one entry point of every update: load four elements of everything, update, store.
-// All loads come before the first store, so that they are in flight together.
+// The entry point of every update: load four elements of everything, update them, store them. All
+// loads come before the first store, so that they are in flight together.
 
 @group(0) @binding(0) var<uniform> hyper: Hyper;
 @group(0) @binding(1) var<uniform> now: Step;
@@ -108,8 +108,9 @@ fn main(
     var state = load_state(place);
     let tensor = load_tensor(place);
     let average = load_average(place);
-    // Twice, of which compilers keep one: the state is stored while the parameter's root and division
-    // are still to come. benches/README.md has what that gave.
+    // The update is called twice, and compilers merge the two calls. So the state is stored while
+    // the parameter's root and division are still under way. See benches/README.md for what that
+    // gains.
     var next = state;
     update_at(p, g, &next, tensor);
     store_state(place, next);
@@ -121,7 +122,7 @@ fn main(
     }
 }
 
-// This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
+// The numbers of one parameter group's step. begin_step.wgsl writes them, and update() reads them.
 // Twins: Step in src/rule/twin.rs; the layout in src/gpu/records.rs.
 struct Step {
     lr: f32,
@@ -142,9 +143,9 @@ struct Place {
     count: u32,
 }
 
-// A caller's ranges: a table says for each workgroup where its up to 1024 elements lie.
+// A caller's ranges. A table says where the up to 1024 elements of each workgroup lie.
 
-// First element in params, in grads and in the state, number of elements (0 fills the grid).
+// First element in params, in grads and in the state; number of elements (0 only fills the grid).
 @group(0) @binding(4) var<storage, read> spans: array<vec4<u32>>;
 
 fn locate(workgroup: vec3<u32>, grid: vec3<u32>, lane: u32) -> Place {
@@ -156,7 +157,8 @@ fn locate(workgroup: vec3<u32>, grid: vec3<u32>, lane: u32) -> Place {
     return Place(span.x + first, span.y + first, span.z + first, min(span.w - first, 4u));
 }
 
-// Parameters as f32 at any element, one at a time: never past the last, which may be a neighbour's.
+// Parameters as f32 at any element, one at a time. Nothing past the last is touched, since a
+// neighbour may be there.
 
 @group(0) @binding(2) var<storage, read_write> params: array<f32>;
 
@@ -187,7 +189,8 @@ fn store_param(place: Place, p: vec4<f32>) {
     }
 }
 
-// Gradients as f32 at any element, one at a time: never past the last, which may be a neighbour's.
+// Gradients as f32 at any element, one at a time. Nothing past the last is touched, since a
+// neighbour may be there.
 
 alias StoredGrad = f32;
 
@@ -224,7 +227,7 @@ fn store_grad(index: u32, value: StoredGrad) {
     grads[index] = value;
 }
 
-// Gradients are as they are: now.grad_scale is 1.
+// Gradients are not scaled: now.grad_scale is 1.
 
 fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
     return g;
@@ -242,7 +245,7 @@ fn encode_f32(value: vec4<f32>) -> Quad_f32 {
     return value;
 }
 
-// No running mean of the parameters is kept.
+// There is no running mean of the parameters.
 
 fn load_average(place: Place) -> vec4<f32> {
     return vec4<f32>();

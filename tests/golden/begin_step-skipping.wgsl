@@ -87,7 +87,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     carry_out(!what.is_skipped, lane);
 }
 
-// This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
+// The numbers of one parameter group's step. begin_step.wgsl writes them, and update() reads them.
 // Twins: Step in src/rule/twin.rs; the layout in src/gpu/records.rs.
 struct Step {
     lr: f32,
@@ -100,7 +100,7 @@ struct Step {
     grad_unit: f32,     // a power of two that very large or small gradients are multiplied by first
 }
 
-// How training goes, kept on the device. Host side: src/gpu/records.rs.
+// The training statistics, kept on the device. Host side: src/gpu/records.rs.
 struct Stats {
     loss_scale: f32,        // first, so that callers can bind it
     good_steps: u32,        // since the loss scale changed
@@ -123,10 +123,10 @@ struct GroupStats {
     unsolved: u32,          // systems with NaN or infinity, so far
 }
 
-// A step is performed if all gradients of all groups that take part are finite. Its gradients are
-// divided by the loss scale and the number of micro-batches, and clipped.
+// A step is performed only if all gradients of all groups that take part are finite. Its gradients
+// are divided by the loss scale and the number of micro-batches, and clipped.
 
-// Workgroups of a dispatch that is sometimes left out: what it has, and what it gets.
+// The workgroups of a dispatch that is sometimes left out: those it has, and those it gets.
 struct Switch {
     x: u32,
     y: u32,
@@ -149,7 +149,7 @@ fn takes_part(run: u32) -> bool {
     return recorded[runs[run].group].n != 0u;
 }
 
-// The largest magnitude's bits, and the exponent that all sums can be brought to.
+// Finds the bits of the largest magnitude, and an exponent that all sums can be brought to.
 fn find_largest(lane: u32) {
     largest[lane] = 0u;
     exponents[lane] = -126;
@@ -171,7 +171,7 @@ fn find_largest(lane: u32) {
     }
 }
 
-// The sum of all squares, each divided by 2^exponent before.
+// The sum of all squares, each divided by 2^exponent first.
 fn sum_squares(lane: u32, exponent: i32) {
     squares[lane] = 0.0;
     for (var run = lane; run < arrayLength(&runs); run += 64u) {
@@ -195,7 +195,7 @@ fn verdict(lane: u32) -> Verdict {
     if most >= 0x7f800000u {
         return Verdict(true, 0.0, 0.0);
     }
-    // Without any gradient but zeros the norm is zero in any unit.
+    // If all gradients are zero, the norm is zero in any unit.
     let exponent = select(exponents[0], 0, most == 0u);
     sum_squares(lane, exponent);
     let unscale = guard.per_batch / stats.loss_scale;
@@ -231,10 +231,10 @@ fn carry_out(performed: bool, lane: u32) {
     }
 }
 
-// As torch.amp.GradScaler does.
+// Works like torch.amp.GradScaler.
 fn rescale(performed: bool) {
     if !performed {
-        // The smallest normal number, whose inverse is one too.
+        // The lower bound is the smallest normal number. Its inverse is normal too.
         stats.loss_scale = max(stats.loss_scale * guard.backoff_factor, power_of_two(-126));
         stats.good_steps = 0u;
         return;
@@ -242,7 +242,7 @@ fn rescale(performed: bool) {
     stats.good_steps += 1u;
     if stats.good_steps == guard.growth_interval {
         let grown = stats.loss_scale * guard.growth_factor;
-        // What gradients are divided by has an inverse that is a normal number.
+        // The inverse of what gradients are divided by must be a normal number.
         if grown <= power_of_two(126) * guard.per_batch {
             stats.loss_scale = grown;
         }
@@ -250,7 +250,7 @@ fn rescale(performed: bool) {
     }
 }
 
-// What guards a step, as the options say. Host side: src/gpu/records.rs.
+// The guard of a step, from the options. Host side: src/gpu/records.rs.
 struct Guard {
     clip_norm: f32,         // the largest norm, of all gradients or of a tensor's
     clips: u32,             // whether there is one, for all gradients together
@@ -268,9 +268,9 @@ struct Clipped {
     unit: f32,              // a power of two; the gradient is multiplied by both
 }
 
-// For a norm of `norm` times 2^exponent.
+// The factor for a norm of `norm` times 2^exponent.
 fn clip(norm: f32, exponent: i32) -> Clipped {
-    // In units of 2^exponent, nothing overflows that matters.
+    // In units of 2^exponent, nothing that matters overflows.
     let unit = power_of_two(-exponent);
     let padded = norm + 1e-6 * unit;
     if guard.clip_norm * unit < padded {
@@ -279,8 +279,8 @@ fn clip(norm: f32, exponent: i32) -> Clipped {
     return Clipped(1.0, 1.0);
 }
 
-// Gradients whose norm is taken together: those of a parameter group, or of a tensor.
-// Host side: src/gpu/records.rs.
+// Gradients that have one norm: those of a parameter group, or of a tensor. Host side:
+// src/gpu/records.rs.
 struct Run {
     first: u32,         // its partial sums
     count: u32,

@@ -87,7 +87,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     carry_out(!what.is_skipped, lane);
 }
 
-// This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
+// The numbers of one parameter group's step. begin_step.wgsl writes them, and update() reads them.
 // Twins: Step in src/rule/twin.rs; the layout in src/gpu/records.rs.
 struct Step {
     lr: f32,
@@ -100,7 +100,7 @@ struct Step {
     grad_unit: f32,     // a power of two that very large or small gradients are multiplied by first
 }
 
-// How training goes, kept on the device. Host side: src/gpu/records.rs.
+// The training statistics, kept on the device. Host side: src/gpu/records.rs.
 struct Stats {
     loss_scale: f32,        // first, so that callers can bind it
     good_steps: u32,        // since the loss scale changed
@@ -123,7 +123,7 @@ struct GroupStats {
     unsolved: u32,          // systems with NaN or infinity, so far
 }
 
-// Nothing looks at the gradients: every step is performed, with gradients as they are.
+// Nothing inspects the gradients. Every step is performed.
 
 fn verdict(lane: u32) -> Verdict {
     return Verdict(false, 1.0, 1.0);

@@ -1,6 +1,6 @@
-// What each tensor's gradient is to be multiplied by, for each of its units of elements: as a
-// root, which is a normal number where the factor itself would be too small for one. One workgroup
-// a tensor.
+// The factor for each tensor's gradient, stored once for each of its units of elements. It is
+// stored as its root, which is a normal number even where the factor itself would be too small for
+// one. There is one workgroup per tensor.
 
 @group(0) @binding(2) var<storage, read> stats: Stats;
 @group(0) @binding(6) var<storage, read> runs: array<Run>;
@@ -25,7 +25,7 @@ fn clip_tensors(
     }
 }
 
-// What guards a step, as the options say. Host side: src/gpu/records.rs.
+// The guard of a step, from the options. Host side: src/gpu/records.rs.
 struct Guard {
     clip_norm: f32,         // the largest norm, of all gradients or of a tensor's
     clips: u32,             // whether there is one, for all gradients together
@@ -43,9 +43,9 @@ struct Clipped {
     unit: f32,              // a power of two; the gradient is multiplied by both
 }
 
-// For a norm of `norm` times 2^exponent.
+// The factor for a norm of `norm` times 2^exponent.
 fn clip(norm: f32, exponent: i32) -> Clipped {
-    // In units of 2^exponent, nothing overflows that matters.
+    // In units of 2^exponent, nothing that matters overflows.
     let unit = power_of_two(-exponent);
     let padded = norm + 1e-6 * unit;
     if guard.clip_norm * unit < padded {
@@ -54,8 +54,8 @@ fn clip(norm: f32, exponent: i32) -> Clipped {
     return Clipped(1.0, 1.0);
 }
 
-// Gradients whose norm is taken together: those of a parameter group, or of a tensor.
-// Host side: src/gpu/records.rs.
+// Gradients that have one norm: those of a parameter group, or of a tensor. Host side:
+// src/gpu/records.rs.
 struct Run {
     first: u32,         // its partial sums
     count: u32,
@@ -72,7 +72,7 @@ fn power_of_two(exponent: i32) -> f32 {
     return bitcast<f32>(u32(exponent + 127) << 23u);
 }
 
-// How training goes, kept on the device. Host side: src/gpu/records.rs.
+// The training statistics, kept on the device. Host side: src/gpu/records.rs.
 struct Stats {
     loss_scale: f32,        // first, so that callers can bind it
     good_steps: u32,        // since the loss scale changed

@@ -55,14 +55,14 @@ struct OfTensor {
 
 const ZERO_GRAD: bool = false;
 
-// Adds up partial sums, one workgroup for each tensor or for all together, and lets the rule conclude.
+// Adds up partial sums and lets the rule conclude, with one workgroup per tensor or one for all.
 
 @group(0) @binding(0) var<uniform> hyper: Hyper;
 @group(0) @binding(1) var<uniform> now: Step;
-// First partial sum and their number, for each workgroup.
+// The first partial sum of each workgroup, and how many it has.
 @group(0) @binding(11) var<storage, read> ranges: array<vec2<u32>>;
 @group(0) @binding(12) var<storage, read> partials: array<vec4<f32>>;
-// As in lookup.wgsl.
+// The table of lookup.wgsl.
 @group(0) @binding(13) var<storage, read_write> tensors: array<u32>;
 
 var<workgroup> totals: array<vec4<f32>, LANES>;
@@ -121,20 +121,20 @@ fn conclude_tensors(
     }
 }
 
-// A sum that overflowed is as large as a number can be, lest an infinity stay in the state for good.
-// Twin: bounded in src/rule/twin.rs
+// A sum that overflowed becomes the largest f32. Otherwise an infinity would stay in the state for
+// good. Twin: bounded in src/rule/twin.rs
 fn bounded(sum: f32) -> f32 {
     return clamp(sum, -3.4e38, 3.4e38);
 }
 
-// How large a tensor is. Twin: Shape in src/rule/twin.rs
+// The size of a tensor. Twin: Shape in src/rule/twin.rs
 struct Shape {
     count: f32,         // its elements
     rows: f32,          // its last dimension but one; 1 if it has fewer than two
     columns: f32,       // its last dimension; 1 if it has none
 }
 
-// This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
+// The numbers of one parameter group's step. begin_step.wgsl writes them, and update() reads them.
 // Twins: Step in src/rule/twin.rs; the layout in src/gpu/records.rs.
 struct Step {
     lr: f32,

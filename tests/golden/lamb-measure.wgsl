@@ -37,8 +37,8 @@ fn update(
 
 @group(0) @binding(0) var<uniform> hyper: Hyper;
 @group(0) @binding(1) var<uniform> now: Step;
-// Two for each workgroup: first element in params, in grads and in the state, number of elements;
-// first partial sum.
+// Two entries per workgroup. The first has the first element in params, in grads and in the state,
+// and the number of elements. The second has the first partial sum.
 @group(0) @binding(4) var<storage, read> spans: array<vec4<u32>>;
 @group(0) @binding(12) var<storage, read_write> partials: array<vec4<f32>>;
 
@@ -64,14 +64,14 @@ fn measure_tensors(
     partials[spans[index + 1u].x + lane] = total(sums);
 }
 
-// How large a tensor is. Twin: Shape in src/rule/twin.rs
+// The size of a tensor. Twin: Shape in src/rule/twin.rs
 struct Shape {
     count: f32,         // its elements
     rows: f32,          // its last dimension but one; 1 if it has fewer than two
     columns: f32,       // its last dimension; 1 if it has none
 }
 
-// This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
+// The numbers of one parameter group's step. begin_step.wgsl writes them, and update() reads them.
 // Twins: Step in src/rule/twin.rs; the layout in src/gpu/records.rs.
 struct Step {
     lr: f32,
@@ -92,7 +92,7 @@ struct Place {
     count: u32,
 }
 
-// Parameters, four at a time, in a format of theirs.
+// Parameters in their format, four at a time.
 
 @group(0) @binding(2) var<storage, read_write> params: array<ParamQuad>;
 
@@ -104,7 +104,7 @@ fn store_param(place: Place, p: vec4<f32>) {
     params[place.param / 4u] = encode_param(p);
 }
 
-// Gradients, four at a time, in a format of theirs. Zero is written as zero bits in all of them.
+// Gradients in their format, four at a time. Zero bits are zero in every format.
 
 alias StoredGrad = GradQuad;
 
@@ -124,11 +124,11 @@ fn stored_grad(index: u32) -> StoredGrad {
     return grads[index];
 }
 
-// Gradients that are zeroed are in_own_buffer_zeroed.wgsl.
+// For gradients that are zeroed, see in_own_buffer_zeroed.wgsl.
 fn store_grad(index: u32, value: StoredGrad) {
 }
 
-// Gradients are as they are: now.grad_scale is 1.
+// Gradients are not scaled: now.grad_scale is 1.
 
 fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
     return g;

@@ -15,7 +15,7 @@ fn measured(span: vec4<u32>, lane: u32, unit: f32) -> Partial {
     var largest = vec4<u32>();
     for (var i = lane * 4u; i < span.y; i += 256u) {
         let g = load_grad(Place(0u, span.x + i, 0u, min(span.y - i, 4u)));
-        // By bits: compilers may assume that there is no NaN and no infinity.
+        // This looks at bits, because compilers may assume that there is no NaN and no infinity.
         largest = max(largest, bitcast<vec4<u32>>(g) & vec4<u32>(0x7fffffffu));
         let scaled = unit * g;
         squares += scaled * scaled;
@@ -36,7 +36,7 @@ fn measure(
     }
 }
 
-// Once more for runs of extreme magnitude.
+// The second pass, for runs of extreme magnitude.
 @compute @workgroup_size(64)
 fn measure_extreme(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -50,8 +50,8 @@ fn measure_extreme(
     }
 }
 
-// Gradients whose norm is taken together: those of a parameter group, or of a tensor.
-// Host side: src/gpu/records.rs.
+// Gradients that have one norm: those of a parameter group, or of a tensor. Host side:
+// src/gpu/records.rs.
 struct Run {
     first: u32,         // its partial sums
     count: u32,
@@ -76,7 +76,7 @@ struct Place {
     count: u32,
 }
 
-// Gradients, four at a time, in a format of theirs. Zero is written as zero bits in all of them.
+// Gradients in their format, four at a time. Zero bits are zero in every format.
 
 alias StoredGrad = GradQuad;
 
@@ -96,7 +96,7 @@ fn stored_grad(index: u32) -> StoredGrad {
     return grads[index];
 }
 
-// Gradients that are zeroed are in_own_buffer_zeroed.wgsl.
+// For gradients that are zeroed, see in_own_buffer_zeroed.wgsl.
 fn store_grad(index: u32, value: StoredGrad) {
 }
 

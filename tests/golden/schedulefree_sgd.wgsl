@@ -33,8 +33,8 @@ struct State {
 
 const ZERO_GRAD: bool = false;
 
-// The one entry point of every update: load four elements of everything, update, store.
-// All loads come before the first store, so that they are in flight together.
+// The entry point of every update: load four elements of everything, update them, store them. All
+// loads come before the first store, so that they are in flight together.
 
 @group(0) @binding(0) var<uniform> hyper: Hyper;
 @group(0) @binding(1) var<uniform> now: Step;
@@ -54,8 +54,9 @@ fn main(
     var state = load_state(place);
     let tensor = load_tensor(place);
     let average = load_average(place);
-    // Twice, of which compilers keep one: the state is stored while the parameter's root and division
-    // are still to come. benches/README.md has what that gave.
+    // The update is called twice, and compilers merge the two calls. So the state is stored while
+    // the parameter's root and division are still under way. See benches/README.md for what that
+    // gains.
     var next = state;
     update_at(p, g, &next, tensor);
     store_state(place, next);
@@ -67,7 +68,7 @@ fn main(
     }
 }
 
-// This step's numbers of one parameter group. begin_step.wgsl writes them, update() reads them.
+// The numbers of one parameter group's step. begin_step.wgsl writes them, and update() reads them.
 // Twins: Step in src/rule/twin.rs; the layout in src/gpu/records.rs.
 struct Step {
     lr: f32,
@@ -95,7 +96,7 @@ fn locate(workgroup: vec3<u32>, grid: vec3<u32>, lane: u32) -> Place {
     return Place(first, first, first, 4u);
 }
 
-// Parameters, four at a time, in a format of theirs.
+// Parameters in their format, four at a time.
 
 @group(0) @binding(2) var<storage, read_write> params: array<ParamQuad>;
 
@@ -107,7 +108,7 @@ fn store_param(place: Place, p: vec4<f32>) {
     params[place.param / 4u] = encode_param(p);
 }
 
-// Gradients, four at a time, in a format of theirs. Zero is written as zero bits in all of them.
+// Gradients in their format, four at a time. Zero bits are zero in every format.
 
 alias StoredGrad = GradQuad;
 
@@ -127,11 +128,11 @@ fn stored_grad(index: u32) -> StoredGrad {
     return grads[index];
 }
 
-// Gradients that are zeroed are in_own_buffer_zeroed.wgsl.
+// For gradients that are zeroed, see in_own_buffer_zeroed.wgsl.
 fn store_grad(index: u32, value: StoredGrad) {
 }
 
-// Gradients are as they are: now.grad_scale is 1.
+// Gradients are not scaled: now.grad_scale is 1.
 
 fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
     return g;
@@ -169,7 +170,7 @@ fn encode_grad(value: vec4<f32>) -> GradQuad {
     return encode_f32(value);
 }
 
-// No running mean of the parameters is kept.
+// There is no running mean of the parameters.
 
 fn load_average(place: Place) -> vec4<f32> {
     return vec4<f32>();
@@ -207,7 +208,7 @@ fn update_at(
     return update(p, g, s, hyper, undecayed);
 }
 
-// The entry points where parameters to evaluate with are others than those to train with.
+// The entry points that switch between the parameters to train with and those to evaluate with.
 
 @compute @workgroup_size(256)
 fn evaluate(
@@ -216,7 +217,7 @@ fn evaluate(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let place = locate(workgroup, grid, lane);
-    // Before its first step a group has no other parameters yet.
+    // Before its first step, a group has no other parameters.
     if place.count > 0u && now.t > 0u {
         to_evaluate(place);
     }
@@ -234,7 +235,7 @@ fn train(
     }
 }
 
-// The rule makes the one of the other. State and gradients are left alone.
+// The rule computes one kind of parameters from the other. State and gradients do not change.
 
 fn to_evaluate(place: Place) {
     store_param(place, evaluated(load_param(place), load_state(place), hyper));

@@ -1,4 +1,4 @@
-// Adds up each run's partial sums, one workgroup a run.
+// Adds up each run's partial sums, with one workgroup per run.
 
 struct Partial {
     squares: f32,
@@ -67,8 +67,8 @@ fn summarize_extreme(
     }
 }
 
-// Gradients whose norm is taken together: those of a parameter group, or of a tensor.
-// Host side: src/gpu/records.rs.
+// Gradients that have one norm: those of a parameter group, or of a tensor. Host side:
+// src/gpu/records.rs.
 struct Run {
     first: u32,         // its partial sums
     count: u32,

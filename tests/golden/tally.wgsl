@@ -1,4 +1,4 @@
-// Adds what became of a group's systems of equations to the statistics.
+// Adds up how a group's systems of equations went, for the statistics.
 
 struct Outcome {
     damping: f32,
@@ -35,7 +35,7 @@ fn tally(@builtin(local_invocation_index) lane: u32) {
     }
 }
 
-// How training goes, kept on the device. Host side: src/gpu/records.rs.
+// The training statistics, kept on the device. Host side: src/gpu/records.rs.
 struct Stats {
     loss_scale: f32,        // first, so that callers can bind it
     good_steps: u32,        // since the loss scale changed

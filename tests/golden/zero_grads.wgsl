@@ -1,4 +1,4 @@
-// Zeroes spans of gradients: after a step that was skipped, whose update would have done it.
+// Zeroes spans of gradients after a skipped step. Otherwise the update zeroes them.
 
 @group(0) @binding(4) var<storage, read> spans: array<vec4<u32>>;
 
@@ -22,7 +22,7 @@ struct Place {
     count: u32,
 }
 
-// Gradients, four at a time, in a format of theirs. Zero is written as zero bits in all of them.
+// Gradients in their format, four at a time. Zero bits are zero in every format.
 
 alias StoredGrad = GradQuad;
 
@@ -34,7 +34,7 @@ fn zero_grad(place: Place) {
     store_grad(place.grad / 4u, StoredGrad());
 }
 
-// Gradients in a buffer of their own, which are left as zeros.
+// Gradients in a buffer of their own. They are left as zeros.
 
 @group(0) @binding(3) var<storage, read_write> grads: array<StoredGrad>;
 

@@ -1,4 +1,4 @@
-// What a thread computes: 8×8 elements as four blocks, so that each quad it loads is used twice.
+// What a thread computes: 8×8 elements, as four blocks, so that it uses each quad it loads twice.
 
 const QUADS: u32 = 2u;
 
@@ -20,7 +20,7 @@ fn add_products(block: ptr<function, Block>, left: u32, right: u32) {
     (*block).c11 += outer(l1, r1);
 }
 
-// The blocks row by row.
+// The blocks, row by row.
 fn part(block: Block, index: u32) -> mat4x4<f32> {
     if index == 0u { return block.c00; }
     if index == 1u { return block.c01; }

@@ -20,7 +20,7 @@ const STEPS: usize = 20;
 const TURNED_PER_MILLION: usize = 100;
 
 /// The f32 twin's own error. Its rounding stays far below, another formula would not.
-const TWIN_BUDGET: f64 = 1e-2;
+pub const TWIN_BUDGET: f64 = 1e-2;
 
 /// What came of one variant; serialized, a line of `--json`.
 #[derive(Debug, Serialize)]

@@ -101,6 +101,11 @@ impl<'a> Contents<'a> {
         Ok(values)
     }
 
+    /// Whether a tensor holds what f64 can.
+    pub fn is_f64(&self, name: Name<'a>) -> Result<bool> {
+        Ok(self.view(name)?.dtype() == Dtype::F64)
+    }
+
     pub fn has(&self, name: Name<'a>) -> bool {
         self.tensors.contains_key(&name)
     }

@@ -1,6 +1,6 @@
 //! A trace's hyperparameters.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value};
 use wgpu_optim::{Rule, rules};
 
@@ -25,9 +25,11 @@ impl Hyper {
                 Value::Array(rates) if name == "lr" => {
                     let rates: Option<_> = rates.iter().map(Value::as_f64).collect();
                     hyper.rates = rates.context("hyper: lr lists other things than numbers")?;
-                    let first = hyper.rates.first().context("hyper: lr is an empty list")?;
-                    // Some rules start from it, as Rprop's step size does.
-                    first.to_string()
+                    ensure!(!hyper.rates.is_empty(), "hyper: lr is an empty list");
+                    if let Some(rate) = hyper.rates.iter().find(|rate| **rate < 0.0) {
+                        bail!("hyper: lr lists {rate}; expected numbers of at least 0");
+                    }
+                    continue;
                 }
                 other => {
                     bail!("hyper: {name} is {other}; expected a number, a boolean or a string")
@@ -41,8 +43,12 @@ impl Hyper {
     /// The rule `name` with these hyperparameters.
     pub fn rule(&self, name: &str) -> Result<Box<dyn Rule>> {
         let mut rule = rules::by_name(name)?;
-        for rate in &self.rates {
-            rule.set("lr", &rate.to_string()).context("hyper")?;
+        // Some rules start from the first rate, as Rprop's step size does. AdaBound cannot start from 0.
+        let starts = self.rates.iter().take(1);
+        for rate in starts.chain(self.rates.iter().find(|rate| **rate > 0.0)) {
+            if rule.set("lr", &rate.to_string()).is_ok() {
+                break;
+            }
         }
         for (name, value) in &self.settings {
             rule.set(name, value).context("hyper")?;
@@ -79,6 +85,17 @@ mod tests {
     }
 
     #[test]
+    fn a_list_of_rates_may_start_with_zero_for_every_rule() {
+        let hyper = Hyper::parse(r#"{"lr": [0, 0.5, 0]}"#).unwrap();
+        assert_eq!(hyper.rates, [0.0, 0.5, 0.0]);
+        for name in rules::names() {
+            let lr = hyper.rule(name).unwrap().lr();
+            let allowed = if name == "adabound" { 0.5 } else { 0.0 };
+            assert_eq!(lr, allowed, "{name}");
+        }
+    }
+
+    #[test]
     fn what_is_no_field_is_refused_and_quoted() {
         for (text, expected) in [
             ("", "no JSON object"),
@@ -87,6 +104,10 @@ mod tests {
             (r#"{"lr": null}"#, "lr is null"),
             (r#"{"lr": []}"#, "lr is an empty list"),
             (r#"{"lr": [0.1, "x"]}"#, "lr lists other things"),
+            (
+                r#"{"lr": [0.1, -0.1]}"#,
+                "lr lists -0.1; expected numbers of at least 0",
+            ),
             (r#"{"beta1": [0.9, 0.9]}"#, "beta1 is [0.9,0.9]"),
         ] {
             let error = format!("{:#}", Hyper::parse(text).unwrap_err());

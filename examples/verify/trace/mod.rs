@@ -29,6 +29,8 @@ pub struct Trace {
     pub marks: Vec<Mark>,
     /// What it says, by mark.
     pub expected: Vec<Vec<f64>>,
+    /// Whether it says so in F64, by mark; F32 is as right as rounding lets it be.
+    pub in_f64: Vec<bool>,
     /// What the framework itself came to in f32, by mark; empty where the file does not say.
     pub source_f32: Vec<Vec<f64>>,
 }
@@ -86,6 +88,7 @@ impl Trace {
             problem,
             marks: Vec::new(),
             expected: Vec::new(),
+            in_f64: Vec::new(),
             source_f32: Vec::new(),
         };
         trace.take_expected(&mut contents, &tensors)?;
@@ -119,6 +122,7 @@ impl Trace {
                     tensor: tensors.partition_point(|tensor| *tensor < name.param),
                     view,
                 });
+                self.in_f64.push(contents.is_f64(name)?);
                 self.expected.push(contents.take(name)?);
                 let in_f32 = kind_in_f32.map(|kind| Name { kind, ..name });
                 self.source_f32

@@ -7,7 +7,7 @@ use wgpu_optim::{Gpu, Optimizer, Options, cpu};
 use super::Trace;
 use crate::accuracy::{Deviation, Truth};
 use crate::budget::Allowance;
-use crate::check::explain;
+use crate::check::{TWIN_BUDGET, explain};
 use crate::subject::OnGpu;
 
 /// What the twin in f64 may be off by: the rule is the framework's.
@@ -39,6 +39,7 @@ pub fn replay(file: String, trace: &Trace, gpu: Option<&Gpu>) -> Result<Row> {
         rule,
         problem,
         marks,
+        in_f64: said_in_f64,
         source_f32,
         ..
     } = trace;
@@ -60,11 +61,38 @@ pub fn replay(file: String, trace: &Trace, gpu: Option<&Gpu>) -> Result<Row> {
         failures: Vec::new(),
     };
     let explain = |deviation: &Deviation| explain(problem, marks, deviation);
-    if row.f64_error > SAME_RULE {
+    // What the file says in F64, and apart from it what it says in F32.
+    let at_marks = |found: &[Vec<f64>], in_f64: bool| -> Vec<Vec<f64>> {
+        let marks = found.iter().zip(said_in_f64);
+        let kept = marks.map(|(values, said)| if *said == in_f64 { &values[..] } else { &[] });
+        kept.map(<[f64]>::to_vec).collect()
+    };
+    let exact = off(&at_marks(&in_f64, true));
+    if truth.relative(exact.largest) > SAME_RULE {
         row.failures.push(format!(
             "the f64 twin: {}, {:.1e} of the movement; at most {SAME_RULE:e} may be",
-            explain(&f64_twin),
-            row.f64_error
+            explain(&exact),
+            truth.relative(exact.largest)
+        ));
+    }
+    let rounded = off(&at_marks(&in_f64, false));
+    let rounding = Truth::new(problem, marks, in_f64.clone());
+    let rounding = rounding
+        .deviation(&at_marks(&in_f32, false), f64::INFINITY)
+        .largest;
+    let limit = WORSE_THAN_SOURCE * rounding + LUCK * truth.ulp();
+    if rounded.largest > limit {
+        row.failures.push(format!(
+            "the f64 twin: {}; at most {limit:.1e} may be, by the f32 twin's rounding, since the file \
+             says it in F32",
+            explain(&rounded)
+        ));
+    }
+    if row.f32_error > TWIN_BUDGET {
+        row.failures.push(format!(
+            "the f32 twin: {}, {:.1e} of the movement; f32 does not hold what happens here",
+            explain(&f32_twin),
+            row.f32_error
         ));
     }
     if source_f32.iter().any(|values| !values.is_empty()) {
@@ -101,8 +129,10 @@ pub fn replay(file: String, trace: &Trace, gpu: Option<&Gpu>) -> Result<Row> {
             f32_twin.largest,
         )?;
         row.gpu_error = Some(truth.relative(on_gpu.largest));
-        row.of_budget = Some(on_gpu.largest / budget);
-        if on_gpu.largest > budget {
+        let of_budget = on_gpu.largest / budget;
+        row.of_budget = of_budget.is_finite().then_some(of_budget);
+        // Infinity is within no budget.
+        if !(on_gpu.largest <= budget && on_gpu.largest.is_finite()) {
             row.failures.push(format!(
                 "the GPU: {}, over the budget of {budget:.1e}",
                 explain(&on_gpu)

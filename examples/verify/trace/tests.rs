@@ -122,6 +122,60 @@ fn a_good_trace_is_right_on_both_twins_and_errors_are_parts_of_the_movement() {
 }
 
 #[test]
+fn what_is_expected_in_f32_is_right_to_the_rounding_of_f32() {
+    let mut file = File::of_sgd();
+    file.set("hyper", r#"{"lr": 0.1}"#);
+    file.f32("expected.2.scale", &[], &[0.9]);
+    file.f32("expected.2.layers.0.weight", &[2, 2], &[0.8, 2.2, 3.0, 3.2]);
+    let row = file.replayed();
+    assert!(row.ok && row.f64_error > 0.0, "{row:?}");
+    file.f32("expected.2.scale", &[], &[0.90001]);
+    let failures = file.replayed().failures.join("\n");
+    assert!(
+        failures.contains("the f64 twin: element 0 of \"scale\""),
+        "{failures}"
+    );
+    assert!(failures.contains("the file says it in F32"), "{failures}");
+    // What is said in F64 is held against f64 still.
+    file.f32("expected.2.scale", &[], &[0.9]);
+    file.f64(
+        "expected.2.layers.0.weight",
+        &[2, 2],
+        &[0.8, 2.2, 3.0, 3.2 + 1e-8],
+    );
+    let failures = file.replayed().failures.join("\n");
+    assert!(failures.contains("at most 1e-10 may be"), "{failures}");
+}
+
+#[test]
+fn what_f32_cannot_hold_is_not_right() {
+    let gpu = Gpu::open_blocking(&GpuOptions::default()).unwrap();
+    let mut file = File::of_sgd();
+    file.set("hyper", r#"{"lr": 10}"#);
+    file.f32("grad.1.scale", &[], &[3e38]);
+    let gradient = f64::from(3e38f32);
+    file.f64("expected.2.scale", &[], &[1.0 - 10.0 * gradient - 5.0]);
+    file.f64(
+        "expected.2.layers.0.weight",
+        &[2, 2],
+        &[-19.0, 22.0, 3.0, -76.0],
+    );
+    for gpu in [None, Some(&gpu)] {
+        let row = replay("made here".into(), &file.trace(), gpu).unwrap();
+        assert!(
+            !row.ok && row.of_budget.is_none_or(f64::is_finite),
+            "{row:?}"
+        );
+        let failures = row.failures.join("\n");
+        assert!(
+            failures.contains("f32 does not hold what happens here"),
+            "{failures}"
+        );
+        assert!(!failures.contains("the f64 twin"), "{failures}");
+    }
+}
+
+#[test]
 fn an_f32_twin_that_is_worse_than_the_frameworks_f32_fails() {
     let mut file = File::of_sgd();
     file.f32("expected_f32.2.scale", &[], &[0.5]);
@@ -221,7 +275,7 @@ fn whatever_is_wrong_in_a_file_is_named() {
         (|f| f.set("hyper", r#"{"nesterov": true}"#), "nesterov"),
         (
             |f| f.set("hyper", r#"{"lr": [0.1, -1]}"#),
-            "lr = -1 is not allowed",
+            "lr lists -1; expected numbers of at least 0",
         ),
         (|f| f.set("hyper", "{lr: 1}"), "hyper is no JSON object"),
         (

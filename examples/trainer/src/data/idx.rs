@@ -1,15 +1,22 @@
 //! MNIST's IDX files: a big-endian magic number, one big-endian size per dimension, then bytes.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use flate2::bufread::GzDecoder;
 
 use super::{Dataset, Image, Labelled, Samples, Task};
 
 const IMAGES: u32 = 0x0000_0803;
 const LABELS: u32 = 0x0000_0801;
 const BRIGHTEST: f32 = 255.0;
+
+/// What a gzip file, and each of its members, starts with.
+const MEMBER: [u8; 2] = [0x1f, 0x8b];
+
+/// Twice what the largest data set in this format has, EMNIST. In memory it is five times as much.
+const MOST_BYTES: usize = 1 << 30;
 
 /// Reads the four files of an MNIST-style folder, plain or gzip, pixels scaled to 0…1.
 pub fn load(folder: &Path, classes: usize) -> Result<Dataset> {
@@ -95,63 +102,106 @@ struct Idx {
 
 impl Idx {
     fn read(path: &Path, magic: u32) -> Result<Self> {
-        let mut content =
+        let content =
             std::fs::read(path).with_context(|| format!("Cannot read {}.", path.display()))?;
         // By its contents, since not everyone keeps the ending.
-        let named_gzip = path.extension().is_some_and(|ending| ending == "gz");
-        if named_gzip || content.starts_with(&[0x1f, 0x8b]) {
-            let packed = std::mem::take(&mut content);
-            flate2::read::MultiGzDecoder::new(packed.as_slice())
-                .read_to_end(&mut content)
-                .with_context(|| format!("{} is no whole gzip file", path.display()))?;
+        if content.starts_with(&MEMBER) {
+            Self::parse(path, Gzip::new(&content), magic)
+        } else {
+            Self::parse(path, content.as_slice(), magic)
         }
-        Self::parse(path, &content, magic)
     }
 
-    fn parse(path: &Path, content: &[u8], magic: u32) -> Result<Self> {
-        let word = |index: usize| -> Option<u32> {
-            let bytes = content.get(4 * index..4 * index + 4)?;
-            Some(u32::from_be_bytes(bytes.try_into().ok()?))
-        };
+    /// Reads the header and as many bytes as it says: a small gzip file can stand for any number.
+    fn parse(path: &Path, mut content: impl Read, magic: u32) -> Result<Self> {
         let name = path.display();
-        let too_short = || {
-            format!(
-                "{name} ends inside its header, after {} bytes.",
-                content.len()
-            )
+        // The last byte of the magic number is the number of dimensions.
+        let rank = (magic & 0xff) as usize;
+        let header = read_up_to(&mut content, 4 * (1 + rank), path)?;
+        let word = |index: usize| -> Result<u32> {
+            let bytes = header.get(4 * index..4 * index + 4);
+            let bytes = bytes.with_context(|| {
+                format!(
+                    "{name} ends inside its header, after {} bytes.",
+                    header.len()
+                )
+            })?;
+            Ok(u32::from_be_bytes(bytes.try_into()?))
         };
-        let found = word(0).with_context(too_short)?;
+        let found = word(0)?;
         ensure!(
             found == magic,
             "{name} starts with {found:#010x}, but a file of this name starts with {magic:#010x}."
         );
-        // The last byte of the magic number is the number of dimensions.
-        let rank = (magic & 0xff) as usize;
         let mut shape = Vec::with_capacity(rank);
         for dimension in 0..rank {
-            let size = word(1 + dimension).with_context(too_short)? as usize;
+            let size = word(1 + dimension)? as usize;
             ensure!(size > 0, "{name} says that dimension {dimension} is empty.");
             shape.push(size);
         }
-        let header = 4 * (1 + rank);
         let expected = shape
             .iter()
             .try_fold(1usize, |product, &size| product.checked_mul(size))
             .with_context(|| format!("{name} gives the impossible shape {shape:?}."))?;
-        let present = content.len() - header;
+        ensure!(
+            expected <= MOST_BYTES,
+            "{name} gives the shape {shape:?}, which is {expected} bytes; at most {MOST_BYTES} are read."
+        );
+        let bytes = read_up_to(&mut content, expected, path)?;
+        let present = bytes.len();
         ensure!(
             present == expected,
             "{name} gives the shape {shape:?}, which is {expected} bytes, but {present} bytes follow its header."
         );
+        ensure!(
+            read_up_to(&mut content, 1, path)?.is_empty(),
+            "{name} gives the shape {shape:?}, which is {expected} bytes, but more bytes follow its header."
+        );
         Ok(Self {
             path: path.to_owned(),
             shape,
-            bytes: content[header..].to_vec(),
+            bytes,
         })
     }
 
     fn count(&self) -> usize {
         self.shape[0]
+    }
+}
+
+/// The next `count` bytes, or those up to the end.
+fn read_up_to(content: &mut impl Read, count: usize, path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    content
+        .take(count as u64)
+        .read_to_end(&mut bytes)
+        .with_context(|| format!("{} is no whole gzip file", path.display()))?;
+    Ok(bytes)
+}
+
+/// A gzip file: members one after another, and zeros after the last, as tapes and some tools leave
+/// them.
+struct Gzip<'a> {
+    member: GzDecoder<&'a [u8]>,
+}
+
+impl<'a> Gzip<'a> {
+    fn new(packed: &'a [u8]) -> Self {
+        let member = GzDecoder::new(packed);
+        Self { member }
+    }
+}
+
+impl Read for Gzip<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let count = self.member.read(buffer)?;
+            let rest = *self.member.get_ref();
+            if count > 0 || buffer.is_empty() || rest.iter().all(|&byte| byte == 0) {
+                return Ok(count);
+            }
+            self.member = GzDecoder::new(rest);
+        }
     }
 }
 
@@ -275,7 +325,7 @@ mod tests {
         let folder = Folder::complete();
         folder.write("train-images-idx3-ubyte", &[images(6), vec![0]].concat());
         assert!(
-            folder.error().contains("37 bytes follow"),
+            folder.error().contains("36 bytes, but more bytes follow"),
             "{}",
             folder.error()
         );
@@ -292,6 +342,51 @@ mod tests {
             "{}",
             folder.error()
         );
+    }
+
+    #[test]
+    fn gzip_is_told_by_contents_has_members_and_may_end_in_zeros() {
+        let folder = Folder::complete();
+        let path = folder.0.join("t10k-images-idx3-ubyte.gz");
+        let expected = load(&folder.0, 10).unwrap().test;
+        let whole = std::fs::read(&path).unwrap();
+        let found = |content: &[u8]| {
+            std::fs::write(&path, content).unwrap();
+            load(&folder.0, 10).map(|data| data.test)
+        };
+        let padded = [&whole[..], &[0; 512]].concat();
+        assert_eq!(found(&padded).unwrap(), expected);
+        assert_eq!(
+            found(&images(3)).unwrap(),
+            expected,
+            "plain in spite of its name"
+        );
+        let half = |part: &[u8]| {
+            folder.write("half.gz", part);
+            std::fs::read(folder.0.join("half.gz")).unwrap()
+        };
+        let (first, second) = (half(&images(3)[..11]), half(&images(3)[11..]));
+        assert_eq!(found(&[first.clone(), second].concat()).unwrap(), expected);
+        for rest in [&b"rubbish"[..], &[0, 0, 1], &[0x1f]] {
+            let error = found(&[&whole[..], rest].concat()).unwrap_err();
+            let error = format!("{error:#}");
+            assert!(error.contains("no whole gzip file"), "{error}");
+        }
+        assert!(found(&first).is_err());
+    }
+
+    #[test]
+    fn no_more_is_unpacked_than_the_header_says() {
+        let path = Path::new("made here");
+        // As a small gzip file unpacks to zeros without end.
+        let whole = images(3);
+        let content = whole.chain(io::repeat(0));
+        let error = Idx::parse(path, content, IMAGES).err().unwrap().to_string();
+        assert!(error.contains("but more bytes follow"), "{error}");
+        let header = idx(IMAGES, &[1 << 20, 32, 33], []);
+        let error = Idx::parse(path, header.chain(io::repeat(0)), IMAGES);
+        let error = error.err().unwrap().to_string();
+        assert!(error.contains("at most 1073741824 are read"), "{error}");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Whether a rule has all that every rule has, in one list: what is missing at whichever rule, and what
-//! brings it there.
+//! Checks that each rule has everything that a rule needs. One list shows what any rule lacks, and
+//! how to add it.
 
 use std::path::Path;
 

@@ -1,9 +1,9 @@
 //! Every rule finds the minimum of a convex bowl and of Rosenbrock's valley within a stated budget,
-//! with the hyperparameters of this table; rules of matrices have tests of their own too.
-//! (`examples/train` has a test in which every rule learns the digits.)
+//! with the hyperparameters of this table. Rules of matrices also have tests of their own. In
+//! `examples/train`, another test has every rule learn the digits.
 //!
-//! The learning rate falls linearly to zero over the budget, so that rules whose steps have a fixed
-//! size come to rest.
+//! The learning rate falls linearly to zero over the budget, so that rules with steps of fixed size
+//! come to rest.
 
 use wgpu_optim::{
     Extent, Layout, MatrixWork, Tensor, cpu,

@@ -1,4 +1,4 @@
-//! Rules from outside the crate: WGSL and its twin, element by element and by whole tensors.
+//! Rules from outside the crate, with WGSL and twin: over elements, and over whole tensors.
 
 mod support;
 

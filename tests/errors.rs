@@ -1,4 +1,4 @@
-//! What comes back when something is wrong: an error that says so, never a panic.
+//! Whatever is wrong gives an error that says so, and never a panic.
 
 mod support;
 

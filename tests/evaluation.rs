@@ -1,4 +1,4 @@
-//! Rules whose parameters to evaluate with are others than those to train with.
+//! Rules that evaluate with other parameters than they train with.
 
 mod support;
 

@@ -1,4 +1,5 @@
-//! What surrounds the update: clipping, loss scaling, skipping, accumulation, zeroing, averaging.
+//! What happens before and after the update: clipping, loss scaling, skipping, accumulation,
+//! zeroing, averaging.
 
 mod support;
 

@@ -1,7 +1,7 @@
-//! What an optimizer takes beside parameters, gradients and state, and that steps add nothing to it.
+//! The memory of an optimizer beside parameters, gradients and state. Steps must not add to it.
 //!
-//! Counted is what wgpu has allocated on a device of the test's own. The driver sees more: wgpu asks
-//! it for blocks, whose size is the application's choice (`wgpu::MemoryHints`).
+//! The test counts what wgpu has allocated on a device of its own. The driver sees more: wgpu asks
+//! it for blocks, and the application chooses their size (`wgpu::MemoryHints`).
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! Shaders are compiled with the caller's pipeline cache.
+//! The caller's pipeline cache is used to compile shaders.
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! Presets against the golden traces of the frameworks they are named after: a trace says what
-//! hyperparameters made our formula the framework's.
+//! Presets against the traces of the frameworks they are named after. Each trace states the
+//! hyperparameters with which our formula is the framework's.
 
 use std::{collections::BTreeMap, fs};
 

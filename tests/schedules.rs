@@ -1,5 +1,5 @@
-//! Schedules against `torch.optim.lr_scheduler`: `tests/traces/record_schedules.py` printed the
-//! table. Those that PyTorch lacks are held against their definitions.
+//! Schedules against `torch.optim.lr_scheduler`, whose values `tests/traces/record_schedules.py`
+//! printed. Schedules that PyTorch lacks are checked against their definitions.
 
 use wgpu_optim::{
     Error,

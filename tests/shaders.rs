@@ -1,5 +1,6 @@
-//! The golden shaders: files that a review sees change, checked by two compilers. The unit tests of
-//! `src/shader/` hold them against what the crate composes and write them anew.
+//! The golden shaders, checked by two compilers. As files, they show a reviewer what a change does
+//! to them. The unit tests of `src/shader/` compare them with what the crate composes, and rewrite
+//! them.
 
 use std::path::{Path, PathBuf};
 

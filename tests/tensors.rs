@@ -1,5 +1,5 @@
-//! Rules that look at whole tensors and matrices: zeros, odd shapes, sums over several groups,
-//! systems of equations that have no solution.
+//! Rules that look at whole tensors and matrices: zeros, odd shapes, sums over several groups, and
+//! systems of equations without a solution.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! What the checks must not let pass.
+//! Faults that the checks must find.
 
 use libtest_mimic::Failed;
 use wgpu_optim::{rules::AdamW, update_shader};

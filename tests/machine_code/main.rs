@@ -1,6 +1,6 @@
-//! Every rule's update as machine code of cards that need not be there: Mesa's compiler for AMD makes it
-//! from the SPIR-V that wgpu would hand it. Checked is what lets a kernel run at the speed of memory,
-//! and statistics.txt has what a change does to it.
+//! Every rule's update as machine code, for cards that need not be present. Mesa's compiler for AMD
+//! compiles the SPIR-V that wgpu would give it. The test checks that nothing in the code keeps a
+//! kernel from the speed of memory. statistics.txt shows what a change does to the code.
 
 mod code;
 mod faults;

@@ -1,4 +1,4 @@
-//! RADV, Mesa's driver for AMD cards, compiling for a card that is not there: its null device.
+//! RADV, Mesa's driver for AMD cards. Its null device compiles for a card that is not present.
 
 use std::{collections::BTreeMap, env, ffi::c_char, path::PathBuf};
 

@@ -1,4 +1,4 @@
-//! The table of statistics beside this file: a change to a shader shows there as a diff.
+//! The table of statistics beside this file. A change to a shader shows as a diff there.
 
 use std::path::Path;
 

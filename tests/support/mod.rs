@@ -1,4 +1,4 @@
-//! What the integration tests share: a device, random problems, every variant of every rule.
+//! What the integration tests share: a device, random problems, and every variant of every rule.
 #![allow(
     dead_code,
     unused_imports,

@@ -14,7 +14,8 @@ fn prepare_matrices(
         return;
     }
     let p = load_param(place);
-    let g = scaled(load_grad(place), place);
+    let found = scaled(load_grad(place), place);
+    let g = limited(found, is_finite(found));
     var state = load_state(place);
     prepare_at(p, g, &state, load_tensor(place));
     store_state(place, state);

@@ -15,7 +15,9 @@ fn main(
         return;
     }
     let p = load_param(place);
-    let g = scaled(load_grad(place), place);
+    let found = scaled(load_grad(place), place);
+    let finite = is_finite(found);
+    let g = limited(found, finite);
     var state = load_state(place);
     let tensor = load_tensor(place);
     let average = load_average(place);
@@ -25,7 +27,7 @@ fn main(
     var next = state;
     update_at(p, g, &next, tensor);
     store_state(place, next);
-    let updated = update_at(p, g, &state, tensor);
+    let updated = outcome(update_at(p, g, &state, tensor), finite);
     store_param(place, updated);
     store_average(place, p, updated, average);
     if ZERO_GRAD {

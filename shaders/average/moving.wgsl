@@ -6,6 +6,6 @@ fn load_average(place: Place) -> vec4<f32> {
 
 fn store_average(place: Place, p: vec4<f32>, updated: vec4<f32>, average: vec4<f32>) {
     let start = select(average, p, now.t == 1u);
-    let moved = start + now.average_weight * (updated - start);
+    let moved = ema(start, updated, now.average_weight);
     slot_average[place.state / 4u] = encode_average(moved);
 }

@@ -26,7 +26,8 @@ var<workgroup> values: array<f32, 2048>;
 
 fn value_at(tile: LineTile, offset: u32) -> f32 {
     let place = Place(0u, tile.grad + offset, tile.state + offset, 1u);
-    return line(scaled(load_grad(place), place).x, hyper);
+    let found = scaled(load_grad(place), place);
+    return line(limited(found, is_finite(found)).x, hyper);
 }
 
 @compute @workgroup_size(64)

@@ -1,8 +1,8 @@
 // AdaBound. Luo et al. 2019, arXiv:1902.09843. Twin: src/rules/adabound.rs
 
 fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
-    (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
-    (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);
+    (*s).exp_avg = ema((*s).exp_avg, g, h.pull_beta1);
+    (*s).exp_avg_sq = ema((*s).exp_avg_sq, g * g, h.pull_beta2);
     var v = (*s).exp_avg_sq;
     if AMSBOUND {
         v = max((*s).max_exp_avg_sq, v);

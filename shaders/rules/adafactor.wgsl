@@ -7,7 +7,7 @@ fn line(g: f32, h: Hyper) -> f32 {
 
 fn move_line(kept: f32, mean: f32, h: Hyper, now: Step) -> f32 {
     // at: how far V moves, and the most that lr may be.
-    return kept + now.at.x * (mean - kept);
+    return scalar_ema(kept, mean, now.at.x);
 }
 
 fn row_factor(row: f32, mean: f32, h: Hyper) -> f32 {

@@ -5,7 +5,7 @@ fn update(p: vec4<f32>, grad: vec4<f32>, s: ptr<function, State>, h: Hyper, now:
     if WEIGHT_DECAY {
         g += h.weight_decay * p;
     }
-    let sum = (*s).sum + g * g;
+    let sum = min((*s).sum + g * g, vec4<f32>(3.4028234e38));
     (*s).sum = sum;
     let lr = now.lr * now.at.x;
     return p - lr * g / root(sum, h.eps);

@@ -8,7 +8,7 @@ fn measure(p: vec4<f32>, g: vec4<f32>, s: State, h: Hyper, now: Step, tensor: Of
 fn conclude(sums: Totals, tensor: ptr<function, OfTensor>, shape: Shape, h: Hyper, now: Step) {
     let factor = select(-h.factor, h.factor, sums.agreement > 0.0);
     let scale = (*tensor).lr_scale + factor * (*tensor).lr_scale;
-    (*tensor).lr_scale = max(scale, h.least);
+    (*tensor).lr_scale = min(max(scale, h.least), 1e18);
 }
 
 fn update(
@@ -20,6 +20,6 @@ fn update(
     tensor: OfTensor,
 ) -> vec4<f32> {
     (*s).prev_grad = g;
-    (*s).momentum_buffer = h.momentum * (*s).momentum_buffer - now.lr * tensor.lr_scale * g;
+    (*s).momentum_buffer = ema((*s).momentum_buffer, vec4<f32>(0.0), h.pull_momentum) - now.lr * tensor.lr_scale * g;
     return p + (*s).momentum_buffer;
 }

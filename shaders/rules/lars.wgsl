@@ -20,7 +20,7 @@ fn update(
     tensor: OfTensor,
 ) -> vec4<f32> {
     let u = now.lr * tensor.trust_ratio * (g + h.weight_decay * p);
-    let b = h.momentum * (*s).momentum_buffer + u;
+    let b = ema((*s).momentum_buffer, vec4<f32>(0.0), h.pull_momentum) + u;
     (*s).momentum_buffer = b;
     if NESTEROV {
         return p - (u + h.momentum * b);

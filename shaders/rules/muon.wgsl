@@ -2,10 +2,10 @@
 // Twin: src/rules/muon.rs
 
 fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper) -> vec4<f32> {
-    let b = (*s).momentum_buffer + h.one_minus_momentum * (g - (*s).momentum_buffer);
+    let b = ema((*s).momentum_buffer, g, h.pull_momentum);
     (*s).momentum_buffer = b;
     if NESTEROV {
-        return g + h.momentum * (b - g);
+        return ema(b, g, h.pull_momentum);
     }
     return b;
 }

@@ -6,7 +6,7 @@ fn measure(p: vec4<f32>, g: vec4<f32>, s: State, h: Hyper, now: Step, tensor: Of
 
 fn conclude(sums: Totals, tensor: ptr<function, OfTensor>, shape: Shape, h: Hyper, now: Step) {
     // at: the weight of the new norm, and that of the momentum so far.
-    (*tensor).exp_avg_sq += now.at.x * (sums.g_squared - (*tensor).exp_avg_sq);
+    (*tensor).exp_avg_sq = scalar_ema((*tensor).exp_avg_sq, sums.g_squared, now.at.x);
 }
 
 fn update(
@@ -19,6 +19,6 @@ fn update(
 ) -> vec4<f32> {
     let denominator = sqrt(tensor.exp_avg_sq) + h.eps;
     let a = g / denominator + h.weight_decay * p;
-    (*s).exp_avg = now.at.y * (*s).exp_avg + a;
+    (*s).exp_avg = ema((*s).exp_avg, vec4<f32>(0.0), now.at.y) + a;
     return p - now.lr * (*s).exp_avg;
 }

@@ -4,7 +4,7 @@
 fn s_moved(s: vec4<f32>, g: vec4<f32>, d: f32, h: Hyper, now: Step) -> vec4<f32> {
     // at: what dlr is d·lr times.
     let rate = select(now.lr * now.at.x, 1.0, SAFEGUARD_WARMUP);
-    return s + (d / h.d0 * (d * rate) * g - h.one_minus_beta3 * s);
+    return ema(s, vec4<f32>(0.0), h.pull_beta3) + d / h.d0 * (d * rate) * g;
 }
 
 fn measure(p: vec4<f32>, g: vec4<f32>, s: State, h: Hyper, now: Step, tensor: OfTensor) -> Sums {
@@ -14,8 +14,8 @@ fn measure(p: vec4<f32>, g: vec4<f32>, s: State, h: Hyper, now: Step, tensor: Of
 
 fn conclude(sums: Totals, tensor: ptr<function, OfTensor>, shape: Shape, h: Hyper, now: Step) {
     let dlr = (*tensor).d * now.lr * now.at.x;
-    (*tensor).d_numerator +=
-        (*tensor).d / h.d0 * dlr * sums.correlation - h.one_minus_beta3 * (*tensor).d_numerator;
+    let faded = scalar_ema((*tensor).d_numerator, 0.0, h.pull_beta3);
+    (*tensor).d_numerator = faded + (*tensor).d / h.d0 * dlr * sums.correlation;
     (*tensor).d_before = (*tensor).d;
     if sums.s_magnitude > 0.0 {
         let d_hat = h.d_coef * (*tensor).d_numerator / sums.s_magnitude;
@@ -43,8 +43,8 @@ fn update(
 ) -> vec4<f32> {
     (*s).p0 = select((*s).p0, p, now.t == 1u);
     let g = tensor.d_before * grad;
-    (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
-    (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);
+    (*s).exp_avg = ema((*s).exp_avg, g, h.pull_beta1);
+    (*s).exp_avg_sq = ema((*s).exp_avg_sq, g * g, h.pull_beta2);
     (*s).s = s_moved((*s).s, grad, tensor.d_before, h, now);
     // A normal number, or padding would divide zero by zero.
     let eps = max(tensor.d * h.eps, 1.1754944e-38);

@@ -4,7 +4,7 @@ fn update(y: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: St
     let z = select((*s).z, y, now.t == 1u);
     // at: c, the multiples of the rate for y and for z, the correction of v.
     let c = now.at.x;
-    (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);
+    (*s).exp_avg_sq = ema((*s).exp_avg_sq, g * g, h.pull_beta2);
     let v_hat = now.at.w * (*s).exp_avg_sq;
     let d = g / (sqrt(v_hat) + h.eps) + h.weight_decay * y;
     (*s).z = z - now.lr * now.at.z * d;

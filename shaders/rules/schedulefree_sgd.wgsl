@@ -5,7 +5,7 @@ fn update(y: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: St
     // at: c, the multiples of the rate for y and for z.
     let c = now.at.x;
     let d = g + h.weight_decay * y;
-    (*s).z = z - now.lr * now.at.z * d;
+    (*s).z = held(z - now.lr * now.at.z * d);
     return y + (c * (z - y) - now.lr * now.at.y * d);
 }
 

@@ -2,8 +2,8 @@
 
 fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
     let one = vec4<f32>(1.0);
-    let moved = (*s).hessian + h.one_minus_beta2 * ((*s).hessian_estimate - (*s).hessian);
+    let moved = ema((*s).hessian, (*s).hessian_estimate, h.pull_beta2);
     (*s).hessian = select((*s).hessian, moved, now.refreshed > 0.0);
-    (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
+    (*s).exp_avg = ema((*s).exp_avg, g, h.pull_beta1);
     return min(max((*s).exp_avg / max(h.rho * (*s).hessian, vec4<f32>(h.eps)), -one), one);
 }

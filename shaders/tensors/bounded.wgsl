@@ -1,5 +1,5 @@
 // A sum that overflowed becomes the largest f32. Otherwise an infinity would stay in the state for
-// good. Twin: bounded in src/rule/twin.rs
+// good. NaN stays NaN. Twin: bounded in src/rule/twin.rs
 fn bounded(sum: f32) -> f32 {
-    return clamp(sum, -3.4e38, 3.4e38);
+    return select(clamp(sum, -3.4e38, 3.4e38), sum, is_nan(vec4<f32>(sum)).x);
 }

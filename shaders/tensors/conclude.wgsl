@@ -59,7 +59,9 @@ fn conclude_tensors(
         concluded = tensor;
     }
     workgroupBarrier();
+    // A sum of a gradient that is not finite. Rules could make a number of it.
+    let nan = is_nan(totals[0]);
     for (var i = lane; i < together; i += LANES) {
-        keep_tensor(row + i * length, concluded);
+        keep_tensor(row + i * length, concluded, any(nan));
     }
 }

@@ -23,7 +23,8 @@ fn measure_tensors(
     for (var i = lane * 4u; i < span.w; i += 256u) {
         let place = Place(span.x + i, span.y + i, span.z + i, min(span.w - i, 4u));
         let p = load_param(place);
-        let g = scaled(load_grad(place), place);
+        let found = scaled(load_grad(place), place);
+        let g = limited(found, is_finite(found));
         add(&sums, measure(p, g, load_state(place), hyper, now, tensor));
     }
     partials[spans[index + 1u].x + lane] = total(sums);

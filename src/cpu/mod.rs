@@ -13,7 +13,7 @@ mod turn;
 
 use rayon::prelude::*;
 
-pub use crate::rule::{Block, Real, Shape, Step, Sums, Twin};
+pub use crate::rule::{Block, Real, Shape, Step, Sums, Twin, ema, pull};
 use arena::{CHUNK, Values};
 use gradients::{Scaler, clip_factor};
 use group::{GroupState, StepPart};

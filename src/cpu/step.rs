@@ -12,7 +12,7 @@ use super::{
 use crate::{
     Clip, Group, MatrixStage, MatrixWork, Over,
     matrix::{orthogonalize, solve},
-    rule::{Block, Real, Shape, Step, Sums, Twin, bounded, clipped},
+    rule::{Block, Bound, Real, Shape, Step, Sums, Twin, bounded, clipped, ema, pull},
     shader::looks_at_tensors,
     shape::Matrices,
 };
@@ -117,7 +117,8 @@ impl<T: Real> Optimizer<T> {
                 if let Some(lines) = &mut tensor.lines {
                     let grads = &grads[part.elements.clone()];
                     let grad_scale = part.now.grad_scale;
-                    let scaled = move |g| clipped(grad_scale * g, clip_value);
+                    let bound = Bound::of(&**rule);
+                    let scaled = move |g| bound.limited(clipped(grad_scale * g, clip_value));
                     lines.step(T::twin(&**rule), grads, scaled, part.now);
                 }
             });
@@ -155,9 +156,14 @@ impl<T: Real> Optimizer<T> {
             };
             let shape = Shape::of(&tensor.matrices);
             twin.conclude(sums.map(bounded), &mut tensor.values, shape, part.now);
-            let values = tensor.values.iter_mut().zip(&slots);
-            for (value, _) in values.filter(|(_, slot)| !slot.used) {
-                *value = T::zero();
+            // A sum of a gradient that is not finite. Rules could make a number of it.
+            let is_nan = sums.iter().any(|sum| sum.is_nan());
+            for (value, slot) in tensor.values.iter_mut().zip(&slots) {
+                if !slot.used {
+                    *value = T::zero();
+                } else if is_nan {
+                    *value = T::nan();
+                }
             }
         }
         if let (Over::Everything, Some((first, others))) = (over, tensors.split_first_mut()) {
@@ -179,7 +185,7 @@ impl<T: Real> Optimizer<T> {
         self.each_block(group, parts, &|twin, block, now| twin.update(block, now));
         if let Some(average) = average {
             let range = self.arena.groups[group.0].clone();
-            let weight = T::from_f64(average.weight(t));
+            let weight = T::from_f64(pull(1.0 - average.weight(t)));
             let state = &mut self.groups[group.0].state;
             let Some(average) = state.last_mut() else {
                 return;
@@ -188,7 +194,7 @@ impl<T: Real> Optimizer<T> {
             let chunks = average.par_chunks_mut(CHUNK).zip(params);
             chunks.for_each(|(average, params)| {
                 for (average, &p) in average.iter_mut().zip(params) {
-                    *average = *average + weight * (p - *average);
+                    *average = ema(*average, p, weight);
                 }
             });
         }
@@ -262,6 +268,7 @@ impl<T: Real> Optimizer<T> {
                 .collect(),
             of_tensor: &[],
             grad_scale: T::one(),
+            bound: Bound::of(&**rule),
         };
         let twin = T::twin(&**rule);
         let work = |turn: Turn<'_, T>| {

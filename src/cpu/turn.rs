@@ -7,7 +7,7 @@ use super::{
     arena::CHUNK,
     group::{StepPart, TensorState},
 };
-use crate::rule::{Block, Real, Step, Twin, clipped};
+use crate::rule::{Block, Bound, Real, Step, Twin, clipped};
 
 /// The work on each block of a group.
 pub(super) type Work<'a, T, R> = dyn Fn(&dyn Twin<T>, Block<'_, T>, Step<T>) -> R + Sync + 'a;
@@ -76,6 +76,9 @@ impl<T: Real> Piece<'_, T> {
     ) -> R {
         let mut block = self.block;
         block.grad_scale = part.now.grad_scale;
+        if part.now.t == 0 {
+            block.bound = Bound::none();
+        }
         let bounded: Vec<_>;
         if clip_value.is_some() {
             let scale = std::mem::replace(&mut block.grad_scale, T::one());

@@ -252,7 +252,7 @@ mod tests {
     fn expected(lr: f32, n: u64, t: u64) -> Vec<f32> {
         let at = Adam::default().at(t).map(|value| value as f32);
         let refreshed = if n.is_multiple_of(2) { 1.0 } else { 0.0 };
-        let weight = 0.5 / (1.0 - 0.5f64.powf(t as f64));
+        let weight = crate::rule::pull(1.0 - 0.5 / (1.0 - 0.5f64.powf(t as f64)));
         let mut words = vec![lr, 0.0, 1.0, f32::from_bits(t as u32)];
         words.extend(at);
         words.extend([refreshed, weight as f32, 1.0, 0.0]);

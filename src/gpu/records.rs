@@ -2,7 +2,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::{Clip, Options, rule::Step};
+use crate::{
+    Clip, Options,
+    rule::{Step, pull},
+};
 
 /// Bytes from one group's `Step` to the next. Every device can bind a uniform at multiples of this.
 pub(super) const STEP_STRIDE: u64 = 256;
@@ -64,7 +67,9 @@ impl Recorded {
     /// The numbers of a step that holds if no step was skipped since the count was set. `epoch`
     /// counts how many times it was set.
     pub fn new(step: Step<f64>, options: &Options, epoch: u32) -> Self {
-        let average_weight = options.average.map(|average| average.weight(step.t));
+        let average_weight = options
+            .average
+            .map(|average| pull(1.0 - average.weight(step.t)));
         // A verdict on the gradients divides by the number of micro-batches itself.
         let per_batch = if options.skips() {
             1.0

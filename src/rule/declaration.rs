@@ -21,7 +21,9 @@ use crate::{Slot, Stages, hyperparameter::Hyperparameter};
 /// - `Hyper`, with an f32 for each of the [`constants`](Self::constants), by its name;
 /// - `State`, with a `vec4<f32>` for each element [slot](Self::slots), by its name;
 /// - `Step`, from `shaders/now.wgsl` (its twin is [`Step`](crate::cpu::Step));
-/// - `const NAME: bool` for each of the [`flags`](Self::flags).
+/// - `const NAME: bool` for each of the [`flags`](Self::flags);
+/// - `ema(kept, x, pull)`, a moving average that is accurate at every decay, and `scalar_ema` for an
+///   f32 (their twin is [`ema`](crate::cpu::ema)).
 ///
 /// A rule that looks at whole tensors first says so in its [`stages`](Self::stages). It keeps what
 /// it found in slots of [`Extent::Tensor`](crate::Extent::Tensor). Its `update` then has a further
@@ -102,6 +104,16 @@ pub trait Declaration: fmt::Debug {
         false
     }
 
+    /// Whether the update, or a sum of it, squares gradients.
+    ///
+    /// A finite gradient reaches a rule as at most 2⁶² (4.6e18), and as at most 2⁵⁰ (1.1e15) if the
+    /// rule takes sums or means, so that the squares are finite. If a rule squares none, the bound is
+    /// 2¹²⁶ (8.5e37), for parameters too. A gradient that is NaN or infinite reaches it as NaN. The
+    /// twin in f64 has eight times these exponents.
+    fn squares_gradients(&self) -> bool {
+        true
+    }
+
     /// The WGSL text.
     fn wgsl(&self) -> &str;
 }
@@ -129,6 +141,7 @@ pub fn coefficients<const N: usize>(given: [f64; N]) -> [f64; 4] {
 /// - `flags`: `NAME = value`;
 /// - `at(t)`: an array of up to four coefficients;
 /// - `is_sign_based`: true;
+/// - `squares_gradients`: false;
 /// - `slots`: names of element [slots](crate::Slot); the methods of `Slot` turn them into others;
 /// - `stages`: [`Stages`](crate::Stages);
 /// - `evaluates_elsewhere`: true.
@@ -136,7 +149,7 @@ pub fn coefficients<const N: usize>(given: [f64; N]) -> [f64; 4] {
 /// The last entry is the text, `wgsl`. All entries can use the fields by name.
 ///
 /// ```
-/// use wgpu_optim::{Rule, cpu::{Block, Real, Step, Twin}, rule};
+/// use wgpu_optim::{Rule, cpu::{Block, Real, Step, Twin, ema, pull}, rule};
 ///
 /// rule! {
 ///     /// Signum: the sign of a running mean of the gradient.
@@ -148,11 +161,11 @@ pub fn coefficients<const N: usize>(given: [f64; N]) -> [f64; 4] {
 ///         pub weight_decay: f64 in (0.0..=1.0) = 0.0,
 ///     }
 ///     decoupled_weight_decay: weight_decay;
-///     constants: one_minus_momentum = 1.0 - momentum;
+///     constants: pull_momentum = pull(momentum);
 ///     slots: momentum_buffer.used_if(momentum > 0.0);
 ///     wgsl: "
 /// fn update(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
-///     let b = (*s).momentum_buffer + h.one_minus_momentum * (g - (*s).momentum_buffer);
+///     let b = ema((*s).momentum_buffer, g, h.pull_momentum);
 ///     (*s).momentum_buffer = b;
 ///     return p - (now.decay * p + now.lr * sign(b));
 /// }";
@@ -162,9 +175,9 @@ pub fn coefficients<const N: usize>(given: [f64; N]) -> [f64; 4] {
 ///
 /// impl<T: Real> Twin<T> for Signum {
 ///     fn update(&self, block: Block<'_, T>, now: Step<T>) {
-///         let [one_minus_momentum] = self.constants_as::<T, _>();
+///         let [pull_momentum] = self.constants_as::<T, _>();
 ///         block.each(move |p, g, [momentum_buffer]| {
-///             let b = *momentum_buffer + one_minus_momentum * (g - *momentum_buffer);
+///             let b = ema(*momentum_buffer, g, pull_momentum);
 ///             *momentum_buffer = b;
 ///             p - (now.decay * p + now.lr * Real::sign(b))
 ///         });
@@ -187,6 +200,7 @@ macro_rules! rule {
         $(flags: $($flag:ident = $is_set:expr),+;)?
         $(at($t:ident): $at:expr;)?
         $(is_sign_based: $is_sign_based:expr;)?
+        $(squares_gradients: $squares_gradients:expr;)?
         $(slots: $($slot:ident $(.$how:ident($($what:expr),*))*),+;)?
         $(stages: $stages:expr;)?
         $(evaluates_elsewhere: $evaluates_elsewhere:expr;)?
@@ -242,6 +256,10 @@ macro_rules! rule {
 
             $(fn is_sign_based(&self) -> bool {
                 $is_sign_based
+            })?
+
+            $(fn squares_gradients(&self) -> bool {
+                $squares_gradients
             })?
 
             $(fn slots(&self) -> ::std::vec::Vec<$crate::Slot> {

@@ -1,13 +1,17 @@
 //! What a rule is: the trait that every rule implements, whether it is this crate's or a user's.
 
+mod bound;
 mod check;
 mod declaration;
+mod ema;
 mod slot;
 mod stages;
 mod twin;
 
+pub(crate) use bound::{Bound, most_grad_exponent};
 pub(crate) use check::{check_lr, check_stages, check_step_count, position_of};
 pub use declaration::{Declaration, coefficients};
+pub use ema::{ema, pull};
 pub use slot::{Extent, Slot};
 pub(crate) use stages::LinePart;
 pub use stages::{Lines, MOST_UNKNOWNS, MatrixStage, MatrixWork, Over, Stages, Sum};

@@ -7,6 +7,7 @@ use bytemuck::Pod;
 use fearless_simd::{Level, Simd};
 use num_traits::{Float, NumCast};
 
+use super::Bound;
 use crate::{Rule, shape::Matrices};
 
 /// f32 or f64.
@@ -173,6 +174,7 @@ pub struct Block<'a, T> {
     /// The tensor slots of the tensor that the block is part of, if the rule has any.
     pub(crate) of_tensor: &'a [T],
     pub(crate) grad_scale: T,
+    pub(crate) bound: Bound<T>,
 }
 
 /// How many values a sum puts aside at a time. They stay in the nearest cache.
@@ -192,12 +194,13 @@ impl<T: Real> Block<'_, T> {
         self,
         measure: impl Fn(T, T, [T; N]) -> [T; K],
     ) -> Sums {
-        let grad_scale = self.grad_scale;
+        let (scale, bound) = (self.grad_scale, self.bound);
+        let as_seen = move |g: T| bound.limited(scale * g);
         let mut zeros = [const { Vec::new() }; N];
         let state = slots(self.state, &mut zeros, N, self.params.len());
         vectorized::<T, _>(
             #[inline(always)]
-            || sum_each(self.params, self.grads, grad_scale, state, measure),
+            || sum_each(self.params, self.grads, as_seen, state, measure),
         )
     }
 
@@ -209,7 +212,9 @@ impl<T: Real> Block<'_, T> {
     /// flags alone. A captured reference might alias what the loop stores.
     #[inline(always)]
     pub fn each<const N: usize>(self, update: impl Fn(T, T, &mut [T; N]) -> T) {
-        let grad_scale = self.grad_scale;
+        let (scale, bound) = (self.grad_scale, self.bound);
+        let as_seen = move |g: T| bound.limited(scale * g);
+        let update = move |p: T, g: T, s: &mut [T; N]| bound.outcome(update(p, g, s), g);
         // In most rules, the slot that a variant leaves unused is the last. Then the loop omits
         // that slot.
         let last = self.state.get(N.wrapping_sub(1));
@@ -221,9 +226,9 @@ impl<T: Real> Block<'_, T> {
             #[inline(always)]
             || {
                 if has_last {
-                    update_each::<T, N, true>(self.params, self.grads, grad_scale, state, update);
+                    update_each::<T, N, true>(self.params, self.grads, as_seen, state, update);
                 } else {
-                    update_each::<T, N, false>(self.params, self.grads, grad_scale, state, update);
+                    update_each::<T, N, false>(self.params, self.grads, as_seen, state, update);
                 }
             },
         );
@@ -239,6 +244,7 @@ impl<T: Real> Block<'_, T> {
             state: slots.collect(),
             of_tensor: self.of_tensor,
             grad_scale: self.grad_scale,
+            bound: self.bound,
         }
     }
 }
@@ -267,7 +273,7 @@ fn slots<'a, T: Real, const N: usize>(
 fn update_each<T: Real, const N: usize, const HAS_LAST: bool>(
     params: &mut [T],
     grads: &[T],
-    grad_scale: T,
+    as_seen: impl Fn(T) -> T,
     mut state: [&mut [T]; N],
     update: impl Fn(T, T, &mut [T; N]) -> T,
 ) {
@@ -284,7 +290,7 @@ fn update_each<T: Real, const N: usize, const HAS_LAST: bool>(
         for (value, slot) in s.iter_mut().zip(&*state) {
             *value = slot[i];
         }
-        params[i] = update(params[i], grad_scale * grads[i], &mut s);
+        params[i] = update(params[i], as_seen(grads[i]), &mut s);
         for (value, slot) in s.into_iter().zip(&mut *state) {
             slot[i] = value;
         }
@@ -297,7 +303,7 @@ fn update_each<T: Real, const N: usize, const HAS_LAST: bool>(
 fn sum_each<T: Real, const N: usize, const K: usize>(
     params: &[T],
     grads: &[T],
-    grad_scale: T,
+    as_seen: impl Fn(T) -> T,
     state: [&mut [T]; N],
     measure: impl Fn(T, T, [T; N]) -> [T; K],
 ) -> Sums {
@@ -311,7 +317,7 @@ fn sum_each<T: Real, const N: usize, const K: usize>(
         let state = state.each_ref().map(|slot| &slot[start..][..count]);
         for i in 0..count {
             let s = state.map(|slot| slot[i]);
-            let found = measure(params[i], grad_scale * grads[i], s);
+            let found = measure(params[i], as_seen(grads[i]), s);
             for (values, value) in measured.iter_mut().zip(found) {
                 values[i] = value;
             }
@@ -377,8 +383,8 @@ pub(crate) fn vectorized<T: Real, R>(work: impl FnOnce() -> R) -> R {
 #[inline(always)]
 pub(crate) fn clipped<T: Real>(g: T, most: Option<T>) -> T {
     match most {
-        Some(most) => g.max(-most).min(most),
-        None => g,
+        Some(most) if !g.is_nan() => g.max(-most).min(most),
+        _ => g,
     }
 }
 

@@ -1,4 +1,4 @@
-use super::prelude::{Direction, Real, Rule, Step, bias_correction, direction, root};
+use super::prelude::{Direction, Real, Rule, Step, bias_correction, direction, ema, pull, root};
 
 direction! {
     /// AdaBelief: Adam that divides by how much the gradient differs from its running mean.
@@ -18,7 +18,7 @@ direction! {
     }
     source: "Zhuang et al. 2020, arXiv:2010.07468, as in `optax.adabelief` with `eps_root = eps`.";
     decoupled_weight_decay: weight_decay;
-    constants: one_minus_beta1 = 1.0 - beta1, one_minus_beta2 = 1.0 - beta2,
+    constants: beta1, pull_beta1 = pull(beta1), pull_beta2 = pull(beta2),
         eps_in_state = if eps_in_state { eps } else { 0.0 }, eps;
     flags: EPS_INSIDE_ROOT = eps_inside_root;
     // The corrections of m and of s.
@@ -31,13 +31,12 @@ impl Rule for AdaBelief {}
 
 impl Direction<2> for AdaBelief {
     fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, &mut [T; 2]) -> T + Copy {
-        let [one_minus_beta1, one_minus_beta2, eps_in_state, eps] = self.constants_as::<T, _>();
+        let [beta1, pull_beta1, pull_beta2, eps_in_state, eps] = self.constants_as::<T, _>();
         let eps_inside_root = self.eps_inside_root;
         move |g, [exp_avg, exp_avg_var]| {
-            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
-            let surprise = g - *exp_avg;
-            *exp_avg_var = *exp_avg_var
-                + (one_minus_beta2 * (surprise * surprise - *exp_avg_var) + eps_in_state);
+            let surprise = beta1 * (g - *exp_avg);
+            *exp_avg = ema(*exp_avg, g, pull_beta1);
+            *exp_avg_var = ema(*exp_avg_var, surprise * surprise, pull_beta2) + eps_in_state;
             let m_hat = now.at[0] * *exp_avg;
             let s_hat = now.at[1] * *exp_avg_var;
             m_hat / root(s_hat, eps, eps_inside_root)

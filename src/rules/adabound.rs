@@ -1,4 +1,6 @@
-use super::prelude::{Direction, Real, Rule, Step, bias_correction, decay_terms, direction};
+use super::prelude::{
+    Direction, Real, Rule, Step, bias_correction, decay_terms, direction, ema, pull,
+};
 
 direction! {
     /// AdaBound: Adam whose learning rates are held within bounds that close in on SGD's.
@@ -25,7 +27,7 @@ direction! {
     source: "Luo et al. 2019, arXiv:1902.09843, as in pytorch-optimizer.";
     decoupled_weight_decay: decay_terms(weight_decay, decoupled_weight_decay).1;
     constants: weight_decay = decay_terms(weight_decay, decoupled_weight_decay).0,
-        one_minus_beta1 = 1.0 - beta1, one_minus_beta2 = 1.0 - beta2, eps,
+        pull_beta1 = pull(beta1), pull_beta2 = pull(beta2), eps,
         final_ratio = final_lr / lr;
     flags: AMSBOUND = amsbound;
     // The correction of the learning rate, and both bounds over F.
@@ -42,11 +44,11 @@ impl Rule for AdaBound {}
 
 impl Direction<3> for AdaBound {
     fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, &mut [T; 3]) -> T + Copy {
-        let [_, one_minus_beta1, one_minus_beta2, eps, final_ratio] = self.constants_as::<T, _>();
+        let [_, pull_beta1, pull_beta2, eps, final_ratio] = self.constants_as::<T, _>();
         let amsbound = self.amsbound;
         move |g, [exp_avg, exp_avg_sq, max_exp_avg_sq]| {
-            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
-            *exp_avg_sq = *exp_avg_sq + one_minus_beta2 * (g * g - *exp_avg_sq);
+            *exp_avg = ema(*exp_avg, g, pull_beta1);
+            *exp_avg_sq = ema(*exp_avg_sq, g * g, pull_beta2);
             let mut v = *exp_avg_sq;
             if amsbound {
                 v = max_exp_avg_sq.max(v);

@@ -1,4 +1,4 @@
-use super::prelude::{Block, Real, Rule, Step, Twin, rule};
+use super::prelude::{Block, Real, Rule, Step, Twin, ema, pull, rule};
 
 rule! {
     /// Adadelta: steps as large as the recent ones, over gradients as large as the recent ones.
@@ -14,7 +14,7 @@ rule! {
         pub weight_decay: f64 in NON_NEGATIVE = 0.0,
     }
     source: "Zeiler 2012, arXiv:1212.5701, as in `torch.optim.Adadelta`.";
-    constants: weight_decay, one_minus_rho = 1.0 - rho, eps;
+    constants: weight_decay, pull_rho = pull(rho), eps;
     slots: square_avg, acc_delta;
     wgsl: include_str!("../../shaders/rules/adadelta.wgsl");
 }
@@ -23,12 +23,12 @@ impl Rule for Adadelta {}
 
 impl<T: Real> Twin<T> for Adadelta {
     fn update(&self, block: Block<'_, T>, now: Step<T>) {
-        let [weight_decay, one_minus_rho, eps] = self.constants_as::<T, _>();
+        let [weight_decay, pull_rho, eps] = self.constants_as::<T, _>();
         block.each(move |p, grad, [square_avg, acc_delta]| {
             let g = grad + weight_decay * p;
-            *square_avg = *square_avg + one_minus_rho * (g * g - *square_avg);
+            *square_avg = ema(*square_avg, g * g, pull_rho);
             let delta = (*acc_delta + eps).sqrt() / (*square_avg + eps).sqrt() * g;
-            *acc_delta = *acc_delta + one_minus_rho * (delta * delta - *acc_delta);
+            *acc_delta = ema(*acc_delta, (delta * delta).min(T::max_value()), pull_rho);
             p - now.lr * delta
         });
     }

@@ -1,5 +1,5 @@
 use super::prelude::{
-    Block, Extent, Lines, Over, Real, Rule, Shape, Stages, Step, Sum, Sums, Twin, rule,
+    Block, Extent, Lines, Over, Real, Rule, Shape, Stages, Step, Sum, Sums, Twin, ema, pull, rule,
 };
 
 rule! {
@@ -29,8 +29,8 @@ rule! {
     source: "Shazeer & Stern 2018, arXiv:1804.04235, as in `torch.optim.Adafactor`.";
     decoupled_weight_decay: weight_decay;
     constants: eps1, eps1_squared = eps1 * eps1, eps2, d;
-    // How far V moves, and the most that lr may be.
-    at(t): [(t as f64).powf(beta2_decay), 1.0 / (t as f64).sqrt()];
+    // What V is pulled by, and the most that lr may be.
+    at(t): [pull(1.0 - (t as f64).powf(beta2_decay)), 1.0 / (t as f64).sqrt()];
     slots: alpha.per_tensor().as_scratch(), row_var.of(Extent::Row),
         col_var.of(Extent::Column), variance.of(Extent::Vector),
         row_factor.of(Extent::Row).as_scratch();
@@ -93,7 +93,7 @@ impl<T: Real> Twin<T> for Adafactor {
     }
 
     fn move_line(&self, kept: T, mean: T, now: Step<T>) -> T {
-        kept + now.at[0] * (mean - kept)
+        ema(kept, mean, now.at[0])
     }
 
     fn row_factor(&self, row: T, mean: T) -> T {

@@ -41,7 +41,7 @@ impl<T: Real> Twin<T> for Adagrad {
             if decays {
                 g = g + weight_decay * p;
             }
-            *sum = *sum + g * g;
+            *sum = (*sum + g * g).min(T::max_value());
             let lr = now.lr * now.at[0];
             p - lr * g / root(*sum, eps, eps_inside_root)
         });

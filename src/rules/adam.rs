@@ -1,4 +1,6 @@
-use super::prelude::{Direction, Real, Rule, Step, bias_correction, choice, direction, root};
+use super::prelude::{
+    Direction, Real, Rule, Step, bias_correction, choice, direction, ema, pull, root,
+};
 
 direction! {
     /// Adam: the running mean of the gradient over the root of its running square.
@@ -23,7 +25,7 @@ direction! {
         pub weight_decay: f64 in NON_NEGATIVE = 0.0,
     }
     source: "Kingma & Ba 2015, arXiv:1412.6980, as in `torch.optim.Adam`.";
-    constants: weight_decay, one_minus_beta1 = 1.0 - beta1, one_minus_beta2 = 1.0 - beta2, eps;
+    constants: weight_decay, pull_beta1 = pull(beta1), pull_beta2 = pull(beta2), eps;
     flags: NESTEROV = nesterov, AMSGRAD = amsgrad != Amsgrad::Off,
         EPS_INSIDE_ROOT = eps_inside_root;
     // The weights of m and of g in m̂, the correction of v before and after the maximum.
@@ -89,13 +91,13 @@ impl Correction {
 
 /// What the learning rate multiplies, here and in AdamW.
 pub(super) fn direction<T: Real>(
-    [one_minus_beta1, one_minus_beta2, eps]: [T; 3],
+    [pull_beta1, pull_beta2, eps]: [T; 3],
     [nesterov, amsgrad, eps_inside_root]: [bool; 3],
     now: Step<T>,
 ) -> impl Fn(T, &mut [T; 3]) -> T + Copy {
     move |g, [exp_avg, exp_avg_sq, max_exp_avg_sq]| {
-        *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
-        *exp_avg_sq = *exp_avg_sq + one_minus_beta2 * (g * g - *exp_avg_sq);
+        *exp_avg = ema(*exp_avg, g, pull_beta1);
+        *exp_avg_sq = ema(*exp_avg_sq, g * g, pull_beta2);
         let mut m_hat = now.at[0] * *exp_avg;
         if nesterov {
             m_hat = m_hat + now.at[1] * g;

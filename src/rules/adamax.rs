@@ -1,4 +1,4 @@
-use super::prelude::{Direction, Real, Rule, Step, bias_correction, direction};
+use super::prelude::{Direction, Real, Rule, Step, bias_correction, direction, ema, pull};
 
 direction! {
     /// Adamax: Adam over the largest recent gradient in place of the root of the mean square.
@@ -16,7 +16,7 @@ direction! {
         pub weight_decay: f64 in NON_NEGATIVE = 0.0,
     }
     source: "Kingma & Ba 2015, arXiv:1412.6980, section 7.1, as in `torch.optim.Adamax`.";
-    constants: weight_decay, one_minus_beta1 = 1.0 - beta1, one_minus_beta2 = 1.0 - beta2,
+    constants: weight_decay, pull_beta1 = pull(beta1), pull_beta2 = pull(beta2),
         eps_in_state = if eps_in_state { eps } else { 0.0 },
         eps = if eps_in_state { 0.0 } else { eps };
     // The correction of m.
@@ -29,10 +29,11 @@ impl Rule for Adamax {}
 
 impl Direction<2> for Adamax {
     fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, &mut [T; 2]) -> T + Copy {
-        let [_, one_minus_beta1, one_minus_beta2, eps_in_state, eps] = self.constants_as::<T, _>();
+        let [_, pull_beta1, pull_beta2, eps_in_state, eps] = self.constants_as::<T, _>();
         move |g, [exp_avg, exp_inf]| {
-            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
-            *exp_inf = (*exp_inf - one_minus_beta2 * *exp_inf).max(g.abs() + eps_in_state);
+            *exp_avg = ema(*exp_avg, g, pull_beta1);
+            let faded = ema(*exp_inf, T::zero(), pull_beta2);
+            *exp_inf = faded.max(g.abs() + eps_in_state);
             let m_hat = now.at[0] * *exp_avg;
             m_hat / (*exp_inf + eps)
         }

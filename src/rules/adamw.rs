@@ -1,5 +1,5 @@
 use super::adam::{self, Amsgrad, Correction};
-use super::prelude::{Direction, Real, Rule, Step, direction};
+use super::prelude::{Direction, Real, Rule, Step, direction, pull};
 
 direction! {
     /// AdamW: [`Adam`](crate::rules::Adam) with weight decay that acts beside the update, not through
@@ -25,7 +25,7 @@ direction! {
     }
     source: "Loshchilov & Hutter 2019, arXiv:1711.05101, as in `torch.optim.AdamW`.";
     decoupled_weight_decay: weight_decay;
-    constants: one_minus_beta1 = 1.0 - beta1, one_minus_beta2 = 1.0 - beta2, eps;
+    constants: pull_beta1 = pull(beta1), pull_beta2 = pull(beta2), eps;
     flags: NESTEROV = nesterov, AMSGRAD = amsgrad != Amsgrad::Off,
         EPS_INSIDE_ROOT = eps_inside_root;
     // The weights of m and of g in m̂, the correction of v before and after the maximum.

@@ -1,4 +1,4 @@
-use super::prelude::{Direction, Real, Rule, Step, bias_correction, direction};
+use super::prelude::{Direction, Real, Rule, Step, bias_correction, direction, ema, pull};
 
 direction! {
     /// Adan: Adam with Nesterov momentum by the difference of gradients.
@@ -20,8 +20,8 @@ direction! {
     source: "Xie et al. 2022, arXiv:2208.06677, as in pytorch-optimizer. (`optax.adan` is another \
         rule.)";
     decoupled_weight_decay: weight_decay;
-    constants: one_minus_beta1 = 1.0 - beta1, one_minus_beta2 = 1.0 - beta2,
-        one_minus_beta3 = 1.0 - beta3, beta2, eps;
+    constants: pull_beta1 = pull(beta1), pull_beta2 = pull(beta2),
+        pull_beta3 = pull(beta3), beta2, eps;
     flags: DECOUPLED = decoupled_weight_decay;
     // What m, δ and n are multiplied by; whether there is a gradient before.
     at(t): [
@@ -38,20 +38,14 @@ impl Rule for Adan {}
 
 impl Direction<4> for Adan {
     fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, &mut [T; 4]) -> T + Copy {
-        let [
-            one_minus_beta1,
-            one_minus_beta2,
-            one_minus_beta3,
-            beta2,
-            eps,
-        ] = self.constants_as::<T, _>();
+        let [pull_beta1, pull_beta2, pull_beta3, beta2, eps] = self.constants_as::<T, _>();
         move |g, [exp_avg, exp_avg_diff, exp_avg_sq, prev_grad]| {
             let d = now.at[3] * (g - *prev_grad);
             *prev_grad = g;
-            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
-            *exp_avg_diff = *exp_avg_diff + one_minus_beta2 * (d - *exp_avg_diff);
+            *exp_avg = ema(*exp_avg, g, pull_beta1);
+            *exp_avg_diff = ema(*exp_avg_diff, d, pull_beta2);
             let ahead = g + beta2 * d;
-            *exp_avg_sq = *exp_avg_sq + one_minus_beta3 * (ahead * ahead - *exp_avg_sq);
+            *exp_avg_sq = ema(*exp_avg_sq, ahead * ahead, pull_beta3);
             let m_hat = now.at[0] * *exp_avg + now.at[1] * *exp_avg_diff;
             m_hat / ((now.at[2] * *exp_avg_sq).sqrt() + eps)
         }

@@ -1,4 +1,4 @@
-use super::prelude::{Direction, Real, Rule, Step, bias_correction, direction};
+use super::prelude::{Direction, Real, Rule, Step, bias_correction, direction, ema, pull};
 
 direction! {
     /// AdEMAMix: Adam with a second, much slower mean of the gradient.
@@ -21,7 +21,7 @@ direction! {
     source: "Pagliardini et al. 2024, arXiv:2409.03137, as in `optax.contrib.ademamix` and \
         pytorch-optimizer.";
     decoupled_weight_decay: weight_decay;
-    constants: one_minus_beta1 = 1.0 - beta1, one_minus_beta2 = 1.0 - beta2, eps;
+    constants: pull_beta1 = pull(beta1), pull_beta2 = pull(beta2), eps;
     // The correction of m, α, how far the slow mean moves, the correction of v.
     at(t): Mix { beta1, beta2, beta3, alpha, t_alpha_beta3 }.at(t);
     slots: exp_avg, exp_avg_slow, exp_avg_sq;
@@ -41,7 +41,7 @@ impl Mix {
     fn at(&self, t: u64) -> [f64; 4] {
         let (alpha, beta3) = self.warmed_up(t);
         let [of_m, of_v] = [self.beta1, self.beta2].map(|beta| 1.0 / bias_correction(beta, t));
-        [of_m, alpha, 1.0 - beta3, of_v]
+        [of_m, alpha, pull(beta3), of_v]
     }
 
     /// α and β3 of step `t`: linear in t, and linear in the half-life.
@@ -60,11 +60,11 @@ impl Rule for AdEmaMix {}
 
 impl Direction<3> for AdEmaMix {
     fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, &mut [T; 3]) -> T + Copy {
-        let [one_minus_beta1, one_minus_beta2, eps] = self.constants_as::<T, _>();
+        let [pull_beta1, pull_beta2, eps] = self.constants_as::<T, _>();
         move |g, [exp_avg, exp_avg_slow, exp_avg_sq]| {
-            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
-            *exp_avg_slow = *exp_avg_slow + now.at[2] * (g - *exp_avg_slow);
-            *exp_avg_sq = *exp_avg_sq + one_minus_beta2 * (g * g - *exp_avg_sq);
+            *exp_avg = ema(*exp_avg, g, pull_beta1);
+            *exp_avg_slow = ema(*exp_avg_slow, g, now.at[2]);
+            *exp_avg_sq = ema(*exp_avg_sq, g * g, pull_beta2);
             let m_hat = now.at[0] * *exp_avg + now.at[1] * *exp_avg_slow;
             let v_hat = now.at[3] * *exp_avg_sq;
             m_hat / (v_hat.sqrt() + eps)

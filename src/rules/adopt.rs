@@ -1,4 +1,4 @@
-use super::prelude::{Direction, Real, Rule, Step, decay_terms, direction};
+use super::prelude::{Direction, Real, Rule, Step, decay_terms, direction, ema, pull};
 
 direction! {
     /// ADOPT: Adam that divides by the second moment of the step before, so that it converges for any
@@ -23,8 +23,8 @@ direction! {
     constants: weight_decay = decay_terms(weight_decay, decoupled_weight_decay).0, eps;
     // How far m and v move, and the bound on u: the first step moves only v, all the way.
     at(t): [
-        if t == 1 { 0.0 } else { 1.0 - beta1 },
-        if t == 1 { 1.0 } else { 1.0 - beta2 },
+        pull(if t == 1 { 1.0 } else { beta1 }),
+        pull(if t == 1 { 0.0 } else { beta2 }),
         (t as f64).powf(clip_exponent),
     ];
     slots: exp_avg, exp_avg_sq;
@@ -39,8 +39,8 @@ impl Direction<2> for Adopt {
         move |g, [exp_avg, exp_avg_sq]| {
             let bound = now.at[2];
             let u = (g / exp_avg_sq.sqrt().max(eps)).max(-bound).min(bound);
-            *exp_avg = *exp_avg + now.at[0] * (u - *exp_avg);
-            *exp_avg_sq = *exp_avg_sq + now.at[1] * (g * g - *exp_avg_sq);
+            *exp_avg = ema(*exp_avg, u, now.at[0]);
+            *exp_avg_sq = ema(*exp_avg_sq, g * g, now.at[1]);
             *exp_avg
         }
     }

@@ -1,4 +1,4 @@
-use super::prelude::{Block, Real, Rule, Step, Twin, rule};
+use super::prelude::{Block, Bound, Real, Rule, Step, Twin, ema, pull, rule};
 
 rule! {
     /// ASGD: descent at a rate that falls by itself, and the average of where it has been in `ax`.
@@ -18,12 +18,13 @@ rule! {
     }
     source: "Polyak & Juditsky 1992, as in `torch.optim.ASGD`.";
     constants: weight_decay;
+    squares_gradients: false;
     slots: ax, eta.per_group().starting_at(-1.0);
     wgsl: include_str!("../../shaders/rules/asgd.wgsl");
 }
 
 impl Rule for Asgd {
-    /// η, what it decays the parameter by, and μ.
+    /// η, what it decays the parameter by, and what 1 − μ pulls.
     fn advance(&self, t: u64, lr: f64, history: &mut [f64]) -> [f64; 4] {
         let t = t as f64;
         let falling = |t: f64| lr / (1.0 + self.lambd * lr * t).powf(self.alpha);
@@ -34,17 +35,18 @@ impl Rule for Asgd {
         };
         history[0] = falling(t);
         let mu = 1.0 / (t - 1.0 - self.t0).max(1.0);
-        [eta, self.lambd * eta, mu, 0.0]
+        [eta, self.lambd * eta, pull(1.0 - mu), 0.0]
     }
 }
 
 impl<T: Real> Twin<T> for Asgd {
     fn update(&self, block: Block<'_, T>, now: Step<T>) {
         let [weight_decay] = self.constants_as::<T, _>();
+        let bound = Bound::of(self);
         block.each(move |p, grad, [ax]| {
             let g = grad + weight_decay * p;
             let updated = p - (now.at[1] * p + now.at[0] * g);
-            *ax = *ax + now.at[2] * (updated - *ax);
+            *ax = ema(*ax, bound.held(updated), now.at[2]);
             updated
         });
     }

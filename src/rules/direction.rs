@@ -94,6 +94,7 @@ macro_rules! direction {
         $(flags: $($flag:ident = $is_set:expr),+;)?
         $(at($t:ident): $at:expr;)?
         $(is_sign_based: $is_sign_based:expr;)?
+        $(squares_gradients: $squares_gradients:expr;)?
         slots: $($slot:ident $(.$how:ident($($what:expr),*))*),+;
         wgsl: $($file:literal),+;
     ) => {
@@ -111,6 +112,7 @@ macro_rules! direction {
             $(flags: $($flag = $is_set),+;)?
             $(at($t): $at;)?
             $(is_sign_based: $is_sign_based;)?
+            $(squares_gradients: $squares_gradients;)?
             slots: $($slot $(.$how($($what),*))*,)+
                 mask_scale.per_tensor().as_scratch().used_if(cautious);
             stages: $crate::rules::cautious::stages(cautious, &[$(stringify!($slot)),+]);

@@ -1,4 +1,4 @@
-use super::prelude::{Block, Real, Rule, Shape, Stages, Step, Sums, Twin, rule};
+use super::prelude::{Block, Real, Rule, Shape, Stages, Step, Sums, Twin, ema, pull, rule};
 
 rule! {
     /// Momentum with a learning rate for each tensor, which grows while gradients agree with those before
@@ -19,7 +19,7 @@ rule! {
     source: "a textbook's custom optimizer; the same idea per weight is Jacobs 1988, the delta-bar-delta \
         rule.";
     constants:
-        momentum,
+        pull_momentum = pull(momentum),
         factor,
         // Over the rule's own lr, lest a schedule that ends in zero leave a large scale behind.
         least = if lr > 0.0 { min_lr / lr } else { 0.0 };
@@ -32,11 +32,12 @@ impl Rule for GradientAgreement {}
 
 impl<T: Real> Twin<T> for GradientAgreement {
     fn update(&self, block: Block<'_, T>, now: Step<T>) {
-        let [momentum] = self.constants_as::<T, _>();
+        let [pull_momentum] = self.constants_as::<T, _>();
         let [lr_scale] = block.of_tensor();
         block.each(move |p, g, [momentum_buffer, prev_grad]| {
             *prev_grad = g;
-            *momentum_buffer = momentum * *momentum_buffer - now.lr * lr_scale * g;
+            *momentum_buffer =
+                ema(*momentum_buffer, T::zero(), pull_momentum) - now.lr * lr_scale * g;
             p + *momentum_buffer
         });
     }
@@ -54,6 +55,6 @@ impl<T: Real> Twin<T> for GradientAgreement {
             -factor
         };
         let scale = tensor[0] + factor * tensor[0];
-        tensor[0] = scale.max(least);
+        tensor[0] = scale.max(least).min(T::from_f64(1e18));
     }
 }

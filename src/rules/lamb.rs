@@ -1,4 +1,6 @@
-use super::prelude::{Block, Real, Rule, Shape, Stages, Step, Sums, Twin, bias_correction, rule};
+use super::prelude::{
+    Block, Real, Rule, Shape, Stages, Step, Sums, Twin, bias_correction, ema, pull, rule,
+};
 
 rule! {
     /// LAMB: Adam whose step is scaled, tensor by tensor, to the size of the parameters.
@@ -13,7 +15,7 @@ rule! {
         pub weight_decay: f64 in NON_NEGATIVE = 0.0,
     }
     source: "You et al. 2020, arXiv:1904.00962, as in `optax.lamb`.";
-    constants: one_minus_beta1 = 1.0 - beta1, one_minus_beta2 = 1.0 - beta2, eps, weight_decay;
+    constants: pull_beta1 = pull(beta1), pull_beta2 = pull(beta2), eps, weight_decay;
     // The corrections of m and of v.
     at(t): [1.0 / bias_correction(beta1, t), 1.0 / bias_correction(beta2, t)];
     slots: exp_avg, exp_avg_sq, trust_ratio.per_tensor();
@@ -24,10 +26,10 @@ rule! {
 impl Lamb {
     /// The step before it is scaled.
     fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, T, &mut [T; 2]) -> T + Copy + use<T> {
-        let [one_minus_beta1, one_minus_beta2, eps, weight_decay] = self.constants_as::<T, _>();
+        let [pull_beta1, pull_beta2, eps, weight_decay] = self.constants_as::<T, _>();
         move |p, g, [exp_avg, exp_avg_sq]| {
-            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
-            *exp_avg_sq = *exp_avg_sq + one_minus_beta2 * (g * g - *exp_avg_sq);
+            *exp_avg = ema(*exp_avg, g, pull_beta1);
+            *exp_avg_sq = ema(*exp_avg_sq, g * g, pull_beta2);
             let m_hat = now.at[0] * *exp_avg;
             let v_hat = now.at[1] * *exp_avg_sq;
             m_hat / (v_hat.sqrt() + eps) + weight_decay * p

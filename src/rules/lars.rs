@@ -1,4 +1,4 @@
-use super::prelude::{Block, Real, Rule, Shape, Stages, Step, Sums, Twin, rule};
+use super::prelude::{Block, Real, Rule, Shape, Stages, Step, Sums, Twin, ema, pull, rule};
 
 rule! {
     /// LARS: momentum whose gradient is scaled, tensor by tensor, to the size of the parameters.
@@ -19,7 +19,8 @@ rule! {
         pub eps: f64 in NON_NEGATIVE = 0.0,
     }
     source: "You et al. 2017, arXiv:1708.03888, as in `optax.lars`.";
-    constants: weight_decay, trust_coefficient, eps, momentum;
+    constants: weight_decay, trust_coefficient, eps, momentum,
+        pull_momentum = pull(momentum);
     flags: NESTEROV = nesterov;
     slots: momentum_buffer, trust_ratio.per_tensor();
     stages: Stages::sums_of_tensors(&["p_squared", "g_squared"], &[]);
@@ -30,12 +31,12 @@ impl Rule for Lars {}
 
 impl<T: Real> Twin<T> for Lars {
     fn update(&self, block: Block<'_, T>, now: Step<T>) {
-        let [weight_decay, _, _, momentum] = self.constants_as::<T, _>();
+        let [weight_decay, _, _, momentum, pull_momentum] = self.constants_as::<T, _>();
         let nesterov = self.nesterov;
         let [trust_ratio] = block.of_tensor();
         block.each(move |p, g, [momentum_buffer]| {
             let u = now.lr * trust_ratio * (g + weight_decay * p);
-            let b = momentum * *momentum_buffer + u;
+            let b = ema(*momentum_buffer, T::zero(), pull_momentum) + u;
             *momentum_buffer = b;
             if nesterov {
                 return p - (u + momentum * b);

@@ -1,4 +1,4 @@
-use super::prelude::{Direction, Real, Rule, Step, direction};
+use super::prelude::{Direction, Real, Rule, Step, direction, ema, pull};
 
 direction! {
     /// Lion: the sign of an interpolation between momentum and gradient.
@@ -13,8 +13,9 @@ direction! {
     }
     source: "Chen et al. 2023, arXiv:2302.06675, as in `optax.lion`.";
     decoupled_weight_decay: weight_decay;
-    constants: one_minus_beta1 = 1.0 - beta1, one_minus_beta2 = 1.0 - beta2;
+    constants: pull_beta1 = pull(beta1), pull_beta2 = pull(beta2);
     is_sign_based: true;
+    squares_gradients: false;
     slots: exp_avg;
     wgsl: "rules/lion", "direction/step_and_decay";
 }
@@ -23,10 +24,10 @@ impl Rule for Lion {}
 
 impl Direction<1> for Lion {
     fn direction<T: Real>(&self, _now: Step<T>) -> impl Fn(T, &mut [T; 1]) -> T + Copy {
-        let [one_minus_beta1, one_minus_beta2] = self.constants_as::<T, _>();
+        let [pull_beta1, pull_beta2] = self.constants_as::<T, _>();
         move |g, [exp_avg]| {
-            let u = (*exp_avg + one_minus_beta1 * (g - *exp_avg)).sign();
-            *exp_avg = *exp_avg + one_minus_beta2 * (g - *exp_avg);
+            let u = ema(*exp_avg, g, pull_beta1).sign();
+            *exp_avg = ema(*exp_avg, g, pull_beta2);
             u
         }
     }

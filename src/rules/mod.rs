@@ -197,18 +197,25 @@ mod tests {
                 "t = {t}"
             );
         }
-        // Whatever a rule declares as 1 − β.
+        // Whatever a rule declares as 1 − β, or pulls by it.
         let mut found = 0;
         for name in names() {
             let declared = by_name(name).unwrap().constants();
             let fields = declared.iter();
-            let fields = fields.filter_map(|(constant, _)| constant.strip_prefix("one_minus_"));
-            for field in fields {
+            let prefixes = ["one_minus_", "pull_"];
+            let fields = fields.filter_map(|(constant, _)| {
+                let field = prefixes.map(|prefix| constant.strip_prefix(prefix));
+                field
+                    .into_iter()
+                    .flatten()
+                    .next()
+                    .map(|field| (*constant, field))
+            });
+            for (wanted, field) in fields {
                 let mut rule = by_name(name).unwrap();
                 rule.set(field, "0.9999").unwrap();
-                let wanted = format!("one_minus_{field}");
                 let constants = rule.constants();
-                let (_, value) = constants.iter().find(|(of, _)| **of == wanted).unwrap();
+                let (_, value) = constants.iter().find(|(of, _)| *of == wanted).unwrap();
                 assert!(ulps(*value as f32, 1e-4) <= 1, "{name}: {wanted} = {value}");
                 found += 1;
             }

@@ -1,6 +1,6 @@
 use super::prelude::{
     Block, Error, MatrixStage, MatrixWork, Over, Real, Rule, Shape, Stages, Step, Sum, Sums, Twin,
-    choice, rule,
+    choice, ema, pull, rule,
 };
 
 rule! {
@@ -36,7 +36,7 @@ rule! {
     source: "Jordan et al. 2024, <https://kellerjordan.github.io/posts/muon>, as in `torch.optim.Muon`, \
         which takes its steps in bf16.";
     decoupled_weight_decay: weight_decay;
-    constants: one_minus_momentum = 1.0 - momentum, momentum, eps;
+    constants: pull_momentum = pull(momentum), eps;
     flags: NESTEROV = nesterov, MATCH_RMS_ADAMW = adjust_lr_fn == AdjustLr::MatchRmsAdamW,
         SPECTRAL_UNCLAMPED = adjust_lr_fn == AdjustLr::SpectralUnclamped;
     slots: momentum_buffer, orthogonal.as_scratch(), inverse_norm.per_tensor().as_scratch(),
@@ -77,13 +77,13 @@ choice! {
 impl Muon {
     /// What is made orthogonal.
     fn direction<T: Real>(&self) -> impl Fn(T, &mut T) -> T + Copy + use<T> {
-        let [one_minus_momentum, momentum] = self.constants_as::<T, _>();
+        let [pull_momentum] = self.constants_as::<T, _>();
         let nesterov = self.nesterov;
         move |g, momentum_buffer| {
-            let b = *momentum_buffer + one_minus_momentum * (g - *momentum_buffer);
+            let b = ema(*momentum_buffer, g, pull_momentum);
             *momentum_buffer = b;
             if nesterov {
-                return g + momentum * (b - g);
+                return ema(b, g, pull_momentum);
             }
             b
         }
@@ -119,7 +119,7 @@ impl<T: Real> Twin<T> for Muon {
     }
 
     fn conclude(&self, sums: [T; 4], tensor: &mut [T], shape: Shape<T>, _now: Step<T>) {
-        let [_, _, eps] = self.constants_as::<T, _>();
+        let [_, eps] = self.constants_as::<T, _>();
         let [u_squared, ..] = sums;
         tensor[0] = T::one() / u_squared.sqrt().max(eps);
         tensor[1] = match self.adjust_lr_fn {

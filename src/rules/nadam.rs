@@ -1,4 +1,6 @@
-use super::prelude::{Direction, Real, Rule, Step, bias_correction, decay_terms, direction, root};
+use super::prelude::{
+    Direction, Real, Rule, Step, bias_correction, decay_terms, direction, ema, pull, root,
+};
 
 direction! {
     /// NAdam: Adam with Nesterov momentum whose weight warms up.
@@ -23,7 +25,7 @@ direction! {
         with `nesterov`.)";
     decoupled_weight_decay: decay_terms(weight_decay, decoupled_weight_decay).1;
     constants: weight_decay = decay_terms(weight_decay, decoupled_weight_decay).0,
-        one_minus_beta1 = 1.0 - beta1, one_minus_beta2 = 1.0 - beta2, eps;
+        pull_beta1 = pull(beta1), pull_beta2 = pull(beta2), eps;
     flags: EPS_INSIDE_ROOT = eps_inside_root;
     // The weights of m and of g in m̂, the correction of v.
     at(t): {
@@ -80,11 +82,11 @@ impl Rule for NAdam {}
 
 impl Direction<2> for NAdam {
     fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, &mut [T; 2]) -> T + Copy {
-        let [_, one_minus_beta1, one_minus_beta2, eps] = self.constants_as::<T, _>();
+        let [_, pull_beta1, pull_beta2, eps] = self.constants_as::<T, _>();
         let eps_inside_root = self.eps_inside_root;
         move |g, [exp_avg, exp_avg_sq]| {
-            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
-            *exp_avg_sq = *exp_avg_sq + one_minus_beta2 * (g * g - *exp_avg_sq);
+            *exp_avg = ema(*exp_avg, g, pull_beta1);
+            *exp_avg_sq = ema(*exp_avg_sq, g * g, pull_beta2);
             let m_hat = now.at[0] * *exp_avg + now.at[1] * g;
             let v_hat = now.at[2] * *exp_avg_sq;
             m_hat / root(v_hat, eps, eps_inside_root)

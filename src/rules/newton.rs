@@ -12,6 +12,7 @@ rule! {
         pub damping: f64 in EPS = 1e-8,
     }
     constants: damping;
+    squares_gradients: false;
     slots: hessian.as_input();
     wgsl: include_str!("../../shaders/rules/newton.wgsl");
 }

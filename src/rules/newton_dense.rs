@@ -19,6 +19,7 @@ rule! {
     source: "Nocedal & Wright 2006, Numerical Optimization, section 3.4: a multiple of the identity is \
         added.";
     constants: damping;
+    squares_gradients: false;
     slots: direction.as_scratch(), hessian.as_input().of(Extent::Pair);
     stages: Stages {
         lines: None,

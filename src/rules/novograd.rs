@@ -1,4 +1,4 @@
-use super::prelude::{Block, Real, Rule, Shape, Stages, Step, Sums, Twin, rule};
+use super::prelude::{Block, Real, Rule, Shape, Stages, Step, Sums, Twin, ema, pull, rule};
 
 rule! {
     /// NovoGrad: momentum of gradients that are normalized tensor by tensor.
@@ -15,8 +15,8 @@ rule! {
     }
     source: "Ginsburg et al. 2019, arXiv:1905.11286, as in `optax.novograd`.";
     constants: eps, weight_decay;
-    // The weight of the new norm, and that of the momentum so far.
-    at(t): [if t == 1 { 1.0 } else { 1.0 - beta2 }, if t == 1 { 0.0 } else { beta1 }];
+    // What the norm and the momentum so far are pulled by: the first step keeps nothing.
+    at(t): if t == 1 { [pull(0.0); 2] } else { [pull(beta2), pull(beta1)] };
     slots: exp_avg, exp_avg_sq.per_tensor();
     stages: Stages::sums_of_tensors(&["g_squared"], &[]);
     wgsl: include_str!("../../shaders/rules/novograd.wgsl");
@@ -31,7 +31,7 @@ impl<T: Real> Twin<T> for NovoGrad {
         let denominator = exp_avg_sq.sqrt() + eps;
         block.each(move |p, g, [exp_avg]| {
             let a = g / denominator + weight_decay * p;
-            *exp_avg = now.at[1] * *exp_avg + a;
+            *exp_avg = ema(*exp_avg, T::zero(), now.at[1]) + a;
             p - now.lr * *exp_avg
         });
     }
@@ -42,6 +42,6 @@ impl<T: Real> Twin<T> for NovoGrad {
 
     fn conclude(&self, sums: [T; 4], tensor: &mut [T], _shape: Shape<T>, now: Step<T>) {
         let [g_squared, ..] = sums;
-        tensor[0] = tensor[0] + now.at[0] * (g_squared - tensor[0]);
+        tensor[0] = ema(tensor[0], g_squared, now.at[0]);
     }
 }

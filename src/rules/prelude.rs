@@ -1,8 +1,9 @@
 //! What rules are written with.
 
+pub(super) use crate::rule::Bound;
 pub(super) use crate::{
     Error, Extent, Lines, MatrixStage, MatrixWork, Over, Rule, Stages, Sum,
-    cpu::{Block, Real, Shape, Step, Sums, Twin},
+    cpu::{Block, Real, Shape, Step, Sums, Twin, ema, pull},
     hyperparameter::{Choice, choice},
     rule,
     rules::{

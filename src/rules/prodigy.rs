@@ -1,4 +1,6 @@
-use super::prelude::{Block, Real, Rule, Shape, Stages, Step, Sums, Twin, bias_correction, rule};
+use super::prelude::{
+    Block, Real, Rule, Shape, Stages, Step, Sums, Twin, bias_correction, ema, pull, rule,
+};
 
 rule! {
     /// Prodigy: Adam that finds its own learning rate: `lr` stays 1, `d` estimates the distance to go.
@@ -32,8 +34,8 @@ rule! {
     }
     source: "Mishchenko & Defazio 2024, arXiv:2306.06101, as in `optax.contrib.prodigy`; the options are \
         those of `prodigyopt.Prodigy`.";
-    constants: one_minus_beta1 = 1.0 - beta1, one_minus_beta2 = 1.0 - beta2,
-        one_minus_beta3 = 1.0 - if beta3 == 0.0 { beta2.sqrt() } else { beta3 }, eps, weight_decay,
+    constants: pull_beta1 = pull(beta1), pull_beta2 = pull(beta2),
+        pull_beta3 = pull(if beta3 == 0.0 { beta2.sqrt() } else { beta3 }), eps, weight_decay,
         d0, d_coef, growth_rate;
     flags: LIMITED = growth_rate > 0.0, SAFEGUARD_WARMUP = safeguard_warmup;
     // What dlr is d·lr times.
@@ -51,13 +53,13 @@ rule! {
 impl Prodigy {
     /// What becomes of s with a gradient, given d.
     fn s_moved<T: Real>(&self, now: Step<T>) -> impl Fn(T, T, T) -> T + Copy + use<T> {
-        let [_, _, one_minus_beta3, _, _, d0] = self.constants_as::<T, _>();
+        let [_, _, pull_beta3, _, _, d0] = self.constants_as::<T, _>();
         let rate = if self.safeguard_warmup {
             T::one()
         } else {
             now.lr * now.at[0]
         };
-        move |s, g, d| s + (d / d0 * (d * rate) * g - one_minus_beta3 * s)
+        move |s, g, d| ema(s, T::zero(), pull_beta3) + d / d0 * (d * rate) * g
     }
 }
 
@@ -65,7 +67,7 @@ impl Rule for Prodigy {}
 
 impl<T: Real> Twin<T> for Prodigy {
     fn update(&self, block: Block<'_, T>, now: Step<T>) {
-        let [one_minus_beta1, one_minus_beta2, _, eps, weight_decay] = self.constants_as::<T, _>();
+        let [pull_beta1, pull_beta2, _, eps, weight_decay] = self.constants_as::<T, _>();
         let s_moved = self.s_moved(now);
         let [d, _, _, d_before, dlr] = block.of_tensor();
         // A normal number, or padding would divide zero by zero.
@@ -75,8 +77,8 @@ impl<T: Real> Twin<T> for Prodigy {
                 *p0 = p;
             }
             let g = d_before * grad;
-            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
-            *exp_avg_sq = *exp_avg_sq + one_minus_beta2 * (g * g - *exp_avg_sq);
+            *exp_avg = ema(*exp_avg, g, pull_beta1);
+            *exp_avg_sq = ema(*exp_avg_sq, g * g, pull_beta2);
             *s = s_moved(*s, grad, d_before);
             p - (weight_decay * dlr * p + dlr * *exp_avg / (exp_avg_sq.sqrt() + eps))
         });
@@ -92,14 +94,14 @@ impl<T: Real> Twin<T> for Prodigy {
     }
 
     fn conclude(&self, sums: [T; 4], tensor: &mut [T], _shape: Shape<T>, now: Step<T>) {
-        let [_, _, one_minus_beta3, _, _, d0, d_coef, growth_rate] = self.constants_as::<T, _>();
+        let [_, _, pull_beta3, _, _, d0, d_coef, growth_rate] = self.constants_as::<T, _>();
         let [correlation, s_magnitude, ..] = sums;
         let [d, d_max, d_numerator, d_before, dlr] = tensor else {
             return;
         };
         *dlr = *d * now.lr * now.at[0];
-        *d_numerator =
-            *d_numerator + (*d / d0 * *dlr * correlation - one_minus_beta3 * *d_numerator);
+        let faded = ema(*d_numerator, T::zero(), pull_beta3);
+        *d_numerator = faded + *d / d0 * *dlr * correlation;
         *d_before = *d;
         if s_magnitude > T::zero() {
             let d_hat = d_coef * *d_numerator / s_magnitude;

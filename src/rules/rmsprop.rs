@@ -1,4 +1,4 @@
-use super::prelude::{Direction, Real, Rule, Step, direction, root};
+use super::prelude::{Direction, Real, Rule, Step, direction, ema, pull, root};
 
 direction! {
     /// RMSprop: the gradient over a running root mean square of itself.
@@ -21,7 +21,8 @@ direction! {
         pub weight_decay: f64 in NON_NEGATIVE = 0.0,
     }
     source: "Hinton 2012 (lecture 6e), Graves 2013 (centered), as in `torch.optim.RMSprop`.";
-    constants: weight_decay, one_minus_alpha = 1.0 - alpha, eps, momentum;
+    constants: weight_decay, pull_alpha = pull(alpha), eps,
+        pull_momentum = pull(momentum);
     flags: CENTERED = centered, EPS_INSIDE_ROOT = eps_inside_root;
     slots: square_avg, grad_avg.used_if(centered), momentum_buffer.used_if(momentum > 0.0);
     wgsl: "rules/rmsprop", "root", "direction/step";
@@ -35,18 +36,18 @@ impl Rule for RmsProp {
 
 impl Direction<3> for RmsProp {
     fn direction<T: Real>(&self, _now: Step<T>) -> impl Fn(T, &mut [T; 3]) -> T + Copy {
-        let [_, one_minus_alpha, eps, momentum] = self.constants_as::<T, _>();
+        let [_, pull_alpha, eps, pull_momentum] = self.constants_as::<T, _>();
         let eps_inside_root = self.eps_inside_root;
         let centered = self.centered;
         move |g, [square_avg, grad_avg, momentum_buffer]| {
-            *square_avg = *square_avg + one_minus_alpha * (g * g - *square_avg);
+            *square_avg = ema(*square_avg, g * g, pull_alpha);
             let mut variance = *square_avg;
             if centered {
-                *grad_avg = *grad_avg + one_minus_alpha * (g - *grad_avg);
+                *grad_avg = ema(*grad_avg, g, pull_alpha);
                 variance = (variance - *grad_avg * *grad_avg).max(T::zero());
             }
             let u = g / root(variance, eps, eps_inside_root);
-            let b = momentum * *momentum_buffer + u;
+            let b = ema(*momentum_buffer, T::zero(), pull_momentum) + u;
             *momentum_buffer = b;
             b
         }

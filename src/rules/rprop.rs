@@ -21,6 +21,7 @@ rule! {
     }
     constants: etaminus, etaplus, step_size_min, step_size_max;
     is_sign_based: true;
+    squares_gradients: false;
     slots: prev, step_size.starting_at(lr);
     wgsl: include_str!("../../shaders/rules/rprop.wgsl");
 }

@@ -20,7 +20,8 @@ impl ScheduleFree {
             1.0
         };
         let lr_max = history[1].max(lr * warm_up);
-        let weight = t.powf(self.r) * lr_max.powf(self.weight_lr_power);
+        // As large as it may be, all steps together weigh a finite number.
+        let weight = (t.powf(self.r) * lr_max.powf(self.weight_lr_power)).min(1e280);
         let weight_sum = history[0] + weight;
         history.copy_from_slice(&[weight_sum, lr_max]);
         let c = if weight_sum == 0.0 {

@@ -1,4 +1,4 @@
-use super::prelude::{Block, Real, Rule, Step, Twin, bias_correction, rule};
+use super::prelude::{Block, Real, Rule, Step, Twin, bias_correction, ema, pull, rule};
 use super::schedule_free::{ScheduleFree, towards_x, towards_y};
 
 rule! {
@@ -27,7 +27,7 @@ rule! {
         pub weight_lr_power: f64 in NON_NEGATIVE = 2.0,
     }
     source: "Defazio et al. 2024, arXiv:2405.15682, as in `schedulefree.AdamWScheduleFree`.";
-    constants: weight_decay, one_minus_beta2 = 1.0 - beta2, eps, to_x = towards_x(beta1),
+    constants: weight_decay, pull_beta2 = pull(beta2), eps, to_x = towards_x(beta1),
         to_y = towards_y(beta1);
     slots: z, exp_avg_sq, weight_sum.per_group(), lr_max.per_group();
     evaluates_elsewhere: true;
@@ -50,14 +50,14 @@ impl Rule for ScheduleFreeAdamW {
 
 impl<T: Real> Twin<T> for ScheduleFreeAdamW {
     fn update(&self, block: Block<'_, T>, now: Step<T>) {
-        let [weight_decay, one_minus_beta2, eps] = self.constants_as::<T, _>();
+        let [weight_decay, pull_beta2, eps] = self.constants_as::<T, _>();
         let is_first = now.t == 1;
         block.each(move |y, g, [z, exp_avg_sq]| {
             if is_first {
                 *z = y;
             }
             let [c, of_y, of_z, correction] = now.at;
-            *exp_avg_sq = *exp_avg_sq + one_minus_beta2 * (g * g - *exp_avg_sq);
+            *exp_avg_sq = ema(*exp_avg_sq, g * g, pull_beta2);
             let v_hat = correction * *exp_avg_sq;
             let d = g / (v_hat.sqrt() + eps) + weight_decay * y;
             let updated = y + (c * (*z - y) - now.lr * of_y * d);

@@ -1,4 +1,4 @@
-use super::prelude::{Block, Real, Rule, Step, Twin, rule};
+use super::prelude::{Block, Bound, Real, Rule, Step, Twin, rule};
 use super::schedule_free::{ScheduleFree, towards_x, towards_y};
 
 rule! {
@@ -26,6 +26,7 @@ rule! {
     }
     source: "Defazio et al. 2024, arXiv:2405.15682, as in `schedulefree.SGDScheduleFree`.";
     constants: weight_decay, to_x = towards_x(momentum), to_y = towards_y(momentum);
+    squares_gradients: false;
     slots: z, weight_sum.per_group(), lr_max.per_group();
     evaluates_elsewhere: true;
     wgsl: include_str!("../../shaders/rules/schedulefree_sgd.wgsl");
@@ -48,6 +49,7 @@ impl Rule for ScheduleFreeSgd {
 impl<T: Real> Twin<T> for ScheduleFreeSgd {
     fn update(&self, block: Block<'_, T>, now: Step<T>) {
         let [weight_decay] = self.constants_as::<T, _>();
+        let bound = Bound::of(self);
         let is_first = now.t == 1;
         block.each(move |y, g, [z]| {
             if is_first {
@@ -56,7 +58,7 @@ impl<T: Real> Twin<T> for ScheduleFreeSgd {
             let [c, of_y, of_z, _] = now.at;
             let d = g + weight_decay * y;
             let updated = y + (c * (*z - y) - now.lr * of_y * d);
-            *z = *z - now.lr * of_z * d;
+            *z = bound.held(*z - now.lr * of_z * d);
             updated
         });
     }

@@ -1,4 +1,6 @@
-use super::prelude::{Choice, Direction, Error, Real, Rule, Step, choice, direction};
+use super::prelude::{
+    Bound, Choice, Direction, Error, Real, Rule, Step, choice, direction, ema, pull,
+};
 
 direction! {
     /// Stochastic gradient descent with momentum.
@@ -21,12 +23,13 @@ direction! {
     source: "Sutskever et al. 2013, as in `torch.optim.SGD`.";
     constants: weight_decay, momentum;
     flags: NESTEROV = nesterov;
-    // How much of b goes, how much of g comes.
+    // What b is pulled towards zero by, and how much of g comes.
     at(t): match momentum_form {
-        MomentumForm::Ema => [1.0 - momentum, 1.0 - momentum],
-        MomentumForm::Classic if t == 1 || momentum == 0.0 => [1.0, 1.0],
-        MomentumForm::Classic => [1.0 - momentum, 1.0 - dampening],
+        MomentumForm::Ema => [pull(momentum), 1.0 - momentum],
+        MomentumForm::Classic if t == 1 || momentum == 0.0 => [pull(0.0), 1.0],
+        MomentumForm::Classic => [pull(momentum), 1.0 - dampening],
     };
+    squares_gradients: false;
     slots: momentum_buffer.used_if(momentum > 0.0);
     wgsl: "rules/sgd", "direction/step";
 }
@@ -75,10 +78,11 @@ impl Rule for Sgd {
 impl Direction<1> for Sgd {
     fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, &mut [T; 1]) -> T + Copy {
         let [_, momentum] = self.constants_as::<T, _>();
-        let [forget, take, ..] = now.at;
+        let [fade, take, ..] = now.at;
+        let bound = Bound::of(self);
         let nesterov = self.nesterov;
         move |g, [momentum_buffer]| {
-            let b = *momentum_buffer + (take * g - forget * *momentum_buffer);
+            let b = bound.held(ema(*momentum_buffer, T::zero(), fade) + take * g);
             *momentum_buffer = b;
             if nesterov {
                 return g + momentum * b;

@@ -1,4 +1,4 @@
-use super::prelude::{Block, Real, Rule, Step, Twin, rule};
+use super::prelude::{Block, Real, Rule, Step, Twin, ema, pull, rule};
 
 rule! {
     /// Sign SGD, with momentum also called Signum: every parameter moves by lr.
@@ -10,8 +10,9 @@ rule! {
         pub momentum: f64 in BELOW_ONE = 0.9,
     }
     source: "Bernstein et al. 2018, arXiv:1802.04434, as in `optax.signum`.";
-    constants: one_minus_momentum = 1.0 - momentum;
+    constants: pull_momentum = pull(momentum);
     is_sign_based: true;
+    squares_gradients: false;
     slots: momentum_buffer.used_if(momentum > 0.0);
     wgsl: include_str!("../../shaders/rules/signsgd.wgsl");
 }
@@ -20,9 +21,9 @@ impl Rule for SignSgd {}
 
 impl<T: Real> Twin<T> for SignSgd {
     fn update(&self, block: Block<'_, T>, now: Step<T>) {
-        let [one_minus_momentum] = self.constants_as::<T, _>();
+        let [pull_momentum] = self.constants_as::<T, _>();
         block.each(move |p, g, [momentum_buffer]| {
-            let b = *momentum_buffer + one_minus_momentum * (g - *momentum_buffer);
+            let b = ema(*momentum_buffer, g, pull_momentum);
             *momentum_buffer = b;
             p - now.lr * b.sign()
         });

@@ -1,4 +1,4 @@
-use super::prelude::{Direction, Real, Rule, Step, direction};
+use super::prelude::{Direction, Real, Rule, Step, direction, ema, pull};
 
 direction! {
     /// Sophia: momentum over a running curvature, each element of the update clipped to ±1.
@@ -23,7 +23,8 @@ direction! {
     }
     source: "Liu et al. 2023, arXiv:2305.14342.";
     decoupled_weight_decay: weight_decay;
-    constants: one_minus_beta1 = 1.0 - beta1, one_minus_beta2 = 1.0 - beta2, rho, eps;
+    constants: pull_beta1 = pull(beta1), pull_beta2 = pull(beta2), rho, eps;
+    squares_gradients: false;
     slots: exp_avg, hessian, hessian_estimate.as_input();
     wgsl: "rules/sophia", "direction/step_and_decay";
 }
@@ -32,14 +33,14 @@ impl Rule for Sophia {}
 
 impl Direction<3> for Sophia {
     fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, &mut [T; 3]) -> T + Copy {
-        let [one_minus_beta1, one_minus_beta2, rho, eps] = self.constants_as::<T, _>();
+        let [pull_beta1, pull_beta2, rho, eps] = self.constants_as::<T, _>();
         let one = T::one();
         let refreshed = now.refreshed > T::zero();
         move |g, [exp_avg, hessian, hessian_estimate]| {
             if refreshed {
-                *hessian = *hessian + one_minus_beta2 * (*hessian_estimate - *hessian);
+                *hessian = ema(*hessian, *hessian_estimate, pull_beta2);
             }
-            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
+            *exp_avg = ema(*exp_avg, g, pull_beta1);
             (*exp_avg / (rho * *hessian).max(eps)).max(-one).min(one)
         }
     }

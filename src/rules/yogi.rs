@@ -1,4 +1,4 @@
-use super::prelude::{Direction, Real, Rule, Step, bias_correction, direction};
+use super::prelude::{Direction, Real, Rule, Step, bias_correction, direction, ema, pull};
 
 direction! {
     /// Yogi: Adam whose second moment moves by the gradient's size, not by its distance.
@@ -13,7 +13,7 @@ direction! {
         pub initial_accumulator_value: f64 in NON_NEGATIVE = 1e-6,
     }
     source: "Zaheer et al. 2018, as in `optax.yogi`.";
-    constants: one_minus_beta1 = 1.0 - beta1, one_minus_beta2 = 1.0 - beta2, eps;
+    constants: pull_beta1 = pull(beta1), one_minus_beta2 = 1.0 - beta2, eps;
     // The corrections of m and of v.
     at(t): [1.0 / bias_correction(beta1, t), 1.0 / bias_correction(beta2, t)];
     slots: exp_avg.starting_at(initial_accumulator_value),
@@ -25,9 +25,9 @@ impl Rule for Yogi {}
 
 impl Direction<2> for Yogi {
     fn direction<T: Real>(&self, now: Step<T>) -> impl Fn(T, &mut [T; 2]) -> T + Copy {
-        let [one_minus_beta1, one_minus_beta2, eps] = self.constants_as::<T, _>();
+        let [pull_beta1, one_minus_beta2, eps] = self.constants_as::<T, _>();
         move |g, [exp_avg, exp_avg_sq]| {
-            *exp_avg = *exp_avg + one_minus_beta1 * (g - *exp_avg);
+            *exp_avg = ema(*exp_avg, g, pull_beta1);
             let towards = (*exp_avg_sq - g * g).sign();
             *exp_avg_sq = *exp_avg_sq - one_minus_beta2 * towards * (g * g);
             let m_hat = now.at[0] * *exp_avg;

@@ -7,7 +7,7 @@ use super::{
     frame::{Frame, Scale},
     pass::{FIRST_STATE_BINDING, Pass},
 };
-use crate::{Rule, Slot, layout::TENSOR_ALIGNMENT, options::AVERAGE};
+use crate::{Rule, Slot, layout::TENSOR_ALIGNMENT, options::AVERAGE, rule::most_grad_exponent};
 
 /// The generated text for `pass`.
 pub(super) fn generated(rule: &dyn Rule, frame: Frame, pass: Pass) -> [String; 5] {
@@ -56,6 +56,12 @@ pub(super) fn variant(rule: &dyn Rule, frame: Frame) -> String {
         let _ = writeln!(text, "const {name}: bool = {value};");
     }
     let _ = writeln!(text, "const ZERO_GRAD: bool = {};", frame.zero_grad);
+    let most_grad = 2f64.powi(most_grad_exponent(rule));
+    let _ = writeln!(text, "const MOST_GRAD: f32 = {most_grad:e};");
+    let squares = rule.squares_gradients();
+    let _ = writeln!(text, "const SQUARES_GRADS: bool = {squares};");
+    let updates_by_grads = rule.stages().matrix.is_none();
+    let _ = writeln!(text, "const UPDATES_BY_GRADS: bool = {updates_by_grads};");
     if let Scale::ByValue(most) = frame.scale {
         let _ = writeln!(text, "const CLIP_VALUE: f32 = {:e};", f64::from(most));
     }
@@ -258,13 +264,13 @@ pub(super) fn conclusion(rule: &dyn Rule, lanes: u32) -> String {
             false => writeln!(text, "        0.0,"),
         };
     }
-    text += "    );\n}\n\nfn keep_tensor(row: u32, tensor: OfTensor) {\n";
+    text += "    );\n}\n\nfn keep_tensor(row: u32, tensor: OfTensor, is_nan: bool) {\n";
     let used = slots.iter().zip(SHAPE_WORDS..);
     for (slot, index) in used.filter(|(slot, _)| slot.used) {
         let name = slot.name;
         let _ = writeln!(
             text,
-            "    tensors[row + {index}u] = bitcast<u32>(tensor.{name});"
+            "    tensors[row + {index}u] = select(bitcast<u32>(tensor.{name}), 0x7fc00000u, is_nan);"
         );
     }
     text += "}\n";

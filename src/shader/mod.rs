@@ -138,6 +138,8 @@ pub(crate) fn lines(rule: &dyn Rule, frame: Frame, entry_point: &str) -> String 
     let mut files = vec![
         rule.wgsl(),
         include_str!("../../shaders/now.wgsl"),
+        include_str!("../../shaders/ema.wgsl"),
+        include_str!("../../shaders/bound.wgsl"),
         include_str!("../../shaders/tensors/shape.wgsl"),
     ];
     match entry_point {
@@ -181,6 +183,8 @@ fn prepare(rule: &dyn Rule, access: Access, frame: Frame) -> String {
         include_str!("../../shaders/prepare.wgsl"),
         include_str!("../../shaders/tensors/shape.wgsl"),
         include_str!("../../shaders/now.wgsl"),
+        include_str!("../../shaders/ema.wgsl"),
+        include_str!("../../shaders/bound.wgsl"),
         include_str!("../../shaders/place.wgsl"),
         address(access),
     ];
@@ -213,6 +217,8 @@ fn measure_tensors(rule: &dyn Rule, access: Access, frame: Frame) -> String {
         include_str!("../../shaders/tensors/measure.wgsl"),
         include_str!("../../shaders/tensors/shape.wgsl"),
         include_str!("../../shaders/now.wgsl"),
+        include_str!("../../shaders/ema.wgsl"),
+        include_str!("../../shaders/bound.wgsl"),
         include_str!("../../shaders/place.wgsl"),
     ];
     files.extend(memory(access, frame));
@@ -231,6 +237,8 @@ pub(crate) fn conclude_tensors(rule: &dyn Rule, lanes: u32) -> String {
         include_str!("../../shaders/tensors/bounded.wgsl"),
         include_str!("../../shaders/tensors/shape.wgsl"),
         include_str!("../../shaders/now.wgsl"),
+        include_str!("../../shaders/ema.wgsl"),
+        include_str!("../../shaders/bound.wgsl"),
         &sums(rule),
         &conclusion(rule, lanes),
     ]
@@ -273,6 +281,8 @@ pub(crate) fn update(rule: &dyn Rule, access: Access, frame: Frame) -> String {
         &variant,
         include_str!("../../shaders/step.wgsl"),
         include_str!("../../shaders/now.wgsl"),
+        include_str!("../../shaders/ema.wgsl"),
+        include_str!("../../shaders/bound.wgsl"),
         include_str!("../../shaders/place.wgsl"),
         address(access),
     ];

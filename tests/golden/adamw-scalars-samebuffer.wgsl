@@ -2,8 +2,8 @@
 // AMSGrad: Reddi et al. 2018, arXiv:1904.09237; Nesterov: Dozat 2016. Twin: src/rules/adam.rs
 
 fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
-    (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
-    (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);
+    (*s).exp_avg = ema((*s).exp_avg, g, h.pull_beta1);
+    (*s).exp_avg_sq = ema((*s).exp_avg_sq, g * g, h.pull_beta2);
     // at: the weights of m and of g in m̂, the correction of v before and after the maximum.
     var m_hat = now.at.x * (*s).exp_avg;
     if NESTEROV {
@@ -65,8 +65,8 @@ fn cautious(u: vec4<f32>, g: vec4<f32>, tensor: OfTensor) -> vec4<f32> {
 // The rule's numbers.
 
 struct Hyper {
-    one_minus_beta1: f32,
-    one_minus_beta2: f32,
+    pull_beta1: f32,
+    pull_beta2: f32,
     eps: f32,
 }
 
@@ -86,6 +86,9 @@ const NESTEROV: bool = false;
 const AMSGRAD: bool = false;
 const EPS_INSIDE_ROOT: bool = false;
 const ZERO_GRAD: bool = false;
+const MOST_GRAD: f32 = 4.611686018427388e18;
+const SQUARES_GRADS: bool = true;
+const UPDATES_BY_GRADS: bool = true;
 
 // The entry point of every update: load four elements of everything, update them, store them. All
 // loads come before the first store, so that they are in flight together.
@@ -104,7 +107,9 @@ fn main(
         return;
     }
     let p = load_param(place);
-    let g = scaled(load_grad(place), place);
+    let found = scaled(load_grad(place), place);
+    let finite = is_finite(found);
+    let g = limited(found, finite);
     var state = load_state(place);
     let tensor = load_tensor(place);
     let average = load_average(place);
@@ -114,7 +119,7 @@ fn main(
     var next = state;
     update_at(p, g, &next, tensor);
     store_state(place, next);
-    let updated = update_at(p, g, &state, tensor);
+    let updated = outcome(update_at(p, g, &state, tensor), finite);
     store_param(place, updated);
     store_average(place, p, updated, average);
     if ZERO_GRAD {
@@ -131,8 +136,59 @@ struct Step {
     t: u32,             // steps performed, this one included
     at: vec4<f32>,      // the rule's coefficients at this step count, from f64
     refreshed: f32,     // 1 if the caller filled the rule's inputs anew for this step, else 0
-    average_weight: f32, // how far the running mean of the parameters moves
+    average_weight: f32, // what the running mean of the parameters is pulled by
     grad_unit: f32,     // a power of two that very large or small gradients are multiplied by first
+}
+
+// The moving average decay·kept + (1 - decay)·x. `pull` is 1 - decay for a decay of at least 1/2, and
+// -decay for a smaller one. So the smaller weight multiplies the difference, and nothing cancels at
+// any decay. The sign bit says which it is: a decay of 0 is -0. Twin: src/rule/ema.rs
+fn ema(kept: vec4<f32>, x: vec4<f32>, pull: f32) -> vec4<f32> {
+    let nearer = select(kept, x, bitcast<i32>(pull) < 0);
+    return nearer + pull * (x - kept);
+}
+
+fn scalar_ema(kept: f32, x: f32, pull: f32) -> f32 {
+    let nearer = select(kept, x, bitcast<i32>(pull) < 0);
+    return nearer + pull * (x - kept);
+}
+
+// What gradients and parameters are held to. Twin: src/rule/bound.rs
+
+// These look at bits, because compilers may assume that there is no NaN and no infinity.
+fn is_finite(x: vec4<f32>) -> vec4<bool> {
+    return (bitcast<vec4<u32>>(x) & vec4<u32>(0x7f800000u)) != vec4<u32>(0x7f800000u);
+}
+
+fn is_nan(x: vec4<f32>) -> vec4<bool> {
+    return (bitcast<vec4<u32>>(x) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
+}
+
+// A variable, since WGSL refuses a constant that is NaN.
+var<private> nan_bits: u32 = 0x7fc00000u;
+
+fn held(x: vec4<f32>) -> vec4<f32> {
+    return clamp(x, vec4<f32>(-MOST_GRAD), vec4<f32>(MOST_GRAD));
+}
+
+// The gradient as a rule gets it: none of its squares and sums overflows. One that is not finite is
+// NaN.
+fn limited(g: vec4<f32>, finite: vec4<bool>) -> vec4<f32> {
+    return select(vec4<f32>(bitcast<f32>(nan_bits)), held(g), finite);
+}
+
+// The parameter after an update. It is NaN if the gradient was not finite, whatever the rule made of
+// that.
+fn outcome(updated: vec4<f32>, finite: vec4<bool>) -> vec4<f32> {
+    var bounded = updated;
+    if !SQUARES_GRADS {
+        // NaN stays NaN.
+        bounded = select(updated, held(updated), abs(updated) > vec4<f32>(MOST_GRAD));
+    }
+    if !UPDATES_BY_GRADS {
+        return bounded;
+    }
+    return select(vec4<f32>(bitcast<f32>(nan_bits)), bounded, finite);
 }
 
 // Four neighbouring elements: where they begin in each binding, and how many of them exist.

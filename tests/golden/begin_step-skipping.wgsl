@@ -96,7 +96,7 @@ struct Step {
     t: u32,             // steps performed, this one included
     at: vec4<f32>,      // the rule's coefficients at this step count, from f64
     refreshed: f32,     // 1 if the caller filled the rule's inputs anew for this step, else 0
-    average_weight: f32, // how far the running mean of the parameters moves
+    average_weight: f32, // what the running mean of the parameters is pulled by
     grad_unit: f32,     // a power of two that very large or small gradients are multiplied by first
 }
 

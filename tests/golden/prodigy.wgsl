@@ -4,7 +4,7 @@
 fn s_moved(s: vec4<f32>, g: vec4<f32>, d: f32, h: Hyper, now: Step) -> vec4<f32> {
     // at: what dlr is d·lr times.
     let rate = select(now.lr * now.at.x, 1.0, SAFEGUARD_WARMUP);
-    return s + (d / h.d0 * (d * rate) * g - h.one_minus_beta3 * s);
+    return ema(s, vec4<f32>(0.0), h.pull_beta3) + d / h.d0 * (d * rate) * g;
 }
 
 fn measure(p: vec4<f32>, g: vec4<f32>, s: State, h: Hyper, now: Step, tensor: OfTensor) -> Sums {
@@ -14,8 +14,8 @@ fn measure(p: vec4<f32>, g: vec4<f32>, s: State, h: Hyper, now: Step, tensor: Of
 
 fn conclude(sums: Totals, tensor: ptr<function, OfTensor>, shape: Shape, h: Hyper, now: Step) {
     let dlr = (*tensor).d * now.lr * now.at.x;
-    (*tensor).d_numerator +=
-        (*tensor).d / h.d0 * dlr * sums.correlation - h.one_minus_beta3 * (*tensor).d_numerator;
+    let faded = scalar_ema((*tensor).d_numerator, 0.0, h.pull_beta3);
+    (*tensor).d_numerator = faded + (*tensor).d / h.d0 * dlr * sums.correlation;
     (*tensor).d_before = (*tensor).d;
     if sums.s_magnitude > 0.0 {
         let d_hat = h.d_coef * (*tensor).d_numerator / sums.s_magnitude;
@@ -43,8 +43,8 @@ fn update(
 ) -> vec4<f32> {
     (*s).p0 = select((*s).p0, p, now.t == 1u);
     let g = tensor.d_before * grad;
-    (*s).exp_avg += h.one_minus_beta1 * (g - (*s).exp_avg);
-    (*s).exp_avg_sq += h.one_minus_beta2 * (g * g - (*s).exp_avg_sq);
+    (*s).exp_avg = ema((*s).exp_avg, g, h.pull_beta1);
+    (*s).exp_avg_sq = ema((*s).exp_avg_sq, g * g, h.pull_beta2);
     (*s).s = s_moved((*s).s, grad, tensor.d_before, h, now);
     // A normal number, or padding would divide zero by zero.
     let eps = max(tensor.d * h.eps, 1.1754944e-38);
@@ -54,9 +54,9 @@ fn update(
 // The rule's numbers.
 
 struct Hyper {
-    one_minus_beta1: f32,
-    one_minus_beta2: f32,
-    one_minus_beta3: f32,
+    pull_beta1: f32,
+    pull_beta2: f32,
+    pull_beta3: f32,
     eps: f32,
     weight_decay: f32,
     d0: f32,
@@ -84,6 +84,9 @@ struct OfTensor {
 const LIMITED: bool = false;
 const SAFEGUARD_WARMUP: bool = false;
 const ZERO_GRAD: bool = false;
+const MOST_GRAD: f32 = 1.125899906842624e15;
+const SQUARES_GRADS: bool = true;
+const UPDATES_BY_GRADS: bool = true;
 
 // The entry point of every update: load four elements of everything, update them, store them. All
 // loads come before the first store, so that they are in flight together.
@@ -102,7 +105,9 @@ fn main(
         return;
     }
     let p = load_param(place);
-    let g = scaled(load_grad(place), place);
+    let found = scaled(load_grad(place), place);
+    let finite = is_finite(found);
+    let g = limited(found, finite);
     var state = load_state(place);
     let tensor = load_tensor(place);
     let average = load_average(place);
@@ -112,7 +117,7 @@ fn main(
     var next = state;
     update_at(p, g, &next, tensor);
     store_state(place, next);
-    let updated = update_at(p, g, &state, tensor);
+    let updated = outcome(update_at(p, g, &state, tensor), finite);
     store_param(place, updated);
     store_average(place, p, updated, average);
     if ZERO_GRAD {
@@ -129,8 +134,59 @@ struct Step {
     t: u32,             // steps performed, this one included
     at: vec4<f32>,      // the rule's coefficients at this step count, from f64
     refreshed: f32,     // 1 if the caller filled the rule's inputs anew for this step, else 0
-    average_weight: f32, // how far the running mean of the parameters moves
+    average_weight: f32, // what the running mean of the parameters is pulled by
     grad_unit: f32,     // a power of two that very large or small gradients are multiplied by first
+}
+
+// The moving average decay·kept + (1 - decay)·x. `pull` is 1 - decay for a decay of at least 1/2, and
+// -decay for a smaller one. So the smaller weight multiplies the difference, and nothing cancels at
+// any decay. The sign bit says which it is: a decay of 0 is -0. Twin: src/rule/ema.rs
+fn ema(kept: vec4<f32>, x: vec4<f32>, pull: f32) -> vec4<f32> {
+    let nearer = select(kept, x, bitcast<i32>(pull) < 0);
+    return nearer + pull * (x - kept);
+}
+
+fn scalar_ema(kept: f32, x: f32, pull: f32) -> f32 {
+    let nearer = select(kept, x, bitcast<i32>(pull) < 0);
+    return nearer + pull * (x - kept);
+}
+
+// What gradients and parameters are held to. Twin: src/rule/bound.rs
+
+// These look at bits, because compilers may assume that there is no NaN and no infinity.
+fn is_finite(x: vec4<f32>) -> vec4<bool> {
+    return (bitcast<vec4<u32>>(x) & vec4<u32>(0x7f800000u)) != vec4<u32>(0x7f800000u);
+}
+
+fn is_nan(x: vec4<f32>) -> vec4<bool> {
+    return (bitcast<vec4<u32>>(x) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
+}
+
+// A variable, since WGSL refuses a constant that is NaN.
+var<private> nan_bits: u32 = 0x7fc00000u;
+
+fn held(x: vec4<f32>) -> vec4<f32> {
+    return clamp(x, vec4<f32>(-MOST_GRAD), vec4<f32>(MOST_GRAD));
+}
+
+// The gradient as a rule gets it: none of its squares and sums overflows. One that is not finite is
+// NaN.
+fn limited(g: vec4<f32>, finite: vec4<bool>) -> vec4<f32> {
+    return select(vec4<f32>(bitcast<f32>(nan_bits)), held(g), finite);
+}
+
+// The parameter after an update. It is NaN if the gradient was not finite, whatever the rule made of
+// that.
+fn outcome(updated: vec4<f32>, finite: vec4<bool>) -> vec4<f32> {
+    var bounded = updated;
+    if !SQUARES_GRADS {
+        // NaN stays NaN.
+        bounded = select(updated, held(updated), abs(updated) > vec4<f32>(MOST_GRAD));
+    }
+    if !UPDATES_BY_GRADS {
+        return bounded;
+    }
+    return select(vec4<f32>(bitcast<f32>(nan_bits)), bounded, finite);
 }
 
 // Four neighbouring elements: where they begin in each binding, and how many of them exist.

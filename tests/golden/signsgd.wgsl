@@ -1,7 +1,7 @@
 // Sign SGD and Signum. Bernstein et al. 2018, arXiv:1802.04434. Twin: src/rules/signsgd.rs
 
 fn update(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
-    let b = (*s).momentum_buffer + h.one_minus_momentum * (g - (*s).momentum_buffer);
+    let b = ema((*s).momentum_buffer, g, h.pull_momentum);
     (*s).momentum_buffer = b;
     return p - now.lr * sign(b);
 }
@@ -9,7 +9,7 @@ fn update(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: St
 // The rule's numbers.
 
 struct Hyper {
-    one_minus_momentum: f32,
+    pull_momentum: f32,
 }
 
 struct State {
@@ -19,6 +19,9 @@ struct State {
 // The variant.
 
 const ZERO_GRAD: bool = false;
+const MOST_GRAD: f32 = 8.507059173023462e37;
+const SQUARES_GRADS: bool = false;
+const UPDATES_BY_GRADS: bool = true;
 
 // The entry point of every update: load four elements of everything, update them, store them. All
 // loads come before the first store, so that they are in flight together.
@@ -37,7 +40,9 @@ fn main(
         return;
     }
     let p = load_param(place);
-    let g = scaled(load_grad(place), place);
+    let found = scaled(load_grad(place), place);
+    let finite = is_finite(found);
+    let g = limited(found, finite);
     var state = load_state(place);
     let tensor = load_tensor(place);
     let average = load_average(place);
@@ -47,7 +52,7 @@ fn main(
     var next = state;
     update_at(p, g, &next, tensor);
     store_state(place, next);
-    let updated = update_at(p, g, &state, tensor);
+    let updated = outcome(update_at(p, g, &state, tensor), finite);
     store_param(place, updated);
     store_average(place, p, updated, average);
     if ZERO_GRAD {
@@ -64,8 +69,59 @@ struct Step {
     t: u32,             // steps performed, this one included
     at: vec4<f32>,      // the rule's coefficients at this step count, from f64
     refreshed: f32,     // 1 if the caller filled the rule's inputs anew for this step, else 0
-    average_weight: f32, // how far the running mean of the parameters moves
+    average_weight: f32, // what the running mean of the parameters is pulled by
     grad_unit: f32,     // a power of two that very large or small gradients are multiplied by first
+}
+
+// The moving average decay·kept + (1 - decay)·x. `pull` is 1 - decay for a decay of at least 1/2, and
+// -decay for a smaller one. So the smaller weight multiplies the difference, and nothing cancels at
+// any decay. The sign bit says which it is: a decay of 0 is -0. Twin: src/rule/ema.rs
+fn ema(kept: vec4<f32>, x: vec4<f32>, pull: f32) -> vec4<f32> {
+    let nearer = select(kept, x, bitcast<i32>(pull) < 0);
+    return nearer + pull * (x - kept);
+}
+
+fn scalar_ema(kept: f32, x: f32, pull: f32) -> f32 {
+    let nearer = select(kept, x, bitcast<i32>(pull) < 0);
+    return nearer + pull * (x - kept);
+}
+
+// What gradients and parameters are held to. Twin: src/rule/bound.rs
+
+// These look at bits, because compilers may assume that there is no NaN and no infinity.
+fn is_finite(x: vec4<f32>) -> vec4<bool> {
+    return (bitcast<vec4<u32>>(x) & vec4<u32>(0x7f800000u)) != vec4<u32>(0x7f800000u);
+}
+
+fn is_nan(x: vec4<f32>) -> vec4<bool> {
+    return (bitcast<vec4<u32>>(x) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
+}
+
+// A variable, since WGSL refuses a constant that is NaN.
+var<private> nan_bits: u32 = 0x7fc00000u;
+
+fn held(x: vec4<f32>) -> vec4<f32> {
+    return clamp(x, vec4<f32>(-MOST_GRAD), vec4<f32>(MOST_GRAD));
+}
+
+// The gradient as a rule gets it: none of its squares and sums overflows. One that is not finite is
+// NaN.
+fn limited(g: vec4<f32>, finite: vec4<bool>) -> vec4<f32> {
+    return select(vec4<f32>(bitcast<f32>(nan_bits)), held(g), finite);
+}
+
+// The parameter after an update. It is NaN if the gradient was not finite, whatever the rule made of
+// that.
+fn outcome(updated: vec4<f32>, finite: vec4<bool>) -> vec4<f32> {
+    var bounded = updated;
+    if !SQUARES_GRADS {
+        // NaN stays NaN.
+        bounded = select(updated, held(updated), abs(updated) > vec4<f32>(MOST_GRAD));
+    }
+    if !UPDATES_BY_GRADS {
+        return bounded;
+    }
+    return select(vec4<f32>(bitcast<f32>(nan_bits)), bounded, finite);
 }
 
 // Four neighbouring elements: where they begin in each binding, and how many of them exist.

@@ -188,8 +188,15 @@ impl Download {
         };
         mapped.ok_or_else(lost)?.map_err(|_| lost())?;
         let view = self.staging.get_mapped_range(..).map_err(|_| lost())?;
+        let (values, _) = view.as_chunks();
+        let mut read = Vec::new();
+        let reserved = read.try_reserve_exact(values.len());
+        reserved.map_err(|_| Error::OutOfMemory {
+            what: format!("{} values to read", values.len()),
+        })?;
         // This copies, because the view need not be aligned for f32.
-        Ok(bytemuck::pod_collect_to_vec(&view))
+        read.extend(values.iter().map(|bytes| f32::from_ne_bytes(*bytes)));
+        Ok(read)
     }
 }
 
@@ -305,7 +312,7 @@ fn describe(device: &wgpu::Device, objection: wgpu::Error, what: &str) -> Error 
 
 /// Whether the device is lost. wgpu reports that to a single callback, and that callback is the
 /// caller's. But nothing made on a lost device can be mapped, so this tries.
-fn is_lost(device: &wgpu::Device) -> bool {
+pub(crate) fn is_lost(device: &wgpu::Device) -> bool {
     let (probe, _objection) = watched(device, || {
         device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("wgpu-optim probe"),

@@ -22,6 +22,10 @@ pub enum Error {
     )]
     NoBackend,
 
+    /// The environment variable `WGPU_BACKEND` names a backend that there is not.
+    #[error("WGPU_BACKEND names {name:?}; expected some of: {known}")]
+    UnknownBackend { name: String, known: String },
+
     /// The adapter refused to open a device.
     #[error("adapter {adapter:?} did not open a device: {message}")]
     DeviceRequest { adapter: String, message: String },

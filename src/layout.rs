@@ -24,17 +24,18 @@ pub const GROUP_ALIGNMENT: usize = 1024;
 
 /// Handle of a parameter group of a [`Layout`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Group(pub(crate) usize, LayoutId);
+pub struct Group(pub(crate) usize, HandleId);
 
 /// Handle of a tensor of a [`Layout`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Tensor(pub(crate) usize, LayoutId);
+pub struct Tensor(pub(crate) usize, HandleId);
 
-/// Distinguishes the handles of one layout (and its clones) from those of another.
+/// Distinguishes the group or tensor of a handle from all others. Clones of a layout share those that
+/// it had; what is added to a clone later is its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct LayoutId(u64);
+struct HandleId(u64);
 
-impl LayoutId {
+impl HandleId {
     fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
@@ -47,6 +48,7 @@ pub(crate) struct TensorEntry {
     pub shape: Vec<usize>,
     pub group: Group,
     pub element_count: usize,
+    id: HandleId,
 }
 
 /// Tensors by name and shape, in parameter groups that each have a rule. A layout is plain data.
@@ -65,28 +67,16 @@ pub(crate) struct TensorEntry {
 /// assert_eq!(layout.element_count(scale)?, 128);
 /// # Ok::<(), wgpu_optim::Error>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Layout {
-    id: LayoutId,
     pub(crate) groups: Vec<Arc<dyn Rule>>,
+    /// By group.
+    ids: Vec<HandleId>,
     hyperparameters: Vec<Vec<(&'static str, String)>>,
     pub(crate) tensors: Vec<TensorEntry>,
     names: HashMap<String, Tensor>,
     /// An upper bound on the elements of the groups and tensors so far, padding included.
     padded_count: usize,
-}
-
-impl Default for Layout {
-    fn default() -> Self {
-        Self {
-            id: LayoutId::new(),
-            groups: Vec::new(),
-            hyperparameters: Vec::new(),
-            tensors: Vec::new(),
-            names: HashMap::new(),
-            padded_count: 0,
-        }
-    }
 }
 
 /// Most elements of a layout, padding included. The byte size of a few arenas then fits a `usize`.
@@ -113,7 +103,9 @@ impl Layout {
         self.hyperparameters.push(values.collect());
         self.groups.push(Arc::from(rule));
         self.padded_count = self.padded_count.saturating_add(GROUP_ALIGNMENT);
-        Ok(Group(self.groups.len() - 1, self.id))
+        let id = HandleId::new();
+        self.ids.push(id);
+        Ok(Group(self.groups.len() - 1, id))
     }
 
     /// Adds a tensor of f32 to `group`. `&[]` is the shape of a scalar.
@@ -151,7 +143,8 @@ impl Layout {
                 name: name.to_owned(),
             });
         }
-        let tensor = Tensor(self.tensors.len(), self.id);
+        let id = HandleId::new();
+        let tensor = Tensor(self.tensors.len(), id);
         self.padded_count = padded_count;
         self.names.insert(name.to_owned(), tensor);
         self.tensors.push(TensorEntry {
@@ -159,6 +152,7 @@ impl Layout {
             shape: shape.to_vec(),
             group,
             element_count,
+            id,
         });
         Ok(tensor)
     }
@@ -170,14 +164,15 @@ impl Layout {
 
     /// All groups, in the order in which they were added.
     pub fn groups(&self) -> impl ExactSizeIterator<Item = Group> + use<> {
-        let id = self.id;
-        (0..self.groups.len()).map(move |index| Group(index, id))
+        let ids = self.ids.clone().into_iter().enumerate();
+        ids.map(|(index, id)| Group(index, id))
     }
 
     /// All tensors, in the order in which they were added.
     pub fn tensors(&self) -> impl ExactSizeIterator<Item = Tensor> + use<> {
-        let id = self.id;
-        (0..self.tensors.len()).map(move |index| Tensor(index, id))
+        let ids: Vec<_> = self.tensors.iter().map(|tensor| tensor.id).collect();
+        let ids = ids.into_iter().enumerate();
+        ids.map(|(index, id)| Tensor(index, id))
     }
 
     /// The rule of `group`.
@@ -222,7 +217,7 @@ impl Layout {
     }
 
     pub(crate) fn check_group(&self, group: Group) -> Result<(), Error> {
-        if group.1 == self.id && group.0 < self.groups.len() {
+        if self.ids.get(group.0) == Some(&group.1) {
             return Ok(());
         }
         Err(Error::UnknownHandle {
@@ -233,7 +228,7 @@ impl Layout {
 
     pub(crate) fn entry(&self, tensor: Tensor) -> Result<&TensorEntry, Error> {
         let own = self.tensors.get(tensor.0);
-        own.filter(|_| tensor.1 == self.id)
+        own.filter(|own| tensor.1 == own.id)
             .ok_or_else(|| Error::UnknownHandle {
                 handle: format!("tensor {}", tensor.0),
                 count: self.tensors.len(),
@@ -341,6 +336,27 @@ mod tests {
     }
 
     #[test]
+    fn handles_of_a_clone_that_went_its_own_way_are_refused() {
+        let mut layout = Layout::new();
+        let group = layout.group(AdamW::default()).unwrap();
+        let shared = layout.tensor(group, "shared", &[2]).unwrap();
+        let mut clone = layout.clone();
+        let here = layout.tensor(group, "here", &[3]).unwrap();
+        let there = clone.tensor(group, "there", &[4]).unwrap();
+        let other_group = clone.group(AdamW::default()).unwrap();
+        assert_eq!(clone.name(shared), Ok("shared"));
+        assert_eq!(layout.tensors().collect::<Vec<_>>(), [shared, here]);
+        let refused =
+            |result: Result<&str, Error>| matches!(result, Err(Error::UnknownHandle { .. }));
+        assert!(refused(layout.name(there)) && refused(clone.name(here)));
+        layout.group(AdamW::default()).unwrap();
+        assert!(matches!(
+            layout.rule(other_group),
+            Err(Error::UnknownHandle { .. })
+        ));
+    }
+
+    #[test]
     fn bad_tensors_are_refused_by_name() {
         let mut layout = Layout::new();
         let group = layout.group(AdamW::default()).unwrap();
@@ -359,7 +375,9 @@ mod tests {
         let last = layout.tensor(group, "last", &[4096]).unwrap_err();
         assert!(matches!(last, Error::Shape { .. }));
         assert!(layout.arena().element_count() <= MOST_ELEMENTS);
-        let stranger = layout.tensor(Group(7, layout.id), "x", &[1]).unwrap_err();
+        let stranger = layout
+            .tensor(Group(7, HandleId::new()), "x", &[1])
+            .unwrap_err();
         assert!(matches!(stranger, Error::UnknownHandle { .. }));
         assert_eq!(
             layout.tensors().len(),

@@ -175,6 +175,38 @@ impl Options {
         self.clip != Clip::None || self.loss_scale.is_some() || self.skip_non_finite
     }
 
+    /// Checks a loss scale to continue from.
+    pub(crate) fn check_loss_scale(
+        &self,
+        layout: &Layout,
+        scale: f64,
+        good_steps: u32,
+    ) -> Result<(), Error> {
+        let refused = |name: &str, value: String, allowed: String| Error::Hyperparameter {
+            rule: "options".to_owned(),
+            name: name.to_owned(),
+            value,
+            allowed,
+        };
+        let Some(options) = self.loss_scale else {
+            let allowed = "Some(…), for a scale to be set";
+            return Err(refused("loss_scale", "None".to_owned(), allowed.to_owned()));
+        };
+        if good_steps >= options.growth_interval {
+            let allowed = format!("fewer than growth_interval = {}", options.growth_interval);
+            return Err(refused("good_steps", good_steps.to_string(), allowed));
+        }
+        let loss_scale = Some(LossScale {
+            init_scale: scale,
+            ..options
+        });
+        Self {
+            loss_scale,
+            ..self.clone()
+        }
+        .check(layout)
+    }
+
     /// The largest loss scale. Gradients are divided by the scale and by the number of
     /// micro-batches, and the inverse of that divisor must be a normal f32.
     pub(crate) fn largest_scale(&self) -> f64 {

@@ -12,6 +12,9 @@ pub struct Stats {
     pub clip_factor: f64,
     /// The factor for the next loss. It is 1 without a loss scale.
     pub loss_scale: f64,
+    /// Steps performed since the loss scale changed, of those that let it grow: `_growth_tracker` of
+    /// `torch.amp.GradScaler`.
+    pub good_steps: u64,
     /// Steps performed.
     pub performed: u64,
     /// Steps skipped because of a NaN or an infinity.

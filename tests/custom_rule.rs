@@ -318,3 +318,31 @@ fn a_shader_that_lacks_a_part_says_what_is_missing() {
         assert!(message.contains(missing), "{message}");
     }
 }
+
+#[test]
+fn a_text_with_bindings_or_structs_of_its_own_is_refused_before_a_step() {
+    for binding in [
+        "@group(1) @binding(0) var<storage> other: array<f32>;",
+        "@group(0) @binding(99) var<uniform> other: vec4<f32>;",
+    ] {
+        let text = format!("{binding}\n{OWN}").leak();
+        let error = Layout::new().group(Own(text)).unwrap_err();
+        assert!(matches!(error, Error::Rule { .. }), "{error}");
+        assert!(
+            error.to_string().contains("expected functions alone"),
+            "{error}"
+        );
+    }
+    for own in [
+        "struct Hyper { three: f32, four: f32 }",
+        "struct State { last: vec4<f32>, more: vec4<f32> }",
+    ] {
+        let text = format!("{own}\n{OWN}").leak();
+        let mut layout = Layout::new();
+        let group = layout.group(Own(text)).unwrap();
+        layout.tensor(group, "w", &[4]).unwrap();
+        let made = Optimizer::new(&gpu().device, &layout, Options::default());
+        let error = made.unwrap_err();
+        assert!(matches!(error, Error::Shader { .. }), "{error}");
+    }
+}

@@ -406,6 +406,10 @@ fn a_lost_device_is_an_error_wherever_it_is_met() {
             .unwrap_err(),
     );
     optimizer.zero_grad(&mut encoder).unwrap();
+    lost(optimizer.evaluate(&mut encoder).unwrap_err());
+    lost(optimizer.snapshot(&mut encoder).unwrap_err());
+    // Nothing was recorded that would spoil the caller's encoder.
+    encoder.finish();
     let buffers = Buffers {
         params: vec![range],
         grads: Some(vec![grad]),
@@ -414,6 +418,53 @@ fn a_lost_device_is_an_error_wherever_it_is_met() {
     lost(Optimizer::new(&device, &layout, Options::default()).unwrap_err());
     // Writing to a lost device goes nowhere, quietly, as in wgpu.
     optimizer.write_param(&queue, x, &[0.0; 5]).unwrap();
+}
+
+#[test]
+fn buffers_of_another_device_are_refused_and_nothing_is_written() {
+    let (here, there) = (gpu(), Gpu::open_blocking(&GpuOptions::default()).unwrap());
+    let (layout, x) = layout_of(rules::Sgd::default(), 5);
+    let other = Optimizer::new(&there.device, &layout, Options::default()).unwrap();
+    other.write_param(&there.queue, x, &[7.0; 5]).unwrap();
+    let own = Optimizer::new(&here.device, &layout, Options::default()).unwrap();
+    own.write_param(&here.queue, x, &[1.0; 5]).unwrap();
+    let range = other.param(x).unwrap();
+    let refused = |result: Result<(), Error>| {
+        let error = result.unwrap_err();
+        assert!(matches!(error, Error::Wgpu { .. }), "{error}");
+    };
+    refused(wgpu_optim::write(
+        &here.device,
+        &here.queue,
+        &range,
+        &[2.0; 5],
+    ));
+    refused(read_blocking(&here.device, &here.queue, &range).map(|_| ()));
+    let buffers = Buffers {
+        params: vec![range],
+        grads: Some(vec![other.grad(x).unwrap()]),
+    };
+    refused(Optimizer::over(&here.device, &layout, buffers, Options::default()).map(|_| ()));
+    assert_eq!(own.read_param_blocking(&here.queue, x).unwrap(), [1.0; 5]);
+    assert_eq!(
+        other.read_param_blocking(&there.queue, x).unwrap(),
+        [7.0; 5]
+    );
+}
+
+#[test]
+fn a_matrix_beyond_all_memory_is_refused_at_once() {
+    for name in rules::names() {
+        let mut layout = Layout::new();
+        let group = layout.group(rules::by_name(name).unwrap()).unwrap();
+        if layout.tensor(group, "w", &[4_000_000, 4_000_000]).is_err() {
+            // Not for this rule.
+            continue;
+        }
+        let error = Optimizer::new(&gpu().device, &layout, Options::default()).unwrap_err();
+        let is_size = matches!(error, Error::Limit { .. } | Error::OutOfMemory { .. });
+        assert!(is_size, "{name}: {error}");
+    }
 }
 
 #[test]

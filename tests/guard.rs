@@ -153,6 +153,7 @@ fn assert_same_stats(found: &Stats, twin: &Stats, label: &str) {
     assert_eq!(found.performed, twin.performed, "{label}");
     assert_eq!(found.skipped, twin.skipped, "{label}");
     assert_eq!(found.loss_scale, twin.loss_scale, "{label}");
+    assert_eq!(found.good_steps, twin.good_steps, "{label}");
     assert_eq!(
         found.grad_norm.is_some(),
         twin.grad_norm.is_some(),
@@ -773,6 +774,31 @@ fn a_snapshot_of_a_dropped_encoder_says_that_it_will_not_come() {
 }
 
 #[test]
+fn a_snapshot_of_a_refused_submission_says_so() {
+    let problem = Problem::random(layout(), 1, 1);
+    let optimizer = Place::Arena.make(&problem, Options::default()).unwrap();
+    let Gpu { device, queue, .. } = gpu();
+    let mut encoder = device.create_command_encoder(&Default::default());
+    let snapshot = optimizer.snapshot(&mut encoder).unwrap();
+    let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
+    // The caller's own mistake: a copy from a buffer that was destroyed.
+    let buffer = buffer(64);
+    encoder.copy_buffer_to_buffer(
+        &buffer,
+        0,
+        &optimizer.param(problem.tensors()[0]).unwrap().buffer,
+        0,
+        4,
+    );
+    buffer.destroy();
+    queue.submit([encoder.finish()]);
+    assert!(pollster::block_on(scope.pop()).is_some());
+    device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
+    let error = snapshot.get().unwrap_err();
+    assert!(matches!(error, Error::Wgpu { .. }), "{error}");
+}
+
+#[test]
 fn an_estimate_that_was_not_announced_does_not_reach_the_curvature() {
     let problem = Problem::of_sizes(rule("sophia"), &[5], 2);
     let mut optimizer = problem.in_arena(Options::default());
@@ -805,17 +831,58 @@ fn training_goes_on_from_a_loss_scale_that_was_saved() {
         ..Default::default()
     };
     let mut optimizer = Place::Arena.make(&problem, options.clone()).unwrap();
-    let Gpu { device, queue, .. } = gpu();
-    wgpu_optim::write(device, queue, &optimizer.loss_scale(), &[32.0]).unwrap();
+    let queue = &gpu().queue;
+    // One good step more lets it grow, and the next is the first of the new scale.
+    optimizer.set_loss_scale(queue, 32.0, 1).unwrap();
     problem.run(&mut optimizer);
     let mut twin = cpu::Optimizer::<f64>::with_options(&problem.layout, options).unwrap();
-    twin.set_loss_scale(32.0).unwrap();
+    twin.set_loss_scale(32.0, 1).unwrap();
     problem.replay(&mut twin, |_, _| Ok(())).unwrap();
     assert_same_stats(&stats(&optimizer), &twin.stats(), "from 32");
-    assert_eq!(twin.loss_scale(), 64.0, "grown after two steps");
-    assert!(twin.set_loss_scale(0.0).is_err());
+    assert_eq!((twin.loss_scale(), twin.stats().good_steps), (64.0, 1));
+    for (scale, good_steps) in [
+        (0.0, 0),
+        (f64::NAN, 0),
+        (f64::INFINITY, 0),
+        (1e-40, 0),
+        (2.0, 2),
+    ] {
+        let of_twin = twin.set_loss_scale(scale, good_steps).unwrap_err();
+        let on_gpu = optimizer
+            .set_loss_scale(queue, scale, good_steps)
+            .unwrap_err();
+        assert_eq!(of_twin.to_string(), on_gpu.to_string());
+        assert!(matches!(on_gpu, Error::Hyperparameter { .. }), "{on_gpu}");
+    }
+    assert_eq!(stats(&optimizer).loss_scale, 64.0);
     let mut without = cpu::Optimizer::<f64>::new(&problem.layout).unwrap();
-    assert!(without.set_loss_scale(2.0).is_err());
+    assert!(without.set_loss_scale(2.0, 0).is_err());
+    let without = Place::Arena.make(&problem, Options::default()).unwrap();
+    assert!(without.set_loss_scale(queue, 2.0, 0).is_err());
+}
+
+#[test]
+fn a_scale_that_cannot_be_used_skips_a_step_and_is_the_first_one_again() {
+    let problem = Problem::random(layout(), 1, 2);
+    let options = Options {
+        loss_scale: Some(quick_scale()),
+        ..Default::default()
+    };
+    let Gpu { device, queue, .. } = gpu();
+    for scale in [0.0, -0.0, -4.0, 1e-40, f32::NAN, f32::INFINITY] {
+        let mut optimizer = Place::Arena.make(&problem, options.clone()).unwrap();
+        problem.write_params(&mut optimizer);
+        problem.write_step(&mut optimizer, 0);
+        wgpu_optim::write(device, queue, &optimizer.loss_scale(), &[scale]).unwrap();
+        submit(|encoder| optimizer.step(encoder).unwrap());
+        assert_eq!(problem.read_params(&optimizer), problem.params, "{scale}");
+        let found = stats(&optimizer);
+        assert_eq!((found.performed, found.skipped), (0, 1), "{scale}");
+        assert_eq!((found.loss_scale, found.good_steps), (1024.0, 0), "{scale}");
+        submit(|encoder| optimizer.step(encoder).unwrap());
+        assert_eq!(stats(&optimizer).performed, 1, "{scale}");
+        assert!(problem.read_params(&optimizer) != problem.params, "{scale}");
+    }
 }
 
 #[test]

@@ -20,13 +20,20 @@ var<workgroup> squares: array<f32, 64>;
 var<workgroup> exponents: array<i32, 64>;
 var<workgroup> largest: array<u32, 64>;
 
+// Whether the loss scale is a normal number above zero: a caller may have written anything there.
+fn is_usable(scale: f32) -> bool {
+    let bits = bitcast<u32>(scale);
+    return bits >= 0x00800000u && bits < 0x7f800000u;
+}
+
 fn takes_part(run: u32) -> bool {
     return recorded[runs[run].group].n != 0u;
 }
 
 // Finds the bits of the largest magnitude, and an exponent that all sums can be brought to.
 fn find_largest(lane: u32) {
-    largest[lane] = 0u;
+    // With a scale that cannot be used, the step is skipped like one with infinite gradients.
+    largest[lane] = select(0x7f800000u, 0u, is_usable(stats.loss_scale));
     exponents[lane] = -126;
     for (var run = lane; run < arrayLength(&runs); run += 64u) {
         if takes_part(run) {
@@ -102,12 +109,19 @@ fn carry_out(performed: bool, lane: u32) {
         }
         if guard.scales != 0u {
             rescale(performed);
+        } else if !is_usable(stats.loss_scale) {
+            stats.loss_scale = 1.0;
         }
     }
 }
 
 // Works like torch.amp.GradScaler.
 fn rescale(performed: bool) {
+    if !is_usable(stats.loss_scale) {
+        stats.loss_scale = guard.init_scale;
+        stats.good_steps = 0u;
+        return;
+    }
     if !performed {
         // The lower bound is the smallest normal number. Its inverse is normal too.
         stats.loss_scale = max(stats.loss_scale * guard.backoff_factor, power_of_two(-126));

@@ -63,7 +63,7 @@ pub(super) fn clip_factor(norm: f64, most: f64) -> f64 {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scaler {
     pub scale: f64,
-    good_steps: u32,
+    pub good_steps: u32,
     largest: f64,
 }
 

@@ -19,7 +19,7 @@ use gradients::{Scaler, clip_factor};
 use group::{GroupState, StepPart};
 use turn::Work;
 
-use crate::{Clip, Error, GroupStats, Layout, LossScale, Options, Stats, layout::Arena};
+use crate::{Clip, Error, GroupStats, Layout, Options, Stats, layout::Arena};
 
 /// Keeps the parameters, gradients and state of a [`Layout`] in memory, and steps them.
 ///
@@ -91,27 +91,17 @@ impl<T: Real> Optimizer<T> {
         self.scaler.scale
     }
 
-    /// Continues from another loss scale, for instance after loading a checkpoint.
+    /// Continues from another loss scale that was good for `good_steps` steps, for instance after
+    /// loading a checkpoint.
     ///
     /// # Errors
-    /// [`Error::Hyperparameter`] unless [`Options::loss_scale`] is set and `scale` is a normal f32
-    /// above zero.
-    pub fn set_loss_scale(&mut self, scale: f64) -> Result<(), Error> {
-        let options = self.options.loss_scale.map(|options| LossScale {
-            init_scale: scale,
-            ..options
-        });
-        let options = Options {
-            loss_scale: Some(options.ok_or_else(|| Error::Hyperparameter {
-                rule: "options".to_owned(),
-                name: "loss_scale".to_owned(),
-                value: "None".to_owned(),
-                allowed: "Some(…), for a scale to be set".to_owned(),
-            })?),
-            ..self.options.clone()
-        };
-        options.check(&self.layout)?;
-        self.scaler = Scaler::new(&options);
+    /// [`Error::Hyperparameter`] unless [`Options::loss_scale`] is set, `scale` is a normal f32 above
+    /// zero, and `good_steps` are fewer than let the scale grow.
+    pub fn set_loss_scale(&mut self, scale: f64, good_steps: u32) -> Result<(), Error> {
+        self.options
+            .check_loss_scale(&self.layout, scale, good_steps)?;
+        self.scaler.scale = scale;
+        self.scaler.good_steps = good_steps;
         Ok(())
     }
 
@@ -127,6 +117,7 @@ impl<T: Real> Optimizer<T> {
         });
         Stats {
             loss_scale: self.scaler.scale,
+            good_steps: u64::from(self.scaler.good_steps),
             groups: groups.collect(),
             ..self.stats.clone()
         }

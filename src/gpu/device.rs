@@ -43,13 +43,14 @@ impl Gpu {
     ///
     /// # Errors
     /// [`Error::NoAdapter`] says what was asked for and which adapters exist. [`Error::NoBackend`]
-    /// means that the application has enabled no backend of wgpu.
+    /// means that the application has enabled no backend of wgpu; [`Error::UnknownBackend`], that
+    /// `WGPU_BACKEND` names one that there is not.
     pub async fn open(options: &GpuOptions) -> Result<Self, Error> {
         if wgpu::Instance::enabled_backend_features().is_empty() {
             return Err(Error::NoBackend);
         }
         let mut found = Vec::new();
-        for backends in options.backends_in_turn() {
+        for backends in options.backends_in_turn()? {
             let mut adapters = adapters(backends, options).await;
             adapters.sort_by_key(|adapter| options.rank(&adapter.get_info()));
             for adapter in adapters {
@@ -153,18 +154,58 @@ async fn adapters(backends: wgpu::Backends, options: &GpuOptions) -> Vec<wgpu::A
     adapter.into_iter().collect()
 }
 
+/// Refuses a list in which wgpu would pass over a name that it does not know.
+fn check_backend_names(list: Option<&str>) -> Result<(), Error> {
+    let mut names = list.unwrap_or_default().split(',').map(str::trim);
+    let unknown =
+        names.find(|name| !name.is_empty() && wgpu::Backends::from_comma_list(name).is_empty());
+    match unknown {
+        Some(name) => Err(Error::UnknownBackend {
+            name: name.to_owned(),
+            known: "vulkan, metal, dx12, gl, webgpu".to_owned(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// The instance for `backends`: one in a process, since wgpu tells what belongs to which device only
+/// within an instance.
+#[cfg(not(target_family = "wasm"))]
 fn instance(backends: wgpu::Backends) -> wgpu::Instance {
+    use std::sync::{Mutex, PoisonError};
+
+    static INSTANCES: Mutex<Vec<(wgpu::Backends, wgpu::Instance)>> = Mutex::new(Vec::new());
+    // Nothing is ever left half done under the lock.
+    let mut instances = INSTANCES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, instance)) = instances.iter().find(|(known, _)| *known == backends) {
+        return instance.clone();
+    }
+    let instance = new_instance(backends);
+    instances.push((backends, instance.clone()));
+    instance
+}
+
+#[cfg(target_family = "wasm")]
+fn instance(backends: wgpu::Backends) -> wgpu::Instance {
+    new_instance(backends)
+}
+
+fn new_instance(backends: wgpu::Backends) -> wgpu::Instance {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = backends;
     wgpu::Instance::new(descriptor)
 }
 
 impl GpuOptions {
-    fn backends_in_turn(&self) -> Vec<wgpu::Backends> {
-        match self.backends.or_else(wgpu::Backends::from_env) {
+    fn backends_in_turn(&self) -> Result<Vec<wgpu::Backends>, Error> {
+        match self.backends {
+            Some(backends) => return Ok(vec![backends]),
+            None => check_backend_names(std::env::var("WGPU_BACKEND").ok().as_deref())?,
+        }
+        Ok(match wgpu::Backends::from_env() {
             Some(backends) => vec![backends],
             None => vec![wgpu::Backends::PRIMARY, wgpu::Backends::SECONDARY],
-        }
+        })
     }
 
     fn admits(&self, info: &wgpu::AdapterInfo) -> bool {
@@ -205,5 +246,28 @@ impl GpuOptions {
             words.push("of any kind".to_owned());
         }
         words.join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backend_that_there_is_not_is_named() {
+        for list in [
+            None,
+            Some(""),
+            Some("vulkan"),
+            Some("gl, vulkan"),
+            Some("VULKAN"),
+        ] {
+            assert_eq!(check_backend_names(list), Ok(()), "{list:?}");
+        }
+        let error = check_backend_names(Some("vulkan,nonsense")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "WGPU_BACKEND names \"nonsense\"; expected some of: vulkan, metal, dx12, gl, webgpu"
+        );
     }
 }

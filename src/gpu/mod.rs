@@ -39,7 +39,10 @@ pub use device::{Gpu, GpuOptions, required_limits};
 pub use snapshot::Snapshot;
 
 use crate::{
-    BufferRange, Error, Layout, Options, buffer::guarded, format::Format, progress::Progress,
+    BufferRange, Error, Layout, Options,
+    buffer::{guarded, guarded_now, is_lost},
+    format::Format,
+    progress::Progress,
 };
 
 /// A caller's own parameter and gradient buffers: one range per tensor, in the order in which the
@@ -157,11 +160,9 @@ impl Optimizer {
         layout: &Layout,
         options: Options,
     ) -> Result<Self, Error> {
-        let mut optimizer = Self::without_buffers(device, layout, options).await?;
-        let setup = &optimizer.setup;
-        setup.check_bindings(false)?;
-        let formats = setup.options.formats();
-        let count = setup.arena.element_count() as u64;
+        // First, because tables of elements that fit no buffer might fit no memory either.
+        let formats = options.formats();
+        let count = layout.arena().element_count() as u64;
         check_buffer_size(
             device,
             "the arena of parameters",
@@ -183,6 +184,9 @@ impl Optimizer {
             ]
         });
         let [params, grads] = made.await?;
+        let mut optimizer = Self::without_buffers(device, layout, options).await?;
+        let setup = &optimizer.setup;
+        setup.check_bindings(false)?;
         let mut planner = Planner::new(setup, &mut optimizer.pipelines);
         let (planned, switch) = planner.over_arenas(&params, &grads).await?;
         optimizer.params = setup.arena_ranges(&params, formats.params);
@@ -200,6 +204,8 @@ impl Optimizer {
         buffers: Buffers,
         options: Options,
     ) -> Result<Self, Error> {
+        // First, because tables of elements that fit no buffer might fit no memory either.
+        ranges::check_params(layout, &buffers.params, &options)?;
         let mut optimizer = Self::without_buffers(device, layout, options).await?;
         optimizer.rebind_async(buffers).await?;
         Ok(optimizer)
@@ -341,6 +347,7 @@ impl Optimizer {
     /// [`Error::OutOfMemory`], [`Error::DeviceLost`]. The parameters are left as they are then.
     pub fn evaluate(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
         if !self.evaluating {
+            self.check_device("switching to evaluation")?;
             self.record_switch(encoder, &self.switch.evaluate)?;
             self.evaluating = true;
         }
@@ -353,6 +360,7 @@ impl Optimizer {
     /// As [`evaluate`](Self::evaluate).
     pub fn train(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
         if self.evaluating {
+            self.check_device("switching to training")?;
             self.record_switch(encoder, &self.switch.train)?;
             self.evaluating = false;
         }
@@ -361,13 +369,43 @@ impl Optimizer {
 
     /// Where the device keeps the factor for the next loss, an f32. Bind it to the shader that
     /// begins your backward pass. Without a loss scale the factor is 1. To continue from another
-    /// one, for instance after loading a checkpoint, [`write`](crate::write) it there.
+    /// one, for instance after loading a checkpoint, use [`set_loss_scale`](Self::set_loss_scale). If
+    /// something else is written there that is no normal f32 above zero, the next step is skipped,
+    /// and the scale is the [first one](crate::LossScale::init_scale) again.
     pub fn loss_scale(&self) -> BufferRange {
         BufferRange {
             buffer: self.setup.begin_step.stats.clone(),
             offset: 0,
             size: Format::F32.bytes(1),
         }
+    }
+
+    /// Continues from another loss scale that was good for `good_steps` steps
+    /// ([`Stats::good_steps`](crate::Stats::good_steps)), for instance after loading a checkpoint. The
+    /// write comes before everything that is submitted to `queue` afterwards.
+    ///
+    /// # Errors
+    /// [`Error::Hyperparameter`] unless [`Options::loss_scale`] is set, `scale` is a normal f32 above
+    /// zero, and `good_steps` are fewer than let the scale grow; [`Error::DeviceLost`].
+    pub fn set_loss_scale(
+        &self,
+        queue: &wgpu::Queue,
+        scale: f64,
+        good_steps: u32,
+    ) -> Result<(), Error> {
+        let Setup {
+            device,
+            layout,
+            options,
+            begin_step,
+            ..
+        } = &self.setup;
+        options.check_loss_scale(layout, scale, good_steps)?;
+        self.check_device("setting the loss scale")?;
+        let words = [(scale as f32).to_bits(), good_steps];
+        guarded_now(device, "the loss scale", || {
+            queue.write_buffer(&begin_step.stats, 0, bytemuck::cast_slice(&words));
+        })
     }
 
     /// Records a copy of the training statistics. You can read it once it arrives, while training
@@ -403,6 +441,7 @@ impl Optimizer {
             options,
             ..
         } = &self.setup;
+        self.check_device("recording a snapshot")?;
         let progress = self.progress.iter().enumerate();
         let set = progress.filter(|(_, progress)| progress.is_set);
         Snapshot::record(
@@ -413,6 +452,16 @@ impl Optimizer {
             set.map(|(group, progress)| (group, progress.step_count()))
                 .collect(),
         )
+    }
+
+    /// Refuses a lost device before anything is recorded, so that the caller's encoder stays valid.
+    fn check_device(&self, during: &str) -> Result<(), Error> {
+        if is_lost(&self.setup.device) {
+            return Err(Error::DeviceLost {
+                during: during.to_owned(),
+            });
+        }
+        Ok(())
     }
 
     fn record_switch(

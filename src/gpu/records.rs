@@ -127,7 +127,7 @@ pub(super) struct Guard {
     growth_factor: f32,
     backoff_factor: f32,
     growth_interval: u32,
-    padding: u32,
+    init_scale: f32,
 }
 
 impl Guard {
@@ -146,7 +146,7 @@ impl Guard {
             growth_factor: scale.growth_factor as f32,
             backoff_factor: scale.backoff_factor as f32,
             growth_interval: scale.growth_interval,
-            padding: 0,
+            init_scale: scale.init_scale as f32,
         }
     }
 }
@@ -202,7 +202,7 @@ mod tests {
         );
         assert_laid_out_as!(
             Guard, text, "Guard",
-            clip_norm clips per_batch scales growth_factor backoff_factor growth_interval
+            clip_norm clips per_batch scales growth_factor backoff_factor growth_interval init_scale
         );
         assert_eq!(layout_of(text, "Run").1, size_of::<Run>());
         let (members, size) = layout_of(text, "Switch");

@@ -60,7 +60,8 @@ impl Snapshot {
     /// The statistics, or `None` if they have not arrived yet.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`]; [`Error::Wgpu`] if their encoder was dropped, so that they will never
+    /// [`Error::DeviceLost`]; [`Error::Wgpu`] if their submission was refused, or if their encoder was
+    /// dropped, so that they will never
     /// arrive.
     pub fn get(&self) -> Result<Option<Stats>, Error> {
         let lost = || Error::DeviceLost {
@@ -80,7 +81,15 @@ impl Snapshot {
             PENDING => Ok(None),
             ARRIVED => {
                 let view = self.staging.get_mapped_range(..).map_err(|_| lost())?;
-                Ok(Some(self.read(&view)))
+                let stats = self.read(&view);
+                // The device never keeps a scale of zero, so this was never written.
+                if stats.loss_scale == 0.0 {
+                    return Err(Error::Wgpu {
+                        what: "to fetch the statistics".to_owned(),
+                        message: "their submission was refused".to_owned(),
+                    });
+                }
+                Ok(Some(stats))
             }
             _ => Err(lost()),
         }
@@ -112,6 +121,7 @@ impl Snapshot {
             grad_norm: (self.looks_at_gradients && stats.performed > 0).then(norm),
             clip_factor: f64::from(stats.clip_factor),
             loss_scale: f64::from(stats.loss_scale),
+            good_steps: u64::from(stats.good_steps),
             performed: u64::from(stats.performed),
             skipped: u64::from(stats.skipped),
             groups,

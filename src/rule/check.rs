@@ -2,6 +2,32 @@
 
 use crate::{Error, Extent, MatrixWork, Rule, Slot, Stages, hyperparameter::Interval};
 
+/// Whether a WGSL text, comments aside, declares bindings.
+fn binds(text: &str) -> bool {
+    let mut rest = text;
+    loop {
+        let marks = ["//", "/*", "@"].map(|mark| (rest.find(mark), mark));
+        let found = marks.into_iter().filter_map(|(at, mark)| Some((at?, mark)));
+        let Some((at, mark)) = found.min() else {
+            return false;
+        };
+        let after = &rest[at + mark.len()..];
+        let end = match mark {
+            "//" => after.find('\n'),
+            "/*" => after.find("*/"),
+            _ => {
+                let attribute = after.trim_start();
+                if attribute.starts_with("group") || attribute.starts_with("binding") {
+                    return true;
+                }
+                Some(0)
+            }
+        };
+        let Some(end) = end else { return false };
+        rest = &after[end..];
+    }
+}
+
 /// Checks that the slots and stages of `rule` fit together.
 pub(crate) fn check_stages(rule: &dyn Rule) -> Result<(), Error> {
     let refuse = |problem: String| {
@@ -10,6 +36,13 @@ pub(crate) fn check_stages(rule: &dyn Rule) -> Result<(), Error> {
             problem,
         })
     };
+    if binds(rule.wgsl()) {
+        return refuse(
+            "its WGSL has @group or @binding; expected functions alone, since all bindings are this \
+             crate's"
+                .to_owned(),
+        );
+    }
     let slots = rule.slots();
     let used = |name: &str| {
         let mut slots = slots.iter().filter(|slot| slot.used);
@@ -310,6 +343,27 @@ mod tests {
             (of_lines[1..].to_vec(), lines),
         ] {
             Layout::new().group(Odd { slots, stages }).unwrap();
+        }
+    }
+
+    #[test]
+    fn bindings_are_found_and_comments_are_not() {
+        for text in [
+            "@group(1) @binding(0) var<uniform> x: f32;",
+            "// a\n@ group(0)",
+            "/* */ @binding(3)",
+        ] {
+            assert!(binds(text), "{text}");
+        }
+        for text in [
+            "",
+            "fn f() {}",
+            "// @group(0)\nfn f() {}",
+            "/* @binding(1) */",
+            "@const fn f() {} // @group",
+            "/* @group",
+        ] {
+            assert!(!binds(text), "{text}");
         }
     }
 }

@@ -1,25 +1,25 @@
 // Turns what the host recorded into this step's numbers, one Step per parameter group.
 //
-// Learning rates belong to the recorded step n, coefficients to the performed step t = n - skipped,
-// which the host does not know. So the coefficients of the last RING recorded steps are kept here.
-// It knows no rule. Host side: src/gpu/begin_step.rs.
-
-struct Recorded {
-    at: vec4<f32>,      // the rule's coefficients if no step was skipped
-    average_weight: f32,
-    lr: f32,
-    decay: f32,
-    grad_scale: f32,
-    n: u32,             // steps recorded so far, this one included; 0: the group rests
-    refreshed: f32,
-    epoch: u32,         // changes when n is set anew: nothing is skipped since
-}
+// Learning rates belong to the recorded step n, coefficients to the performed step t, which only the
+// device knows: a step may be skipped, and its encoder may be dropped. So the coefficients of the last
+// RING recorded steps are kept here. It knows no rule. Host side: src/gpu/begin_step.rs.
 
 // What goes with the performed step.
 struct Coefficients {
     at: vec4<f32>,
     average_weight: f32,
-    n: u32,             // of the recorded step that brought them
+    n: u32,             // of the recorded step that brought them; 0: of none
+    epoch: u32,         // changes when n is set anew
+}
+
+struct Recorded {
+    own: Coefficients,  // those of the nth performed step; n is 0 if the group rests
+    before: Coefficients, // those of the step recorded before, in case that its encoder was dropped
+    lr: f32,
+    decay: f32,
+    grad_scale: f32,
+    refreshed: f32,
+    base: u32,          // what n was set to in this epoch
 }
 
 // One uniform binding each, at the 256-byte offsets that every device allows.
@@ -35,12 +35,28 @@ struct Verdict {
     grad_unit: f32,
 }
 
-const RING: u32 = 256u;
+const RING: u32 = 2048u;
 
 @group(0) @binding(0) var<storage, read> recorded: array<Recorded>;
 @group(0) @binding(1) var<storage, read_write> ring: array<Coefficients>;
 @group(0) @binding(2) var<storage, read_write> stats: Stats;
 @group(0) @binding(3) var<storage, read_write> steps: array<StepSlot>;
+
+fn keep(group: u32, coefficients: Coefficients) {
+    if coefficients.n != 0u {
+        ring[group * RING + coefficients.n % RING] = coefficients;
+    }
+}
+
+// The coefficients of the performed step t. Those that were lost in dropped encoders, or that more
+// than RING skipped steps have put out, are replaced by the step's own.
+fn due(group: u32, t: u32, own: Coefficients) -> Coefficients {
+    let kept = ring[group * RING + t % RING];
+    if kept.n == t && kept.epoch == own.epoch {
+        return kept;
+    }
+    return own;
+}
 
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) lane: u32) {
@@ -49,39 +65,36 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     storageBarrier();
     for (var group = lane; group < arrayLength(&recorded); group += 64u) {
         let row = recorded[group];
-        if row.n == 0u {
+        if row.own.n == 0u {
             continue;
         }
-        ring[group * RING + row.n % RING] = Coefficients(row.at, row.average_weight, row.n);
+        keep(group, row.before);
+        keep(group, row.own);
         let before = stats.groups[group];
-        var skipped = select(0u, before.skipped, row.epoch == before.epoch);
+        var after = before;
+        if row.own.epoch != before.epoch {
+            after.epoch = row.own.epoch;
+            after.step_count = row.base;
+            after.skipped = 0u;
+        }
+        after.lr = row.lr;
         if what.is_skipped {
-            skipped += 1u;
-            steps[group].step.t = row.n - skipped;
+            after.skipped += 1u;
+            steps[group].step.t = after.step_count;
         } else {
-            // If more are skipped than the ring holds, its oldest coefficients have to do; and this
-            // step's own, if those due never came, in an encoder that was dropped.
-            let due = row.n - min(skipped, RING - 1u);
-            var kept = ring[group * RING + due % RING];
-            if kept.n != due {
-                kept = ring[group * RING + row.n % RING];
-            }
+            after.step_count += 1u;
+            let coefficients = due(group, after.step_count, row.own);
             steps[group].step = Step(
                 row.lr,
                 row.decay,
                 row.grad_scale * what.grad_scale,
-                row.n - skipped,
-                kept.at,
+                after.step_count,
+                coefficients.at,
                 row.refreshed,
-                kept.average_weight,
+                coefficients.average_weight,
                 what.grad_unit,
             );
         }
-        var after = before;
-        after.lr = row.lr;
-        after.step_count = row.n - skipped;
-        after.skipped = skipped;
-        after.epoch = row.epoch;
         stats.groups[group] = after;
     }
     carry_out(!what.is_skipped, lane);

@@ -14,6 +14,8 @@ pub(crate) struct Progress {
     last_lr: f64,
     /// Steps taken, skipped ones included.
     n: u64,
+    /// What that was last set to.
+    base: u64,
     /// How often the number of steps was set.
     pub epoch: u32,
     /// Whether it was, and no step was taken since.
@@ -26,12 +28,35 @@ pub(crate) struct Progress {
     history: Vec<f64>,
 }
 
+/// What a group's history was before each of its last steps, at most [`RING`] of them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Past(VecDeque<Vec<f64>>);
+
+impl Past {
+    /// A step is taken after `progress`.
+    pub fn push(&mut self, progress: &Progress) {
+        if progress.history.is_empty() {
+            return;
+        }
+        if self.0.len() as u64 == RING {
+            self.0.pop_front();
+        }
+        self.0.push_back(progress.history.clone());
+    }
+
+    /// What is to come does not follow from it.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
 impl Progress {
     pub fn new(rule: &dyn Rule) -> Self {
         Self {
             lr: rule.lr(),
             last_lr: rule.lr(),
             n: 0,
+            base: 0,
             epoch: 0,
             is_set: false,
             frozen: false,
@@ -75,9 +100,15 @@ impl Progress {
         self.n
     }
 
+    /// The step count that was set last.
+    pub fn base(&self) -> u64 {
+        self.base
+    }
+
     pub fn set_step_count(&mut self, count: u64) -> Result<(), Error> {
         check_step_count(count)?;
         self.n = count;
+        self.base = count;
         self.epoch = self.epoch.wrapping_add(1);
         self.is_set = true;
         Ok(())
@@ -85,6 +116,27 @@ impl Progress {
 
     pub fn state(&self, rule: &dyn Rule, slot: &str) -> Result<f64, Error> {
         Ok(self.history[position(rule, slot)?])
+    }
+
+    /// [`state`](Self::state) as it was when `count` steps were taken.
+    pub fn state_at(
+        &self,
+        past: &Past,
+        rule: &dyn Rule,
+        slot: &str,
+        count: u64,
+    ) -> Result<f64, Error> {
+        let position = position(rule, slot)?;
+        let Past(past) = past;
+        let ago = self.n.checked_sub(count);
+        match ago.filter(|&ago| ago <= past.len() as u64) {
+            Some(0) => Ok(self.history[position]),
+            Some(ago) => Ok(past[past.len() - ago as usize][position]),
+            None => Err(Error::StepCount {
+                count,
+                most: self.n,
+            }),
+        }
     }
 
     pub fn set_state(&mut self, rule: &dyn Rule, slot: &str, value: f64) -> Result<(), Error> {
@@ -98,13 +150,14 @@ impl Progress {
             });
         }
         self.history[position] = value;
+        // What was before does not lead to it.
         Ok(())
     }
 }
 
-/// Coefficients that are kept until their step is performed: as many steps may be skipped before
-/// the oldest ones are lost. Those of a later step take their place then.
-pub(crate) const RING: u64 = 256;
+/// Coefficients that the device keeps until their step is performed. If more steps are skipped, the
+/// oldest ones are lost, and those of a later step take their place.
+pub(crate) const RING: u64 = 2048;
 
 /// What skipped steps leave for those after them: coefficients go with performed steps, in turn.
 /// The device has `begin_step.wgsl` for this.
@@ -132,9 +185,6 @@ impl Skips {
     }
 
     fn wait(&mut self, step: Step<f64>) {
-        if self.waiting.len() as u64 == RING {
-            self.waiting.pop_front();
-        }
         self.waiting.push_back(step.at);
     }
 }

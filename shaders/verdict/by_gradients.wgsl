@@ -27,7 +27,7 @@ fn is_usable(scale: f32) -> bool {
 }
 
 fn takes_part(run: u32) -> bool {
-    return recorded[runs[run].group].n != 0u;
+    return recorded[runs[run].group].own.n != 0u;
 }
 
 // Finds the bits of the largest magnitude, and an exponent that all sums can be brought to.

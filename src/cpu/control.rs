@@ -35,15 +35,21 @@ impl<T: Real> Optimizer<T> {
     pub fn set_step_count(&mut self, group: Group, t: u64) -> Result<(), Error> {
         self.progress_mut(group)?.0.set_step_count(t)?;
         self.groups[group.0].skips = Skips::default();
+        self.groups[group.0].past.clear();
         Ok(())
     }
 
-    /// A number that `group`'s rule keeps once per group, such as `"weight_sum"`.
+    /// A number that `group`'s rule keeps once per group, such as `"weight_sum"`, after the performed
+    /// steps.
     ///
     /// # Errors
-    /// [`Error::UnknownState`] lists the names that exist.
+    /// [`Error::UnknownState`] lists the names that exist; [`Error::StepCount`] if more than 2048 steps
+    /// were skipped.
     pub fn group_state(&self, group: Group, slot: &str) -> Result<f64, Error> {
-        self.progress(group)?.state(self.layout.rule(group)?, slot)
+        let rule = self.layout.rule(group)?;
+        let performed = self.step_count(group)?;
+        let past = &self.groups[group.0].past;
+        self.progress(group)?.state_at(past, rule, slot, performed)
     }
 
     /// Sets a number that `group`'s rule keeps once per group, for instance after loading a
@@ -53,7 +59,9 @@ impl<T: Real> Optimizer<T> {
     /// [`Error::UnknownState`]; [`Error::Hyperparameter`] unless `value` is finite.
     pub fn set_group_state(&mut self, group: Group, slot: &str, value: f64) -> Result<(), Error> {
         let (progress, rule) = self.progress_mut(group)?;
-        progress.set_state(rule, slot, value)
+        progress.set_state(rule, slot, value)?;
+        self.groups[group.0].past.clear();
+        Ok(())
     }
 
     /// Freezes `group`, or unfreezes it. Steps leave a frozen group's parameters, state and step

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     Error, Group, Layout, Options, Rule, Slot,
     layout::Arena,
-    progress::{Progress, Skips},
+    progress::{Past, Progress, Skips},
     rule::{Real, Step},
     shape::Matrices,
 };
@@ -19,6 +19,8 @@ pub(super) struct GroupState<T> {
     pub rule: Arc<dyn Rule>,
     pub progress: Progress,
     pub skips: Skips,
+    /// What the group kept once before its last steps.
+    pub past: Past,
     pub slots: Vec<Slot>,
     /// One arena per element slot, indexed from the group's start. It is empty if the slot is not
     /// in use.
@@ -113,6 +115,7 @@ impl<T: Real> GroupState<T> {
             solved: Tally::default(),
             progress: Progress::new(&**rule),
             skips: Skips::default(),
+            past: Past::default(),
             slots,
             state,
             rule: rule.clone(),

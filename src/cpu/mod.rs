@@ -157,8 +157,10 @@ impl<T: Real> Optimizer<T> {
                 rule,
                 progress,
                 skips,
+                past,
                 ..
             } = &mut self.groups[group.0];
+            past.push(progress);
             let step = progress.advance(&**rule);
             if skipped {
                 skips.skip(step);

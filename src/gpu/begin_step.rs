@@ -5,6 +5,7 @@ use super::{
     pipelines::Pipelines,
     records::{
         COEFFICIENTS_BYTES, GroupStatsRecord, Guard, Recorded, STEP_STRIDE, StatsRecord, T_OFFSET,
+        device_count,
     },
     staging::Staging,
 };
@@ -160,7 +161,7 @@ impl BeginStep {
         group: usize,
         count: u64,
     ) -> Result<(), Error> {
-        let bytes = (count as u32).to_ne_bytes();
+        let bytes = device_count(count, count).to_ne_bytes();
         let staging = guarded_now(device, "a step count", || {
             filled_buffer(device, "step count", wgpu::BufferUsages::COPY_SRC, &bytes)
         })??;
@@ -175,26 +176,42 @@ impl BeginStep {
 mod tests {
     use super::*;
     use crate::{
-        Average, BufferRange, Declaration, Gpu, GpuOptions, progress::Progress, read_blocking,
-        rules::Adam,
+        Average, BufferRange, Declaration, Gpu, GpuOptions, gpu::records::Coefficients,
+        progress::Progress, read_blocking, rules::Adam,
     };
 
-    /// What is recorded for step `n` of Adam at learning rate `lr`.
-    fn recorded(lr: f64, n: u64, epoch: u32) -> Recorded {
-        let rule = Adam::default();
-        let mut progress = Progress::new(&rule);
-        progress.set_step_count(n - 1).unwrap();
-        progress.set_lr(&rule, lr).unwrap();
-        progress.refreshed = n.is_multiple_of(2);
-        let average = Some(Average {
-            decay: 0.5,
-            debias: true,
-        });
-        let options = Options {
-            average,
-            ..Default::default()
-        };
-        Recorded::new(progress.advance(&rule), &options, epoch)
+    /// Records the steps of Adam one after another.
+    struct Recorder {
+        progress: Progress,
+        before: Coefficients,
+    }
+
+    impl Recorder {
+        fn new() -> Self {
+            Self {
+                progress: Progress::new(&Adam::default()),
+                before: Coefficients::default(),
+            }
+        }
+
+        /// The next step, at learning rate `lr`.
+        fn next(&mut self, lr: f64) -> Recorded {
+            let (rule, progress) = (Adam::default(), &mut self.progress);
+            progress.set_lr(&rule, lr).unwrap();
+            progress.refreshed = progress.step_count() % 2 == 1;
+            let average = Some(Average {
+                decay: 0.5,
+                debias: true,
+            });
+            let options = Options {
+                average,
+                ..Default::default()
+            };
+            let step = progress.advance(&rule);
+            let row = Recorded::new(step, &options, progress, self.before);
+            self.before = row.own;
+            row
+        }
     }
 
     struct Bench {
@@ -216,20 +233,6 @@ mod tests {
                 begin,
                 bind_group,
             }
-        }
-
-        /// Group 0 has skipped that many steps in that epoch, group 1 none.
-        fn skip(&self, skipped: u32, epoch: u32) {
-            let group = GroupStatsRecord {
-                skipped,
-                epoch,
-                ..Default::default()
-            };
-            let offset = size_of::<StatsRecord>() as u64;
-            let bytes = bytemuck::bytes_of(&group);
-            self.gpu
-                .queue
-                .write_buffer(&self.begin.stats, offset, bytes);
         }
 
         /// Runs all of `rows` in one submission and reads both groups' steps.
@@ -260,44 +263,53 @@ mod tests {
     }
 
     #[test]
-    fn coefficients_follow_performed_steps_and_the_learning_rate_recorded_ones() {
-        let bench = Bench::new();
-        bench.skip(3, 1);
-        let last = 300; // beyond the ring, which has wrapped
-        let rows = (1..=last).map(|n| [recorded(1.0 / n as f64, n, 1); 2]);
+    fn steps_that_are_all_performed_have_their_own_coefficients_beyond_the_ring_too() {
+        let (bench, mut recorder) = (Bench::new(), Recorder::new());
+        let last = RING + 52;
+        let rows = (1..=last).map(|n| [recorder.next(1.0 / n as f64); 2]);
         let steps = bench.run(rows);
-        let lr = 1.0 / last as f32;
-        assert_eq!(steps[0], expected(lr, last, last - 3));
-        assert_eq!(steps[1], expected(lr, last, last));
+        let expected = expected(1.0 / last as f32, last, last);
+        assert_eq!(steps, [expected.clone(), expected]);
     }
 
     #[test]
-    fn beyond_the_ring_its_oldest_coefficients_have_to_do() {
-        let bench = Bench::new();
-        bench.skip(400, 1);
-        let last = 1000;
-        let rows = (1..=last).map(|n| [recorded(0.5, n, 1); 2]);
-        let [step, _] = bench.run(rows);
-        assert_eq!(u64::from(step[3].to_bits()), last - 400);
-        assert_eq!(step[4..8], expected(0.5, last, last - (RING - 1))[4..8]);
+    fn a_dropped_step_is_made_up_for_by_the_next_with_its_own_learning_rate() {
+        let (bench, mut recorder) = (Bench::new(), Recorder::new());
+        let rows: Vec<_> = (1..=6)
+            .map(|n| [recorder.next(1.0 / f64::from(n)); 2])
+            .collect();
+        let [step, _] = bench.run([rows[0], rows[1], rows[3]]);
+        assert_eq!(step, expected(0.25, 4, 3));
+        let [step, _] = bench.run([rows[5]]);
+        assert_eq!(step, expected(1.0 / 6.0, 6, 4), "the fifth was dropped too");
+    }
+
+    #[test]
+    fn the_first_performed_step_is_the_first_whatever_was_dropped_before() {
+        let (bench, mut recorder) = (Bench::new(), Recorder::new());
+        let rows: Vec<_> = (1..=9).map(|_| [recorder.next(0.5); 2]).collect();
+        let [step, _] = bench.run([rows[8]]);
+        assert_eq!(step[3].to_bits(), 1);
+        // Only the last two of the nine came to the device.
+        assert_eq!(step[4..8], expected(0.5, 9, 9)[4..8]);
     }
 
     #[test]
     fn a_step_count_that_is_set_anew_has_no_skipped_steps() {
-        let bench = Bench::new();
-        bench.skip(3, 1);
-        let row = |n, epoch| [recorded(0.5, n, epoch); 2];
-        let [step, _] = bench.run([row(10, 1), row(51, 2), row(52, 2)]);
+        let (bench, mut recorder) = (Bench::new(), Recorder::new());
+        let first = [recorder.next(0.5); 2];
+        recorder.progress.set_step_count(50).unwrap();
+        let rows = [first, [recorder.next(0.5); 2], [recorder.next(0.5); 2]];
+        let [step, _] = bench.run(rows);
         assert_eq!(step, expected(0.5, 52, 52));
     }
 
     #[test]
     fn a_resting_group_keeps_its_numbers() {
-        let bench = Bench::new();
-        let steps = bench.run([
-            [recorded(0.5, 1, 1), recorded(0.5, 1, 1)],
-            [recorded(0.25, 2, 1), Recorded::default()],
-        ]);
+        let (bench, mut recorder) = (Bench::new(), Recorder::new());
+        let first = [recorder.next(0.5); 2];
+        let second = recorder.next(0.25);
+        let steps = bench.run([first, [second, Recorded::default()]]);
         assert_eq!((steps[0][0], steps[1][0]), (0.25, 0.5));
     }
 }

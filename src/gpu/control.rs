@@ -62,7 +62,9 @@ impl Optimizer {
     /// # Errors
     /// [`Error::StepCount`] above 2⁵².
     pub fn set_step_count(&mut self, group: Group, count: u64) -> Result<(), Error> {
-        self.progress_mut(group)?.0.set_step_count(count)
+        self.progress_mut(group)?.0.set_step_count(count)?;
+        self.past[group.0].clear();
+        Ok(())
     }
 
     /// A number that `group`'s rule keeps once per group, such as `"weight_sum"`, after the steps
@@ -75,16 +77,30 @@ impl Optimizer {
             .state(self.setup.layout.rule(group)?, slot)
     }
 
+    /// [`group_state`](Self::group_state) as it was after `count` steps. For `count` performed steps
+    /// ([`GroupStats::step_count`](crate::GroupStats::step_count)), it is what goes with the state on
+    /// the device, however many steps were skipped.
+    ///
+    /// # Errors
+    /// [`Error::UnknownState`]; [`Error::StepCount`] for steps that were not recorded yet, or that lie
+    /// more than 2048 steps back or before a count or a number was set.
+    pub fn group_state_at(&self, group: Group, slot: &str, count: u64) -> Result<f64, Error> {
+        let rule = self.setup.layout.rule(group)?;
+        self.progress(group)?
+            .state_at(&self.past[group.0], rule, slot, count)
+    }
+
     /// Sets a number that `group`'s rule keeps once per group, for instance after loading a
-    /// checkpoint. These numbers follow recorded steps, skipped ones included. After a skip, a
-    /// resumed run therefore weighs later steps a little differently from a run without
-    /// interruption.
+    /// checkpoint: what [`group_state_at`](Self::group_state_at) gives for the performed steps, with
+    /// their number as the [step count](Self::set_step_count).
     ///
     /// # Errors
     /// [`Error::UnknownState`]; [`Error::Hyperparameter`] unless `value` is finite.
     pub fn set_group_state(&mut self, group: Group, slot: &str, value: f64) -> Result<(), Error> {
         let (progress, rule) = self.progress_mut(group)?;
-        progress.set_state(rule, slot, value)
+        progress.set_state(rule, slot, value)?;
+        self.past[group.0].clear();
+        Ok(())
     }
 
     fn progress(&self, group: Group) -> Result<&Progress, Error> {

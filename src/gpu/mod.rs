@@ -31,7 +31,7 @@ use dispatch::Dispatch;
 use limits::{ARENA_USAGE, check_buffer_size};
 use pipelines::Pipelines;
 use planning::Planner;
-use records::Recorded;
+use records::{Coefficients, Recorded};
 use setup::Setup;
 use step::{EvaluationSwitch, PlannedStep, compute_pass};
 
@@ -42,7 +42,7 @@ use crate::{
     BufferRange, Error, Layout, Options,
     buffer::{guarded, guarded_now, is_lost},
     format::Format,
-    progress::Progress,
+    progress::{Past, Progress},
 };
 
 /// A caller's own parameter and gradient buffers: one range per tensor, in the order in which the
@@ -59,8 +59,8 @@ pub struct Buffers {
 
 /// Keeps the state of a [`Layout`] on the GPU and records its steps.
 ///
-/// It records into the caller's encoder. It submits nothing and holds no queue. A recorded step
-/// counts even if its encoder is dropped.
+/// It records into the caller's encoder. It submits nothing and holds no queue. A step whose encoder
+/// is dropped is not performed: the next one takes its number, and what goes with that.
 ///
 /// ```
 /// use wgpu_optim::{Gpu, GpuOptions, Layout, Optimizer, Options, rules::AdamW};
@@ -87,6 +87,10 @@ pub struct Optimizer {
     pipelines: Pipelines,
     /// Counts the recorded steps of each group.
     progress: Vec<Progress>,
+    /// What groups kept once per group before their last steps.
+    past: Vec<Past>,
+    /// What the last recorded step of each group brought.
+    recorded: Vec<Coefficients>,
     params: Vec<BufferRange>,
     grads: Option<Vec<BufferRange>>,
     /// The arena that holds `grads`, if this optimizer owns them.
@@ -444,13 +448,14 @@ impl Optimizer {
         self.check_device("recording a snapshot")?;
         let progress = self.progress.iter().enumerate();
         let set = progress.filter(|(_, progress)| progress.is_set);
+        let bases = self.progress.iter().map(Progress::base);
         Snapshot::record(
             device,
             encoder,
             &begin_step.stats,
             options.skips(),
-            set.map(|(group, progress)| (group, progress.step_count()))
-                .collect(),
+            bases.collect(),
+            set.map(|(group, _)| group).collect(),
         )
     }
 
@@ -498,6 +503,8 @@ impl Optimizer {
             setup,
             pipelines,
             progress: rules.map(|rule| Progress::new(&**rule)).collect(),
+            past: vec![Past::default(); layout.groups.len()],
+            recorded: vec![Coefficients::default(); layout.groups.len()],
             params: Vec::new(),
             grads: None,
             grad_arena: None,
@@ -522,17 +529,24 @@ impl Optimizer {
         } = &self.setup;
         let mut rows = Vec::new();
         let mut advanced = Vec::new();
-        for (rule, progress) in layout.groups.iter().zip(&self.progress) {
-            let mut progress = progress.clone();
+        let before = &self.recorded;
+        for (group, rule) in layout.groups.iter().enumerate() {
+            let mut progress = self.progress[group].clone();
             rows.push(if progress.frozen {
                 Recorded::default()
             } else {
-                let epoch = progress.epoch;
-                Recorded::new(progress.advance(&**rule), options, epoch)
+                let step = progress.advance(&**rule);
+                Recorded::new(step, options, &progress, before[group])
             });
             advanced.push(progress);
         }
         begin_step.upload(device, encoder, &rows)?;
+        for (group, row) in rows.into_iter().enumerate() {
+            if !self.progress[group].frozen {
+                self.past[group].push(&self.progress[group]);
+                self.recorded[group] = row.own;
+            }
+        }
         self.progress = advanced;
         Ok(())
     }

@@ -4,6 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::{
     Clip, Options,
+    progress::Progress,
     rule::{Step, pull},
 };
 
@@ -46,48 +47,77 @@ pub(super) struct GroupStatsRecord {
 /// Bytes of a WGSL `Step`.
 pub(super) const STEP_BYTES: u64 = 48;
 
-/// WGSL's `Recorded`: what the host knows of one group's step. The default means that the group
-/// rests.
+/// WGSL's `Coefficients`: what goes with a performed step. The default is of no step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Pod, Zeroable)]
 #[repr(C)]
-pub(super) struct Recorded {
+pub(super) struct Coefficients {
     at: [f32; 4],
     average_weight: f32,
-    lr: f32,
-    decay: f32,
-    grad_scale: f32,
     n: u32,
-    refreshed: f32,
     epoch: u32,
-    /// WGSL pads the struct to the alignment of `at`.
     padding: u32,
 }
 
+/// WGSL's `Recorded`: what the host knows of one group's step. The default is a group that rests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct Recorded {
+    pub own: Coefficients,
+    before: Coefficients,
+    lr: f32,
+    decay: f32,
+    grad_scale: f32,
+    refreshed: f32,
+    base: u32,
+    padding: [u32; 3],
+}
+
+/// A step count as the device has it: within u32 for more steps than anyone will take, and 0 or 1 only
+/// for 0 and 1.
+pub(super) fn device_count(base: u64, count: u64) -> u32 {
+    let largest_base = 1 << 31;
+    (base.min(largest_base) + (count - base)) as u32
+}
+
+/// The count that the device has as `found`.
+pub(super) fn true_count(base: u64, found: u32) -> u64 {
+    base + u64::from(found.wrapping_sub(device_count(base, base)))
+}
+
 impl Recorded {
-    /// The numbers of a step that holds if no step was skipped since the count was set. `epoch`
-    /// counts how many times it was set.
-    pub fn new(step: Step<f64>, options: &Options, epoch: u32) -> Self {
+    /// The numbers of a step of which no step before was skipped or dropped. `progress` has counted
+    /// it. `before` are the coefficients of the step recorded before.
+    pub fn new(
+        step: Step<f64>,
+        options: &Options,
+        progress: &Progress,
+        before: Coefficients,
+    ) -> Self {
         let average_weight = options
             .average
             .map(|average| pull(1.0 - average.weight(step.t)));
-        // A verdict on the gradients divides by the number of micro-batches itself.
+        // A verdict on the gradients has its own division by the micro-batches.
         let per_batch = if options.skips() {
             1.0
         } else {
             1.0 / f64::from(options.accumulate)
         };
+        let base = progress.base();
         Self {
-            at: step.at.map(|value| value as f32),
-            average_weight: average_weight.unwrap_or_default() as f32,
+            own: Coefficients {
+                at: step.at.map(|value| value as f32),
+                average_weight: average_weight.unwrap_or_default() as f32,
+                n: device_count(base, step.t),
+                epoch: progress.epoch,
+                padding: 0,
+            },
+            before,
             lr: step.lr as f32,
             decay: step.decay as f32,
             grad_scale: (step.grad_scale * per_batch) as f32,
-            // The shader takes only differences of `n`, and remainders by a power of two, so `n`
-            // may wrap. It must not be 0, which would mean that the group rests.
-            n: (step.t as u32).max(1),
             refreshed: step.refreshed as f32,
-            epoch,
-            padding: 0,
+            base: device_count(base, base),
+            padding: [0; 3],
         }
     }
 }
@@ -163,8 +193,12 @@ mod tests {
     fn rows_lie_as_the_shader_reads_them() {
         let text = &shader::begin_step(true);
         assert_laid_out_as!(
+            Coefficients, text, "Coefficients",
+            at average_weight n epoch
+        );
+        assert_laid_out_as!(
             Recorded, text, "Recorded",
-            at average_weight lr decay grad_scale n refreshed epoch
+            own before lr decay grad_scale refreshed base
         );
         assert_laid_out_as!(
             GroupStatsRecord, text, "GroupStats",
@@ -184,6 +218,7 @@ mod tests {
         assert_eq!((&members[0], &members[6]), (&loss_scale, &skipped));
         let size = |name| layout_of(text, name).1 as u64;
         assert_eq!(size("Recorded"), size_of::<Recorded>() as u64);
+        assert_eq!(size("Coefficients"), size_of::<Coefficients>() as u64);
         assert_eq!(size("GroupStats"), size_of::<GroupStatsRecord>() as u64);
         assert_eq!(size("Step"), STEP_BYTES);
         assert_eq!(size("StepSlot"), STEP_STRIDE);
@@ -191,6 +226,26 @@ mod tests {
         assert!(text.contains(&format!("const RING: u32 = {RING}u;")));
         let (step, _) = layout_of(text, "Step");
         assert!(step.contains(&("t".to_owned(), T_OFFSET as usize)));
+    }
+
+    #[test]
+    fn counts_of_any_size_fit_the_device_and_come_back() {
+        for base in [
+            0,
+            1,
+            7,
+            (1 << 31) - 1,
+            1 << 31,
+            (1 << 32) - 1,
+            1 << 32,
+            1 << 52,
+        ] {
+            for steps in [0, 1, 2, 1_000_000_000] {
+                let found = device_count(base, base + steps);
+                assert_eq!(true_count(base, found), base + steps);
+                assert_eq!(found < 2, base + steps < 2, "{base} and {steps}");
+            }
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU8, Ordering},
 };
 
-use super::records::{GroupStatsRecord, StatsRecord};
+use super::records::{GroupStatsRecord, StatsRecord, true_count};
 use crate::{Error, GroupStats, Stats, buffer::guarded_now};
 
 /// [`Stats`] on their way from the device.
@@ -17,9 +17,10 @@ pub struct Snapshot {
     staging: wgpu::Buffer,
     state: Arc<AtomicU8>,
     looks_at_gradients: bool,
-    /// Groups whose step count was set since the last recorded step. The device does not know it
-    /// yet.
-    set_counts: Vec<(usize, u64)>,
+    /// What each group's step count was last set to.
+    bases: Vec<u64>,
+    /// Groups whose step count was set, which the device does not know yet.
+    set: Vec<usize>,
 }
 
 const PENDING: u8 = 0;
@@ -32,7 +33,8 @@ impl Snapshot {
         encoder: &mut wgpu::CommandEncoder,
         stats: &wgpu::Buffer,
         looks_at_gradients: bool,
-        set_counts: Vec<(usize, u64)>,
+        bases: Vec<u64>,
+        set: Vec<usize>,
     ) -> Result<Self, Error> {
         let staging = guarded_now(device, "a snapshot of the statistics", || {
             device.create_buffer(&wgpu::BufferDescriptor {
@@ -53,7 +55,8 @@ impl Snapshot {
             staging,
             state,
             looks_at_gradients,
-            set_counts,
+            bases,
+            set,
         })
     }
 
@@ -100,11 +103,12 @@ impl Snapshot {
         let stats: StatsRecord = bytemuck::pod_read_unaligned(stats);
         let groups = groups
             .chunks_exact(size_of::<GroupStatsRecord>())
-            .map(|group| {
+            .zip(&self.bases)
+            .map(|(group, &base)| {
                 let group: GroupStatsRecord = bytemuck::pod_read_unaligned(group);
                 GroupStats {
                     lr: f64::from(group.lr),
-                    step_count: u64::from(group.step_count),
+                    step_count: true_count(base, group.step_count),
                     skipped: u64::from(group.skipped),
                     damping: f64::from(group.damping),
                     failures: u64::from(group.failures),
@@ -112,8 +116,8 @@ impl Snapshot {
                 }
             });
         let mut groups: Vec<_> = groups.collect();
-        for &(group, step_count) in &self.set_counts {
-            groups[group].step_count = step_count;
+        for &group in &self.set {
+            groups[group].step_count = self.bases[group];
             groups[group].skipped = 0;
         }
         let norm = || f64::from(stats.norm) * f64::from(stats.exponent).exp2();

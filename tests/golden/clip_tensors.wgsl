@@ -34,6 +34,7 @@ struct Guard {
     growth_factor: f32,
     backoff_factor: f32,
     growth_interval: u32,
+    init_scale: f32,
 }
 
 @group(0) @binding(8) var<uniform> guard: Guard;

@@ -117,7 +117,10 @@ impl Recorded {
     fn has(&self, field: &str, value: &str, is_default: bool) -> bool {
         match self.hyper.get(field) {
             Some(serde_json::Value::String(text)) => text == value,
-            Some(other) => other.to_string() == value,
+            Some(other) => {
+                let text = other.to_string();
+                text == value
+            }
             None => is_default,
         }
     }

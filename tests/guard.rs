@@ -5,8 +5,8 @@ mod support;
 
 use support::*;
 use wgpu_optim::{
-    Average, BufferRange, Buffers, Clip, DispatchLimits, Error, Extent, Gpu, Layout, LossScale,
-    Optimizer, Options, Snapshot, Stats, Tensor, cpu, wgpu,
+    Average, BufferRange, Buffers, Clip, DispatchLimits, Error, Gpu, Layout, LossScale, Optimizer,
+    Options, Snapshot, Stats, Tensor, cpu, wgpu,
 };
 
 const TINY: DispatchLimits = DispatchLimits {

@@ -155,8 +155,8 @@ impl Progress {
     }
 }
 
-/// Coefficients that the device keeps until their step is performed. If more steps are skipped, the
-/// oldest ones are lost, and those of a later step take their place.
+/// Coefficients that the device keeps until their step is performed, if it can bind as many. If more
+/// steps are skipped, the oldest ones are lost, and those of a later step take their place.
 pub(crate) const RING: u64 = 2048;
 
 /// What skipped steps leave for those after them: coefficients go with performed steps, in turn.

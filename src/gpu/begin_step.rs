@@ -40,8 +40,14 @@ impl BeginStep {
         options: &Options,
     ) -> Result<Self, Error> {
         let groups = lrs.len() as u64;
-        let ring_bytes = groups * RING * COEFFICIENTS_BYTES;
         let allowed = device.limits().max_storage_buffer_binding_size;
+        // As long as the device can bind it, in powers of two.
+        let ring_of = |length| groups * length * COEFFICIENTS_BYTES;
+        let mut length = RING;
+        while length > 1 && ring_of(length) > allowed {
+            length /= 2;
+        }
+        let ring_bytes = ring_of(length);
         if ring_bytes > allowed {
             return Err(Error::Limit {
                 what: format!("{groups} parameter groups"),

@@ -2,7 +2,7 @@
 //
 // Learning rates belong to the recorded step n, coefficients to the performed step t, which only the
 // device knows: a step may be skipped, and its encoder may be dropped. So the coefficients of the last
-// RING recorded steps are kept here. It knows no rule. Host side: src/gpu/begin_step.rs.
+// recorded steps are kept here, in a ring for each group. It knows no rule. Host side: src/gpu/begin_step.rs.
 
 // What goes with the performed step.
 struct Coefficients {
@@ -35,23 +35,26 @@ struct Verdict {
     grad_unit: f32,
 }
 
-const RING: u32 = 2048u;
-
 @group(0) @binding(0) var<storage, read> recorded: array<Recorded>;
 @group(0) @binding(1) var<storage, read_write> ring: array<Coefficients>;
 @group(0) @binding(2) var<storage, read_write> stats: Stats;
 @group(0) @binding(3) var<storage, read_write> steps: array<StepSlot>;
 
+fn place_of(group: u32, n: u32) -> u32 {
+    let length = arrayLength(&ring) / arrayLength(&recorded);
+    return group * length + n % length;
+}
+
 fn keep(group: u32, coefficients: Coefficients) {
     if coefficients.n != 0u {
-        ring[group * RING + coefficients.n % RING] = coefficients;
+        ring[place_of(group, coefficients.n)] = coefficients;
     }
 }
 
 // The coefficients of the performed step t. Those that were lost in dropped encoders, or that more
-// than RING skipped steps have put out, are replaced by the step's own.
+// skipped steps than the ring holds have put out, are replaced by the step's own.
 fn due(group: u32, t: u32, own: Coefficients) -> Coefficients {
-    let kept = ring[group * RING + t % RING];
+    let kept = ring[place_of(group, t)];
     if kept.n == t && kept.epoch == own.epoch {
         return kept;
     }

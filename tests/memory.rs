@@ -113,7 +113,9 @@ fn an_optimizer_takes_at_most_one_percent_or_16_mib_beside_what_it_keeps() {
             let mut optimizer = Optimizer::new(&gpu.device, &layout, options).unwrap();
             let made = check("made");
             submit_steps(&gpu, &mut optimizer, 2);
-            assert!(check("stepped") <= made, "{name}: a step takes memory");
+            // But for the small buffers that bring its numbers.
+            let stepped = check("stepped");
+            assert!(stepped <= made + 4096, "{name}: a step takes memory");
             drop(optimizer);
             submit(&gpu, None);
             let left = allocated(&gpu).saturating_sub(before);

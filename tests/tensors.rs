@@ -572,3 +572,99 @@ fn a_tensor_may_have_a_hundred_million_elements() {
         }
     }
 }
+
+/// Prodigy on `p²/2` from (1, −2) twice: the second group moves from the 41st step on.
+fn thawed(rests: bool) -> [Vec<f64>; 3] {
+    let mut layout = Layout::new();
+    let groups = [0, 1].map(|_| layout.group(Prodigy::default()).unwrap());
+    let tensors = [("a", groups[0]), ("b", groups[1])];
+    let tensors = tensors.map(|(name, group)| layout.tensor(group, name, &[2]).unwrap());
+    let Gpu { device, queue, .. } = gpu();
+    let mut on_gpu = Optimizer::new(device, &layout, Options::default()).unwrap();
+    let mut in_f32 = cpu::Optimizer::<f32>::new(&layout).unwrap();
+    let mut in_f64 = cpu::Optimizer::<f64>::new(&layout).unwrap();
+    for tensor in tensors {
+        on_gpu.write_param(queue, tensor, &[1.0, -2.0]).unwrap();
+        in_f32
+            .param_mut(tensor)
+            .unwrap()
+            .copy_from_slice(&[1.0, -2.0]);
+        in_f64
+            .param_mut(tensor)
+            .unwrap()
+            .copy_from_slice(&[1.0, -2.0]);
+    }
+    for step in 0..80 {
+        let moves = step >= 40;
+        if rests {
+            on_gpu.set_frozen(groups[1], !moves).unwrap();
+            in_f32.set_frozen(groups[1], !moves).unwrap();
+            in_f64.set_frozen(groups[1], !moves).unwrap();
+        } else {
+            let lr = if moves { 1.0 } else { 0.0 };
+            on_gpu.set_lr(groups[1], lr).unwrap();
+            in_f32.set_lr(groups[1], lr).unwrap();
+            in_f64.set_lr(groups[1], lr).unwrap();
+        }
+        for tensor in tensors {
+            let grad = on_gpu.read_param_blocking(queue, tensor).unwrap();
+            on_gpu.write_grad(queue, tensor, &grad).unwrap();
+            let grad = in_f32.param(tensor).unwrap().to_vec();
+            in_f32.grad_mut(tensor).unwrap().copy_from_slice(&grad);
+            let grad = in_f64.param(tensor).unwrap().to_vec();
+            in_f64.grad_mut(tensor).unwrap().copy_from_slice(&grad);
+        }
+        submit(|encoder| on_gpu.step(encoder).unwrap());
+        in_f32.step().unwrap();
+        in_f64.step().unwrap();
+    }
+    // d of both groups, and where the second one is.
+    let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<_>>();
+    let read = |tensor, slot| on_gpu.read_state_blocking(queue, tensor, slot).unwrap();
+    let [a, b] = tensors;
+    let found = [
+        read(a, "d"),
+        read(b, "d"),
+        on_gpu.read_param_blocking(queue, b).unwrap(),
+    ];
+    let of_f32 = [in_f32.state(a, "d"), in_f32.state(b, "d"), in_f32.param(b)];
+    let of_f64 = [in_f64.state(a, "d"), in_f64.state(b, "d"), in_f64.param(b)];
+    [
+        wide(found.concat()),
+        wide(of_f32.map(|values| values.unwrap().to_vec()).concat()),
+        of_f64.map(|values| values.unwrap().to_vec()).concat(),
+    ]
+}
+
+/// d, d, and the second group's parameters, by prodigyopt's formulas in Python's f64, written for this
+/// test.
+const RESTED: [f64; 4] = [
+    0.518_811_500_630_377,
+    0.518_811_500_630_377,
+    0.129_086_778_719_316,
+    0.165_331_386_225_299,
+];
+const AT_RATE_ZERO: [f64; 4] = [
+    0.518_811_500_630_377,
+    0.518_811_500_630_377,
+    0.261_888_759_432_770,
+    0.106_832_398_329_776,
+];
+
+#[test]
+fn prodigys_distance_is_one_for_groups_that_rest_and_for_a_rate_of_zero() {
+    for (rests, right) in [(true, RESTED), (false, AT_RATE_ZERO)] {
+        let [on_gpu, in_f32, in_f64] = thawed(rests);
+        for (found, right) in in_f64.iter().zip(right) {
+            assert!((found - right).abs() < 1e-9, "{rests}: {in_f64:?}");
+        }
+        // In f32, p0 − p loses most of the first steps, which d grows from.
+        for found in [on_gpu, in_f32] {
+            assert_eq!(found[0], found[1], "{rests}");
+            assert!(
+                (found[0] / right[0] - 1.0).abs() < 0.1,
+                "{rests}: {found:?}"
+            );
+        }
+    }
+}

@@ -59,6 +59,26 @@ impl<T: Real> Optimizer<T> {
             }
             self.update(group, step.t, parts);
         }
+        self.share_conclusions(steps);
+    }
+
+    /// Brings what was concluded from sums over everything to the groups that rest, too.
+    fn share_conclusions(&mut self, steps: &[(Group, Step<f64>)]) {
+        for &(group, _) in steps {
+            let GroupState { rule, tensors, .. } = &self.groups[group.0];
+            let over = rule.stages().sum.map(|sum| sum.over);
+            let (Some(Over::Everything), Some(first)) = (over, tensors.first()) else {
+                continue;
+            };
+            let (name, values) = (rule.name().to_owned(), first.values.clone());
+            let rest = self.groups.iter_mut().enumerate();
+            let rest = rest.filter(|(index, _)| steps.iter().all(|(group, _)| group.0 != *index));
+            for (_, other) in rest.filter(|(_, other)| other.rule.name() == name) {
+                for tensor in &mut other.tensors {
+                    tensor.values.clone_from(&values);
+                }
+            }
+        }
     }
 
     /// Cuts `group` into parts that each have one gradient scale. If the rule has state of tensors,

@@ -47,6 +47,16 @@ impl PlannedStep {
                 .until_measured()
                 .for_each(|dispatch| dispatch.record(&mut pass));
         }
+        // A group that rests concludes from the sums of others that it shares.
+        for (group, resting) in self.groups.iter().enumerate() {
+            let is_shared = |other| takes_part(other) && self.shared_sums.are_shared(group, other);
+            if !takes_part(group) && (0..self.groups.len()).any(is_shared) {
+                resting
+                    .conclude
+                    .iter()
+                    .for_each(|dispatch| dispatch.record(&mut pass));
+            }
+        }
         for (_, group) in groups {
             group
                 .once_measured()

@@ -41,9 +41,16 @@ pub(super) struct SharedSums {
     partials: Option<wgpu::Buffer>,
     /// The byte range of each group's own partial sums.
     of_groups: Vec<Option<Range<u64>>>,
+    /// The byte range of all that each group adds up.
+    added_up: Vec<Option<Range<u64>>>,
 }
 
 impl SharedSums {
+    /// Whether two groups conclude from the same sums.
+    pub fn are_shared(&self, group: usize, other: usize) -> bool {
+        self.added_up[group].is_some() && self.added_up[group] == self.added_up[other]
+    }
+
     /// Zeroes the partial sums of groups that rest, so that they do not count in the sums of
     /// others.
     pub fn clear(&self, encoder: &mut wgpu::CommandEncoder, rests: impl Fn(usize) -> bool) {
@@ -147,6 +154,7 @@ pub(super) async fn sum_dispatches(
         shared: SharedSums {
             partials: None,
             of_groups: vec![None; groups.len()],
+            added_up: vec![None; groups.len()],
         },
     };
     // Groups of one rule are placed together, since a sum may be over all of them.
@@ -188,6 +196,7 @@ pub(super) async fn sum_dispatches(
                 let bytes = |partial| PARTIAL_BYTES * partial;
                 let own = windows.partials();
                 sums.shared.of_groups[index] = Some(bytes(own.start)..bytes(own.end));
+                sums.shared.added_up[index] = Some(bytes(range.start)..bytes(range.end));
                 vec![[range.start, range.end - range.start]]
             }
             _ => windows.of_tensors,

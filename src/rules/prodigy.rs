@@ -9,8 +9,8 @@ rule! {
     /// all groups of this rule; `d₊ = max(d, d_coef·N/Σ|s|)`; m and v are those of `d·g`;
     /// `p ← p − (wd·dlr·p + dlr·m/(√v + d₊·eps))`. State p0 is a copy of the first parameters.
     ///
-    /// Groups of this rule in one layout should differ in nothing but the weight decay, so that they come
-    /// to the same d.
+    /// Groups of this rule in one layout have one d, also those that rest or have a rate of 0. They should
+    /// differ in nothing but the rate and the weight decay, so that they come to the same.
     pub struct Prodigy("prodigy") {
         /// What the estimate is multiplied by; a group starts with it, and a schedule changes it.
         pub lr: f64 in NON_NEGATIVE = 1.0,
@@ -87,9 +87,11 @@ impl<T: Real> Twin<T> for Prodigy {
     fn measure(&self, block: Block<'_, T>, now: Step<T>) -> Sums {
         let s_moved = self.s_moved(now);
         let [d, ..] = block.of_tensor::<5>();
+        // By the rate of its own group: d is that of all groups, whatever their rates are.
+        let rate = now.lr * now.at[0];
         block.sum(move |p, g, [_, _, s, p0]| {
             let p0 = if now.t == 1 { p } else { p0 };
-            [g * (p0 - p), s_moved(s, g, d).abs()]
+            [rate * (g * (p0 - p)), s_moved(s, g, d).abs()]
         })
     }
 
@@ -101,7 +103,7 @@ impl<T: Real> Twin<T> for Prodigy {
         };
         *dlr = *d * now.lr * now.at[0];
         let faded = ema(*d_numerator, T::zero(), pull_beta3);
-        *d_numerator = faded + *d / d0 * *dlr * correlation;
+        *d_numerator = faded + *d / d0 * (*d * correlation);
         *d_before = *d;
         if s_magnitude > T::zero() {
             let d_hat = d_coef * *d_numerator / s_magnitude;

@@ -9,13 +9,15 @@ fn s_moved(s: vec4<f32>, g: vec4<f32>, d: f32, h: Hyper, now: Step) -> vec4<f32>
 
 fn measure(p: vec4<f32>, g: vec4<f32>, s: State, h: Hyper, now: Step, tensor: OfTensor) -> Sums {
     let p0 = select(s.p0, p, now.t == 1u);
-    return Sums(g * (p0 - p), abs(s_moved(s.s, g, tensor.d, h, now)));
+    // By the rate of its own group: d is that of all groups, whatever their rates are.
+    let rate = now.lr * now.at.x;
+    return Sums(rate * (g * (p0 - p)), abs(s_moved(s.s, g, tensor.d, h, now)));
 }
 
 fn conclude(sums: Totals, tensor: ptr<function, OfTensor>, shape: Shape, h: Hyper, now: Step) {
     let dlr = (*tensor).d * now.lr * now.at.x;
     let faded = scalar_ema((*tensor).d_numerator, 0.0, h.pull_beta3);
-    (*tensor).d_numerator = faded + (*tensor).d / h.d0 * dlr * sums.correlation;
+    (*tensor).d_numerator = faded + (*tensor).d / h.d0 * ((*tensor).d * sums.correlation);
     (*tensor).d_before = (*tensor).d;
     if sums.s_magnitude > 0.0 {
         let d_hat = h.d_coef * (*tensor).d_numerator / sums.s_magnitude;

@@ -15,7 +15,7 @@ impl Matrices {
     pub fn of(shape: &[usize]) -> Self {
         match shape {
             [others @ .., rows, columns] => Self {
-                count: others.iter().product(),
+                count: product(others),
                 rows: *rows,
                 columns: *columns,
                 has_rows: true,
@@ -23,9 +23,14 @@ impl Matrices {
             _ => Self {
                 count: 1,
                 rows: 1,
-                columns: shape.iter().product(),
+                columns: product(shape),
                 has_rows: false,
             },
         }
     }
+}
+
+/// A product that no machine could address counts as the largest number.
+fn product(dimensions: &[usize]) -> usize {
+    dimensions.iter().copied().fold(1, usize::saturating_mul)
 }

@@ -131,8 +131,12 @@ impl Extent {
     /// ```
     pub fn count(self, shape: &[usize]) -> usize {
         let matrices = Matrices::of(shape);
-        let of_matrices = |lines| matrices.count * lines * usize::from(matrices.has_rows);
-        let elements = shape.iter().product::<usize>();
+        // What no machine could address counts as the largest number.
+        let of_matrices = |lines: usize| {
+            let lines = matrices.count.saturating_mul(lines);
+            lines * usize::from(matrices.has_rows)
+        };
+        let elements = shape.iter().copied().fold(1, usize::saturating_mul);
         match self {
             Self::Element => elements,
             Self::Tensor => 1,
@@ -142,6 +146,25 @@ impl Extent {
             Self::Vector => elements,
             Self::Pair => elements.saturating_mul(elements),
             Self::Group => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Extent;
+
+    #[test]
+    fn counts_beyond_any_memory_are_the_largest_number() {
+        for shape in [
+            &[usize::MAX, 2][..],
+            &[usize::MAX, 3, 2, 5],
+            &[usize::MAX; 4],
+        ] {
+            assert_eq!(Extent::Element.count(shape), usize::MAX);
+            for extent in [Extent::Row, Extent::Column, Extent::Vector, Extent::Pair] {
+                extent.count(shape);
+            }
         }
     }
 }

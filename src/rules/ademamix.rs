@@ -46,7 +46,8 @@ impl Mix {
 
     /// α and β3 of step `t`: linear in t, and linear in the half-life.
     fn warmed_up(&self, t: u64) -> (f64, f64) {
-        let progress = t as f64 / self.t_alpha_beta3;
+        // Zero steps are over at once, and so are -0.
+        let progress = t as f64 / self.t_alpha_beta3.abs();
         if progress >= 1.0 || self.beta3 == 0.0 {
             return (self.alpha * progress.min(1.0), self.beta3);
         }
@@ -69,5 +70,23 @@ impl Direction<3> for AdEmaMix {
             let v_hat = now.at[3] * *exp_avg_sq;
             m_hat / (v_hat.sqrt() + eps)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::AdEmaMix;
+    use crate::Declaration;
+
+    #[test]
+    fn a_warm_up_of_minus_zero_steps_is_one_of_zero_steps() {
+        let rule = |t_alpha_beta3| AdEmaMix {
+            t_alpha_beta3,
+            ..Default::default()
+        };
+        for t in [1, 2, 1000] {
+            assert_eq!(rule(-0.0).at(t), rule(0.0).at(t));
+        }
+        assert!(rule(0.0).at(1).iter().all(|value| value.is_finite()));
     }
 }

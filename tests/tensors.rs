@@ -637,7 +637,8 @@ fn thawed(rests: bool) -> [Vec<f64>; 3] {
 }
 
 /// d, d, and the second group's parameters, by prodigyopt's formulas in Python's f64, written for this
-/// test.
+/// test. At a rate of 0, moments move all the same here; prodigyopt leaves them alone, as a group that
+/// rests does.
 const RESTED: [f64; 4] = [
     0.518_811_500_630_377,
     0.518_811_500_630_377,

@@ -10,7 +10,8 @@ rule! {
     /// `p ← p − (wd·dlr·p + dlr·m/(√v + d₊·eps))`. State p0 is a copy of the first parameters.
     ///
     /// Groups of this rule in one layout have one d, also those that rest or have a rate of 0. They should
-    /// differ in nothing but the rate and the weight decay, so that they come to the same.
+    /// differ in nothing but the rate and the weight decay, so that they come to the same. At a rate of 0 the
+    /// moments of a group go on, unlike prodigyopt's; a group that rests keeps them.
     pub struct Prodigy("prodigy") {
         /// What the estimate is multiplied by; a group starts with it, and a schedule changes it.
         pub lr: f64 in NON_NEGATIVE = 1.0,

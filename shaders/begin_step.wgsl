@@ -61,6 +61,27 @@ fn due(group: u32, t: u32, own: Coefficients) -> Coefficients {
     return own;
 }
 
+// A group's statistics. If its step count was set, counting starts over.
+fn counted(group: u32, epoch: u32, base: u32) -> GroupStats {
+    var found = stats.groups[group];
+    if epoch != found.epoch {
+        found.epoch = epoch;
+        found.step_count = base;
+        found.skipped = 0u;
+    }
+    return found;
+}
+
+// Brings step counts that were set to the device without a step.
+@compute @workgroup_size(64)
+fn recount(@builtin(local_invocation_index) lane: u32) {
+    for (var group = lane; group < arrayLength(&recorded); group += 64u) {
+        let found = counted(group, recorded[group].own.epoch, recorded[group].base);
+        stats.groups[group] = found;
+        steps[group].step.t = found.step_count;
+    }
+}
+
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) lane: u32) {
     let what = verdict(lane);
@@ -73,13 +94,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         }
         keep(group, row.before);
         keep(group, row.own);
-        let before = stats.groups[group];
-        var after = before;
-        if row.own.epoch != before.epoch {
-            after.epoch = row.own.epoch;
-            after.step_count = row.base;
-            after.skipped = 0u;
-        }
+        var after = counted(group, row.own.epoch, row.base);
         after.lr = row.lr;
         if what.is_skipped {
             after.skipped += 1u;

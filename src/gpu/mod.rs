@@ -15,6 +15,7 @@ mod pipelines;
 mod planning;
 mod ranges;
 mod records;
+mod recount;
 mod setup;
 mod snapshot;
 mod staging;
@@ -32,6 +33,7 @@ use limits::{ARENA_USAGE, check_buffer_size};
 use pipelines::Pipelines;
 use planning::Planner;
 use records::{Coefficients, Recorded};
+use recount::Recount;
 use setup::Setup;
 use step::{EvaluationSwitch, PlannedStep, compute_pass};
 
@@ -42,7 +44,7 @@ use crate::{
     BufferRange, Error, Layout, Options,
     buffer::{guarded, guarded_now, is_lost},
     format::Format,
-    progress::{Past, Progress},
+    progress::{Past, Progress, RING},
 };
 
 /// A caller's own parameter and gradient buffers: one range per tensor, in the order in which the
@@ -374,8 +376,9 @@ impl Optimizer {
     /// Where the device keeps the factor for the next loss, an f32. Bind it to the shader that
     /// begins your backward pass. Without a loss scale the factor is 1. To continue from another
     /// one, for instance after loading a checkpoint, use [`set_loss_scale`](Self::set_loss_scale). If
-    /// something else is written there that is no normal f32 above zero, the next step is skipped,
-    /// and the scale is the [first one](crate::LossScale::init_scale) again.
+    /// something else is written there that is no number from 2⁻¹²⁶ to 2¹²⁶ over the number of
+    /// micro-batches, the next step is skipped, and the scale is the
+    /// [first one](crate::LossScale::init_scale) again.
     pub fn loss_scale(&self) -> BufferRange {
         BufferRange {
             buffer: self.setup.begin_step.stats.clone(),
@@ -389,8 +392,9 @@ impl Optimizer {
     /// write comes before everything that is submitted to `queue` afterwards.
     ///
     /// # Errors
-    /// [`Error::Hyperparameter`] unless [`Options::loss_scale`] is set, `scale` is a normal f32 above
-    /// zero, and `good_steps` are fewer than let the scale grow; [`Error::DeviceLost`].
+    /// [`Error::Hyperparameter`] unless [`Options::loss_scale`] is set, `scale` is from 2⁻¹²⁶ to 2¹²⁶
+    /// over the number of micro-batches, and `good_steps` are fewer than let the scale grow;
+    /// [`Error::DeviceLost`].
     pub fn set_loss_scale(
         &self,
         queue: &wgpu::Queue,
@@ -446,16 +450,12 @@ impl Optimizer {
             ..
         } = &self.setup;
         self.check_device("recording a snapshot")?;
-        let progress = self.progress.iter().enumerate();
-        let set = progress.filter(|(_, progress)| progress.is_set);
-        let bases = self.progress.iter().map(Progress::base);
         Snapshot::record(
             device,
             encoder,
             &begin_step.stats,
             options.skips(),
-            bases.collect(),
-            set.map(|(group, _)| group).collect(),
+            self.progress.iter().map(Progress::origin).collect(),
         )
     }
 
@@ -475,15 +475,17 @@ impl Optimizer {
         dispatches: &[Vec<Dispatch>],
     ) -> Result<(), Error> {
         let Setup {
-            device, begin_step, ..
+            device,
+            begin_step,
+            recount,
+            ..
         } = &self.setup;
-        for (index, progress) in self.progress.iter().enumerate() {
-            if progress.is_set && !dispatches[index].is_empty() {
-                let count = progress.step_count();
-                begin_step.upload_count(device, encoder, index, count)?;
-            }
-        }
+        let Some(recount) = recount else {
+            return Ok(());
+        };
+        Recount::upload(device, encoder, begin_step, &self.progress)?;
         let mut pass = compute_pass(encoder, "optimizer evaluation");
+        recount.dispatch(&mut pass);
         for dispatch in dispatches.iter().flatten() {
             dispatch.record(&mut pass);
         }
@@ -544,6 +546,7 @@ impl Optimizer {
         for (group, row) in rows.into_iter().enumerate() {
             if !self.progress[group].frozen {
                 self.past[group].push(&self.progress[group]);
+                self.past[group].keep(RING);
                 self.recorded[group] = row.own;
             }
         }

@@ -4,15 +4,12 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::{
     Clip, Options,
-    progress::Progress,
+    progress::{Origin, Progress},
     rule::{Step, pull},
 };
 
 /// Bytes from one group's `Step` to the next. Every device can bind a uniform at multiples of this.
 pub(super) const STEP_STRIDE: u64 = 256;
-
-/// Byte offset of `t` in a `Step`.
-pub(super) const T_OFFSET: u64 = 12;
 
 /// Bytes from one WGSL `Coefficients` to the next.
 pub(super) const COEFFICIENTS_BYTES: u64 = 32;
@@ -28,7 +25,8 @@ pub(super) struct StatsRecord {
     pub clip_factor: f32,
     pub performed: u32,
     pub skipped: u32,
-    pub padding: u32,
+    /// Not 0, unlike what was never copied.
+    pub is_there: u32,
 }
 
 /// WGSL's `GroupStats`.
@@ -42,6 +40,17 @@ pub(super) struct GroupStatsRecord {
     pub damping: f32,
     pub failures: u32,
     pub unsolved: u32,
+}
+
+impl GroupStatsRecord {
+    /// Performed and skipped steps of a group that counts from `origin`.
+    pub fn counts(&self, Origin { base, epoch }: Origin) -> [u64; 2] {
+        if self.epoch != epoch {
+            // No step has brought it to the device yet.
+            return [base, 0];
+        }
+        [true_count(base, self.step_count), self.skipped.into()]
+    }
 }
 
 /// Bytes of a WGSL `Step`.
@@ -80,7 +89,7 @@ pub(super) fn device_count(base: u64, count: u64) -> u32 {
 }
 
 /// The count that the device has as `found`.
-pub(super) fn true_count(base: u64, found: u32) -> u64 {
+fn true_count(base: u64, found: u32) -> u64 {
     base + u64::from(found.wrapping_sub(device_count(base, base)))
 }
 
@@ -102,13 +111,13 @@ impl Recorded {
         } else {
             1.0 / f64::from(options.accumulate)
         };
-        let base = progress.base();
+        let Origin { base, epoch } = progress.origin();
         Self {
             own: Coefficients {
                 at: step.at.map(|value| value as f32),
                 average_weight: average_weight.unwrap_or_default() as f32,
                 n: device_count(base, step.t),
-                epoch: progress.epoch,
+                epoch,
                 padding: 0,
             },
             before,
@@ -118,6 +127,18 @@ impl Recorded {
             refreshed: step.refreshed as f32,
             base: device_count(base, base),
             padding: [0; 3],
+        }
+    }
+
+    /// No step, but where a group's count started.
+    pub fn resting(Origin { base, epoch }: Origin) -> Self {
+        Self {
+            own: Coefficients {
+                epoch,
+                ..Coefficients::default()
+            },
+            base: device_count(base, base),
+            ..Self::default()
         }
     }
 }
@@ -213,6 +234,8 @@ mod tests {
             std::mem::offset_of!(StatsRecord, skipped),
         );
         assert_eq!((&members[0], &members[6]), (&loss_scale, &skipped));
+        let is_there = std::mem::offset_of!(StatsRecord, is_there);
+        assert_eq!(members[7], ("is_there".to_owned(), is_there));
         let size = |name| layout_of(text, name).1 as u64;
         assert_eq!(size("Recorded"), size_of::<Recorded>() as u64);
         assert_eq!(size("Coefficients"), size_of::<Coefficients>() as u64);
@@ -220,8 +243,6 @@ mod tests {
         assert_eq!(size("Step"), STEP_BYTES);
         assert_eq!(size("StepSlot"), STEP_STRIDE);
         assert_eq!(size("Coefficients"), COEFFICIENTS_BYTES);
-        let (step, _) = layout_of(text, "Step");
-        assert!(step.contains(&("t".to_owned(), T_OFFSET as usize)));
     }
 
     #[test]

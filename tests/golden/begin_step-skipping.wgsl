@@ -61,6 +61,27 @@ fn due(group: u32, t: u32, own: Coefficients) -> Coefficients {
     return own;
 }
 
+// A group's statistics. If its step count was set, counting starts over.
+fn counted(group: u32, epoch: u32, base: u32) -> GroupStats {
+    var found = stats.groups[group];
+    if epoch != found.epoch {
+        found.epoch = epoch;
+        found.step_count = base;
+        found.skipped = 0u;
+    }
+    return found;
+}
+
+// Brings step counts that were set to the device without a step.
+@compute @workgroup_size(64)
+fn recount(@builtin(local_invocation_index) lane: u32) {
+    for (var group = lane; group < arrayLength(&recorded); group += 64u) {
+        let found = counted(group, recorded[group].own.epoch, recorded[group].base);
+        stats.groups[group] = found;
+        steps[group].step.t = found.step_count;
+    }
+}
+
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) lane: u32) {
     let what = verdict(lane);
@@ -73,13 +94,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         }
         keep(group, row.before);
         keep(group, row.own);
-        let before = stats.groups[group];
-        var after = before;
-        if row.own.epoch != before.epoch {
-            after.epoch = row.own.epoch;
-            after.step_count = row.base;
-            after.skipped = 0u;
-        }
+        var after = counted(group, row.own.epoch, row.base);
         after.lr = row.lr;
         if what.is_skipped {
             after.skipped += 1u;
@@ -125,7 +140,7 @@ struct Stats {
     clip_factor: f32,
     performed: u32,
     skipped: u32,
-    padding: u32,
+    is_there: u32,          // never 0, unlike what was never copied
     groups: array<GroupStats>,
 }
 
@@ -161,10 +176,16 @@ var<workgroup> squares: array<f32, 64>;
 var<workgroup> exponents: array<i32, 64>;
 var<workgroup> largest: array<u32, 64>;
 
-// Whether the loss scale is a normal number above zero: a caller may have written anything there.
+// The largest scale: the inverse of what gradients are divided by must be a normal number.
+fn largest_scale() -> f32 {
+    return power_of_two(126) * guard.per_batch;
+}
+
+// Whether the loss scale is a normal number above zero and not too large: a caller may have written
+// anything there.
 fn is_usable(scale: f32) -> bool {
     let bits = bitcast<u32>(scale);
-    return bits >= 0x00800000u && bits < 0x7f800000u;
+    return bits >= 0x00800000u && bits < 0x7f800000u && scale <= largest_scale();
 }
 
 fn takes_part(run: u32) -> bool {
@@ -272,8 +293,7 @@ fn rescale(performed: bool) {
     stats.good_steps += 1u;
     if stats.good_steps == guard.growth_interval {
         let grown = stats.loss_scale * guard.growth_factor;
-        // The inverse of what gradients are divided by must be a normal number.
-        if grown <= power_of_two(126) * guard.per_batch {
+        if grown <= largest_scale() {
             stats.loss_scale = grown;
         }
         stats.good_steps = 0u;

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use crate::{
     Error, Extent, Rule, Slot,
+    checkpoint::{GroupDescription, HostSide},
     rule::{Step, check_lr, check_step_count},
 };
 
@@ -114,6 +115,42 @@ impl Progress {
         Ok(())
     }
 
+    /// Continues from a checkpoint: where `group` was after its performed steps.
+    pub fn restore(&mut self, rule: &dyn Rule, group: &GroupDescription) -> Result<(), Error> {
+        self.set_lr(rule, group.lr)?;
+        self.last_lr = group.last_lr;
+        self.set_step_count(group.performed)?;
+        self.frozen = group.frozen;
+        self.refreshed = group.refreshed;
+        for Slot { name, .. } in of_group(rule) {
+            let value = group.state.get(name).ok_or_else(|| Error::Checkpoint {
+                what: format!("the state {name} of rule {}", rule.name()),
+                problem: "the checkpoint has none".to_owned(),
+            })?;
+            self.set_state(&mut Past::default(), rule, name, *value)?;
+        }
+        Ok(())
+    }
+
+    /// What a checkpoint says of a group of which `performed` steps were performed.
+    pub fn host_side(
+        &self,
+        past: &Past,
+        rule: &dyn Rule,
+        performed: u64,
+    ) -> Result<HostSide, Error> {
+        let state = of_group(rule).map(|Slot { name, .. }| {
+            let value = self.state_at(past, rule, name, performed)?;
+            Ok((name.to_owned(), value))
+        });
+        Ok(HostSide {
+            lr: self.lr,
+            frozen: self.frozen,
+            refreshed: self.refreshed,
+            state: state.collect::<Result<_, Error>>()?,
+        })
+    }
+
     pub fn state(&self, rule: &dyn Rule, slot: &str) -> Result<f64, Error> {
         Ok(self.history[position(rule, slot)?])
     }
@@ -184,11 +221,22 @@ pub(crate) const RING: u64 = 2048;
 /// The device has `begin_step.wgsl` for this.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Skips {
+    /// Since the step count was set.
     pub count: u64,
+    /// Before it was, by the checkpoint that set it.
+    pub before: u64,
     waiting: VecDeque<[f64; 4]>,
 }
 
 impl Skips {
+    /// `before` steps were skipped before the step count was set.
+    pub fn after(before: u64) -> Self {
+        Self {
+            before,
+            ..Self::default()
+        }
+    }
+
     /// `step` is not performed.
     pub fn skip(&mut self, step: Step<f64>) {
         self.wait(step);

@@ -3,6 +3,7 @@
 //! In f64 it is the reference for GPU results. In f32 it is a multi-threaded fallback.
 
 mod arena;
+mod checkpoint;
 mod control;
 mod gradients;
 mod group;
@@ -109,7 +110,7 @@ impl<T: Real> Optimizer<T> {
     pub fn stats(&self) -> Stats {
         let groups = self.groups.iter().map(|group| GroupStats {
             step_count: group.progress.step_count() - group.skips.count,
-            skipped: group.skips.count,
+            skipped: group.skips.before + group.skips.count,
             lr: group.progress.last_lr(),
             damping: group.solved.damping,
             failures: group.solved.failures,

@@ -2,6 +2,7 @@
 
 mod begin_step;
 mod binding;
+mod checkpoint;
 mod control;
 mod device;
 mod dispatch;
@@ -10,6 +11,7 @@ mod group;
 mod limits;
 mod lines;
 mod matrix;
+mod packing;
 mod phases;
 mod pipelines;
 mod planning;
@@ -37,6 +39,7 @@ use recount::Recount;
 use setup::Setup;
 use step::{EvaluationSwitch, PlannedStep, compute_pass};
 
+pub use checkpoint::Saving;
 pub use device::{Gpu, GpuOptions, required_limits};
 pub use snapshot::Snapshot;
 

@@ -6,6 +6,8 @@ use std::sync::{
 };
 
 use super::records::{GroupStatsRecord, StatsRecord};
+#[cfg(not(target_family = "wasm"))]
+use crate::buffer::{Waiting, wait_until};
 use crate::{Error, GroupStats, Stats, buffer::guarded_now, progress::Origin};
 
 /// [`Stats`] on their way from the device.
@@ -89,6 +91,18 @@ impl Snapshot {
             }
             _ => Err(lost()),
         }
+    }
+
+    /// Waits for the statistics while others may go on submitting.
+    #[cfg(not(target_family = "wasm"))]
+    pub(super) fn wait(&self, device: &wgpu::Device) -> Result<Stats, Error> {
+        let during = "what was recorded before a checkpoint";
+        let arrived = wait_until(device, during, Waiting::Beside, || self.get().transpose())?;
+        arrived.unwrap_or_else(|| {
+            Err(Error::DeviceLost {
+                during: during.to_owned(),
+            })
+        })
     }
 
     /// `None` if nothing was copied.

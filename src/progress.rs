@@ -213,9 +213,11 @@ pub(crate) struct Origin {
     pub epoch: u32,
 }
 
-/// Coefficients that the device keeps until their step is performed, if it can bind as many. If more
-/// steps are skipped, the oldest ones are lost, and those of a later step take their place.
-pub(crate) const RING: u64 = 2048;
+/// Of how many steps the device keeps coefficients until they are performed, if it can bind as many.
+pub(crate) const RING: u64 = 512;
+
+/// For how many performed steps the host knows what a group kept once.
+pub(crate) const REMEMBERED: u64 = 2048;
 
 /// What skipped steps leave for those after them: coefficients go with performed steps, in turn.
 /// The device has `begin_step.wgsl` for this.

@@ -428,3 +428,146 @@ fn numbers_that_a_rule_cannot_keep_are_refused() {
         }
     }
 }
+
+/// Runs a good step of each kind of gradients, and skips or drops steps where it is told to.
+struct Run<'a> {
+    good: &'a Problem,
+    optimizer: Optimizer,
+    done: usize,
+}
+
+impl<'a> Run<'a> {
+    fn new(good: &'a Problem, options: &Options) -> Self {
+        let mut optimizer = good.in_arena(options.clone());
+        good.write_params(&mut optimizer);
+        Self {
+            good,
+            optimizer,
+            done: 0,
+        }
+    }
+
+    fn good(&mut self, steps: usize) {
+        for _ in 0..steps {
+            self.good.write_step(&mut self.optimizer, self.done);
+            submit(|encoder| self.optimizer.step(encoder).unwrap());
+            self.done += 1;
+            // The device is never far behind.
+            if self.done.is_multiple_of(64) {
+                wait();
+            }
+        }
+    }
+
+    fn skip(&mut self, steps: usize) {
+        let (tensor, queue) = (self.good.tensors()[0], &gpu().queue);
+        let bad = vec![f32::NAN; self.good.grads[0][0].len()];
+        self.optimizer.write_grad(queue, tensor, &bad).unwrap();
+        for first in (0..steps).step_by(50) {
+            submit(|encoder| {
+                for _ in first..steps.min(first + 50) {
+                    self.optimizer.step(encoder).unwrap();
+                }
+            });
+            wait();
+        }
+    }
+
+    fn assert_leaves_no_trace(&mut self, options: &Options, label: &str) {
+        let mut expected = Self::new(self.good, options);
+        expected.good(self.done);
+        let count = stats(&self.optimizer).groups[0].step_count;
+        assert_eq!(count, self.done as u64, "{label}");
+        let [found, right] = [&self.optimizer, &expected.optimizer];
+        assert!(
+            everything(self.good, found) == everything(self.good, right),
+            "{label}"
+        );
+        let (group, slots) = group_slots(&self.good.layout);
+        for slot in slots {
+            let found = found.group_state_at(group, slot, count);
+            assert_eq!(found, right.group_state(group, slot), "{label}");
+        }
+    }
+}
+
+fn wait() {
+    let waiting = wgpu::PollType::wait_indefinitely();
+    gpu().device.poll(waiting).unwrap();
+}
+
+const FOLLOWING_COUNTS: [&str; 5] = ["adamw", "asgd", "radam", "nadam", "schedulefree_adamw"];
+
+#[test]
+fn ten_thousand_skipped_steps_leave_no_trace() {
+    for name in FOLLOWING_COUNTS {
+        let good = Problem::random(one_tensor(name), 20, 3);
+        let options = averaging(skipping(), &good.layout);
+        let mut run = Run::new(&good, &options);
+        run.skip(10_000);
+        run.good(20);
+        run.assert_leaves_no_trace(&options, name);
+    }
+}
+
+#[test]
+fn however_long_training_goes_on_after_skipped_steps_they_leave_no_trace() {
+    for name in FOLLOWING_COUNTS {
+        let good = Problem::random(one_tensor(name), 1200, 3);
+        let options = averaging(skipping(), &good.layout);
+        let mut run = Run::new(&good, &options);
+        run.good(10);
+        run.skip(2500);
+        run.good(1190);
+        run.assert_leaves_no_trace(&options, name);
+    }
+}
+
+#[test]
+fn every_other_of_five_thousand_steps_is_skipped_and_leaves_no_trace() {
+    for name in ["adamw", "asgd"] {
+        let good = Problem::random(one_tensor(name), 2500, 3);
+        let options = averaging(skipping(), &good.layout);
+        let mut run = Run::new(&good, &options);
+        for _ in 0..2500 {
+            run.skip(1);
+            run.good(1);
+        }
+        run.assert_leaves_no_trace(&options, name);
+    }
+}
+
+#[test]
+fn encoders_dropped_one_after_another_amid_skips_leave_no_trace() {
+    for name in FOLLOWING_COUNTS {
+        let good = Problem::random(one_tensor(name), 240, 3);
+        let options = averaging(skipping(), &good.layout);
+        let mut run = Run::new(&good, &options);
+        for round in 0..60 {
+            run.skip([12, 1, 0, 30][round % 4]);
+            (0..round % 6).for_each(|_| drop_a_step(&mut run.optimizer));
+            run.good(4);
+        }
+        run.assert_leaves_no_trace(&options, name);
+    }
+}
+
+#[test]
+fn the_steps_that_the_ring_holds_need_no_news_from_the_device() {
+    for name in FOLLOWING_COUNTS {
+        let good = Problem::random(one_tensor(name), 1, 3);
+        let options = averaging(skipping(), &good.layout);
+        let (tensor, queue) = (good.tensors()[0], &gpu().queue);
+        let run = |skipped: usize| {
+            let mut optimizer = Run::new(&good, &options).optimizer;
+            let bad = [f32::NAN; 70];
+            // The gradients of the first steps are those that are written last before the submission.
+            for (steps, grad) in [(skipped, &bad[..]), (512, &good.grads[0][0])] {
+                optimizer.write_grad(queue, tensor, grad).unwrap();
+                submit(|encoder| (0..steps).for_each(|_| optimizer.step(encoder).unwrap()));
+            }
+            everything(&good, &optimizer)
+        };
+        assert!(run(2100) == run(0), "{name}");
+    }
+}

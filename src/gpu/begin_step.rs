@@ -16,6 +16,8 @@ pub(super) struct BeginStep {
     staging: Staging,
     pub recorded: wgpu::Buffer,
     ring: wgpu::Buffer,
+    /// Rows of the ring for each group.
+    pub ring_length: u64,
     /// WGSL's `Stats`.
     pub stats: wgpu::Buffer,
     /// One `Step` per group, [`STEP_STRIDE`] apart.
@@ -101,6 +103,7 @@ impl BeginStep {
                 staging: Staging::new(recorded.size()),
                 recorded,
                 ring,
+                ring_length: length,
                 stats,
                 steps,
                 guard,
@@ -189,7 +192,7 @@ mod tests {
                 ..Default::default()
             };
             let step = progress.advance(&rule);
-            let row = Recorded::new(step, &options, progress, self.before);
+            let row = Recorded::new(step, &options, progress, self.before, Default::default());
             self.before = row.own;
             row
         }

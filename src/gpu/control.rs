@@ -83,7 +83,7 @@ impl Optimizer {
     ///
     /// # Errors
     /// [`Error::UnknownState`]; [`Error::StepCount`] for steps that were not recorded yet, or that lie
-    /// more than 2048 steps back or before a count was set.
+    /// before a count was set or more than 2048 steps before those that may be the performed ones.
     pub fn group_state_at(&self, group: Group, slot: &str, count: u64) -> Result<f64, Error> {
         let rule = self.setup.layout.rule(group)?;
         self.progress(group)?

@@ -27,9 +27,11 @@ mod tensors;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod waiting;
 
 use std::fmt;
 
+use begin_step::BeginStep;
 use dispatch::Dispatch;
 use limits::{ARENA_USAGE, check_buffer_size};
 use pipelines::Pipelines;
@@ -38,6 +40,7 @@ use records::{Coefficients, Recorded};
 use recount::Recount;
 use setup::Setup;
 use step::{EvaluationSwitch, PlannedStep, compute_pass};
+use waiting::Waiting;
 
 pub use checkpoint::Saving;
 pub use device::{Gpu, GpuOptions, required_limits};
@@ -47,7 +50,7 @@ use crate::{
     BufferRange, Error, Layout, Options,
     buffer::{guarded, guarded_now, is_lost},
     format::Format,
-    progress::{Past, Progress, RING},
+    progress::{Past, Progress, REMEMBERED},
 };
 
 /// A caller's own parameter and gradient buffers: one range per tensor, in the order in which the
@@ -96,6 +99,8 @@ pub struct Optimizer {
     past: Vec<Past>,
     /// What the last recorded step of each group brought.
     recorded: Vec<Coefficients>,
+    /// What skipped steps leave for those after them, if steps may be skipped.
+    waiting: Option<Waiting>,
     params: Vec<BufferRange>,
     grads: Option<Vec<BufferRange>>,
     /// The arena that holds `grads`, if this optimizer owns them.
@@ -503,6 +508,13 @@ impl Optimizer {
     ) -> Result<Self, Error> {
         let mut pipelines = Pipelines::new(options.pipeline_cache.clone());
         let setup = Setup::new(device, &mut pipelines, layout, options).await?;
+        let waiting = setup.options.skips().then(|| {
+            let BeginStep {
+                stats, ring_length, ..
+            } = &setup.begin_step;
+            Waiting::new(device, layout.groups.len(), *ring_length, stats)
+        });
+        let waiting = waiting.transpose()?;
         let rules = layout.groups.iter();
         Ok(Self {
             setup,
@@ -510,6 +522,7 @@ impl Optimizer {
             progress: rules.map(|rule| Progress::new(&**rule)).collect(),
             past: vec![Past::default(); layout.groups.len()],
             recorded: vec![Coefficients::default(); layout.groups.len()],
+            waiting,
             params: Vec::new(),
             grads: None,
             grad_arena: None,
@@ -535,21 +548,33 @@ impl Optimizer {
         let mut rows = Vec::new();
         let mut advanced = Vec::new();
         let before = &self.recorded;
+        let waiting = &mut self.waiting;
         for (group, rule) in layout.groups.iter().enumerate() {
             let mut progress = self.progress[group].clone();
             rows.push(if progress.frozen {
                 Recorded::default()
             } else {
                 let step = progress.advance(&**rule);
-                Recorded::new(step, options, &progress, before[group])
+                let due = waiting
+                    .as_mut()
+                    .map(|waiting| waiting.due(group, progress.origin()));
+                let due = due.unwrap_or_default();
+                Recorded::new(step, options, &progress, before[group], due)
             });
             advanced.push(progress);
         }
         begin_step.upload(device, encoder, &rows)?;
+        if let Some(waiting) = waiting {
+            waiting.exchange(encoder, &begin_step.stats);
+        }
         for (group, row) in rows.into_iter().enumerate() {
             if !self.progress[group].frozen {
                 self.past[group].push(&self.progress[group]);
-                self.past[group].keep(RING);
+                let in_doubt = waiting.as_mut().map(|waiting| {
+                    waiting.push(group, row.own);
+                    waiting.count(group)
+                });
+                self.past[group].keep(REMEMBERED + in_doubt.unwrap_or(0));
                 self.recorded[group] = row.own;
             }
         }

@@ -11,6 +11,9 @@ use crate::{
 /// Bytes from one group's `Step` to the next. Every device can bind a uniform at multiples of this.
 pub(super) const STEP_STRIDE: u64 = 256;
 
+/// How many coefficients a step brings for others.
+pub(super) const DUE: usize = 4;
+
 /// Bytes from one WGSL `Coefficients` to the next.
 pub(super) const COEFFICIENTS_BYTES: u64 = 32;
 
@@ -73,6 +76,7 @@ pub(super) struct Coefficients {
 pub(super) struct Recorded {
     pub own: Coefficients,
     before: Coefficients,
+    due: [Coefficients; DUE],
     lr: f32,
     decay: f32,
     grad_scale: f32,
@@ -95,12 +99,13 @@ fn true_count(base: u64, found: u32) -> u64 {
 
 impl Recorded {
     /// The numbers of a step of which no step before was skipped or dropped. `progress` has counted
-    /// it. `before` are the coefficients of the step recorded before.
+    /// it. `before` are the coefficients of the step recorded before, `due` those of others.
     pub fn new(
         step: Step<f64>,
         options: &Options,
         progress: &Progress,
         before: Coefficients,
+        due: [Coefficients; DUE],
     ) -> Self {
         let average_weight = options
             .average
@@ -121,6 +126,7 @@ impl Recorded {
                 padding: 0,
             },
             before,
+            due,
             lr: step.lr as f32,
             decay: step.decay as f32,
             grad_scale: (step.grad_scale * per_batch) as f32,
@@ -216,7 +222,7 @@ mod tests {
         );
         assert_laid_out_as!(
             Recorded, text, "Recorded",
-            own before lr decay grad_scale refreshed base
+            own before due lr decay grad_scale refreshed base
         );
         assert_laid_out_as!(
             GroupStatsRecord, text, "GroupStats",

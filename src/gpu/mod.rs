@@ -11,6 +11,8 @@ mod group;
 mod limits;
 mod lines;
 mod matrix;
+#[cfg(not(target_family = "wasm"))]
+mod needs;
 mod packing;
 mod phases;
 mod pipelines;

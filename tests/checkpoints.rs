@@ -489,10 +489,7 @@ fn what_does_not_belong_to_the_optimizer_is_refused_by_name_and_changes_nothing(
         assert!(bytes(&optimizer) == before, "{named}");
         assert!(bytes_of(&twin) == before, "{named}");
         // It steps on as one that never tried.
-        let mut other = loaded(
-            problem.in_arena(options_of(named)),
-            &before,
-        );
+        let mut other = loaded(problem.in_arena(options_of(named)), &before);
         take(&mut optimizer, &problem, 2..4);
         take(&mut other, &problem, 2..4);
         assert!(bytes(&optimizer) == bytes(&other), "{named}");

@@ -1,7 +1,7 @@
 //! Brings a step's numbers to the device: the host side of `shaders/begin_step.wgsl`.
 
 use super::{
-    binding::{bind, entry, filled_buffer},
+    binding::{bind, entry, filled_buffer, zeroed_buffer},
     pipelines::Pipelines,
     records::{COEFFICIENTS_BYTES, GroupStatsRecord, Guard, Recorded, STEP_STRIDE, StatsRecord},
     staging::Staging,
@@ -34,7 +34,13 @@ impl BeginStep {
         options: &Options,
     ) -> Result<Self, Error> {
         let groups = lrs.len() as u64;
-        let allowed = device.limits().max_storage_buffer_binding_size;
+        let limits = device.limits();
+        let (allowed, limit) = match limits.max_storage_buffer_binding_size {
+            binding if binding <= limits.max_buffer_size => {
+                (binding, "max_storage_buffer_binding_size")
+            }
+            _ => (limits.max_buffer_size, "max_buffer_size"),
+        };
         // As long as the device can bind it, in powers of two.
         let ring_of = |length| groups * length * COEFFICIENTS_BYTES;
         let mut length = RING;
@@ -46,33 +52,33 @@ impl BeginStep {
             return Err(Error::Limit {
                 what: format!("{groups} parameter groups"),
                 needed: ring_bytes,
-                limit: "max_storage_buffer_binding_size",
+                limit,
                 allowed,
             });
         }
         let text = shader::begin_step(options.skips());
-        let compiled = pipelines.get(device, "begin_step", &text, "main").await;
-        let pipeline = compiled.map_err(|(error, _)| error)?;
+        let what = match options.skips() {
+            true => {
+                "beginning a step that looks at its gradients (Options::clip, loss_scale and \
+                 skip_non_finite make it do so)"
+            }
+            false => "beginning a step",
+        };
+        let compiled = pipelines.get(device, what, "begin_step", &text, "main");
+        let pipeline = compiled.await.map_err(|(error, _)| error)?;
         let made = guarded(device, "the buffers that begin a step", || {
             let storage = wgpu::BufferUsages::STORAGE;
-            let buffer = |label, size, usage| {
-                device.create_buffer(&wgpu::BufferDescriptor {
-                    label: Some(label),
-                    size,
-                    usage: usage | storage,
-                    mapped_at_creation: false,
-                })
-            };
+            let buffer = |label, size, usage| zeroed_buffer(device, label, usage | storage, size);
             let row = size_of::<Recorded>() as u64;
-            let recorded = buffer("recorded", groups * row, wgpu::BufferUsages::COPY_DST);
-            let ring = buffer("ring", ring_bytes, wgpu::BufferUsages::empty());
+            let recorded = buffer("recorded", groups * row, wgpu::BufferUsages::COPY_DST)?;
+            let ring = buffer("ring", ring_bytes, wgpu::BufferUsages::empty())?;
             let steps = buffer(
                 "steps",
                 groups * STEP_STRIDE,
                 wgpu::BufferUsages::UNIFORM
                     | wgpu::BufferUsages::COPY_SRC
                     | wgpu::BufferUsages::COPY_DST,
-            );
+            )?;
             let totals = StatsRecord {
                 loss_scale: options.loss_scale.map_or(1.0, |scale| scale.init_scale) as f32,
                 clip_factor: 1.0,
@@ -134,7 +140,7 @@ impl BeginStep {
         guarded(device, "the bindings that begin a step", || {
             bind(device, &self.pipeline, "begin_step", &entries)
         })
-        .await
+        .await?
     }
 
     /// Copies `rows`, one per group, to the device when the encoder's commands run: each step

@@ -11,6 +11,8 @@ mod group;
 mod limits;
 mod lines;
 mod matrix;
+#[cfg(not(target_family = "wasm"))]
+mod needs;
 mod packing;
 mod phases;
 mod pipelines;
@@ -48,7 +50,7 @@ pub use snapshot::Snapshot;
 
 use crate::{
     BufferRange, Error, Layout, Options,
-    buffer::{guarded, guarded_now, is_lost},
+    buffer::{check_queue, guarded, guarded_now, is_lost},
     format::Format,
     progress::{Past, Progress, REMEMBERED},
 };
@@ -148,7 +150,8 @@ impl Optimizer {
     ///
     /// # Errors
     /// As [`new`](Self::new). Also [`Error::BufferRange`] or [`Error::Length`] if a range does not
-    /// fit its tensor, overlaps another or lacks a usage.
+    /// fit its tensor, overlaps another or lacks a usage; [`Error::OtherDevice`] if its buffer is of
+    /// another device.
     pub fn over(
         device: &wgpu::Device,
         layout: &Layout,
@@ -230,6 +233,7 @@ impl Optimizer {
         let Buffers { params, grads } = buffers;
         self.setup.check_bindings(true)?;
         ranges::check_params(&self.setup.layout, &params, &self.setup.options)?;
+        ranges::check_owners(&self.setup.device, &self.setup.layout, &params, "parameter")?;
         let mut planner = Planner::new(&self.setup, &mut self.pipelines);
         let planned = match &grads {
             Some(grads) => Some(planner.over_ranges(&params, grads).await?),
@@ -271,8 +275,8 @@ impl Optimizer {
     ///
     /// # Errors
     /// As [`step`](Self::step). Also [`Error::BufferRange`] or [`Error::Length`] for ranges that do
-    /// not fit. In a browser, [`Error::NotPrepared`] unless [`prepare`](Self::prepare) was just
-    /// awaited for the same ranges.
+    /// not fit, and [`Error::OtherDevice`] for those of another device. In a browser,
+    /// [`Error::NotPrepared`] unless [`prepare`](Self::prepare) was just awaited for the same ranges.
     pub fn step_with(
         &mut self,
         encoder: &mut wgpu::CommandEncoder,
@@ -295,7 +299,8 @@ impl Optimizer {
     /// this first there.
     ///
     /// # Errors
-    /// [`Error::BufferRange`] or [`Error::Length`] for ranges that do not fit.
+    /// [`Error::BufferRange`] or [`Error::Length`] for ranges that do not fit;
+    /// [`Error::OtherDevice`] for those of another device.
     pub async fn prepare(&mut self, grads: &[BufferRange]) -> Result<(), Error> {
         let known = self.passed.iter().position(|(known, _)| known == grads);
         let entry = match known {
@@ -317,9 +322,11 @@ impl Optimizer {
     /// Records zeros into all gradients, for backward passes that add to them.
     ///
     /// # Errors
-    /// [`Error::NoGradients`]; [`Error::BufferRange`] if a caller's buffer lacks `COPY_DST`.
+    /// [`Error::NoGradients`]; [`Error::BufferRange`] if a caller's buffer lacks `COPY_DST`;
+    /// [`Error::DeviceLost`].
     pub fn zero_grad(&self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
         if let Some(arena) = &self.grad_arena {
+            self.check_device("zeroing the gradients")?;
             encoder.clear_buffer(arena, 0, None);
             return Ok(());
         }
@@ -330,6 +337,7 @@ impl Optimizer {
                 wgpu::BufferUsages::COPY_DST,
             )?;
         }
+        self.check_device("zeroing the gradients")?;
         for grad in grads {
             encoder.clear_buffer(&grad.buffer, grad.offset, Some(grad.size));
         }
@@ -402,7 +410,7 @@ impl Optimizer {
     /// # Errors
     /// [`Error::Hyperparameter`] unless [`Options::loss_scale`] is set, `scale` is from 2⁻¹²⁶ to 2¹²⁶
     /// over the number of micro-batches, and `good_steps` are fewer than let the scale grow;
-    /// [`Error::DeviceLost`].
+    /// [`Error::OtherDevice`] for another device's queue; [`Error::DeviceLost`].
     pub fn set_loss_scale(
         &self,
         queue: &wgpu::Queue,
@@ -417,7 +425,7 @@ impl Optimizer {
             ..
         } = &self.setup;
         options.check_loss_scale(layout, scale, good_steps)?;
-        self.check_device("setting the loss scale")?;
+        check_queue(device, queue, &begin_step.stats, "setting the loss scale")?;
         let words = [(scale as f32).to_bits(), good_steps];
         guarded_now(device, "the loss scale", || {
             queue.write_buffer(&begin_step.stats, 0, bytemuck::cast_slice(&words));

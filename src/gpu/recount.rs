@@ -35,7 +35,7 @@ impl Recount {
             bind(device, &pipeline, "recount", &entries)
         });
         Ok(Self {
-            bind_group: bind_group.await?,
+            bind_group: bind_group.await??,
             pipeline,
         })
     }

@@ -29,6 +29,11 @@ const ARRIVED: u8 = 1;
 const FAILED: u8 = 2;
 
 impl Snapshot {
+    /// Where the statistics arrive.
+    pub(super) fn buffer(&self) -> &wgpu::Buffer {
+        &self.staging
+    }
+
     pub(super) fn record(
         device: &wgpu::Device,
         encoder: &mut wgpu::CommandEncoder,

@@ -231,7 +231,7 @@ impl Optimizer {
                 lr: of_file.last_lr as f32,
                 step_count: device_count(of_file.performed, of_file.performed),
                 skipped: word("skipped steps", of_file.skipped)?,
-                epoch: progress.epoch,
+                epoch: progress.origin().epoch,
                 damping: of_file.damping as f32,
                 failures: word("failed factorisations", of_file.failures)?,
                 unsolved: word("unsolved systems", of_file.unsolved)?,

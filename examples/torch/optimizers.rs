@@ -4,7 +4,9 @@ use std::path::Path;
 
 use anyhow::Result;
 use safetensors::Dtype;
-use wgpu_optim::{Checkpoint, Gpu, GpuOptions, Group, Layout, Optimizer, Options, Save, Tensor, cpu};
+use wgpu_optim::{
+    Checkpoint, Gpu, GpuOptions, Group, Layout, Optimizer, Options, Save, Tensor, cpu,
+};
 
 /// Where an optimizer runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -224,7 +224,7 @@ fn forged_files_are_refused_by_name() {
         ("performed", |_, optimizer, _| {
             optimizer["groups"][0]["performed"] = json!(-1)
         }),
-        ("step count", |_, optimizer, _| {
+        ("state.a.step", |_, optimizer, _| {
             for group in optimizer["groups"].as_array_mut().unwrap() {
                 group["performed"] = json!(u64::MAX);
             }
@@ -482,6 +482,7 @@ fn a_full_disk_leaves_the_old_file_and_no_litter() {
         assert_eq!(folder.files(), 1, "no litter");
         let mut other = counter();
         other.load(&Checkpoint::open(&path).unwrap()).unwrap();
+        let tensor = other.layout().tensors().next().unwrap();
         assert_eq!(other.param(tensor).unwrap()[0], 0.0);
         return;
     }

@@ -505,3 +505,82 @@ fn a_full_disk_leaves_the_old_file_and_no_litter() {
     let run = run.unwrap();
     assert!(run.status.success(), "{run:?}");
 }
+
+/// The most memory that this process had since `forget_most`, in bytes.
+#[cfg(target_os = "linux")]
+fn most_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .unwrap();
+    line.split_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse::<u64>()
+        .unwrap()
+        * 1024
+}
+
+#[cfg(target_os = "linux")]
+fn forget_most() {
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+}
+
+/// On a software driver, the copy on the device is this process's memory too. Beyond it, 400 MB of
+/// state take a few slices.
+#[cfg(target_os = "linux")]
+#[test]
+fn saving_takes_slices_of_the_host_s_memory() {
+    let Some(folder) = std::env::var_os(FOLDER) else {
+        let folder = Folder::new("large");
+        let run = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "saving_takes_slices_of_the_host_s_memory",
+                "--nocapture",
+            ])
+            .env(FOLDER, &folder.0)
+            .output()
+            .unwrap();
+        assert!(run.status.success(), "{run:?}");
+        return;
+    };
+    let mut layout = Layout::new();
+    let group = layout.group(AdamW::default()).unwrap();
+    for index in 0..5 {
+        layout
+            .tensor(group, &format!("{index}"), &[10_000_000])
+            .unwrap();
+    }
+    let wgpu_optim::Gpu { device, queue, .. } = gpu();
+    let mut optimizer = wgpu_optim::Optimizer::new(device, &layout, Default::default()).unwrap();
+    let path = Path::new(&folder).join("run");
+    let save = Save {
+        params: false,
+        ..Save::default()
+    };
+    let mut encoder = device.create_command_encoder(&Default::default());
+    optimizer.step(&mut encoder).unwrap();
+    let saving = optimizer.save(&mut encoder, &save).unwrap();
+    queue.submit([encoder.finish()]);
+    let idle = wgpu_optim::wgpu::PollType::wait_indefinitely();
+    device.poll(idle.clone()).unwrap();
+    forget_most();
+    let before = most_memory();
+    saving.write_blocking(queue, &path).unwrap();
+    let saving = most_memory() - before;
+    assert!(path.metadata().unwrap().len() > 400_000_000);
+    assert!(saving < 64 << 20, "{saving} bytes to save");
+
+    device.poll(idle).unwrap();
+    forget_most();
+    let before = most_memory();
+    optimizer
+        .load(queue, &Checkpoint::open(&path).unwrap())
+        .unwrap();
+    let loading = most_memory() - before;
+    // Loading brings everything to the device before any of it counts.
+    assert!(loading < (400 + 64) << 20, "{loading} bytes to load");
+    println!("{saving} bytes to save, {loading} to load");
+}

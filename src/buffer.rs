@@ -1,11 +1,17 @@
 //! Ranges of GPU buffers, and how to read and write numbers in them.
 
+mod guarded;
+mod ownership;
+
 use std::{
     pin::pin,
     task::{Context, Poll, Waker},
 };
 
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
+
+pub(crate) use guarded::{guarded, guarded_now, is_lost};
+pub(crate) use ownership::{check_owned, check_queue};
 
 use crate::{Error, format::Format};
 
@@ -87,7 +93,8 @@ impl BufferRange {
 ///
 /// # Errors
 /// [`Error::BufferRange`] if the range leaves its buffer, or if the buffer lacks `COPY_SRC`;
-/// [`Error::OutOfMemory`]; [`Error::DeviceLost`].
+/// [`Error::OtherDevice`] if the queue or the buffer is not of `device`; [`Error::OutOfMemory`];
+/// [`Error::DeviceLost`].
 pub async fn read(
     device: &wgpu::Device,
     queue: &wgpu::Queue,
@@ -162,7 +169,8 @@ fn values(bytes: &[u8]) -> Result<Vec<f32>, Error> {
 ///
 /// # Errors
 /// [`Error::BufferRange`] as for [`read`], with `COPY_DST`; [`Error::Length`] unless there is one
-/// value for each f32 of the range; [`Error::OutOfMemory`].
+/// value for each f32 of the range; [`Error::OtherDevice`]; [`Error::OutOfMemory`];
+/// [`Error::DeviceLost`].
 pub fn write(
     device: &wgpu::Device,
     queue: &wgpu::Queue,
@@ -177,9 +185,21 @@ pub fn write(
             actual: values.len(),
         });
     }
-    guarded_now(device, "values to write", || {
+    check_queue(device, queue, &range.buffer, "writing a buffer")?;
+    let written = guarded_now(device, "values to write", || {
         queue.write_buffer(&range.buffer, range.offset, bytemuck::cast_slice(values));
-    })
+    });
+    written.map_err(|error| explain(device, std::slice::from_ref(range), error))
+}
+
+/// Says so if wgpu refused `ranges` because their buffers are of another device.
+fn explain(device: &wgpu::Device, ranges: &[BufferRange], error: Error) -> Error {
+    if !matches!(error, Error::Wgpu { .. }) {
+        return error;
+    }
+    let buffers = ranges.iter().map(|range| &range.buffer);
+    let owned = check_owned(device, buffers, || "the buffer".to_owned());
+    owned.err().unwrap_or(error)
 }
 
 type MapResult = Result<(), wgpu::BufferAsyncError>;
@@ -199,6 +219,9 @@ impl Download {
     ) -> Result<Option<Self>, Error> {
         for range in ranges {
             range.check("read", wgpu::BufferUsages::COPY_SRC)?;
+        }
+        if let Some(BufferRange { buffer, .. }) = ranges.first() {
+            check_queue(device, queue, buffer, "reading a buffer")?;
         }
         let size = ranges.iter().map(|range| range.size).sum();
         if size == 0 {
@@ -229,8 +252,10 @@ impl Download {
                 let _ = sender.send(result);
             });
             staging
-        })
-        .await?;
+        });
+        let staging = staging
+            .await
+            .map_err(|error| explain(device, ranges, error))?;
         Ok(Some(Self { staging, mapped }))
     }
 
@@ -326,81 +351,4 @@ pub(crate) fn wait_until<R>(
             resume_unwind(panic);
         }
     }
-}
-
-/// Runs `make` and returns wgpu's objections as an error. By default wgpu would panic on them.
-/// Natively the answer is there at once.
-pub(crate) async fn guarded<T>(
-    device: &wgpu::Device,
-    what: &str,
-    make: impl FnOnce() -> T,
-) -> Result<T, Error> {
-    let (made, objection) = watched(device, make);
-    match objection.await {
-        None => Ok(made),
-        Some(objection) => Err(describe(device, objection, what)),
-    }
-}
-
-/// [`guarded`] for places that cannot await. In a browser, objections arrive later. There this
-/// returns success, and the page's own error handling sees them.
-pub(crate) fn guarded_now<T>(
-    device: &wgpu::Device,
-    what: &str,
-    make: impl FnOnce() -> T,
-) -> Result<T, Error> {
-    let (made, objection) = watched(device, make);
-    let mut objection = pin!(objection);
-    match objection
-        .as_mut()
-        .poll(&mut Context::from_waker(Waker::noop()))
-    {
-        Poll::Ready(Some(objection)) => Err(describe(device, objection, what)),
-        Poll::Ready(None) | Poll::Pending => Ok(made),
-    }
-}
-
-fn watched<T>(
-    device: &wgpu::Device,
-    make: impl FnOnce() -> T,
-) -> (T, impl Future<Output = Option<wgpu::Error>>) {
-    let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-    let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
-    let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
-    let made = make();
-    // The scope that was pushed last must be popped first.
-    let validation = validation.pop();
-    let internal = internal.pop();
-    let memory = memory.pop();
-    // What ran out of memory is also invalid. Report the cause, not the consequence.
-    let objection = async { memory.await.or(internal.await).or(validation.await) };
-    (made, objection)
-}
-
-fn describe(device: &wgpu::Device, objection: wgpu::Error, what: &str) -> Error {
-    let what = what.to_owned();
-    match objection {
-        wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { what },
-        _ if is_lost(device) => Error::DeviceLost {
-            during: format!("making {what}"),
-        },
-        other => Error::Wgpu {
-            what,
-            message: other.to_string(),
-        },
-    }
-}
-
-/// Whether the device is lost. wgpu reports that to a single callback, and that callback is the
-/// caller's. But nothing made on a lost device can be mapped, so this tries.
-pub(crate) fn is_lost(device: &wgpu::Device) -> bool {
-    let (probe, _objection) = watched(device, || {
-        device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("wgpu-optim probe"),
-            size: 4,
-            usage: wgpu::BufferUsages::COPY_SRC,
-            mapped_at_creation: true,
-        })
-    });
-    probe.get_mapped_range(..).is_err()
 }

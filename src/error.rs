@@ -85,7 +85,7 @@ pub enum Error {
     #[error("the layout has no tensors; register at least one")]
     EmptyLayout,
 
-    /// A buffer or binding would exceed a limit of the device.
+    /// A buffer, a binding or a shader would exceed a limit of the device.
     #[error(
         "{what} needs {needed}, over the device's {limit} of {allowed}; \
          see required_limits() for what to ask the adapter for"
@@ -151,6 +151,10 @@ pub enum Error {
     #[error("the device did not finish {during} within {seconds} s")]
     Timeout { during: String, seconds: u64 },
 
+    /// A queue or a buffer is of another device than what it is used with.
+    #[error("{what} is of another device; queues and buffers go with the device that made them")]
+    OtherDevice { what: String },
+
     /// A file cannot be opened, created or replaced. What was there before is still there.
     #[error("file {}: {message}", path.display())]
     File {
@@ -162,7 +166,7 @@ pub enum Error {
     #[error("checkpoint: {what}: {problem}")]
     Checkpoint { what: String, problem: String },
 
-    /// wgpu refused something that this crate did not foresee, such as a buffer of another device.
+    /// wgpu refused something that this crate did not foresee.
     #[error("wgpu refused {what}: {message}")]
     Wgpu { what: String, message: String },
 }

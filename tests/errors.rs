@@ -405,7 +405,7 @@ fn a_lost_device_is_an_error_wherever_it_is_met() {
             .step_with(&mut encoder, std::slice::from_ref(&grad))
             .unwrap_err(),
     );
-    optimizer.zero_grad(&mut encoder).unwrap();
+    lost(optimizer.zero_grad(&mut encoder).unwrap_err());
     lost(optimizer.evaluate(&mut encoder).unwrap_err());
     lost(optimizer.snapshot(&mut encoder).unwrap_err());
     // Nothing was recorded that would spoil the caller's encoder.
@@ -416,8 +416,8 @@ fn a_lost_device_is_an_error_wherever_it_is_met() {
     };
     lost(optimizer.rebind(buffers).unwrap_err());
     lost(Optimizer::new(&device, &layout, Options::default()).unwrap_err());
-    // Writing to a lost device goes nowhere, quietly, as in wgpu.
-    optimizer.write_param(&queue, x, &[0.0; 5]).unwrap();
+    lost(optimizer.write_param(&queue, x, &[0.0; 5]).unwrap_err());
+    lost(optimizer.write_grad(&queue, x, &[0.0; 5]).unwrap_err());
 }
 
 #[test]
@@ -431,7 +431,7 @@ fn buffers_of_another_device_are_refused_and_nothing_is_written() {
     let range = other.param(x).unwrap();
     let refused = |result: Result<(), Error>| {
         let error = result.unwrap_err();
-        assert!(matches!(error, Error::Wgpu { .. }), "{error}");
+        assert!(matches!(error, Error::OtherDevice { .. }), "{error}");
     };
     refused(wgpu_optim::write(
         &here.device,

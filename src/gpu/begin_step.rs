@@ -1,20 +1,12 @@
 //! Brings a step's numbers to the device: the host side of `shaders/begin_step.wgsl`.
 
 use super::{
-    binding::{bind, entry, filled_buffer},
+    binding::{bind, entry, filled_buffer, zeroed_buffer},
     pipelines::Pipelines,
-    records::{
-        COEFFICIENTS_BYTES, GroupStatsRecord, Guard, Recorded, STEP_STRIDE, StatsRecord, T_OFFSET,
-        device_count,
-    },
+    records::{COEFFICIENTS_BYTES, GroupStatsRecord, Guard, Recorded, STEP_STRIDE, StatsRecord},
     staging::Staging,
 };
-use crate::{
-    Error, Options,
-    buffer::{guarded, guarded_now},
-    progress::RING,
-    shader,
-};
+use crate::{Error, Options, buffer::guarded, progress::RING, shader};
 
 /// The pipeline and the buffers of `begin_step.wgsl`.
 #[derive(Debug)]
@@ -22,8 +14,10 @@ pub(super) struct BeginStep {
     pipeline: wgpu::ComputePipeline,
     /// Brings a row per group to `recorded`.
     staging: Staging,
-    recorded: wgpu::Buffer,
+    pub recorded: wgpu::Buffer,
     ring: wgpu::Buffer,
+    /// Rows of the ring for each group.
+    pub ring_length: u64,
     /// WGSL's `Stats`.
     pub stats: wgpu::Buffer,
     /// One `Step` per group, [`STEP_STRIDE`] apart.
@@ -40,7 +34,13 @@ impl BeginStep {
         options: &Options,
     ) -> Result<Self, Error> {
         let groups = lrs.len() as u64;
-        let allowed = device.limits().max_storage_buffer_binding_size;
+        let limits = device.limits();
+        let (allowed, limit) = match limits.max_storage_buffer_binding_size {
+            binding if binding <= limits.max_buffer_size => {
+                (binding, "max_storage_buffer_binding_size")
+            }
+            _ => (limits.max_buffer_size, "max_buffer_size"),
+        };
         // As long as the device can bind it, in powers of two.
         let ring_of = |length| groups * length * COEFFICIENTS_BYTES;
         let mut length = RING;
@@ -52,36 +52,37 @@ impl BeginStep {
             return Err(Error::Limit {
                 what: format!("{groups} parameter groups"),
                 needed: ring_bytes,
-                limit: "max_storage_buffer_binding_size",
+                limit,
                 allowed,
             });
         }
         let text = shader::begin_step(options.skips());
-        let compiled = pipelines.get(device, "begin_step", &text, "main").await;
-        let pipeline = compiled.map_err(|(error, _)| error)?;
+        let what = match options.skips() {
+            true => {
+                "beginning a step that looks at its gradients (Options::clip, loss_scale and \
+                 skip_non_finite make it do so)"
+            }
+            false => "beginning a step",
+        };
+        let compiled = pipelines.get(device, what, "begin_step", &text, "main");
+        let pipeline = compiled.await.map_err(|(error, _)| error)?;
         let made = guarded(device, "the buffers that begin a step", || {
             let storage = wgpu::BufferUsages::STORAGE;
-            let buffer = |label, size, usage| {
-                device.create_buffer(&wgpu::BufferDescriptor {
-                    label: Some(label),
-                    size,
-                    usage: usage | storage,
-                    mapped_at_creation: false,
-                })
-            };
+            let buffer = |label, size, usage| zeroed_buffer(device, label, usage | storage, size);
             let row = size_of::<Recorded>() as u64;
-            let recorded = buffer("recorded", groups * row, wgpu::BufferUsages::COPY_DST);
-            let ring = buffer("ring", ring_bytes, wgpu::BufferUsages::empty());
+            let recorded = buffer("recorded", groups * row, wgpu::BufferUsages::COPY_DST)?;
+            let ring = buffer("ring", ring_bytes, wgpu::BufferUsages::empty())?;
             let steps = buffer(
                 "steps",
                 groups * STEP_STRIDE,
                 wgpu::BufferUsages::UNIFORM
                     | wgpu::BufferUsages::COPY_SRC
                     | wgpu::BufferUsages::COPY_DST,
-            );
+            )?;
             let totals = StatsRecord {
                 loss_scale: options.loss_scale.map_or(1.0, |scale| scale.init_scale) as f32,
                 clip_factor: 1.0,
+                is_there: 1,
                 ..StatsRecord::default()
             };
             let usage = storage | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
@@ -108,6 +109,7 @@ impl BeginStep {
                 staging: Staging::new(recorded.size()),
                 recorded,
                 ring,
+                ring_length: length,
                 stats,
                 steps,
                 guard,
@@ -138,7 +140,7 @@ impl BeginStep {
         guarded(device, "the bindings that begin a step", || {
             bind(device, &self.pipeline, "begin_step", &entries)
         })
-        .await
+        .await?
     }
 
     /// Copies `rows`, one per group, to the device when the encoder's commands run: each step
@@ -157,24 +159,6 @@ impl BeginStep {
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, bind_group, &[]);
         pass.dispatch_workgroups(1, 1, 1);
-    }
-
-    /// Copies a step count to where `group`'s shaders see it, before its next step does.
-    pub fn upload_count(
-        &self,
-        device: &wgpu::Device,
-        encoder: &mut wgpu::CommandEncoder,
-        group: usize,
-        count: u64,
-    ) -> Result<(), Error> {
-        let bytes = device_count(count, count).to_ne_bytes();
-        let staging = guarded_now(device, "a step count", || {
-            filled_buffer(device, "step count", wgpu::BufferUsages::COPY_SRC, &bytes)
-        })??;
-        let offset = group as u64 * STEP_STRIDE + T_OFFSET;
-        let size = bytes.len() as u64;
-        encoder.copy_buffer_to_buffer(&staging, 0, &self.steps, offset, size);
-        Ok(())
     }
 }
 
@@ -214,7 +198,7 @@ mod tests {
                 ..Default::default()
             };
             let step = progress.advance(&rule);
-            let row = Recorded::new(step, &options, progress, self.before);
+            let row = Recorded::new(step, &options, progress, self.before, Default::default());
             self.before = row.own;
             row
         }

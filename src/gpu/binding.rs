@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::limits::check_buffer_size;
 use crate::{Error, format::Format};
 
 // The bindings of the rules' shaders. Slots take `FIRST_STATE_BINDING` and those after it.
@@ -72,17 +73,55 @@ pub(super) fn number_of(buffers: &[&wgpu::Buffer], buffer: &wgpu::Buffer) -> usi
     buffers.partition_point(|other| *other < buffer)
 }
 
+/// # Errors
+/// [`Error::Limit`] for an entry that is too large to be bound. Uniforms are small; the pipeline has
+/// been checked for them.
 pub(super) fn bind(
     device: &wgpu::Device,
     pipeline: &wgpu::ComputePipeline,
     label: &str,
     entries: &[wgpu::BindGroupEntry<'_>],
-) -> wgpu::BindGroup {
-    device.create_bind_group(&wgpu::BindGroupDescriptor {
+) -> Result<wgpu::BindGroup, Error> {
+    let allowed = device.limits().max_storage_buffer_binding_size;
+    for entry in entries {
+        let wgpu::BindingResource::Buffer(bound) = &entry.resource else {
+            continue;
+        };
+        let rest = || bound.buffer.size().saturating_sub(bound.offset);
+        let needed = bound.size.map_or_else(rest, wgpu::BufferSize::get);
+        if needed > allowed {
+            return Err(Error::Limit {
+                what: format!("binding {} of {label}", entry.binding),
+                needed,
+                limit: "max_storage_buffer_binding_size",
+                allowed,
+            });
+        }
+    }
+    Ok(device.create_bind_group(&wgpu::BindGroupDescriptor {
         label: Some(label),
         layout: &pipeline.get_bind_group_layout(0),
         entries,
-    })
+    }))
+}
+
+/// A buffer of zeros.
+///
+/// # Errors
+/// [`Error::Limit`] for one that is too large, here and below.
+pub(super) fn zeroed_buffer(
+    device: &wgpu::Device,
+    label: &str,
+    usage: wgpu::BufferUsages,
+    size: u64,
+) -> Result<wgpu::Buffer, Error> {
+    check_buffer_size(device, &format!("the buffer of {label}"), size)?;
+    Ok(device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some(label),
+        size,
+        usage,
+        mapped_at_creation: false,
+    }))
 }
 
 /// A buffer that holds `bytes`. It is filled through a mapping, since there is no queue.
@@ -106,6 +145,7 @@ pub(super) fn written_buffer(
     size: u64,
     write: impl FnOnce(&mut wgpu::BufferViewMut),
 ) -> Result<wgpu::Buffer, Error> {
+    check_buffer_size(device, &format!("the buffer of {label}"), size)?;
     let buffer = device.create_buffer(&wgpu::BufferDescriptor {
         label: Some(label),
         size,

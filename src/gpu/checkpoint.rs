@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     BufferRange, Checkpoint, Error, Layout, Loaded, Options, Save, Stats,
-    buffer::{fetch, guarded_now},
+    buffer::{check_queue, fetch, guarded_now},
     checkpoint::{
         Description, Dtype, Entry, Matching, Outline, Part, SLICE, Writer, entries, exact, params,
         partial, replace,
@@ -133,7 +133,8 @@ impl Optimizer {
     ///
     /// # Errors
     /// [`Error::Checkpoint`] says what differs; [`Error::BufferRange`] if a caller's buffer lacks
-    /// `COPY_DST`; [`Error::OutOfMemory`]; [`Error::DeviceLost`]. The optimizer is as it was.
+    /// `COPY_DST`; [`Error::OtherDevice`] for another device's queue; [`Error::OutOfMemory`];
+    /// [`Error::DeviceLost`]. The optimizer is as it was.
     pub fn load(&mut self, queue: &wgpu::Queue, checkpoint: &Checkpoint) -> Result<(), Error> {
         let (layout, options) = (&self.setup.layout, &self.setup.options);
         let matching = exact(checkpoint, layout, options, Dtype::F32)?;
@@ -230,7 +231,7 @@ impl Optimizer {
                 lr: of_file.last_lr as f32,
                 step_count: device_count(of_file.performed, of_file.performed),
                 skipped: word("skipped steps", of_file.skipped)?,
-                epoch: progress.epoch,
+                epoch: progress.origin().epoch,
                 damping: of_file.damping as f32,
                 failures: word("failed factorisations", of_file.failures)?,
                 unsolved: word("unsolved systems", of_file.unsolved)?,
@@ -261,7 +262,8 @@ impl Optimizer {
         and: impl FnOnce(),
     ) -> Result<(), Error> {
         let device = &self.setup.device;
-        self.check_device("loading a checkpoint")?;
+        let own = &self.setup.begin_step.stats;
+        check_queue(device, queue, own, "loading a checkpoint")?;
         let mut targets = Vec::new();
         for (_, entry) in &matching.tensors {
             let Some(range) = self.place(entry)? else {
@@ -323,6 +325,8 @@ impl Optimizer {
 
     fn save_now(&self, queue: &wgpu::Queue, save: &Save) -> Result<Saving, Error> {
         let device = &self.setup.device;
+        let own = &self.setup.begin_step.stats;
+        check_queue(device, queue, own, "recording a checkpoint")?;
         let mut encoder = device.create_command_encoder(&Default::default());
         let saving = self.save(&mut encoder, save)?;
         guarded_now(device, "a checkpoint", || queue.submit([encoder.finish()]))?;
@@ -334,9 +338,10 @@ impl Saving {
     /// The bytes of the file. Natively, something must poll the device meanwhile.
     ///
     /// # Errors
-    /// [`Error::Wgpu`] if the encoder was dropped or its submission refused; [`Error::DeviceLost`];
-    /// [`Error::OutOfMemory`].
+    /// [`Error::Wgpu`] if the encoder was dropped or its submission refused; [`Error::OtherDevice`] for
+    /// another device's queue; [`Error::DeviceLost`]; [`Error::OutOfMemory`].
     pub async fn bytes(self, queue: &wgpu::Queue) -> Result<Vec<u8>, Error> {
+        self.check_queue(queue)?;
         let (sender, done) = oneshot_channel();
         // The receiver may have been dropped. Then nobody waits.
         queue.on_submitted_work_done(move || drop(sender.send(())));
@@ -375,18 +380,19 @@ impl Saving {
         queue: &wgpu::Queue,
         path: impl AsRef<std::path::Path>,
     ) -> Result<(), Error> {
-        let outline = self.arrived()?;
+        let outline = self.arrived(queue)?;
         replace(path.as_ref(), |out| self.write(queue, out, &outline))
     }
 
     /// [`bytes`](Self::bytes), blocking.
     pub fn bytes_blocking(self, queue: &wgpu::Queue) -> Result<Vec<u8>, Error> {
-        let outline = self.arrived()?;
+        let outline = self.arrived(queue)?;
         let out = Cursor::new(outline.reserved()?);
         Ok(self.write(queue, out, &outline)?.into_inner())
     }
 
-    fn arrived(&self) -> Result<Outline, Error> {
+    fn arrived(&self, queue: &wgpu::Queue) -> Result<Outline, Error> {
+        self.check_queue(queue)?;
         let stats = self.snapshot.wait(&self.device)?;
         self.outline(&stats)
     }
@@ -419,6 +425,11 @@ enum Piece {
 }
 
 impl Saving {
+    fn check_queue(&self, queue: &wgpu::Queue) -> Result<(), Error> {
+        let own = self.snapshot.buffer();
+        check_queue(&self.device, queue, own, "saving a checkpoint")
+    }
+
     fn outline(&self, stats: &Stats) -> Result<Outline, Error> {
         let groups = self
             .layout

@@ -168,21 +168,13 @@ fn check_backend_names(list: Option<&str>) -> Result<(), Error> {
     }
 }
 
-/// The instance for `backends`: one in a process, since wgpu tells what belongs to which device only
+/// The instance of all backends: one in a process, since wgpu tells what belongs to which device only
 /// within an instance.
 #[cfg(not(target_family = "wasm"))]
-fn instance(backends: wgpu::Backends) -> wgpu::Instance {
-    use std::sync::{Mutex, PoisonError};
-
-    static INSTANCES: Mutex<Vec<(wgpu::Backends, wgpu::Instance)>> = Mutex::new(Vec::new());
-    // Nothing is ever left half done under the lock.
-    let mut instances = INSTANCES.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, instance)) = instances.iter().find(|(known, _)| *known == backends) {
-        return instance.clone();
-    }
-    let instance = new_instance(backends);
-    instances.push((backends, instance.clone()));
-    instance
+fn instance(_: wgpu::Backends) -> wgpu::Instance {
+    static INSTANCE: std::sync::OnceLock<wgpu::Instance> = std::sync::OnceLock::new();
+    let all = wgpu::Backends::PRIMARY | wgpu::Backends::SECONDARY;
+    INSTANCE.get_or_init(|| new_instance(all)).clone()
 }
 
 #[cfg(target_family = "wasm")]

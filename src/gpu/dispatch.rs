@@ -104,7 +104,7 @@ pub(super) async fn over_arena(
                 entries.push(elements_of(GRADS, grads, formats.grads, in_arena));
             }
             entries.extend(group.window_entries(&unit));
-            Ok::<_, Error>(bind(device, &pipeline, group.rule.name(), &entries))
+            bind(device, &pipeline, group.rule.name(), &entries)
         });
         dispatches.push(Dispatch {
             bind_group: bind_group.await??,
@@ -213,7 +213,7 @@ pub(super) fn range_dispatch(
     entries.extend(group.window_entries(&state_window));
     entries.extend_from_slice(beside);
     Ok(Dispatch {
-        bind_group: bind(device, pipeline, group.rule.name(), &entries),
+        bind_group: bind(device, pipeline, group.rule.name(), &entries)?,
         pipeline: pipeline.clone(),
         grid: window.grid,
         switched: None,

@@ -5,7 +5,9 @@ use std::ops::Range;
 
 use super::{
     begin_step::BeginStep,
-    binding::{GRADS, SPANS, bind, entry, filled_buffer, number_of, numbered, whole},
+    binding::{
+        GRADS, SPANS, bind, entry, filled_buffer, number_of, numbered, whole, zeroed_buffer,
+    },
     dispatch::{Dispatch, Switched},
     phases::GroupStep,
     pipelines::Pipelines,
@@ -131,12 +133,8 @@ impl GradStatsBuilder<'_> {
         let made = guarded(device, "the statistics of gradients", || {
             let storage = wgpu::BufferUsages::STORAGE;
             let runs = filled_buffer(device, "runs", storage, bytemuck::cast_slice(&grads.runs))?;
-            let partials = device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("partial sums"),
-                size: PARTIAL_BYTES * grads.partials.max(1),
-                usage: storage,
-                mapped_at_creation: false,
-            });
+            let bytes = PARTIAL_BYTES * grads.partials.max(1);
+            let partials = zeroed_buffer(device, "partial sums", storage, bytes)?;
             Ok::<_, Error>([runs, partials])
         });
         let [runs, partials] = made.await??;
@@ -237,7 +235,7 @@ impl GradStatsBuilder<'_> {
             bind(device, &pipeline, entry_point, entries)
         });
         Ok(Dispatch {
-            bind_group: bind_group.await?,
+            bind_group: bind_group.await??,
             pipeline,
             grid,
             switched: None,

@@ -442,7 +442,7 @@ impl LinesBuilder<'_, '_> {
             if measures {
                 entries.extend(group.window_entries(&window));
             }
-            Ok::<_, Error>(bind(device, &pipeline, entry_point, &entries))
+            bind(device, &pipeline, entry_point, &entries)
         });
         self.dispatches.push(Dispatch {
             bind_group: made.await??,

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+#[cfg(not(target_family = "wasm"))]
+use super::needs::ShaderNeeds;
 use crate::{
     Error, Rule, ShaderLocation,
     buffer::guarded,
@@ -33,8 +35,9 @@ impl Pipelines {
         text: &str,
         entry_point: &'static str,
     ) -> Result<wgpu::ComputePipeline, Error> {
-        let compiled = self.get(device, entry_point, text, entry_point).await;
-        compiled.map_err(|(error, _)| error)
+        let what = format!("the shader {entry_point}");
+        let compiled = self.get(device, &what, entry_point, text, entry_point);
+        compiled.await.map_err(|(error, _)| error)
     }
 
     /// The shader of a group's rule. `text` puts its text together.
@@ -64,16 +67,19 @@ impl Pipelines {
         text: &str,
         entry_point: &'static str,
     ) -> Result<wgpu::ComputePipeline, Error> {
-        let compiled = self.get(device, rule.name(), text, entry_point);
+        let what = format!("the shader {entry_point} of rule {}", rule.name());
+        let compiled = self.get(device, &what, rule.name(), text, entry_point);
         compiled
             .await
             .map_err(|(error, messages)| shader_error(rule, error, messages))
     }
 
-    /// If the compiler found the error, its messages come with it.
+    /// If the compiler found the error, its messages come with it. If the device has too little for
+    /// the shader, the error says that of `what`.
     pub async fn get(
         &mut self,
         device: &wgpu::Device,
+        what: &str,
         label: &str,
         text: &str,
         entry_point: &'static str,
@@ -81,6 +87,11 @@ impl Pipelines {
         let key = (text.to_owned(), entry_point);
         if let Some(pipeline) = self.by_shader.get(&key) {
             return Ok(pipeline.clone());
+        }
+        // Reading the shader takes a while. No shader of this crate's needs more than the defaults.
+        if !wgpu::Limits::default().check_limits(&device.limits()) {
+            let checked = check_needs(device, what, text, entry_point);
+            checked.map_err(|error| (error, Vec::new()))?;
         }
         let mut module = None;
         let parsed = guarded(device, label, || {
@@ -110,10 +121,30 @@ impl Pipelines {
             during: format!("compiling {label}"),
         };
         let compiled = compiled.await.and_then(|made| made.ok_or_else(lost));
-        let pipeline = compiled.map_err(|error| (error, Vec::new()))?;
+        let pipeline = compiled.map_err(|error| {
+            let checked = check_needs(device, what, text, entry_point);
+            (checked.err().unwrap_or(error), Vec::new())
+        })?;
         self.by_shader.insert(key, pipeline.clone());
         Ok(pipeline)
     }
+}
+
+/// Refuses a shader that the device has too little for. wgpu would say so in other words, or, of
+/// memory that a workgroup shares, not at all.
+fn check_needs(
+    device: &wgpu::Device,
+    what: &str,
+    text: &str,
+    entry_point: &str,
+) -> Result<(), Error> {
+    // A browser has a compiler of its own, and no device below the defaults.
+    #[cfg(not(target_family = "wasm"))]
+    if let Some(needs) = ShaderNeeds::of(text, entry_point) {
+        return needs.check(what, &device.limits());
+    }
+    let _ = (device, what, text, entry_point);
+    Ok(())
 }
 
 /// Finds the place in the rule's own text that the compiler complained about.

@@ -60,6 +60,7 @@ impl<'a> Planner<'a> {
             ..
         } = self.setup;
         ranges::check_grads(layout, params, grads, options)?;
+        ranges::check_owners(&self.setup.device, layout, grads, "gradient")?;
         let tensors = self.bound_tensors(params, grads);
         let mut steps = self.empty_steps();
         for (step, group) in steps.iter_mut().zip(layout.groups()) {

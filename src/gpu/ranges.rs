@@ -1,6 +1,9 @@
 //! Checks that a caller's ranges fit the layout and each other.
 
-use crate::{BufferRange, Error, Layout, Options, format::Format, layout::TensorEntry};
+use super::binding::numbered;
+use crate::{
+    BufferRange, Error, Layout, Options, buffer::check_owned, format::Format, layout::TensorEntry,
+};
 
 /// Checks parameters: one range per tensor, of the tensor's size, none overlapping another.
 pub(super) fn check_params(
@@ -62,6 +65,24 @@ fn by_address<'a>(
     let mut tensors: Vec<_> = layout.tensors.iter().zip(ranges).collect();
     tensors.sort_by_key(|(_, range)| (&range.buffer, range.offset));
     tensors
+}
+
+/// Refuses ranges in buffers of another device.
+pub(super) fn check_owners(
+    device: &wgpu::Device,
+    layout: &Layout,
+    ranges: &[BufferRange],
+    role: &str,
+) -> Result<(), Error> {
+    let buffers = numbered(ranges.iter().map(|range| &range.buffer));
+    if check_owned(device, buffers, String::new).is_ok() {
+        return Ok(());
+    }
+    for (tensor, range) in layout.tensors.iter().zip(ranges) {
+        let what = || format!("the {role} of {:?}", tensor.name);
+        check_owned(device, [&range.buffer], what)?;
+    }
+    Ok(())
 }
 
 fn check_each(

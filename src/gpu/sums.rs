@@ -264,7 +264,7 @@ async fn conclude(
         entries.push(whole(LINES, &ranges));
         entries.push(whole(PARTIALS, partials));
         entries.extend(group.tensors.map(|tensors| whole(TENSORS, tensors)));
-        Ok::<_, Error>(bind(device, &pipeline, "conclude_tensors", &entries))
+        bind(device, &pipeline, "conclude_tensors", &entries)
     });
     Ok(Dispatch {
         bind_group: made.await??,

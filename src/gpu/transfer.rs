@@ -103,7 +103,8 @@ impl Optimizer {
     ///
     /// # Errors
     /// [`Error::Length`] for a wrong number of values; [`Error::BufferRange`] if a caller's buffer
-    /// lacks `COPY_DST`. The same holds for the other two.
+    /// lacks `COPY_DST`; [`Error::OtherDevice`] for another device's queue; [`Error::DeviceLost`]. The
+    /// same holds for the other two.
     pub fn write_param(
         &self,
         queue: &wgpu::Queue,
@@ -142,8 +143,9 @@ impl Optimizer {
     /// Reads the parameters of `tensor`. Natively, something must poll the device meanwhile.
     ///
     /// # Errors
-    /// [`Error::BufferRange`] if a caller's buffer lacks `COPY_SRC`; [`Error::DeviceLost`];
-    /// [`Error::OutOfMemory`]. The same holds for the other two.
+    /// [`Error::BufferRange`] if a caller's buffer lacks `COPY_SRC`; [`Error::OtherDevice`] for
+    /// another device's queue; [`Error::DeviceLost`]; [`Error::OutOfMemory`]. The same holds for the
+    /// other two.
     pub async fn read_param(&self, queue: &wgpu::Queue, tensor: Tensor) -> Result<Vec<f32>, Error> {
         read(&self.setup.device, queue, &self.param(tensor)?).await
     }

@@ -75,11 +75,19 @@ impl DispatchLimits {
                 device.offset_alignment,
             );
         }
-        let most = device.workgroups_per_dimension;
-        if !(1..=most).contains(&self.workgroups_per_dimension) {
-            let needed = u64::from(self.workgroups_per_dimension);
-            let limit = "max_compute_workgroups_per_dimension";
-            return refuse("workgroups_per_dimension", needed, limit, u64::from(most));
+        let most = u64::from(device.workgroups_per_dimension);
+        let found = u64::from(self.workgroups_per_dimension);
+        let limit = "max_compute_workgroups_per_dimension";
+        if found > most {
+            return refuse("workgroups_per_dimension", found, limit, most);
+        }
+        if found == 0 {
+            return Err(Error::Limit {
+                what: "one dispatch".to_owned(),
+                needed: 1,
+                limit,
+                allowed: found,
+            });
         }
         Ok(())
     }

@@ -175,7 +175,7 @@ impl MatrixBuilder<'_> {
             bind(device, &pipeline, "tally", &entries)
         });
         dispatches.push(Dispatch {
-            bind_group: bound.await?,
+            bind_group: bound.await??,
             pipeline,
             grid: [1, 1],
             switched: None,

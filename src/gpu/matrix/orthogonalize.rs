@@ -10,7 +10,7 @@ use crate::{
     Error,
     buffer::guarded,
     gpu::{
-        binding::{bind, entry, filled_buffer},
+        binding::{bind, entry, filled_buffer, zeroed_buffer},
         dispatch::Dispatch,
         pipelines::Pipelines,
     },
@@ -152,21 +152,14 @@ pub(super) async fn orthogonalize(
         return Ok(dispatches);
     }
     let scratch = guarded(device, "the scratch memory of Newton–Schulz", || {
-        let make = |label, size| {
-            device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some(label),
-                size,
-                usage: wgpu::BufferUsages::STORAGE,
-                mapped_at_creation: false,
-            })
-        };
-        [
-            make("the next X", work.span.end - work.span.start),
-            make("X Xᵀ", work.square_bytes),
-            make("the polynomial in X Xᵀ", work.square_bytes),
-        ]
+        let make = |label, size| zeroed_buffer(device, label, wgpu::BufferUsages::STORAGE, size);
+        Ok::<_, Error>([
+            make("the next X", work.span.end - work.span.start)?,
+            make("X Xᵀ", work.square_bytes)?,
+            make("the polynomial in X Xᵀ", work.square_bytes)?,
+        ])
     });
-    let [next, gram, polynomial] = scratch.await?;
+    let [next, gram, polynomial] = scratch.await??;
     for (size, batch) in &work.batches {
         let text = multiply_shader(*size);
         let multiply = pipelines.compile(device, text, "multiply").await?;
@@ -332,14 +325,14 @@ impl Tables {
                         entry(4, tiles, 0, tiles.size()),
                     ];
                     entries.extend(left.map(|left| left.entry(0)));
-                    Dispatch {
-                        bind_group: bind(device, pipeline, "Newton–Schulz", &entries),
+                    Ok(Dispatch {
+                        bind_group: bind(device, pipeline, "Newton–Schulz", &entries)?,
                         pipeline: pipeline.clone(),
                         grid: *grid,
                         switched: None,
-                    }
+                    })
                 });
-                dispatches.collect::<Vec<_>>()
+                dispatches.collect::<Result<Vec<_>, Error>>()
             };
         let Operands {
             x,
@@ -348,14 +341,16 @@ impl Tables {
             polynomial,
         } = *operands;
         let step = |from: Region<'_>, to: Region<'_>| {
-            [
-                stage(0, Some(from), from, gram),
-                stage(1, Some(gram), gram, polynomial),
-                stage(2, Some(polynomial), from, to),
-            ]
-            .concat()
+            Ok::<_, Error>(
+                [
+                    stage(0, Some(from), from, gram)?,
+                    stage(1, Some(gram), gram, polynomial)?,
+                    stage(2, Some(polynomial), from, to)?,
+                ]
+                .concat(),
+            )
         };
-        let [there, back] = [step(x, next), step(next, x)];
+        let [there, back] = [step(x, next)?, step(next, x)?];
         let mut dispatches = [there, back]
             .into_iter()
             .cycle()
@@ -363,7 +358,7 @@ impl Tables {
             .flatten()
             .collect::<Vec<_>>();
         if steps % 2 == 1 {
-            dispatches.extend(stage(2, None, next, x));
+            dispatches.extend(stage(2, None, next, x)?);
         }
         Ok(dispatches)
     }

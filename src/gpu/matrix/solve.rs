@@ -10,7 +10,7 @@ use crate::{
     Error, MOST_UNKNOWNS,
     buffer::guarded,
     gpu::{
-        binding::{bind, entry, filled_buffer},
+        binding::{bind, entry, filled_buffer, zeroed_buffer},
         dispatch::Dispatch,
         pipelines::Pipelines,
     },
@@ -151,14 +151,10 @@ pub(super) async fn solve(
         return Ok(dispatches);
     }
     let factors = guarded(device, "the factors of dense systems", || {
-        device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("factors"),
-            size: factor_bytes(&planned),
-            usage: wgpu::BufferUsages::STORAGE,
-            mapped_at_creation: false,
-        })
+        let storage = wgpu::BufferUsages::STORAGE;
+        zeroed_buffer(device, "factors", storage, factor_bytes(&planned))
     });
-    let factors = factors.await?;
+    let factors = factors.await??;
     let widest = u64::from(limits.workgroups_per_dimension);
     for (threads, batch) in &planned {
         let attempts = match *threads {
@@ -185,7 +181,7 @@ pub(super) async fn solve(
                         entry(3, outcomes, outcome.start, size(outcome)),
                         entry(4, &table, 0, table.size()),
                     ];
-                    Ok::<_, Error>(bind(device, &pipeline, "dense systems", &entries))
+                    bind(device, &pipeline, "dense systems", &entries)
                 });
                 dispatches.push(Dispatch {
                     bind_group: made.await??,

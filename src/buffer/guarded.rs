@@ -1,0 +1,90 @@
+//! What wgpu objects to, as errors.
+
+use std::{
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use crate::Error;
+
+/// Runs `make` and returns wgpu's objections as an error. By default wgpu would panic on them.
+/// Natively the answer is there at once.
+pub(crate) async fn guarded<T>(
+    device: &wgpu::Device,
+    what: &str,
+    make: impl FnOnce() -> T,
+) -> Result<T, Error> {
+    let (made, objection) = watched(device, make);
+    match objection.await {
+        None => Ok(made),
+        Some(objection) => Err(describe(device, objection, what)),
+    }
+}
+
+/// [`guarded`] for places that cannot await. In a browser, objections arrive later. There this
+/// returns success, and the page's own error handling sees them.
+pub(crate) fn guarded_now<T>(
+    device: &wgpu::Device,
+    what: &str,
+    make: impl FnOnce() -> T,
+) -> Result<T, Error> {
+    let (made, objection) = watched(device, make);
+    let mut objection = pin!(objection);
+    match objection
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
+    {
+        Poll::Ready(Some(objection)) => Err(describe(device, objection, what)),
+        Poll::Ready(None) | Poll::Pending => Ok(made),
+    }
+}
+
+fn watched<T>(
+    device: &wgpu::Device,
+    make: impl FnOnce() -> T,
+) -> (T, impl Future<Output = Option<wgpu::Error>>) {
+    let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+    let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
+    let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
+    let made = make();
+    // The scope that was pushed last must be popped first.
+    let validation = validation.pop();
+    let internal = internal.pop();
+    let memory = memory.pop();
+    // What ran out of memory is also invalid. Report the cause, not the consequence.
+    let objection = async { memory.await.or(internal.await).or(validation.await) };
+    (made, objection)
+}
+
+fn describe(device: &wgpu::Device, objection: wgpu::Error, what: &str) -> Error {
+    let what = what.to_owned();
+    match objection {
+        wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { what },
+        _ if is_lost(device) => Error::DeviceLost {
+            during: format!("making {what}"),
+        },
+        other => Error::Wgpu {
+            what,
+            message: other.to_string(),
+        },
+    }
+}
+
+/// Whether the device is lost. wgpu reports that to a single callback, and that callback is the
+/// caller's. But a lost device objects to nothing, so this asks for a buffer that is of no use. In a
+/// browser the objection arrives later; there no device counts as lost.
+pub(crate) fn is_lost(device: &wgpu::Device) -> bool {
+    let (_, objection) = watched(device, || {
+        device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("wgpu-optim probe"),
+            size: 4,
+            usage: wgpu::BufferUsages::empty(),
+            mapped_at_creation: false,
+        })
+    });
+    let mut objection = pin!(objection);
+    let objection = objection
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()));
+    matches!(objection, Poll::Ready(None))
+}

@@ -24,7 +24,7 @@ def traps(folder):
         try:
             test(folder)
             print(f"ok     {name[5:].replace('_', ' ')}")
-        except AssertionError:
+        except Exception:
             failed += 1
             sys.excepthook(*sys.exc_info())
             print(f"WRONG  {name[5:].replace('_', ' ')}")
@@ -277,7 +277,7 @@ def test_a_rate_that_is_a_tensor_stays_one(folder):
 
 def test_how_pytorch_computes_does_not_matter(folder):
     for on in ("f64", "f32"):
-        for how in (dict(fused=True), dict(foreach=True), dict(fused=None, differentiable=True)):
+        for how in (dict(fused=True), dict(foreach=True)):
             run, model, optimizer = taken(folder, "AdamW", dict(lr=0.01) | how, "adamw:lr=0.01", on)
             run.save((model, optimizer), "saved", None)
             params, copy = loaded(run, run.file("saved"))

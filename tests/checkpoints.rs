@@ -255,17 +255,8 @@ fn a_file_does_not_know_where_it_came_from() {
             grads: Some(ranges(1000)),
         };
         let over = problem.over(buffers, case.options.clone());
-        let mut over = loaded(over, &bytes_of(&twin));
+        let over = loaded(over, &bytes_of(&twin));
         assert!(bytes(&over) == from_arenas, "{}: ranges", case.label);
-        take(&mut over, &problem, 10..14);
-        take(&mut optimizer, &problem, 10..14);
-        if !sums_up(&problem) {
-            assert!(
-                bytes(&over) == bytes(&optimizer),
-                "{}: steps on",
-                case.label
-            );
-        }
     }
 }
 

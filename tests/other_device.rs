@@ -2,11 +2,20 @@
 
 mod support;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use support::*;
 use wgpu_optim::{
     BufferRange, Buffers, Checkpoint, Error, Gpu, Layout, LossScale, Optimizer, Options, Save,
     Tensor, read, read_blocking, rules, wgpu, write,
 };
+
+/// wgpu's GL has one context current at a time in a process, whatever instance it is of. Two devices
+/// that are at work at once panic there.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn other(what: &str) -> Error {
     Error::OtherDevice {
@@ -54,6 +63,7 @@ fn foreign_buffer(device: &wgpu::Device) -> BufferRange {
 
 #[test]
 fn every_entry_point_refuses_the_queue_of_another_device() {
+    let _alone = alone();
     let Gpu { device, queue, .. } = gpu();
     let (layout, x) = layout();
     let options = Options {
@@ -126,6 +136,7 @@ fn every_entry_point_refuses_the_queue_of_another_device() {
 
 #[test]
 fn every_entry_point_refuses_buffers_of_another_device() {
+    let _alone = alone();
     let Gpu { device, queue, .. } = gpu();
     let (layout, x) = layout();
     let mut optimizer = Optimizer::new(device, &layout, Options::default()).unwrap();
@@ -171,6 +182,7 @@ fn every_entry_point_refuses_buffers_of_another_device() {
 
 #[test]
 fn a_mapped_or_destroyed_buffer_is_not_taken_for_another_devices() {
+    let _alone = alone();
     let Gpu { device, queue, .. } = gpu();
     let destroyed = BufferRange::whole(&buffer(20));
     destroyed.buffer.destroy();
@@ -185,6 +197,7 @@ fn a_mapped_or_destroyed_buffer_is_not_taken_for_another_devices() {
 #[test]
 fn a_device_of_one_backend_and_a_gpu_of_all_are_of_one_instance() {
     // wgpu tells devices apart only within an instance.
+    let _alone = alone();
     let named = wgpu_optim::GpuOptions {
         backends: Some(gpu().info.backend.into()),
         name: Some(gpu().info.name.clone()),

@@ -10,6 +10,8 @@ use trainer::flags::{NetworkFlags, TrainingFlags, check_suits};
 use trainer::training::Plan;
 use wgpu_optim::{Rule, rules};
 
+use crate::saves::Checkpoints;
+
 /// Trains a multi-layer perceptron, or a convolutional network, with fused GPU optimizer steps.
 ///
 /// Without any flag: AdamW learns the UCI handwritten digits on the best device there is.
@@ -60,7 +62,11 @@ pub struct Arguments {
     #[arg(long, default_value = "auto")]
     pub device: device::Choice,
 
-    /// Writes one JSON object per epoch to this file, one a line, and a summary as its last line
+    #[command(flatten)]
+    pub checkpoints: Checkpoints,
+
+    /// Writes one JSON object per epoch to this file, one a line, and a summary as its last line. A
+    /// resumed run goes on at the file's end
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 

@@ -1,6 +1,6 @@
 //! What the user gets to see: a table, a progress bar on a terminal, and a JSON file on request.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
@@ -10,8 +10,11 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use trainer::data::Task;
 use trainer::network::Score;
-use trainer::training::{Epoch, Observer, Outcome};
+use trainer::progress::{Best, Progress as Reached};
+use trainer::training::{Epoch, Observer, Outcome, Plan};
 use wgpu_optim::Options;
+
+use crate::saves::Checkpoints;
 
 pub struct Report {
     task: Task,
@@ -39,6 +42,9 @@ struct SummaryLine<'a> {
     /// From the start of the program to the end of the first step; null if there was none.
     first_step_seconds: Option<f64>,
     test_accuracy: Option<f64>,
+    /// The epoch after which the test loss was smallest.
+    best_epoch: Option<u32>,
+    best_test_loss: Option<f64>,
     /// Null unless steps look at the gradients.
     skipped_steps: Option<u64>,
     /// The next step's; null if there is none.
@@ -46,10 +52,25 @@ struct SummaryLine<'a> {
 }
 
 impl Report {
-    /// A report on `samples` samples in all; creates the JSON file.
-    pub fn new(task: Task, samples: u64, json: Option<&Path>, is_quiet: bool) -> Result<Self> {
+    /// A report on `samples` samples in all. Creates the JSON file, or goes on at its end if the run
+    /// `goes_on`.
+    pub fn new(
+        task: Task,
+        samples: u64,
+        json: Option<&Path>,
+        goes_on: bool,
+        is_quiet: bool,
+    ) -> Result<Self> {
         let create = |path: &Path| {
-            File::create(path).with_context(|| format!("--json: cannot create {}", path.display()))
+            let mut options = OpenOptions::new();
+            let options = match goes_on {
+                true => options.append(true),
+                false => options.write(true).truncate(true),
+            };
+            options
+                .create(true)
+                .open(path)
+                .with_context(|| format!("--json: cannot create {}", path.display()))
         };
         let json = json.map(create).transpose()?;
         let progress = Progress::new(samples, "samples", is_quiet)?;
@@ -62,6 +83,25 @@ impl Report {
 
     pub fn line(&mut self, text: &str) -> Result<()> {
         self.progress.line(text)
+    }
+
+    /// The run goes on from `progress`, or its weights begin a new one.
+    pub fn resumed(
+        &mut self,
+        checkpoints: &Checkpoints,
+        progress: &Reached,
+        plan: &Plan,
+    ) -> Result<()> {
+        let path = checkpoints.resume.as_deref().unwrap_or(Path::new(""));
+        let path = path.display();
+        self.progress.advance(progress.samples(plan));
+        self.line(&match checkpoints.fresh_optimizer {
+            true => format!("resumed    the weights of {path}, with a fresh optimizer"),
+            false => format!(
+                "resumed    {path}, after {} epochs and {} batches",
+                progress.epochs, progress.batches
+            ),
+        })
     }
 
     pub fn heading(&mut self) -> Result<()> {
@@ -82,6 +122,7 @@ impl Report {
             time,
             first_step,
             stats,
+            progress: Reached { best, .. },
             ..
         } = outcome;
         let accuracy = self.accuracy(*test);
@@ -110,12 +151,18 @@ impl Report {
         self.line(&format!(
             "{reached} after {seconds:.1} s on {device}, {parameters} parameters{first}{skipped}{scale}"
         ))?;
+        if let Some(Best { epoch, test }) = best {
+            let loss = test.loss;
+            self.line(&format!("smallest test loss {loss:.6} after epoch {epoch}"))?;
+        }
         self.json(&SummaryLine {
             device,
             parameters,
             seconds,
             first_step_seconds,
             test_accuracy: accuracy,
+            best_epoch: best.map(|best| best.epoch),
+            best_test_loss: best.map(|best| best.test.loss),
             skipped_steps,
             loss_scale,
         })

@@ -1,5 +1,8 @@
 //! Trainings from end to end, by their command lines.
 
+mod processes;
+mod resumption;
+
 use std::time::Instant;
 
 use anyhow::Result;

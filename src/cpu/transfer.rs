@@ -4,12 +4,17 @@ use std::ops::Range;
 
 use super::{Optimizer, group::GroupState};
 use crate::{
-    Error, Group, Tensor,
+    Error, Group, Layout, Tensor,
     layout::TensorEntry,
     rule::{LinePart, Real, position_of},
 };
 
 impl<T: Real> Optimizer<T> {
+    /// The layout that the optimizer was made from.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     /// The parameters of `tensor`, row-major.
     ///
     /// # Errors

@@ -7,5 +7,6 @@ pub mod defaults;
 pub mod flags;
 pub mod memory;
 pub mod network;
+pub mod progress;
 pub mod setting;
 pub mod training;

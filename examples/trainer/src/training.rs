@@ -10,6 +10,7 @@ use wgpu_optim::Stats;
 use wgpu_optim::schedule::Schedule;
 
 use crate::network::{Network, Score, batch_count};
+use crate::progress::Progress;
 
 pub struct Plan {
     pub epochs: u32,
@@ -73,6 +74,7 @@ pub struct Outcome {
     pub first_step: Option<Instant>,
     pub stats: Stats,
     pub end: End,
+    pub progress: Progress,
 }
 
 impl Outcome {
@@ -90,6 +92,11 @@ pub trait Observer {
     /// So many more samples were handed to the device.
     fn advanced(&mut self, samples: usize);
     fn finished(&mut self, epoch: &Epoch) -> Result<()>;
+    /// After each epoch, and where the training stops: what is saved now can be gone on from. Not for
+    /// a training that diverged.
+    fn reached(&mut self, _: &Progress, _: &mut dyn Network) -> Result<()> {
+        Ok(())
+    }
     /// Whether to stop before the next batch.
     fn stops(&self) -> bool {
         false
@@ -98,6 +105,7 @@ pub trait Observer {
 
 /// The order in which each epoch visits the samples: depends on nothing but their number and the
 /// seed.
+#[derive(Clone)]
 pub struct Shuffle {
     random: ChaCha8Rng,
     order: Vec<u32>,
@@ -145,38 +153,59 @@ pub fn train(
     plan: &Plan,
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
+    resume(network, plan, Progress::default(), observer)
+}
+
+/// [`train`], from `progress` on. The network must be as it was when that was reached, but for its
+/// gradient.
+pub fn resume(
+    network: &mut dyn Network,
+    plan: &Plan,
+    progress: Progress,
+    observer: &mut dyn Observer,
+) -> Result<Outcome> {
     let start = Instant::now();
-    let mut training = Training::new(network, plan);
-    let mut test = Score {
-        loss: f64::NAN,
-        accuracy: f64::NAN,
-    };
+    let mut training = Training::new(network, plan, progress)?;
     let mut end = End::Complete;
-    for number in 1..=plan.epochs {
-        let Some(epoch) = training.epoch(number, observer)? else {
+    while training.progress.epochs < plan.epochs {
+        let Some(epoch) = training.epoch(observer)? else {
             end = End::Stopped;
             break;
         };
-        test = epoch.test;
+        training.progress = training.progress.after(&epoch);
         observer.finished(&epoch)?;
         if !epoch.is_finite() {
-            end = End::Diverged { epoch: number };
+            end = End::Diverged {
+                epoch: epoch.number,
+            };
             break;
         }
+        observer.reached(&training.progress, training.network)?;
+    }
+    if end == End::Stopped {
+        end = training.stop(observer)?;
     }
     Ok(Outcome {
-        test,
+        test: training.progress.test.unwrap_or(UNKNOWN),
         time: start.elapsed(),
         first_step: training.first_step,
         stats: training.network.stats()?,
         end,
+        progress: training.progress,
     })
 }
+
+/// Before the first epoch is complete.
+const UNKNOWN: Score = Score {
+    loss: f64::NAN,
+    accuracy: f64::NAN,
+};
 
 /// What goes on from one epoch to the next.
 struct Training<'a> {
     network: &'a mut dyn Network,
     plan: &'a Plan,
+    progress: Progress,
     shuffle: Shuffle,
     /// Since the last step.
     micro_batches: u32,
@@ -188,25 +217,54 @@ struct Training<'a> {
 }
 
 impl<'a> Training<'a> {
-    fn new(network: &'a mut dyn Network, plan: &'a Plan) -> Self {
-        Self {
+    fn new(network: &'a mut dyn Network, plan: &'a Plan, progress: Progress) -> Result<Self> {
+        let (batches, accumulate) = (progress.all_batches(plan), u64::from(plan.accumulate));
+        let steps = batches / accumulate;
+        let last = steps.checked_sub(1);
+        let mut training = Self {
             network,
             plan,
+            progress,
             shuffle: Shuffle::new(plan.samples, plan.seed),
-            micro_batches: 0,
-            steps: 0,
-            lr: plan.lr,
+            micro_batches: (batches % accumulate) as u32,
+            steps,
+            lr: last.map_or(plan.lr, |last| plan.lr * plan.schedule.at(1.0, last)),
             seconds: 0.0,
             first_step: None,
+        };
+        training.replay()?;
+        Ok(training)
+    }
+
+    /// Shuffles as often as the epochs did. The batches since the last step leave their gradient once
+    /// more: no weight has changed since they did.
+    fn replay(&mut self) -> Result<()> {
+        let end = self.progress.all_batches(self.plan);
+        let first = end - u64::from(self.micro_batches);
+        let per_epoch = batch_count(self.plan.samples, self.plan.batch_size) as u64;
+        let mut shuffle = self.shuffle.clone();
+        for epoch in 0..=u64::from(self.progress.epochs) {
+            self.shuffle = shuffle.clone();
+            let order = shuffle.next_epoch();
+            let before = epoch * per_epoch;
+            let batches = first.max(before)..end.min(before + per_epoch);
+            if !batches.is_empty() {
+                self.network.start_epoch(order)?;
+            }
+            for batch in batches {
+                self.network.backward((batch - before) as usize)?;
+            }
         }
+        Ok(())
     }
 
     /// None if the observer stops it.
-    fn epoch(&mut self, number: u32, observer: &mut dyn Observer) -> Result<Option<Epoch>> {
+    fn epoch(&mut self, observer: &mut dyn Observer) -> Result<Option<Epoch>> {
         let plan = self.plan;
         let start = Instant::now();
+        let before = self.progress.samples(plan);
         self.network.start_epoch(self.shuffle.next_epoch())?;
-        for batch in 0..batch_count(plan.samples, plan.batch_size) {
+        for batch in self.progress.batches..batch_count(plan.samples, plan.batch_size) {
             if observer.stops() {
                 return Ok(None);
             }
@@ -215,21 +273,35 @@ impl<'a> Training<'a> {
             if self.micro_batches == plan.accumulate {
                 self.step()?;
             }
+            self.progress.batches += 1;
             observer.advanced(plan.batch_size.min(plan.samples - batch * plan.batch_size));
         }
         // Waits for the device: the clock has all of the epoch's steps.
-        let train = self.network.train_score()?;
+        let train = self.progress.train + self.network.train_score()?;
         let seconds = start.elapsed().as_secs_f64();
         self.seconds += seconds;
+        let samples = self.progress.samples(plan) - before;
         Ok(Some(Epoch {
-            number,
+            number: self.progress.epochs + 1,
             train,
             test: self.network.test_score()?,
             lr: self.lr,
-            samples_per_second: plan.samples as f64 / seconds,
+            samples_per_second: samples as f64 / seconds,
             steps: self.steps,
             seconds: self.seconds,
         }))
+    }
+
+    /// Within an epoch.
+    fn stop(&mut self, observer: &mut dyn Observer) -> Result<End> {
+        let train = self.progress.train + self.network.train_score()?;
+        if !train.loss.is_finite() {
+            let epoch = self.progress.epochs + 1;
+            return Ok(End::Diverged { epoch });
+        }
+        self.progress.train = train;
+        observer.reached(&self.progress, self.network)?;
+        Ok(End::Stopped)
     }
 
     fn step(&mut self) -> Result<()> {
@@ -252,7 +324,10 @@ impl<'a> Training<'a> {
 
 #[cfg(test)]
 mod tests {
+    use wgpu_optim::{Checkpoint, Save};
+
     use super::*;
+    use crate::network::{Weights, Write};
 
     #[test]
     fn the_order_depends_on_the_seed_and_is_a_new_permutation_each_epoch() {
@@ -316,6 +391,18 @@ mod tests {
         }
         fn stats(&mut self) -> Result<Stats> {
             Ok(Stats::default())
+        }
+        fn save(&mut self, _: &Save) -> Result<Write> {
+            Ok(Box::new(|_| Ok(())))
+        }
+        fn load(&mut self, _: &Checkpoint) -> Result<()> {
+            Ok(())
+        }
+        fn load_weights(&mut self, _: &Checkpoint) -> Result<()> {
+            Ok(())
+        }
+        fn weights(&mut self) -> Result<Vec<Weights>> {
+            Ok(Vec::new())
         }
     }
 

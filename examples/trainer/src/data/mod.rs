@@ -47,14 +47,18 @@ pub struct Dataset {
 }
 
 impl Samples {
-    /// Changes with any number (FNV-1a, 64 bits).
+    /// Changes with any number.
     pub fn fingerprint(&self) -> u64 {
         let numbers = self.inputs.iter().chain(&self.targets);
-        let bytes = numbers.flat_map(|number| number.to_le_bytes());
-        bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        })
+        fingerprint(numbers.flat_map(|number| number.to_le_bytes()))
     }
+}
+
+/// Changes with any byte (FNV-1a, 64 bits).
+pub fn fingerprint(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// Where the data come from.

@@ -8,10 +8,14 @@ pub mod registered;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Add;
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use flags::device::Device;
-use wgpu_optim::Stats;
+use serde::{Deserialize, Serialize};
+use wgpu_optim::{Checkpoint, Error, Save, Stats};
 
 pub use architecture::{Architecture, Layer, Shape};
 pub use registered::Registered;
@@ -39,10 +43,35 @@ pub enum Loss {
 }
 
 /// Mean loss over some samples, and the part of them whose largest output is the target's.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     pub loss: f64,
     pub accuracy: f64,
+}
+
+/// Of two parts of the same samples, each divided by the number of all.
+impl Add for Score {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            loss: self.loss + other.loss,
+            accuracy: self.accuracy + other.accuracy,
+        }
+    }
+}
+
+/// Writes what was saved to a file, on any thread. The file that was there is replaced as a whole or
+/// not at all.
+pub type Write = Box<dyn FnOnce(&Path) -> Result<(), Error> + Send>;
+
+/// The numbers of one layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weights {
+    /// `[outputs, inputs]`
+    pub weight: Vec<f32>,
+    /// `[outputs]`
+    pub bias: Vec<f32>,
 }
 
 /// What training needs of a network, on whichever device it is.
@@ -62,13 +91,22 @@ pub trait Network {
     fn update(&mut self, part: f64) -> Result<()>;
     /// Waits for what the device has been handed.
     fn finish(&mut self) -> Result<()>;
-    /// The epoch's training score: each batch scored by the weights that it met. Waits for the
-    /// device.
+    /// The epoch's training score: each batch scored by the weights that it met. Batches that were not
+    /// scored since the epoch's start count as zeros. Waits for the device.
     fn train_score(&mut self) -> Result<Score>;
     /// The present weights' score on the test data. Waits for the device.
     fn test_score(&mut self) -> Result<Score>;
     /// How the updates went. Waits for the device.
     fn stats(&mut self) -> Result<Stats>;
+    /// Takes a copy of weights and optimizer as they are now, and does not wait for the device. The
+    /// gradient that is there is not in it.
+    fn save(&mut self, save: &Save) -> Result<Write>;
+    /// Weights and optimizer go on from `checkpoint`.
+    fn load(&mut self, checkpoint: &Checkpoint) -> Result<()>;
+    /// The weights alone are those of `checkpoint`.
+    fn load_weights(&mut self, checkpoint: &Checkpoint) -> Result<()>;
+    /// Those that test data are scored with, of each layer that has some. Waits for the device.
+    fn weights(&mut self) -> Result<Vec<Weights>>;
 }
 
 /// The network on `device`, with the starting weights of `seed`.

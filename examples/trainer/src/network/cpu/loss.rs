@@ -22,7 +22,12 @@ impl Tally {
     }
 
     pub fn score(&self) -> Score {
-        let count = self.count as f64;
+        self.part_of(self.count)
+    }
+
+    /// As part of the score of `count` samples.
+    pub fn part_of(&self, count: usize) -> Score {
+        let count = count as f64;
         Score {
             loss: self.loss / count,
             accuracy: self.hits as f64 / count,

@@ -7,9 +7,9 @@ mod loss;
 
 use anyhow::{Context, Result};
 use ndarray::{Array2, Axis, LinalgScalar, ScalarOperand};
-use wgpu_optim::{Stats, cpu::Optimizer};
+use wgpu_optim::{Checkpoint, Save, Stats, Tensor, cpu::Optimizer};
 
-use super::{Network, Registered, Score};
+use super::{Network, Registered, Score, Weights, Write};
 use crate::data::{Dataset, Samples};
 use loss::Tally;
 
@@ -218,7 +218,7 @@ impl<T: Scalar> Network for CpuNetwork<T> {
     }
 
     fn train_score(&mut self) -> Result<Score> {
-        Ok(self.tally.score())
+        Ok(self.tally.part_of(self.order.len()))
     }
 
     fn test_score(&mut self) -> Result<Score> {
@@ -239,5 +239,38 @@ impl<T: Scalar> Network for CpuNetwork<T> {
 
     fn stats(&mut self) -> Result<Stats> {
         Ok(self.optimizer.stats())
+    }
+
+    fn save(&mut self, save: &Save) -> Result<Write> {
+        let (optimizer, save) = (self.optimizer.clone(), save.clone());
+        Ok(Box::new(move |path| optimizer.save(path, &save)))
+    }
+
+    fn load(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        Ok(self.optimizer.load(checkpoint)?)
+    }
+
+    fn load_weights(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        Ok(self.optimizer.load_params(checkpoint)?)
+    }
+
+    fn weights(&mut self) -> Result<Vec<Weights>> {
+        self.optimizer.evaluate();
+        let of = |tensor: Tensor| -> Result<Vec<f32>> {
+            let numbers = self.optimizer.param(tensor)?.iter();
+            Ok(numbers
+                .map(|number| number.to_f32().unwrap_or(f32::NAN))
+                .collect())
+        };
+        let parameters = self.registered.parameters();
+        let weights = parameters.map(|parameters| {
+            Ok(Weights {
+                weight: of(parameters.weight)?,
+                bias: of(parameters.bias)?,
+            })
+        });
+        let weights = weights.collect();
+        self.optimizer.train();
+        weights
     }
 }

@@ -11,10 +11,12 @@ use std::collections::VecDeque;
 
 use anyhow::{Context as _, Result, bail};
 use wgpu_optim::wgpu::{self, util::DeviceExt};
-use wgpu_optim::{BufferRange, Gpu, Optimizer, Stats, read_blocking};
+use wgpu_optim::{BufferRange, Checkpoint, Gpu, Optimizer, Save, Stats, Tensor, read_blocking};
 
 use super::architecture::Matrix;
-use super::{Activation, Architecture, Loss, Network, Registered, Score, batch_count};
+use super::{
+    Activation, Architecture, Loss, Network, Registered, Score, Weights, Write, batch_count,
+};
 use crate::data::Dataset;
 use batches::{batch_slots, bind_batches};
 use builder::Builder;
@@ -253,6 +255,13 @@ impl Network for GpuNetwork<'_> {
         self.gpu
             .queue
             .write_buffer(&self.train.order, 0, bytemuck::cast_slice(order));
+        let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
+        let BufferRange {
+            buffer,
+            offset,
+            size,
+        } = &self.train.scores;
+        encoder.clear_buffer(buffer, *offset, Some(*size));
         Ok(())
     }
 
@@ -346,6 +355,43 @@ impl Network for GpuNetwork<'_> {
         self.finish()?;
         let stats = snapshot.get()?;
         stats.context("The device has finished, but its statistics have not arrived.")
+    }
+
+    fn save(&mut self, save: &Save) -> Result<Write> {
+        let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
+        let saving = self.optimizer.save(encoder, save)?;
+        self.submit()?;
+        let queue = self.gpu.queue.clone();
+        Ok(Box::new(move |path| saving.write_blocking(&queue, path)))
+    }
+
+    fn load(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        Ok(self.optimizer.load(&self.gpu.queue, checkpoint)?)
+    }
+
+    fn load_weights(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        Ok(self.optimizer.load_params(&self.gpu.queue, checkpoint)?)
+    }
+
+    fn weights(&mut self) -> Result<Vec<Weights>> {
+        let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
+        self.optimizer.evaluate(encoder)?;
+        self.submit()?;
+        let of = |tensor: Tensor| {
+            let range = self.optimizer.param(tensor)?;
+            anyhow::Ok(read_blocking(&self.gpu.device, &self.gpu.queue, &range)?)
+        };
+        let parameters = self.registered.parameters();
+        let weights = parameters.map(|parameters| {
+            Ok(Weights {
+                weight: of(parameters.weight)?,
+                bias: of(parameters.bias)?,
+            })
+        });
+        let weights = weights.collect();
+        let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
+        self.optimizer.train(encoder)?;
+        weights
     }
 }
 

@@ -8,7 +8,6 @@ optimizer, or a list of optimizers; run.pt has their state_dict() as "model" and
 how many steps were taken, for SGD and Muon, which do not count them.
 """
 
-import copy
 import math
 import sys
 
@@ -26,7 +25,7 @@ def from_torch(fresh, named_parameters, optimizer, path, steps=None, user=None):
     and Muon, and else compared. `user` are texts to save with it. Raises `Refused` if anything
     does not fit; then nothing was written.
     """
-    checkpoint = copy.deepcopy(read(fresh))
+    checkpoint = read(fresh)
     pairs = match(checkpoint, named_parameters, optimizer)
     described = checkpoint.optimizer
     problems = []

@@ -7,7 +7,10 @@ use super::{
     frame::{Frame, Scale},
     pass::{FIRST_STATE_BINDING, Pass},
 };
-use crate::{Rule, Slot, layout::TENSOR_ALIGNMENT, options::AVERAGE, rule::most_grad_exponent};
+use crate::{
+    Rule, Slot, layout::TENSOR_ALIGNMENT, options::AVERAGE, plan::MEASURING_THREADS,
+    rule::most_grad_exponent,
+};
 
 /// The generated text for `pass`.
 pub(super) fn generated(rule: &dyn Rule, frame: Frame, pass: Pass) -> [String; 5] {
@@ -144,6 +147,11 @@ fn slots(rule: &dyn Rule, frame: Frame, reads: Option<&[&str]>) -> String {
 pub(super) fn window() -> String {
     let text = include_str!("../../shaders/window.wgsl");
     format!("{text}\nconst UNIT: u32 = {TENSOR_ALIGNMENT}u;\n")
+}
+
+/// How many threads measure.
+pub(super) fn measuring() -> String {
+    format!("const MEASURING_THREADS: u32 = {MEASURING_THREADS}u;\n")
 }
 
 /// Words of a tensor's row before the values of its slots.

@@ -1,10 +1,6 @@
 //! What one thread does alone, and what takes a workgroup.
 
-use super::{
-    grid::fold,
-    limits::DispatchLimits,
-    measuring::MEASURING_THREADS,
-};
+use super::{grid::fold, limits::DispatchLimits, measuring::MEASURING_THREADS};
 
 /// How many threads add up the partial sums of a tensor, or of another run of gradients.
 ///

@@ -229,8 +229,9 @@ fn measure_tensors(rule: &dyn Rule, access: Access, frame: Frame) -> String {
     files.join("\n")
 }
 
-/// The shader in which `rule` concludes from its sums. A workgroup has `lanes` threads.
-pub(crate) fn conclude_tensors(rule: &dyn Rule, lanes: u32) -> String {
+/// The shader in which `rule` concludes from its sums. Its entry points are `conclude_small` and
+/// `conclude_large`.
+pub(crate) fn conclude_tensors(rule: &dyn Rule) -> String {
     [
         rule.wgsl(),
         &structs(rule),
@@ -242,7 +243,7 @@ pub(crate) fn conclude_tensors(rule: &dyn Rule, lanes: u32) -> String {
         include_str!("../../shaders/ema.wgsl"),
         include_str!("../../shaders/bound.wgsl"),
         &sums(rule),
-        &conclusion(rule, lanes),
+        &conclusion(rule),
     ]
     .join("\n")
 }

@@ -7,7 +7,7 @@ struct Stats {
     clip_factor: f32,
     performed: u32,
     skipped: u32,
-    padding: u32,
+    is_there: u32,          // never 0, unlike what was never copied
     groups: array<GroupStats>,
 }
 

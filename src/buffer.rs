@@ -93,11 +93,7 @@ pub async fn read(
     queue: &wgpu::Queue,
     range: &BufferRange,
 ) -> Result<Vec<f32>, Error> {
-    let Some(download) = Download::start(device, queue, range).await? else {
-        return Ok(Vec::new());
-    };
-    let mapped = download.mapped.receive().await;
-    download.finish(mapped)
+    fetch(device, queue, std::slice::from_ref(range), values).await?
 }
 
 /// [`read`], blocking. It waits until the queue has done everything submitted before.
@@ -110,11 +106,55 @@ pub fn read_blocking(
     queue: &wgpu::Queue,
     range: &BufferRange,
 ) -> Result<Vec<f32>, Error> {
-    let Some(download) = pollster::block_on(Download::start(device, queue, range))? else {
+    let ranges = std::slice::from_ref(range);
+    let Some(download) = pollster::block_on(Download::start(device, queue, ranges))? else {
         return Ok(Vec::new());
     };
-    let mapped = wait(device, &download.mapped, "reading a buffer")?;
-    download.finish(mapped)
+    let mapped = wait(device, &download.mapped, "reading a buffer", Waiting::Idle)?;
+    download.finish(mapped, values)?
+}
+
+/// Gives `take` the bytes of `ranges`, one after another, once they have arrived. Natively, something
+/// must poll the device meanwhile.
+pub(crate) async fn fetch<R>(
+    device: &wgpu::Device,
+    queue: &wgpu::Queue,
+    ranges: &[BufferRange],
+    take: impl FnOnce(&[u8]) -> R,
+) -> Result<R, Error> {
+    let Some(download) = Download::start(device, queue, ranges).await? else {
+        return Ok(take(&[]));
+    };
+    let mapped = download.mapped.receive().await;
+    download.finish(mapped, take)
+}
+
+/// [`fetch`], blocking, while other threads go on submitting.
+#[cfg(not(target_family = "wasm"))]
+pub(crate) fn fetch_blocking<R>(
+    device: &wgpu::Device,
+    queue: &wgpu::Queue,
+    ranges: &[BufferRange],
+    take: impl FnOnce(&[u8]) -> R,
+) -> Result<R, Error> {
+    let Some(download) = pollster::block_on(Download::start(device, queue, ranges))? else {
+        return Ok(take(&[]));
+    };
+    let mapped = wait(device, &download.mapped, "reading buffers", Waiting::Beside)?;
+    download.finish(mapped, take)
+}
+
+/// The f32 in `bytes`.
+fn values(bytes: &[u8]) -> Result<Vec<f32>, Error> {
+    let (values, _) = bytes.as_chunks();
+    let mut read = Vec::new();
+    let reserved = read.try_reserve_exact(values.len());
+    reserved.map_err(|_| Error::OutOfMemory {
+        what: format!("{} values to read", values.len()),
+    })?;
+    // This copies, because the bytes need not be aligned for f32.
+    read.extend(values.iter().map(|bytes| f32::from_ne_bytes(*bytes)));
+    Ok(read)
 }
 
 /// Writes `values` to `range`. The write comes before everything that is submitted to `queue`
@@ -151,26 +191,38 @@ struct Download {
 }
 
 impl Download {
-    /// Starts a read. `None` for an empty range, which cannot be mapped.
+    /// Starts a read. `None` if there are no bytes: none cannot be mapped.
     async fn start(
         device: &wgpu::Device,
         queue: &wgpu::Queue,
-        range: &BufferRange,
+        ranges: &[BufferRange],
     ) -> Result<Option<Self>, Error> {
-        range.check("read", wgpu::BufferUsages::COPY_SRC)?;
-        if range.size == 0 {
+        for range in ranges {
+            range.check("read", wgpu::BufferUsages::COPY_SRC)?;
+        }
+        let size = ranges.iter().map(|range| range.size).sum();
+        if size == 0 {
             return Ok(None);
         }
         let (sender, mapped) = oneshot_channel();
         let staging = guarded(device, "a staging buffer to read into", || {
             let staging = device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("wgpu-optim read"),
-                size: range.size,
+                size,
                 usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
                 mapped_at_creation: false,
             });
             let mut encoder = device.create_command_encoder(&Default::default());
-            encoder.copy_buffer_to_buffer(&range.buffer, range.offset, &staging, 0, range.size);
+            let mut end = 0;
+            for BufferRange {
+                buffer,
+                offset,
+                size,
+            } in ranges
+            {
+                encoder.copy_buffer_to_buffer(buffer, *offset, &staging, end, *size);
+                end += size;
+            }
             queue.submit([encoder.finish()]);
             staging.map_async(wgpu::MapMode::Read, .., move |result| {
                 // The receiver may have been dropped. Then nobody waits for the result.
@@ -182,21 +234,17 @@ impl Download {
         Ok(Some(Self { staging, mapped }))
     }
 
-    fn finish(self, mapped: Option<MapResult>) -> Result<Vec<f32>, Error> {
+    fn finish<R>(
+        self,
+        mapped: Option<MapResult>,
+        take: impl FnOnce(&[u8]) -> R,
+    ) -> Result<R, Error> {
         let lost = || Error::DeviceLost {
             during: "reading a buffer".to_owned(),
         };
         mapped.ok_or_else(lost)?.map_err(|_| lost())?;
         let view = self.staging.get_mapped_range(..).map_err(|_| lost())?;
-        let (values, _) = view.as_chunks();
-        let mut read = Vec::new();
-        let reserved = read.try_reserve_exact(values.len());
-        reserved.map_err(|_| Error::OutOfMemory {
-            what: format!("{} values to read", values.len()),
-        })?;
-        // This copies, because the view need not be aligned for f32.
-        read.extend(values.iter().map(|bytes| f32::from_ne_bytes(*bytes)));
-        Ok(read)
+        Ok(take(&view))
     }
 }
 
@@ -204,26 +252,53 @@ impl Download {
 #[cfg(not(target_family = "wasm"))]
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
 
+/// How to wait for the device.
+#[cfg(not(target_family = "wasm"))]
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Waiting {
+    /// Until all that was submitted is done. Nobody can submit meanwhile.
+    Idle,
+    /// By looking again and again, so that others can submit.
+    Beside,
+}
+
 /// Polls the device until `receiver` has its answer. `None` if no answer will come.
 #[cfg(not(target_family = "wasm"))]
 fn wait<T>(
     device: &wgpu::Device,
     receiver: &OneshotReceiver<T>,
     during: &str,
+    waiting: Waiting,
 ) -> Result<Option<T>, Error> {
+    let mut answer = pin!(receiver.receive());
+    let arrived = || match answer
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
+    {
+        Poll::Ready(answer) => Some(answer),
+        Poll::Pending => None,
+    };
+    let answer = wait_until(device, during, waiting, arrived)?;
+    Ok(answer.flatten())
+}
+
+/// Polls the device until `arrived` gives something. `None` if the device is lost.
+#[cfg(not(target_family = "wasm"))]
+pub(crate) fn wait_until<R>(
+    device: &wgpu::Device,
+    during: &str,
+    waiting: Waiting,
+    mut arrived: impl FnMut() -> Option<R>,
+) -> Result<Option<R>, Error> {
     use std::{
         panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-        time::Instant,
+        time::{Duration, Instant},
     };
 
     let deadline = Instant::now() + PATIENCE;
-    let mut answer = pin!(receiver.receive());
     loop {
-        if let Poll::Ready(answer) = answer
-            .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()))
-        {
-            return Ok(answer);
+        if let Some(answer) = arrived() {
+            return Ok(Some(answer));
         }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -232,9 +307,15 @@ fn wait<T>(
                 seconds: PATIENCE.as_secs(),
             });
         }
-        let poll = wgpu::PollType::Wait {
-            submission_index: None,
-            timeout: Some(left),
+        let poll = match waiting {
+            Waiting::Idle => wgpu::PollType::Wait {
+                submission_index: None,
+                timeout: Some(left),
+            },
+            Waiting::Beside => {
+                std::thread::sleep(Duration::from_micros(500));
+                wgpu::PollType::Poll
+            }
         };
         // wgpu panics on finding the device lost. A timeout shows in `left` in the next round.
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| device.poll(poll))) {

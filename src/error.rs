@@ -151,6 +151,17 @@ pub enum Error {
     #[error("the device did not finish {during} within {seconds} s")]
     Timeout { during: String, seconds: u64 },
 
+    /// A file cannot be opened, created or replaced. What was there before is still there.
+    #[error("file {}: {message}", path.display())]
+    File {
+        path: std::path::PathBuf,
+        message: String,
+    },
+
+    /// A checkpoint is damaged, or does not belong to this optimizer. The optimizer is as it was.
+    #[error("checkpoint: {what}: {problem}")]
+    Checkpoint { what: String, problem: String },
+
     /// wgpu refused something that this crate did not foresee, such as a buffer of another device.
     #[error("wgpu refused {what}: {message}")]
     Wgpu { what: String, message: String },

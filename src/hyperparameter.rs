@@ -170,7 +170,7 @@ impl<'a> Hyperparameter<'a> {
     }
 }
 
-/// An interval of allowed numbers. All of them fit into an f32.
+/// An interval of allowed numbers. Those of a hyperparameter all fit into an f32.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Interval {
     least: f64,
@@ -179,6 +179,8 @@ pub struct Interval {
 }
 
 impl Interval {
+    /// Any finite f64, for what only the host computes with.
+    pub const FINITE: Self = Self::new(-f64::MAX, f64::MAX, true);
     /// Any finite number from zero up: `lr`, `weight_decay`.
     pub const NON_NEGATIVE: Self = Self::at_least(0.0);
     /// `[0, 1)`: `beta1`, `momentum`, `alpha`.
@@ -237,10 +239,19 @@ impl From<RangeFrom<f64>> for Interval {
 
 impl fmt::Display for Interval {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::FINITE {
+            return write!(f, "a finite number");
+        }
+        if self.most == f64::MAX {
+            return write!(f, "a finite number of at least {:?}", self.least);
+        }
         if self.most == f64::from(f32::MAX) {
             return write!(f, "a finite f32 of at least {:?}", self.least);
         }
         let bracket = if self.includes_most { "]" } else { ")" };
+        if self.most > 1e16 {
+            return write!(f, "a number in [{}, {:e}{bracket}", self.least, self.most);
+        }
         write!(f, "a number in [{}, {}{bracket}", self.least, self.most)
     }
 }

@@ -40,6 +40,7 @@
 #![warn(missing_docs)]
 
 mod buffer;
+mod checkpoint;
 pub mod cpu;
 mod error;
 mod format;
@@ -63,8 +64,9 @@ pub use wgpu;
 #[cfg(not(target_family = "wasm"))]
 pub use buffer::read_blocking;
 pub use buffer::{BufferRange, read, write};
+pub use checkpoint::{Checkpoint, Loaded, Save};
 pub use error::{Error, ShaderLocation};
-pub use gpu::{Buffers, Gpu, GpuOptions, Optimizer, Snapshot, required_limits};
+pub use gpu::{Buffers, Gpu, GpuOptions, Optimizer, Saving, Snapshot, required_limits};
 pub use layout::{GROUP_ALIGNMENT, Group, Layout, TENSOR_ALIGNMENT, Tensor};
 pub use options::{Average, Clip, LossScale, Options};
 pub use plan::DispatchLimits;

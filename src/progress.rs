@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 
 use crate::{
-    Error, Extent, Rule,
+    Error, Extent, Rule, Slot,
+    checkpoint::{GroupDescription, HostSide},
     rule::{Step, check_lr, check_step_count},
 };
 
@@ -17,9 +18,7 @@ pub(crate) struct Progress {
     /// What that was last set to.
     base: u64,
     /// How often the number of steps was set.
-    pub epoch: u32,
-    /// Whether it was, and no step was taken since.
-    pub is_set: bool,
+    epoch: u32,
     /// Left out of the steps to come.
     pub frozen: bool,
     /// Whether the caller filled the inputs anew for the next step.
@@ -28,20 +27,22 @@ pub(crate) struct Progress {
     history: Vec<f64>,
 }
 
-/// What a group's history was before each of its last steps, at most [`RING`] of them.
+/// What a group's history was before each of its last steps.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Past(VecDeque<Vec<f64>>);
 
 impl Past {
     /// A step is taken after `progress`.
     pub fn push(&mut self, progress: &Progress) {
-        if progress.history.is_empty() {
-            return;
+        if !progress.history.is_empty() {
+            self.0.push_back(progress.history.clone());
         }
-        if self.0.len() as u64 == RING {
-            self.0.pop_front();
-        }
-        self.0.push_back(progress.history.clone());
+    }
+
+    /// Forgets all but the last `count` steps.
+    pub fn keep(&mut self, count: u64) {
+        let kept = usize::try_from(count).unwrap_or(usize::MAX);
+        self.0.drain(..self.0.len().saturating_sub(kept));
     }
 
     /// What is to come does not follow from it.
@@ -58,10 +59,9 @@ impl Progress {
             n: 0,
             base: 0,
             epoch: 0,
-            is_set: false,
             frozen: false,
             refreshed: false,
-            history: of_group(rule).map(|(_, start)| start).collect(),
+            history: of_group(rule).map(|slot| slot.start).collect(),
         }
     }
 
@@ -69,7 +69,6 @@ impl Progress {
     pub fn advance(&mut self, rule: &dyn Rule) -> Step<f64> {
         self.n += 1;
         self.last_lr = self.lr;
-        self.is_set = false;
         let refreshed = std::mem::take(&mut self.refreshed);
         Step {
             lr: self.lr,
@@ -100,9 +99,12 @@ impl Progress {
         self.n
     }
 
-    /// The step count that was set last.
-    pub fn base(&self) -> u64 {
-        self.base
+    /// Where counting started last.
+    pub fn origin(&self) -> Origin {
+        Origin {
+            base: self.base,
+            epoch: self.epoch,
+        }
     }
 
     pub fn set_step_count(&mut self, count: u64) -> Result<(), Error> {
@@ -110,8 +112,43 @@ impl Progress {
         self.n = count;
         self.base = count;
         self.epoch = self.epoch.wrapping_add(1);
-        self.is_set = true;
         Ok(())
+    }
+
+    /// Continues from a checkpoint: where `group` was after its performed steps.
+    pub fn restore(&mut self, rule: &dyn Rule, group: &GroupDescription) -> Result<(), Error> {
+        self.set_lr(rule, group.lr)?;
+        self.last_lr = group.last_lr;
+        self.set_step_count(group.performed)?;
+        self.frozen = group.frozen;
+        self.refreshed = group.refreshed;
+        for Slot { name, .. } in of_group(rule) {
+            let value = group.state.get(name).ok_or_else(|| Error::Checkpoint {
+                what: format!("the state {name} of rule {}", rule.name()),
+                problem: "the checkpoint has none".to_owned(),
+            })?;
+            self.set_state(&mut Past::default(), rule, name, *value)?;
+        }
+        Ok(())
+    }
+
+    /// What a checkpoint says of a group of which `performed` steps were performed.
+    pub fn host_side(
+        &self,
+        past: &Past,
+        rule: &dyn Rule,
+        performed: u64,
+    ) -> Result<HostSide, Error> {
+        let state = of_group(rule).map(|Slot { name, .. }| {
+            let value = self.state_at(past, rule, name, performed)?;
+            Ok((name.to_owned(), value))
+        });
+        Ok(HostSide {
+            lr: self.lr,
+            frozen: self.frozen,
+            refreshed: self.refreshed,
+            state: state.collect::<Result<_, Error>>()?,
+        })
     }
 
     pub fn state(&self, rule: &dyn Rule, slot: &str) -> Result<f64, Error> {
@@ -139,35 +176,69 @@ impl Progress {
         }
     }
 
-    pub fn set_state(&mut self, rule: &dyn Rule, slot: &str, value: f64) -> Result<(), Error> {
+    /// The value holds for however many of the steps so far were performed.
+    pub fn set_state(
+        &mut self,
+        past: &mut Past,
+        rule: &dyn Rule,
+        slot: &str,
+        value: f64,
+    ) -> Result<(), Error> {
         let position = position(rule, slot)?;
-        if !value.is_finite() {
+        let found = of_group(rule).nth(position);
+        if let Some(Slot { allowed, .. }) =
+            found.filter(|slot| value != slot.start && !slot.allowed.contains(value))
+        {
             return Err(Error::Hyperparameter {
                 rule: rule.name().to_owned(),
                 name: slot.to_owned(),
                 value: value.to_string(),
-                allowed: "a finite number".to_owned(),
+                allowed: allowed.to_string(),
             });
         }
-        self.history[position] = value;
-        // What was before does not lead to it.
+        let Past(past) = past;
+        for history in past.iter_mut().chain([&mut self.history]) {
+            history[position] = value;
+        }
         Ok(())
     }
 }
 
-/// Coefficients that the device keeps until their step is performed, if it can bind as many. If more
-/// steps are skipped, the oldest ones are lost, and those of a later step take their place.
-pub(crate) const RING: u64 = 2048;
+/// Where a group's step count started when it was set last.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Origin {
+    /// What it was set to.
+    pub base: u64,
+    /// Tells one setting from another.
+    pub epoch: u32,
+}
+
+/// Of how many steps the device keeps coefficients until they are performed, if it can bind as many.
+pub(crate) const RING: u64 = 512;
+
+/// For how many performed steps the host knows what a group kept once.
+pub(crate) const REMEMBERED: u64 = 2048;
 
 /// What skipped steps leave for those after them: coefficients go with performed steps, in turn.
 /// The device has `begin_step.wgsl` for this.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Skips {
+    /// Since the step count was set.
     pub count: u64,
+    /// Before it was, by the checkpoint that set it.
+    pub before: u64,
     waiting: VecDeque<[f64; 4]>,
 }
 
 impl Skips {
+    /// `before` steps were skipped before the step count was set.
+    pub fn after(before: u64) -> Self {
+        Self {
+            before,
+            ..Self::default()
+        }
+    }
+
     /// `step` is not performed.
     pub fn skip(&mut self, step: Step<f64>) {
         self.wait(step);
@@ -189,15 +260,14 @@ impl Skips {
     }
 }
 
-/// Names and starts of the slots that a group has one of.
-fn of_group(rule: &dyn Rule) -> impl Iterator<Item = (&'static str, f64)> {
+/// The slots that a group has one of.
+fn of_group(rule: &dyn Rule) -> impl Iterator<Item = Slot> {
     let slots = rule.slots().into_iter();
-    slots
-        .filter(|slot| slot.extent == Extent::Group)
-        .map(|slot| (slot.name, slot.start))
+    slots.filter(|slot| slot.extent == Extent::Group)
 }
 
 fn position(rule: &dyn Rule, slot: &str) -> Result<usize, Error> {
-    let found = of_group(rule).position(|(name, _)| name == slot);
-    found.ok_or_else(|| Error::unknown_state(rule, slot, of_group(rule).map(|(name, _)| name)))
+    let found = of_group(rule).position(|known| known.name == slot);
+    let known = of_group(rule).map(|known| known.name);
+    found.ok_or_else(|| Error::unknown_state(rule, slot, known))
 }

@@ -845,6 +845,8 @@ fn training_goes_on_from_a_loss_scale_that_was_saved() {
         (f64::NAN, 0),
         (f64::INFINITY, 0),
         (1e-40, 0),
+        (2f64.powi(127), 0),
+        (2f64.powi(126) * 1.0001, 0),
         (2.0, 2),
     ] {
         let of_twin = twin.set_loss_scale(scale, good_steps).unwrap_err();
@@ -869,11 +871,23 @@ fn a_scale_that_cannot_be_used_skips_a_step_and_is_the_first_one_again() {
         ..Default::default()
     };
     let Gpu { device, queue, .. } = gpu();
-    for scale in [0.0, -0.0, -4.0, 1e-40, f32::NAN, f32::INFINITY] {
-        let mut optimizer = Place::Arena.make(&problem, options.clone()).unwrap();
+    let limit = 2f32.powi(126);
+    for (scale, accumulate) in [0.0, -0.0, -4.0, 1e-40, f32::NAN, f32::INFINITY]
+        .map(|scale| (scale, 1))
+        .into_iter()
+        .chain([(limit.next_up(), 1), (f32::MAX, 1)])
+        .chain([(limit / 2.0, 4), ((limit / 3.0).next_up(), 3)])
+    {
+        let options = Options {
+            accumulate,
+            ..options.clone()
+        };
+        let mut optimizer = Place::Arena.make(&problem, options).unwrap();
         problem.write_params(&mut optimizer);
         problem.write_step(&mut optimizer, 0);
         wgpu_optim::write(device, queue, &optimizer.loss_scale(), &[scale]).unwrap();
+        let written = stats(&optimizer).loss_scale;
+        assert!(written == f64::from(scale) || scale.is_nan(), "{written}");
         submit(|encoder| optimizer.step(encoder).unwrap());
         assert_eq!(problem.read_params(&optimizer), problem.params, "{scale}");
         let found = stats(&optimizer);

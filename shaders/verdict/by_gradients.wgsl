@@ -20,10 +20,16 @@ var<workgroup> squares: array<f32, 64>;
 var<workgroup> exponents: array<i32, 64>;
 var<workgroup> largest: array<u32, 64>;
 
-// Whether the loss scale is a normal number above zero: a caller may have written anything there.
+// The largest scale: the inverse of what gradients are divided by must be a normal number.
+fn largest_scale() -> f32 {
+    return power_of_two(126) * guard.per_batch;
+}
+
+// Whether the loss scale is a normal number above zero and not too large: a caller may have written
+// anything there.
 fn is_usable(scale: f32) -> bool {
     let bits = bitcast<u32>(scale);
-    return bits >= 0x00800000u && bits < 0x7f800000u;
+    return bits >= 0x00800000u && bits < 0x7f800000u && scale <= largest_scale();
 }
 
 fn takes_part(run: u32) -> bool {
@@ -131,8 +137,7 @@ fn rescale(performed: bool) {
     stats.good_steps += 1u;
     if stats.good_steps == guard.growth_interval {
         let grown = stats.loss_scale * guard.growth_factor;
-        // The inverse of what gradients are divided by must be a normal number.
-        if grown <= power_of_two(126) * guard.per_batch {
+        if grown <= largest_scale() {
             stats.loss_scale = grown;
         }
         stats.good_steps = 0u;

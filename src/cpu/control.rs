@@ -43,8 +43,7 @@ impl<T: Real> Optimizer<T> {
     /// steps.
     ///
     /// # Errors
-    /// [`Error::UnknownState`] lists the names that exist; [`Error::StepCount`] if more than 2048 steps
-    /// were skipped.
+    /// [`Error::UnknownState`] lists the names that exist.
     pub fn group_state(&self, group: Group, slot: &str) -> Result<f64, Error> {
         let rule = self.layout.rule(group)?;
         let performed = self.step_count(group)?;
@@ -53,15 +52,21 @@ impl<T: Real> Optimizer<T> {
     }
 
     /// Sets a number that `group`'s rule keeps once per group, for instance after loading a
-    /// checkpoint.
+    /// checkpoint. Steps from the next on follow from it. If steps were skipped since the
+    /// [step count](Self::set_step_count) was set, coefficients of as many steps are still due before.
     ///
     /// # Errors
-    /// [`Error::UnknownState`]; [`Error::Hyperparameter`] unless `value` is finite.
+    /// [`Error::UnknownState`]; [`Error::Hyperparameter`] for a `value` that the rule cannot keep
+    /// ([`Slot::allowed`](crate::Slot::allowed)).
     pub fn set_group_state(&mut self, group: Group, slot: &str, value: f64) -> Result<(), Error> {
-        let (progress, rule) = self.progress_mut(group)?;
-        progress.set_state(rule, slot, value)?;
-        self.groups[group.0].past.clear();
-        Ok(())
+        self.layout.check_group(group)?;
+        let GroupState {
+            progress,
+            past,
+            rule,
+            ..
+        } = &mut self.groups[group.0];
+        progress.set_state(past, &**rule, slot, value)
     }
 
     /// Freezes `group`, or unfreezes it. Steps leave a frozen group's parameters, state and step

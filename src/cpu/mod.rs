@@ -3,6 +3,7 @@
 //! In f64 it is the reference for GPU results. In f32 it is a multi-threaded fallback.
 
 mod arena;
+mod checkpoint;
 mod control;
 mod gradients;
 mod group;
@@ -95,8 +96,8 @@ impl<T: Real> Optimizer<T> {
     /// loading a checkpoint.
     ///
     /// # Errors
-    /// [`Error::Hyperparameter`] unless [`Options::loss_scale`] is set, `scale` is a normal f32 above
-    /// zero, and `good_steps` are fewer than let the scale grow.
+    /// [`Error::Hyperparameter`] unless [`Options::loss_scale`] is set, `scale` is from 2⁻¹²⁶ to 2¹²⁶
+    /// over the number of micro-batches, and `good_steps` are fewer than let the scale grow.
     pub fn set_loss_scale(&mut self, scale: f64, good_steps: u32) -> Result<(), Error> {
         self.options
             .check_loss_scale(&self.layout, scale, good_steps)?;
@@ -109,7 +110,7 @@ impl<T: Real> Optimizer<T> {
     pub fn stats(&self) -> Stats {
         let groups = self.groups.iter().map(|group| GroupStats {
             step_count: group.progress.step_count() - group.skips.count,
-            skipped: group.skips.count,
+            skipped: group.skips.before + group.skips.count,
             lr: group.progress.last_lr(),
             damping: group.solved.damping,
             failures: group.solved.failures,
@@ -167,6 +168,7 @@ impl<T: Real> Optimizer<T> {
             } else {
                 performed.push((group, skips.perform(step)));
             }
+            past.keep(skips.count);
         }
         self.perform(&performed, unscale * self.stats.clip_factor);
         for group in groups.iter().filter(|_| self.options.zero_grad) {

@@ -3,18 +3,10 @@
 use super::{
     binding::{bind, entry, filled_buffer},
     pipelines::Pipelines,
-    records::{
-        COEFFICIENTS_BYTES, GroupStatsRecord, Guard, Recorded, STEP_STRIDE, StatsRecord, T_OFFSET,
-        device_count,
-    },
+    records::{COEFFICIENTS_BYTES, GroupStatsRecord, Guard, Recorded, STEP_STRIDE, StatsRecord},
     staging::Staging,
 };
-use crate::{
-    Error, Options,
-    buffer::{guarded, guarded_now},
-    progress::RING,
-    shader,
-};
+use crate::{Error, Options, buffer::guarded, progress::RING, shader};
 
 /// The pipeline and the buffers of `begin_step.wgsl`.
 #[derive(Debug)]
@@ -22,8 +14,10 @@ pub(super) struct BeginStep {
     pipeline: wgpu::ComputePipeline,
     /// Brings a row per group to `recorded`.
     staging: Staging,
-    recorded: wgpu::Buffer,
+    pub recorded: wgpu::Buffer,
     ring: wgpu::Buffer,
+    /// Rows of the ring for each group.
+    pub ring_length: u64,
     /// WGSL's `Stats`.
     pub stats: wgpu::Buffer,
     /// One `Step` per group, [`STEP_STRIDE`] apart.
@@ -82,6 +76,7 @@ impl BeginStep {
             let totals = StatsRecord {
                 loss_scale: options.loss_scale.map_or(1.0, |scale| scale.init_scale) as f32,
                 clip_factor: 1.0,
+                is_there: 1,
                 ..StatsRecord::default()
             };
             let usage = storage | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
@@ -108,6 +103,7 @@ impl BeginStep {
                 staging: Staging::new(recorded.size()),
                 recorded,
                 ring,
+                ring_length: length,
                 stats,
                 steps,
                 guard,
@@ -158,24 +154,6 @@ impl BeginStep {
         pass.set_bind_group(0, bind_group, &[]);
         pass.dispatch_workgroups(1, 1, 1);
     }
-
-    /// Copies a step count to where `group`'s shaders see it, before its next step does.
-    pub fn upload_count(
-        &self,
-        device: &wgpu::Device,
-        encoder: &mut wgpu::CommandEncoder,
-        group: usize,
-        count: u64,
-    ) -> Result<(), Error> {
-        let bytes = device_count(count, count).to_ne_bytes();
-        let staging = guarded_now(device, "a step count", || {
-            filled_buffer(device, "step count", wgpu::BufferUsages::COPY_SRC, &bytes)
-        })??;
-        let offset = group as u64 * STEP_STRIDE + T_OFFSET;
-        let size = bytes.len() as u64;
-        encoder.copy_buffer_to_buffer(&staging, 0, &self.steps, offset, size);
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -214,7 +192,7 @@ mod tests {
                 ..Default::default()
             };
             let step = progress.advance(&rule);
-            let row = Recorded::new(step, &options, progress, self.before);
+            let row = Recorded::new(step, &options, progress, self.before, Default::default());
             self.before = row.own;
             row
         }

@@ -83,7 +83,7 @@ impl Optimizer {
     ///
     /// # Errors
     /// [`Error::UnknownState`]; [`Error::StepCount`] for steps that were not recorded yet, or that lie
-    /// more than 2048 steps back or before a count or a number was set.
+    /// before a count was set or more than 2048 steps before those that may be the performed ones.
     pub fn group_state_at(&self, group: Group, slot: &str, count: u64) -> Result<f64, Error> {
         let rule = self.setup.layout.rule(group)?;
         self.progress(group)?
@@ -92,15 +92,16 @@ impl Optimizer {
 
     /// Sets a number that `group`'s rule keeps once per group, for instance after loading a
     /// checkpoint: what [`group_state_at`](Self::group_state_at) gives for the performed steps, with
-    /// their number as the [step count](Self::set_step_count).
+    /// their number as the [step count](Self::set_step_count). Steps recorded from now on follow from
+    /// it. If steps were skipped since the step count was set, coefficients of as many steps are still
+    /// due before.
     ///
     /// # Errors
-    /// [`Error::UnknownState`]; [`Error::Hyperparameter`] unless `value` is finite.
+    /// [`Error::UnknownState`]; [`Error::Hyperparameter`] for a `value` that the rule cannot keep
+    /// ([`Slot::allowed`](crate::Slot::allowed)).
     pub fn set_group_state(&mut self, group: Group, slot: &str, value: f64) -> Result<(), Error> {
-        let (progress, rule) = self.progress_mut(group)?;
-        progress.set_state(rule, slot, value)?;
-        self.past[group.0].clear();
-        Ok(())
+        let rule = self.setup.layout.rule(group)?;
+        self.progress[group.0].set_state(&mut self.past[group.0], rule, slot, value)
     }
 
     fn progress(&self, group: Group) -> Result<&Progress, Error> {

@@ -2,6 +2,7 @@
 
 mod begin_step;
 mod binding;
+mod checkpoint;
 mod control;
 mod device;
 mod dispatch;
@@ -10,11 +11,13 @@ mod group;
 mod limits;
 mod lines;
 mod matrix;
+mod packing;
 mod phases;
 mod pipelines;
 mod planning;
 mod ranges;
 mod records;
+mod recount;
 mod setup;
 mod snapshot;
 mod staging;
@@ -24,17 +27,22 @@ mod tensors;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod waiting;
 
 use std::fmt;
 
+use begin_step::BeginStep;
 use dispatch::Dispatch;
 use limits::{ARENA_USAGE, check_buffer_size};
 use pipelines::Pipelines;
 use planning::Planner;
 use records::{Coefficients, Recorded};
+use recount::Recount;
 use setup::Setup;
 use step::{EvaluationSwitch, PlannedStep, compute_pass};
+use waiting::Waiting;
 
+pub use checkpoint::Saving;
 pub use device::{Gpu, GpuOptions, required_limits};
 pub use snapshot::Snapshot;
 
@@ -42,7 +50,7 @@ use crate::{
     BufferRange, Error, Layout, Options,
     buffer::{guarded, guarded_now, is_lost},
     format::Format,
-    progress::{Past, Progress},
+    progress::{Past, Progress, REMEMBERED},
 };
 
 /// A caller's own parameter and gradient buffers: one range per tensor, in the order in which the
@@ -91,6 +99,8 @@ pub struct Optimizer {
     past: Vec<Past>,
     /// What the last recorded step of each group brought.
     recorded: Vec<Coefficients>,
+    /// What skipped steps leave for those after them, if steps may be skipped.
+    waiting: Option<Waiting>,
     params: Vec<BufferRange>,
     grads: Option<Vec<BufferRange>>,
     /// The arena that holds `grads`, if this optimizer owns them.
@@ -374,8 +384,9 @@ impl Optimizer {
     /// Where the device keeps the factor for the next loss, an f32. Bind it to the shader that
     /// begins your backward pass. Without a loss scale the factor is 1. To continue from another
     /// one, for instance after loading a checkpoint, use [`set_loss_scale`](Self::set_loss_scale). If
-    /// something else is written there that is no normal f32 above zero, the next step is skipped,
-    /// and the scale is the [first one](crate::LossScale::init_scale) again.
+    /// something else is written there that is no number from 2⁻¹²⁶ to 2¹²⁶ over the number of
+    /// micro-batches, the next step is skipped, and the scale is the
+    /// [first one](crate::LossScale::init_scale) again.
     pub fn loss_scale(&self) -> BufferRange {
         BufferRange {
             buffer: self.setup.begin_step.stats.clone(),
@@ -389,8 +400,9 @@ impl Optimizer {
     /// write comes before everything that is submitted to `queue` afterwards.
     ///
     /// # Errors
-    /// [`Error::Hyperparameter`] unless [`Options::loss_scale`] is set, `scale` is a normal f32 above
-    /// zero, and `good_steps` are fewer than let the scale grow; [`Error::DeviceLost`].
+    /// [`Error::Hyperparameter`] unless [`Options::loss_scale`] is set, `scale` is from 2⁻¹²⁶ to 2¹²⁶
+    /// over the number of micro-batches, and `good_steps` are fewer than let the scale grow;
+    /// [`Error::DeviceLost`].
     pub fn set_loss_scale(
         &self,
         queue: &wgpu::Queue,
@@ -446,16 +458,12 @@ impl Optimizer {
             ..
         } = &self.setup;
         self.check_device("recording a snapshot")?;
-        let progress = self.progress.iter().enumerate();
-        let set = progress.filter(|(_, progress)| progress.is_set);
-        let bases = self.progress.iter().map(Progress::base);
         Snapshot::record(
             device,
             encoder,
             &begin_step.stats,
             options.skips(),
-            bases.collect(),
-            set.map(|(group, _)| group).collect(),
+            self.progress.iter().map(Progress::origin).collect(),
         )
     }
 
@@ -475,15 +483,17 @@ impl Optimizer {
         dispatches: &[Vec<Dispatch>],
     ) -> Result<(), Error> {
         let Setup {
-            device, begin_step, ..
+            device,
+            begin_step,
+            recount,
+            ..
         } = &self.setup;
-        for (index, progress) in self.progress.iter().enumerate() {
-            if progress.is_set && !dispatches[index].is_empty() {
-                let count = progress.step_count();
-                begin_step.upload_count(device, encoder, index, count)?;
-            }
-        }
+        let Some(recount) = recount else {
+            return Ok(());
+        };
+        Recount::upload(device, encoder, begin_step, &self.progress)?;
         let mut pass = compute_pass(encoder, "optimizer evaluation");
+        recount.dispatch(&mut pass);
         for dispatch in dispatches.iter().flatten() {
             dispatch.record(&mut pass);
         }
@@ -498,6 +508,13 @@ impl Optimizer {
     ) -> Result<Self, Error> {
         let mut pipelines = Pipelines::new(options.pipeline_cache.clone());
         let setup = Setup::new(device, &mut pipelines, layout, options).await?;
+        let waiting = setup.options.skips().then(|| {
+            let BeginStep {
+                stats, ring_length, ..
+            } = &setup.begin_step;
+            Waiting::new(device, layout.groups.len(), *ring_length, stats)
+        });
+        let waiting = waiting.transpose()?;
         let rules = layout.groups.iter();
         Ok(Self {
             setup,
@@ -505,6 +522,7 @@ impl Optimizer {
             progress: rules.map(|rule| Progress::new(&**rule)).collect(),
             past: vec![Past::default(); layout.groups.len()],
             recorded: vec![Coefficients::default(); layout.groups.len()],
+            waiting,
             params: Vec::new(),
             grads: None,
             grad_arena: None,
@@ -530,20 +548,33 @@ impl Optimizer {
         let mut rows = Vec::new();
         let mut advanced = Vec::new();
         let before = &self.recorded;
+        let waiting = &mut self.waiting;
         for (group, rule) in layout.groups.iter().enumerate() {
             let mut progress = self.progress[group].clone();
             rows.push(if progress.frozen {
                 Recorded::default()
             } else {
                 let step = progress.advance(&**rule);
-                Recorded::new(step, options, &progress, before[group])
+                let due = waiting
+                    .as_mut()
+                    .map(|waiting| waiting.due(group, progress.origin()));
+                let due = due.unwrap_or_default();
+                Recorded::new(step, options, &progress, before[group], due)
             });
             advanced.push(progress);
         }
         begin_step.upload(device, encoder, &rows)?;
+        if let Some(waiting) = waiting {
+            waiting.exchange(encoder, &begin_step.stats);
+        }
         for (group, row) in rows.into_iter().enumerate() {
             if !self.progress[group].frozen {
                 self.past[group].push(&self.progress[group]);
+                let in_doubt = waiting.as_mut().map(|waiting| {
+                    waiting.push(group, row.own);
+                    waiting.count(group)
+                });
+                self.past[group].keep(REMEMBERED + in_doubt.unwrap_or(0));
                 self.recorded[group] = row.own;
             }
         }

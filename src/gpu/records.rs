@@ -4,15 +4,15 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::{
     Clip, Options,
-    progress::Progress,
+    progress::{Origin, Progress},
     rule::{Step, pull},
 };
 
 /// Bytes from one group's `Step` to the next. Every device can bind a uniform at multiples of this.
 pub(super) const STEP_STRIDE: u64 = 256;
 
-/// Byte offset of `t` in a `Step`.
-pub(super) const T_OFFSET: u64 = 12;
+/// How many coefficients a step brings for others.
+pub(super) const DUE: usize = 4;
 
 /// Bytes from one WGSL `Coefficients` to the next.
 pub(super) const COEFFICIENTS_BYTES: u64 = 32;
@@ -28,7 +28,8 @@ pub(super) struct StatsRecord {
     pub clip_factor: f32,
     pub performed: u32,
     pub skipped: u32,
-    pub padding: u32,
+    /// Not 0, unlike what was never copied.
+    pub is_there: u32,
 }
 
 /// WGSL's `GroupStats`.
@@ -42,6 +43,17 @@ pub(super) struct GroupStatsRecord {
     pub damping: f32,
     pub failures: u32,
     pub unsolved: u32,
+}
+
+impl GroupStatsRecord {
+    /// Performed and skipped steps of a group that counts from `origin`.
+    pub fn counts(&self, Origin { base, epoch }: Origin) -> [u64; 2] {
+        if self.epoch != epoch {
+            // No step has brought it to the device yet.
+            return [base, 0];
+        }
+        [true_count(base, self.step_count), self.skipped.into()]
+    }
 }
 
 /// Bytes of a WGSL `Step`.
@@ -64,6 +76,7 @@ pub(super) struct Coefficients {
 pub(super) struct Recorded {
     pub own: Coefficients,
     before: Coefficients,
+    due: [Coefficients; DUE],
     lr: f32,
     decay: f32,
     grad_scale: f32,
@@ -80,18 +93,19 @@ pub(super) fn device_count(base: u64, count: u64) -> u32 {
 }
 
 /// The count that the device has as `found`.
-pub(super) fn true_count(base: u64, found: u32) -> u64 {
+fn true_count(base: u64, found: u32) -> u64 {
     base + u64::from(found.wrapping_sub(device_count(base, base)))
 }
 
 impl Recorded {
     /// The numbers of a step of which no step before was skipped or dropped. `progress` has counted
-    /// it. `before` are the coefficients of the step recorded before.
+    /// it. `before` are the coefficients of the step recorded before, `due` those of others.
     pub fn new(
         step: Step<f64>,
         options: &Options,
         progress: &Progress,
         before: Coefficients,
+        due: [Coefficients; DUE],
     ) -> Self {
         let average_weight = options
             .average
@@ -102,22 +116,35 @@ impl Recorded {
         } else {
             1.0 / f64::from(options.accumulate)
         };
-        let base = progress.base();
+        let Origin { base, epoch } = progress.origin();
         Self {
             own: Coefficients {
                 at: step.at.map(|value| value as f32),
                 average_weight: average_weight.unwrap_or_default() as f32,
                 n: device_count(base, step.t),
-                epoch: progress.epoch,
+                epoch,
                 padding: 0,
             },
             before,
+            due,
             lr: step.lr as f32,
             decay: step.decay as f32,
             grad_scale: (step.grad_scale * per_batch) as f32,
             refreshed: step.refreshed as f32,
             base: device_count(base, base),
             padding: [0; 3],
+        }
+    }
+
+    /// No step, but where a group's count started.
+    pub fn resting(Origin { base, epoch }: Origin) -> Self {
+        Self {
+            own: Coefficients {
+                epoch,
+                ..Coefficients::default()
+            },
+            base: device_count(base, base),
+            ..Self::default()
         }
     }
 }
@@ -195,7 +222,7 @@ mod tests {
         );
         assert_laid_out_as!(
             Recorded, text, "Recorded",
-            own before lr decay grad_scale refreshed base
+            own before due lr decay grad_scale refreshed base
         );
         assert_laid_out_as!(
             GroupStatsRecord, text, "GroupStats",
@@ -213,6 +240,8 @@ mod tests {
             std::mem::offset_of!(StatsRecord, skipped),
         );
         assert_eq!((&members[0], &members[6]), (&loss_scale, &skipped));
+        let is_there = std::mem::offset_of!(StatsRecord, is_there);
+        assert_eq!(members[7], ("is_there".to_owned(), is_there));
         let size = |name| layout_of(text, name).1 as u64;
         assert_eq!(size("Recorded"), size_of::<Recorded>() as u64);
         assert_eq!(size("Coefficients"), size_of::<Coefficients>() as u64);
@@ -220,8 +249,6 @@ mod tests {
         assert_eq!(size("Step"), STEP_BYTES);
         assert_eq!(size("StepSlot"), STEP_STRIDE);
         assert_eq!(size("Coefficients"), COEFFICIENTS_BYTES);
-        let (step, _) = layout_of(text, "Step");
-        assert!(step.contains(&("t".to_owned(), T_OFFSET as usize)));
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! What an optimizer has on a device before it knows its parameters and gradients.
 
+use std::sync::Arc;
+
 use super::{
     begin_step::BeginStep,
     dispatch::GroupBindings,
     group::{GroupBuffers, GroupSource},
     limits::{check_binding_count, check_buffer_size},
     pipelines::Pipelines,
+    recount::Recount,
 };
 use crate::{
-    BufferRange, Clip, DispatchLimits, Error, Group, Layout, Options,
+    BufferRange, Clip, DispatchLimits, Error, Group, Layout, Options, Rule,
     buffer::guarded,
     format::Format,
     layout::{Arena, TENSOR_ALIGNMENT},
@@ -24,6 +27,8 @@ pub(super) struct Setup {
     pub limits: DispatchLimits,
     pub options: Options,
     pub begin_step: BeginStep,
+    /// If evaluation needs other parameters.
+    pub recount: Option<Recount>,
     pub groups: Vec<GroupBuffers>,
     /// The factor of each tensor's gradients, if they are clipped by tensor.
     pub tensor_factors: Option<wgpu::Buffer>,
@@ -46,6 +51,12 @@ impl Setup {
         let arena = layout.arena();
         let lrs: Vec<_> = layout.groups.iter().map(|rule| rule.lr()).collect();
         let begin_step = BeginStep::new(device, pipelines, &lrs, &options).await?;
+        let elsewhere = |rule: &Arc<dyn Rule>| rule.evaluates_elsewhere();
+        let recount = if options.average.is_some() || layout.groups.iter().any(elsewhere) {
+            Some(Recount::new(device, pipelines, &begin_step, &options).await?)
+        } else {
+            None
+        };
         let source = GroupSource {
             device,
             layout,
@@ -69,6 +80,7 @@ impl Setup {
             limits,
             options,
             begin_step,
+            recount,
             groups,
             tensor_factors,
         })

@@ -5,8 +5,10 @@ use std::sync::{
     atomic::{AtomicU8, Ordering},
 };
 
-use super::records::{GroupStatsRecord, StatsRecord, true_count};
-use crate::{Error, GroupStats, Stats, buffer::guarded_now};
+use super::records::{GroupStatsRecord, StatsRecord};
+#[cfg(not(target_family = "wasm"))]
+use crate::buffer::{Waiting, wait_until};
+use crate::{Error, GroupStats, Stats, buffer::guarded_now, progress::Origin};
 
 /// [`Stats`] on their way from the device.
 ///
@@ -17,10 +19,9 @@ pub struct Snapshot {
     staging: wgpu::Buffer,
     state: Arc<AtomicU8>,
     looks_at_gradients: bool,
-    /// What each group's step count was last set to.
-    bases: Vec<u64>,
-    /// Groups whose step count was set, which the device does not know yet.
-    set: Vec<usize>,
+    /// Where each group's step count started. If a snapshot comes before the first step of a count
+    /// that was set, or that step's encoder was dropped, the device still has another.
+    origins: Vec<Origin>,
 }
 
 const PENDING: u8 = 0;
@@ -33,8 +34,7 @@ impl Snapshot {
         encoder: &mut wgpu::CommandEncoder,
         stats: &wgpu::Buffer,
         looks_at_gradients: bool,
-        bases: Vec<u64>,
-        set: Vec<usize>,
+        origins: Vec<Origin>,
     ) -> Result<Self, Error> {
         let staging = guarded_now(device, "a snapshot of the statistics", || {
             device.create_buffer(&wgpu::BufferDescriptor {
@@ -55,8 +55,7 @@ impl Snapshot {
             staging,
             state,
             looks_at_gradients,
-            bases,
-            set,
+            origins,
         })
     }
 
@@ -84,51 +83,59 @@ impl Snapshot {
             PENDING => Ok(None),
             ARRIVED => {
                 let view = self.staging.get_mapped_range(..).map_err(|_| lost())?;
-                let stats = self.read(&view);
-                // The device never keeps a scale of zero, so this was never written.
-                if stats.loss_scale == 0.0 {
-                    return Err(Error::Wgpu {
-                        what: "to fetch the statistics".to_owned(),
-                        message: "their submission was refused".to_owned(),
-                    });
-                }
-                Ok(Some(stats))
+                let stats = self.read(&view).ok_or_else(|| Error::Wgpu {
+                    what: "to fetch the statistics".to_owned(),
+                    message: "their submission was refused".to_owned(),
+                });
+                stats.map(Some)
             }
             _ => Err(lost()),
         }
     }
 
-    fn read(&self, bytes: &[u8]) -> Stats {
+    /// Waits for the statistics while others may go on submitting.
+    #[cfg(not(target_family = "wasm"))]
+    pub(super) fn wait(&self, device: &wgpu::Device) -> Result<Stats, Error> {
+        let during = "what was recorded before a checkpoint";
+        let arrived = wait_until(device, during, Waiting::Beside, || self.get().transpose())?;
+        arrived.unwrap_or_else(|| {
+            Err(Error::DeviceLost {
+                during: during.to_owned(),
+            })
+        })
+    }
+
+    /// `None` if nothing was copied.
+    fn read(&self, bytes: &[u8]) -> Option<Stats> {
         let (stats, groups) = bytes.split_at(size_of::<StatsRecord>());
         let stats: StatsRecord = bytemuck::pod_read_unaligned(stats);
+        if stats.is_there == 0 {
+            return None;
+        }
         let groups = groups
             .chunks_exact(size_of::<GroupStatsRecord>())
-            .zip(&self.bases)
-            .map(|(group, &base)| {
+            .zip(&self.origins)
+            .map(|(group, &origin)| {
                 let group: GroupStatsRecord = bytemuck::pod_read_unaligned(group);
+                let [step_count, skipped] = group.counts(origin);
                 GroupStats {
                     lr: f64::from(group.lr),
-                    step_count: true_count(base, group.step_count),
-                    skipped: u64::from(group.skipped),
+                    step_count,
+                    skipped,
                     damping: f64::from(group.damping),
                     failures: u64::from(group.failures),
                     unsolved: u64::from(group.unsolved),
                 }
             });
-        let mut groups: Vec<_> = groups.collect();
-        for &group in &self.set {
-            groups[group].step_count = self.bases[group];
-            groups[group].skipped = 0;
-        }
         let norm = || f64::from(stats.norm) * f64::from(stats.exponent).exp2();
-        Stats {
+        Some(Stats {
             grad_norm: (self.looks_at_gradients && stats.performed > 0).then(norm),
             clip_factor: f64::from(stats.clip_factor),
             loss_scale: f64::from(stats.loss_scale),
             good_steps: u64::from(stats.good_steps),
             performed: u64::from(stats.performed),
             skipped: u64::from(stats.skipped),
-            groups,
-        }
+            groups: groups.collect(),
+        })
     }
 }

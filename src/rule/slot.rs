@@ -1,6 +1,6 @@
 //! What a rule keeps beside the parameters, and for what there is one value.
 
-use crate::shape::Matrices;
+use crate::{hyperparameter::Interval, shape::Matrices};
 
 /// Numbers that a rule keeps, or is given, beside the parameters and the gradient.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -19,6 +19,9 @@ pub struct Slot {
     /// Whether it only carries values from one of the [`Stages`](crate::Stages) of a step to the
     /// next. It means nothing after the step.
     pub scratch: bool,
+    /// What a slot of a [group](Extent::Group) can hold beside `start`. Other numbers cannot be
+    /// [set](crate::Optimizer::set_group_state).
+    pub allowed: Interval,
 }
 
 impl Slot {
@@ -31,6 +34,7 @@ impl Slot {
             used: true,
             input: false,
             scratch: false,
+            allowed: Interval::FINITE,
         }
     }
 
@@ -88,6 +92,11 @@ impl Slot {
     /// The same slot, in use only if `used`.
     pub const fn used_if(self, used: bool) -> Self {
         Self { used, ..self }
+    }
+
+    /// The same slot of a group, for numbers within `allowed` and its start.
+    pub const fn within(self, allowed: Interval) -> Self {
+        Self { allowed, ..self }
     }
 
     /// The same slot, starting at `start`.

@@ -1,4 +1,4 @@
-use super::prelude::{Block, Bound, Real, Rule, Step, Twin, ema, pull, rule};
+use super::prelude::{Block, Bound, Interval, Real, Rule, Step, Twin, ema, pull, rule};
 
 rule! {
     /// ASGD: descent at a rate that falls by itself, and the average of where it has been in `ax`.
@@ -19,7 +19,9 @@ rule! {
     source: "Polyak & Juditsky 1992, as in `torch.optim.ASGD`.";
     constants: weight_decay;
     squares_gradients: false;
-    slots: ax, eta.per_group().starting_at(-1.0);
+    // The product with lambd fits into an f32 too.
+    slots: ax, eta.per_group().starting_at(-1.0)
+        .within(Interval::new(0.0, f64::from(f32::MAX) / lambd.max(1.0), true));
     wgsl: include_str!("../../shaders/rules/asgd.wgsl");
 }
 

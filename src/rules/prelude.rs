@@ -4,7 +4,7 @@ pub(super) use crate::rule::Bound;
 pub(super) use crate::{
     Error, Extent, Lines, MatrixStage, MatrixWork, Over, Rule, Stages, Sum,
     cpu::{Block, Real, Shape, Step, Sums, Twin, ema, pull},
-    hyperparameter::{Choice, choice},
+    hyperparameter::{Choice, Interval, choice},
     rule,
     rules::{
         bias_correction, decay_terms,

@@ -1,5 +1,10 @@
 //! What the schedule-free rules share: the weights of the average, and the way to it and back.
 
+use crate::hyperparameter::Interval;
+
+/// What all weights together may be. Only the host computes with it.
+pub(super) const WEIGHT_SUM: Interval = Interval::new(0.0, f64::MAX, true);
+
 /// The numbers that make the average.
 pub(super) struct ScheduleFree {
     /// How far y lies towards x from z.

@@ -1,5 +1,5 @@
-use super::prelude::{Block, Real, Rule, Step, Twin, bias_correction, ema, pull, rule};
-use super::schedule_free::{ScheduleFree, towards_x, towards_y};
+use super::prelude::{Block, Interval, Real, Rule, Step, Twin, bias_correction, ema, pull, rule};
+use super::schedule_free::{ScheduleFree, WEIGHT_SUM, towards_x, towards_y};
 
 rule! {
     /// Schedule-free AdamW: no schedule to choose, since it evaluates at a running average x of where
@@ -29,7 +29,8 @@ rule! {
     source: "Defazio et al. 2024, arXiv:2405.15682, as in `schedulefree.AdamWScheduleFree`.";
     constants: weight_decay, pull_beta2 = pull(beta2), eps, to_x = towards_x(beta1),
         to_y = towards_y(beta1);
-    slots: z, exp_avg_sq, weight_sum.per_group(), lr_max.per_group();
+    slots: z, exp_avg_sq, weight_sum.per_group().within(WEIGHT_SUM),
+        lr_max.per_group().within(Interval::NON_NEGATIVE);
     evaluates_elsewhere: true;
     wgsl: include_str!("../../shaders/rules/schedulefree_adamw.wgsl");
 }

@@ -1,5 +1,5 @@
-use super::prelude::{Block, Bound, Real, Rule, Step, Twin, rule};
-use super::schedule_free::{ScheduleFree, towards_x, towards_y};
+use super::prelude::{Block, Interval, Bound, Real, Rule, Step, Twin, rule};
+use super::schedule_free::{ScheduleFree, WEIGHT_SUM, towards_x, towards_y};
 
 rule! {
     /// Schedule-free SGD: descent that evaluates at a running average x of where it has been, and takes
@@ -27,7 +27,8 @@ rule! {
     source: "Defazio et al. 2024, arXiv:2405.15682, as in `schedulefree.SGDScheduleFree`.";
     constants: weight_decay, to_x = towards_x(momentum), to_y = towards_y(momentum);
     squares_gradients: false;
-    slots: z, weight_sum.per_group(), lr_max.per_group();
+    slots: z, weight_sum.per_group().within(WEIGHT_SUM),
+        lr_max.per_group().within(Interval::NON_NEGATIVE);
     evaluates_elsewhere: true;
     wgsl: include_str!("../../shaders/rules/schedulefree_sgd.wgsl");
 }

@@ -1,8 +1,10 @@
 // Turns what the host recorded into this step's numbers, one Step per parameter group.
 //
 // Learning rates belong to the recorded step n, coefficients to the performed step t, which only the
-// device knows: a step may be skipped, and its encoder may be dropped. So the coefficients of the last
-// recorded steps are kept here, in a ring for each group. It knows no rule. Host side: src/gpu/begin_step.rs.
+// device knows: a step may be skipped, and its encoder may be dropped. So the coefficients of the steps
+// after t are kept here until they are performed, in a ring for each group. Those that the ring has no
+// room for yet come again with later steps. It knows no rule. Host side: src/gpu/begin_step.rs,
+// src/gpu/waiting.rs.
 
 // What goes with the performed step.
 struct Coefficients {
@@ -15,6 +17,7 @@ struct Coefficients {
 struct Recorded {
     own: Coefficients,  // those of the nth performed step; n is 0 if the group rests
     before: Coefficients, // those of the step recorded before, in case that its encoder was dropped
+    due: array<Coefficients, 4>, // some of those that the ring may lack
     lr: f32,
     decay: f32,
     grad_scale: f32,
@@ -40,25 +43,50 @@ struct Verdict {
 @group(0) @binding(2) var<storage, read_write> stats: Stats;
 @group(0) @binding(3) var<storage, read_write> steps: array<StepSlot>;
 
-fn place_of(group: u32, n: u32) -> u32 {
-    let length = arrayLength(&ring) / arrayLength(&recorded);
-    return group * length + n % length;
+fn ring_length() -> u32 {
+    return arrayLength(&ring) / arrayLength(&recorded);
 }
 
-fn keep(group: u32, coefficients: Coefficients) {
-    if coefficients.n != 0u {
+fn place_of(group: u32, n: u32) -> u32 {
+    return group * ring_length() + n % ring_length();
+}
+
+// Keeps coefficients of one of the steps after t that there is room for.
+fn keep(group: u32, t: u32, coefficients: Coefficients) {
+    if coefficients.n > t && coefficients.n - t <= ring_length() {
         ring[place_of(group, coefficients.n)] = coefficients;
     }
 }
 
-// The coefficients of the performed step t. Those that were lost in dropped encoders, or that more
-// skipped steps than the ring holds have put out, are replaced by the step's own.
+// The coefficients of the performed step t. Those that were lost in dropped encoders, or that the host
+// could not know to be due, are replaced by the step's own.
 fn due(group: u32, t: u32, own: Coefficients) -> Coefficients {
     let kept = ring[place_of(group, t)];
     if kept.n == t && kept.epoch == own.epoch {
         return kept;
     }
     return own;
+}
+
+// A group's statistics. If its step count was set, counting starts over.
+fn counted(group: u32, epoch: u32, base: u32) -> GroupStats {
+    var found = stats.groups[group];
+    if epoch != found.epoch {
+        found.epoch = epoch;
+        found.step_count = base;
+        found.skipped = 0u;
+    }
+    return found;
+}
+
+// Brings step counts that were set to the device without a step.
+@compute @workgroup_size(64)
+fn recount(@builtin(local_invocation_index) lane: u32) {
+    for (var group = lane; group < arrayLength(&recorded); group += 64u) {
+        let found = counted(group, recorded[group].own.epoch, recorded[group].base);
+        stats.groups[group] = found;
+        steps[group].step.t = found.step_count;
+    }
 }
 
 @compute @workgroup_size(64)
@@ -71,15 +99,12 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         if row.own.n == 0u {
             continue;
         }
-        keep(group, row.before);
-        keep(group, row.own);
-        let before = stats.groups[group];
-        var after = before;
-        if row.own.epoch != before.epoch {
-            after.epoch = row.own.epoch;
-            after.step_count = row.base;
-            after.skipped = 0u;
+        var after = counted(group, row.own.epoch, row.base);
+        for (var i = 0; i < 4; i += 1) {
+            keep(group, after.step_count, recorded[group].due[i]);
         }
+        keep(group, after.step_count, row.before);
+        keep(group, after.step_count, row.own);
         after.lr = row.lr;
         if what.is_skipped {
             after.skipped += 1u;
@@ -125,7 +150,7 @@ struct Stats {
     clip_factor: f32,
     performed: u32,
     skipped: u32,
-    padding: u32,
+    is_there: u32,          // never 0, unlike what was never copied
     groups: array<GroupStats>,
 }
 
@@ -161,10 +186,16 @@ var<workgroup> squares: array<f32, 64>;
 var<workgroup> exponents: array<i32, 64>;
 var<workgroup> largest: array<u32, 64>;
 
-// Whether the loss scale is a normal number above zero: a caller may have written anything there.
+// The largest scale: the inverse of what gradients are divided by must be a normal number.
+fn largest_scale() -> f32 {
+    return power_of_two(126) * guard.per_batch;
+}
+
+// Whether the loss scale is a normal number above zero and not too large: a caller may have written
+// anything there.
 fn is_usable(scale: f32) -> bool {
     let bits = bitcast<u32>(scale);
-    return bits >= 0x00800000u && bits < 0x7f800000u;
+    return bits >= 0x00800000u && bits < 0x7f800000u && scale <= largest_scale();
 }
 
 fn takes_part(run: u32) -> bool {
@@ -272,8 +303,7 @@ fn rescale(performed: bool) {
     stats.good_steps += 1u;
     if stats.good_steps == guard.growth_interval {
         let grown = stats.loss_scale * guard.growth_factor;
-        // The inverse of what gradients are divided by must be a normal number.
-        if grown <= power_of_two(126) * guard.per_batch {
+        if grown <= largest_scale() {
             stats.loss_scale = grown;
         }
         stats.good_steps = 0u;

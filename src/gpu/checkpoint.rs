@@ -1,0 +1,498 @@
+//! Saving an optimizer from the device, and loading it.
+
+use std::io::{Cursor, Seek, Write};
+
+use futures_intrusive::channel::shared::oneshot_channel;
+
+use super::{
+    Optimizer, Snapshot,
+    packing::{Packing, stretches},
+    records::{GroupStatsRecord, StatsRecord, device_count},
+};
+use crate::{
+    BufferRange, Checkpoint, Error, Layout, Loaded, Options, Save, Stats,
+    buffer::{fetch, guarded_now},
+    checkpoint::{
+        Description, Dtype, Entry, Matching, Outline, Part, SLICE, Writer, entries, exact, params,
+        partial, replace,
+    },
+    progress::{Past, Progress},
+};
+
+/// A copy of an [`Optimizer`] on the device, on its way to a file. It has all as it was at the moment
+/// in the encoder at which it was recorded, whatever steps follow.
+#[derive(Debug)]
+pub struct Saving {
+    device: wgpu::Device,
+    layout: Layout,
+    options: Options,
+    entries: Vec<Entry>,
+    /// Where the copy of each entry lies. There is none for a `step`.
+    copies: Vec<Option<BufferRange>>,
+    snapshot: Snapshot,
+    groups: Vec<(Progress, Past)>,
+    evaluating: bool,
+    user: std::collections::BTreeMap<String, String>,
+}
+
+impl Optimizer {
+    /// Records a copy of all of the optimizer, to be saved while training goes on. It takes as much
+    /// memory of the device as it has bytes, until it is written.
+    ///
+    /// ```
+    /// use wgpu_optim::{Checkpoint, Save};
+    /// # use wgpu_optim::{Gpu, GpuOptions, Layout, Optimizer, Options, rules::AdamW};
+    /// # let Gpu { device, queue, .. } = Gpu::open_blocking(&GpuOptions::default())?;
+    /// # let path = std::env::temp_dir().join(format!("gpu-{}.safetensors", std::process::id()));
+    /// # let mut layout = Layout::new();
+    /// # let group = layout.group(AdamW::default())?;
+    /// # layout.tensor(group, "weight", &[2, 2])?;
+    /// # let mut optimizer = Optimizer::new(&device, &layout, Options::default())?;
+    /// # let mut encoder = device.create_command_encoder(&Default::default());
+    /// optimizer.step(&mut encoder)?;
+    /// let saving = optimizer.save(&mut encoder, &Save::default())?;
+    /// queue.submit([encoder.finish()]);
+    /// let (to, target) = (queue.clone(), path.clone());
+    /// let writing = std::thread::spawn(move || saving.write_blocking(&to, target));
+    /// // … further steps …
+    /// # writing.join().unwrap()?;
+    ///
+    /// // In a later process, over the same layout:
+    /// let mut resumed = Optimizer::new(&device, &layout, Options::default())?;
+    /// resumed.load(&queue, &Checkpoint::open(&path)?)?;
+    /// assert_eq!(resumed.step_count(group)?, 1);
+    /// # std::fs::remove_file(&path).unwrap();
+    /// # Ok::<(), wgpu_optim::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::BufferRange`] if the parameters are to be saved and a caller's buffer lacks `COPY_SRC`;
+    /// [`Error::OutOfMemory`], [`Error::DeviceLost`]. Nothing is recorded then.
+    pub fn save(&self, encoder: &mut wgpu::CommandEncoder, save: &Save) -> Result<Saving, Error> {
+        let (device, layout) = (&self.setup.device, &self.setup.layout);
+        self.check_device("recording a checkpoint")?;
+        let entries = entries(layout, &self.setup.options, Dtype::F32, save.params);
+        let sources = entries.iter().map(|entry| match self.place(entry)? {
+            Some(range) => {
+                let what = format!("{} to be saved", entry.name);
+                range.check(&what, wgpu::BufferUsages::COPY_SRC)?;
+                Ok(Some(range))
+            }
+            None => Ok(None),
+        });
+        let sources = sources.collect::<Result<Vec<_>, Error>>()?;
+        let of_device: Vec<_> = sources.iter().flatten().cloned().collect();
+        let (stretches, places) = stretches(&of_device);
+        let packing = Packing::new(device, "a checkpoint", &stretches)?;
+        let snapshot = self.snapshot(encoder)?;
+        for (from, to) in stretches.iter().zip(&packing.ranges) {
+            let (source, target) = (&from.buffer, &to.buffer);
+            encoder.copy_buffer_to_buffer(source, from.offset, target, to.offset, from.size);
+        }
+        let mut places = places.into_iter();
+        let copies = sources.iter().map(|source| {
+            let size = source.as_ref()?.size;
+            let (stretch, offset) = places.next()?;
+            let BufferRange {
+                buffer,
+                offset: start,
+                ..
+            } = packing.ranges[stretch].clone();
+            let offset = start + offset;
+            Some(BufferRange {
+                buffer,
+                offset,
+                size,
+            })
+        });
+        Ok(Saving {
+            copies: copies.collect(),
+            device: device.clone(),
+            layout: layout.clone(),
+            options: self.setup.options.clone(),
+            entries,
+            snapshot,
+            groups: self
+                .progress
+                .iter()
+                .cloned()
+                .zip(self.past.iter().cloned())
+                .collect(),
+            evaluating: self.evaluating,
+            user: save.user.clone(),
+        })
+    }
+
+    /// Continues from `checkpoint`: state, counts, learning rates, parameters and all else that is in
+    /// it. It must be of an optimizer with the same tensors, rules, hyperparameters and options, except
+    /// that the learning rate comes from it. What was recorded before, and is submitted only after
+    /// this, runs on what was loaded.
+    ///
+    /// All of it is brought to the device before any of it takes effect. Until then it takes as much
+    /// memory of the device again.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] says what differs; [`Error::BufferRange`] if a caller's buffer lacks
+    /// `COPY_DST`; [`Error::OutOfMemory`]; [`Error::DeviceLost`]. The optimizer is as it was.
+    pub fn load(&mut self, queue: &wgpu::Queue, checkpoint: &Checkpoint) -> Result<(), Error> {
+        let (layout, options) = (&self.setup.layout, &self.setup.options);
+        let matching = exact(checkpoint, layout, options, Dtype::F32)?;
+        self.continue_from(queue, checkpoint, &matching)?;
+        self.evaluating = matching.description.evaluating;
+        Ok(())
+    }
+
+    /// Loads the parameters alone. State and counts stay as they are.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_params(&self, queue: &wgpu::Queue, checkpoint: &Checkpoint) -> Result<(), Error> {
+        let (layout, options) = (&self.setup.layout, &self.setup.options);
+        let matching = params(checkpoint, layout, options, Dtype::F32)?;
+        self.upload(queue, checkpoint, &matching, || ())
+    }
+
+    /// [`load`](Self::load) for a model that changed. `name_in_file` gives the name that a tensor of
+    /// the layout has in the checkpoint, or `None` for one that starts fresh. A group either finds all
+    /// its tensors, with one count of steps, or none: so no state is without its count. Hyperparameters
+    /// and options may differ.
+    ///
+    /// ```
+    /// # use wgpu_optim::{Checkpoint, Gpu, GpuOptions, Layout, Optimizer, Options, Save, rules::AdamW};
+    /// # let Gpu { device, queue, .. } = Gpu::open_blocking(&GpuOptions::default())?;
+    /// # let mut before = Layout::new();
+    /// # let group = before.group(AdamW::default())?;
+    /// # before.tensor(group, "fc.weight", &[2, 2])?;
+    /// # let optimizer = Optimizer::new(&device, &before, Options::default())?;
+    /// # let bytes = optimizer.save_bytes_blocking(&queue, &Save::default())?;
+    /// # let checkpoint = Checkpoint::from_bytes(bytes)?;
+    /// let mut layout = Layout::new();
+    /// let body = layout.group(AdamW::default())?;
+    /// layout.tensor(body, "fc1.weight", &[2, 2])?; // once "fc.weight"
+    /// let head = layout.group(AdamW::default())?;
+    /// layout.tensor(head, "fc2.weight", &[1, 2])?; // new
+    /// let mut optimizer = Optimizer::new(&device, &layout, Options::default())?;
+    /// let loaded = optimizer.load_partial(&queue, &checkpoint, |name| {
+    ///     (name == "fc1.weight").then(|| "fc.weight".to_owned())
+    /// })?;
+    /// assert_eq!(loaded.loaded, ["fc1.weight"]);
+    /// assert_eq!(loaded.fresh, ["fc2.weight"]);
+    /// # Ok::<(), wgpu_optim::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_partial(
+        &mut self,
+        queue: &wgpu::Queue,
+        checkpoint: &Checkpoint,
+        name_in_file: impl Fn(&str) -> Option<String>,
+    ) -> Result<Loaded, Error> {
+        let (layout, options) = (&self.setup.layout, &self.setup.options);
+        let matching = partial(checkpoint, layout, options, Dtype::F32, name_in_file)?;
+        self.continue_from(queue, checkpoint, &matching)?;
+        Ok(matching.loaded)
+    }
+
+    /// Where what `entry` holds lies on the device. Nowhere, for a `step`.
+    fn place(&self, entry: &Entry) -> Result<Option<BufferRange>, Error> {
+        match entry.part {
+            Part::Param => self.param(entry.tensor).map(Some),
+            Part::State(slot) => self.state(entry.tensor, slot).map(Some),
+            Part::Step => Ok(None),
+        }
+    }
+
+    fn continue_from(
+        &mut self,
+        queue: &wgpu::Queue,
+        checkpoint: &Checkpoint,
+        matching: &Matching<'_>,
+    ) -> Result<(), Error> {
+        let (layout, options) = (&self.setup.layout, &self.setup.options);
+        let mut progress = self.progress.clone();
+        let stats = &self.setup.begin_step.stats;
+        let description = matching.description;
+        let mut writes = vec![(4 * 2, totals(description)?)];
+        if let Some((scale, good_steps)) = matching.loss_scale(layout, options)? {
+            let words = [(scale as f32).to_bits(), good_steps];
+            writes.push((0, bytemuck::cast_slice(&words).to_vec()));
+        }
+        let groups = layout
+            .groups
+            .iter()
+            .zip(&mut progress)
+            .zip(&matching.groups);
+        for (index, ((rule, progress), of_file)) in groups.enumerate() {
+            let Some(of_file) = of_file else { continue };
+            progress.restore(&**rule, of_file)?;
+            let record = GroupStatsRecord {
+                lr: of_file.last_lr as f32,
+                step_count: device_count(of_file.performed, of_file.performed),
+                skipped: word("skipped steps", of_file.skipped)?,
+                epoch: progress.origin().epoch,
+                damping: of_file.damping as f32,
+                failures: word("failed factorisations", of_file.failures)?,
+                unsolved: word("unsolved systems", of_file.unsolved)?,
+            };
+            let size = size_of::<GroupStatsRecord>();
+            let offset = size_of::<StatsRecord>() + index * size;
+            writes.push((offset as u64, bytemuck::bytes_of(&record).to_vec()));
+        }
+        self.upload(queue, checkpoint, matching, || {
+            for (offset, bytes) in &writes {
+                queue.write_buffer(stats, *offset, bytes);
+            }
+        })?;
+        self.progress = progress;
+        let past = self.past.iter_mut().zip(&matching.groups);
+        past.filter(|(_, of_file)| of_file.is_some())
+            .for_each(|(past, _)| past.clear());
+        Ok(())
+    }
+
+    /// Brings the tensors of `matching` to the device, and then, at once, to their places. `and` writes
+    /// what goes with them.
+    fn upload(
+        &self,
+        queue: &wgpu::Queue,
+        checkpoint: &Checkpoint,
+        matching: &Matching<'_>,
+        and: impl FnOnce(),
+    ) -> Result<(), Error> {
+        let device = &self.setup.device;
+        self.check_device("loading a checkpoint")?;
+        let mut targets = Vec::new();
+        for (_, entry) in &matching.tensors {
+            let Some(range) = self.place(entry)? else {
+                continue;
+            };
+            let what = format!("{} to be loaded", entry.name);
+            range.check(&what, wgpu::BufferUsages::COPY_DST)?;
+            targets.push(range);
+        }
+        let packing = Packing::new(device, "a checkpoint", &targets)?;
+        let indices: Vec<_> = matching.tensors.iter().map(|&(index, _)| index).collect();
+        let mut pending = 0;
+        checkpoint.read(&indices, |position, start, bytes| {
+            let BufferRange { buffer, offset, .. } = &packing.ranges[position];
+            guarded_now(device, "a checkpoint", || {
+                queue.write_buffer(buffer, offset + start as u64, bytes);
+                pending += bytes.len();
+                // The host keeps what is written until the next submission.
+                if pending >= SLICE {
+                    queue.submit([]);
+                    pending = 0;
+                }
+            })
+        })?;
+        guarded_now(device, "a checkpoint", || {
+            let mut encoder = device.create_command_encoder(&Default::default());
+            for (from, to) in packing.ranges.iter().zip(&targets) {
+                let (source, target) = (&from.buffer, &to.buffer);
+                encoder.copy_buffer_to_buffer(source, from.offset, target, to.offset, from.size);
+            }
+            and();
+            queue.submit([encoder.finish()]);
+        })
+    }
+}
+
+#[cfg(not(target_family = "wasm"))]
+impl Optimizer {
+    /// Saves all of the optimizer as it is on the device now to the file `path`, and waits for it.
+    ///
+    /// # Errors
+    /// As [`save`](Self::save) and [`Saving::write_blocking`].
+    pub fn save_blocking(
+        &self,
+        queue: &wgpu::Queue,
+        path: impl AsRef<std::path::Path>,
+        save: &Save,
+    ) -> Result<(), Error> {
+        self.save_now(queue, save)?.write_blocking(queue, path)
+    }
+
+    /// The bytes of the file that [`save_blocking`](Self::save_blocking) writes.
+    ///
+    /// # Errors
+    /// As [`save`](Self::save) and [`Saving::bytes`].
+    pub fn save_bytes_blocking(&self, queue: &wgpu::Queue, save: &Save) -> Result<Vec<u8>, Error> {
+        self.save_now(queue, save)?.bytes_blocking(queue)
+    }
+
+    fn save_now(&self, queue: &wgpu::Queue, save: &Save) -> Result<Saving, Error> {
+        let device = &self.setup.device;
+        let mut encoder = device.create_command_encoder(&Default::default());
+        let saving = self.save(&mut encoder, save)?;
+        guarded_now(device, "a checkpoint", || queue.submit([encoder.finish()]))?;
+        Ok(saving)
+    }
+}
+
+impl Saving {
+    /// The bytes of the file. Natively, something must poll the device meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Wgpu`] if the encoder was dropped or its submission refused; [`Error::DeviceLost`];
+    /// [`Error::OutOfMemory`].
+    pub async fn bytes(self, queue: &wgpu::Queue) -> Result<Vec<u8>, Error> {
+        let (sender, done) = oneshot_channel();
+        // The receiver may have been dropped. Then nobody waits.
+        queue.on_submitted_work_done(move || drop(sender.send(())));
+        done.receive().await;
+        let stats = self.snapshot.get()?.ok_or_else(|| Error::Wgpu {
+            what: "to save a checkpoint".to_owned(),
+            message: "the encoder that copies it was not submitted".to_owned(),
+        })?;
+        let outline = self.outline(&stats)?;
+        let mut writer = Writer::new(Cursor::new(outline.reserved()?), &outline)?;
+        for piece in self.pieces(&outline) {
+            match piece {
+                Piece::Step(bytes) => writer.write(&bytes)?,
+                Piece::Copies(ranges) => {
+                    let written = fetch(&self.device, queue, &ranges, |bytes| writer.write(bytes));
+                    written.await??;
+                }
+            }
+        }
+        Ok(writer.finish()?.into_inner())
+    }
+}
+
+#[cfg(not(target_family = "wasm"))]
+impl Saving {
+    /// Writes the file, or leaves the one that is there as it is. It waits for the device, but not so
+    /// that another thread could not go on submitting. It holds a few megabytes of the host's memory at
+    /// a time.
+    ///
+    /// # Errors
+    /// As [`bytes`](Self::bytes). Also [`Error::File`] if the file cannot be created or replaced, and
+    /// [`Error::Checkpoint`] if it cannot be written, for instance since the disk is full;
+    /// [`Error::Timeout`] if the encoder was not submitted.
+    pub fn write_blocking(
+        self,
+        queue: &wgpu::Queue,
+        path: impl AsRef<std::path::Path>,
+    ) -> Result<(), Error> {
+        let outline = self.arrived()?;
+        replace(path.as_ref(), |out| self.write(queue, out, &outline))
+    }
+
+    /// [`bytes`](Self::bytes), blocking.
+    pub fn bytes_blocking(self, queue: &wgpu::Queue) -> Result<Vec<u8>, Error> {
+        let outline = self.arrived()?;
+        let out = Cursor::new(outline.reserved()?);
+        Ok(self.write(queue, out, &outline)?.into_inner())
+    }
+
+    fn arrived(&self) -> Result<Outline, Error> {
+        let stats = self.snapshot.wait(&self.device)?;
+        self.outline(&stats)
+    }
+
+    fn write<W: Write + Seek>(
+        &self,
+        queue: &wgpu::Queue,
+        out: W,
+        outline: &Outline,
+    ) -> Result<W, Error> {
+        let mut writer = Writer::new(out, outline)?;
+        for piece in self.pieces(outline) {
+            match piece {
+                Piece::Step(bytes) => writer.write(&bytes)?,
+                Piece::Copies(ranges) => {
+                    let write = |bytes: &[u8]| writer.write(bytes);
+                    crate::buffer::fetch_blocking(&self.device, queue, &ranges, write)??;
+                }
+            }
+        }
+        writer.finish()
+    }
+}
+
+/// What comes next in a file.
+enum Piece {
+    Step([u8; 4]),
+    /// At most [`SLICE`] bytes.
+    Copies(Vec<BufferRange>),
+}
+
+impl Saving {
+    fn outline(&self, stats: &Stats) -> Result<Outline, Error> {
+        let groups = self
+            .layout
+            .groups
+            .iter()
+            .zip(&self.groups)
+            .zip(&stats.groups);
+        let host = groups.map(|((rule, (progress, past)), stats)| {
+            progress.host_side(past, &**rule, stats.step_count)
+        });
+        let host = host.collect::<Result<Vec<_>, Error>>()?;
+        let (layout, options) = (&self.layout, &self.options);
+        Ok(Outline {
+            entries: self.entries.clone(),
+            description: Description::new(layout, options, stats, host, self.evaluating),
+            user: self.user.clone(),
+        })
+    }
+
+    /// All that the file has after its header, in slices.
+    fn pieces(&self, outline: &Outline) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        let (mut slice, mut bytes) = (Vec::new(), 0);
+        for (entry, copy) in self.entries.iter().zip(&self.copies) {
+            let Some(copy) = copy else {
+                if !slice.is_empty() {
+                    pieces.push(Piece::Copies(std::mem::take(&mut slice)));
+                }
+                pieces.push(Piece::Step(outline.step_of(&self.layout, entry.tensor)));
+                continue;
+            };
+            let mut rest = copy.clone();
+            while rest.size > 0 {
+                let now = rest.size.min(SLICE as u64 - bytes);
+                slice.push(BufferRange {
+                    size: now,
+                    ..rest.clone()
+                });
+                bytes += now;
+                rest.offset += now;
+                rest.size -= now;
+                if bytes == SLICE as u64 {
+                    pieces.push(Piece::Copies(std::mem::take(&mut slice)));
+                    bytes = 0;
+                }
+            }
+        }
+        if !slice.is_empty() {
+            pieces.push(Piece::Copies(slice));
+        }
+        pieces
+    }
+}
+
+/// A count as the device keeps it.
+fn word(what: &str, count: u64) -> Result<u32, Error> {
+    u32::try_from(count).map_err(|_| Error::Checkpoint {
+        what: format!("the number of {what}"),
+        problem: format!("it is {count}; a device counts up to {}", u32::MAX),
+    })
+}
+
+/// `StatsRecord` from its norm on.
+fn totals(description: &Description) -> Result<Vec<u8>, Error> {
+    let norm = description.grad_norm.unwrap_or(0.0);
+    // A norm beyond f32 has an exponent of its own.
+    let exponent = if norm > 0.0 { norm.log2().floor() } else { 0.0 };
+    let record = StatsRecord {
+        norm: (norm / exponent.exp2()) as f32,
+        exponent: exponent as i32,
+        clip_factor: description.clip_factor as f32,
+        performed: word("performed steps", description.performed)?,
+        skipped: word("skipped steps", description.skipped)?,
+        ..StatsRecord::default()
+    };
+    Ok(bytemuck::bytes_of(&record)[8..28].to_vec())
+}

@@ -1,0 +1,616 @@
+//! Checkpoints: what is saved and loaded goes on as if nothing had happened.
+
+mod support;
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use support::*;
+use wgpu_optim::{
+    Average, BufferRange, Buffers, Checkpoint, Clip, Error, Extent, Gpu, Layout, LossScale,
+    Optimizer, Options, Rule, Save, cpu,
+    rules::{self, AdamW, Lion, ScheduleFreeSgd, Sgd},
+    wgpu,
+};
+
+/// Steps before the checkpoint, and after it.
+const HALF: usize = 100;
+
+/// A folder of this test's own, removed at its end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("wgpu-optim-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+/// A rule with options, over 2 · [`HALF`] steps at rates that fall.
+struct Case {
+    variant: Variant,
+    options: Options,
+    label: String,
+}
+
+impl Case {
+    /// One case for each set of slots that a rule can have, and for each rule one with all options.
+    fn all() -> Vec<Self> {
+        let mut cases = Vec::new();
+        for name in rules::names() {
+            let mut seen: Vec<Vec<&str>> = Vec::new();
+            for variant in Variant::all_of(name) {
+                let slots = variant.make().slots().into_iter();
+                let used: Vec<_> = slots
+                    .filter(|slot| slot.used)
+                    .map(|slot| slot.name)
+                    .collect();
+                if seen.contains(&used) {
+                    continue;
+                }
+                let label = format!("{name} {}", variant.label());
+                if seen.is_empty() {
+                    let averages = !variant.make().evaluates_elsewhere();
+                    cases.push(Self {
+                        variant: variant.clone(),
+                        options: Options {
+                            clip: Clip::GlobalNorm(5.0),
+                            loss_scale: Some(LossScale {
+                                init_scale: 4.0,
+                                growth_interval: 30,
+                                ..LossScale::default()
+                            }),
+                            average: averages.then_some(Average {
+                                decay: 0.9,
+                                debias: true,
+                            }),
+                            ..Options::default()
+                        },
+                        label: format!("{label}, all options"),
+                    });
+                }
+                seen.push(used);
+                cases.push(Self {
+                    variant,
+                    options: Options::default(),
+                    label,
+                });
+            }
+        }
+        cases
+    }
+
+    fn problem(&self) -> Problem {
+        let mut problem = Problem::of_sizes(self.variant.make(), &[70, 12, 1], 2 * HALF);
+        let lr = self.variant.make().lr();
+        // Coefficients that depend on the rate take that of an earlier step once steps were skipped.
+        let slots = self.variant.make().slots().into_iter();
+        let of_group = slots.filter(|slot| slot.extent == Extent::Group).count();
+        let falls = of_group == 0 || !self.options.skips();
+        problem.rates = (0..2 * HALF)
+            .filter(|_| falls)
+            .map(|step| lr / (1.0 + step as f64 / 50.0))
+            .collect();
+        if self.options.skips() {
+            for step in [3, 50, HALF - 1, HALF + 30] {
+                problem.grads[step][1][2] = f32::INFINITY;
+            }
+        }
+        problem
+    }
+
+    fn optimizer(&self, problem: &Problem) -> Optimizer {
+        let mut optimizer = problem.in_arena(self.options.clone());
+        problem.write_params(&mut optimizer);
+        optimizer
+    }
+}
+
+fn take(optimizer: &mut Optimizer, problem: &Problem, steps: std::ops::Range<usize>) {
+    for step in steps {
+        problem.write_step(optimizer, step);
+        submit(|encoder| optimizer.step(encoder).unwrap());
+    }
+}
+
+fn bytes(optimizer: &Optimizer) -> Vec<u8> {
+    optimizer
+        .save_bytes_blocking(&gpu().queue, &Save::default())
+        .unwrap()
+}
+
+/// Set in the second process: where the first one has left its files.
+const FOLDER: &str = "WGPU_OPTIM_CHECKPOINTS";
+
+/// Every rule with every set of slots: half of the steps, a checkpoint, a new process and the other
+/// half are the same to the last bit as all steps in one go. A start with the parameters alone is not.
+#[test]
+fn a_new_process_goes_on_to_the_bit() {
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        return second_half(Path::new(&folder));
+    }
+    let folder = Folder::new("new-process");
+    let mut expected = Vec::new();
+    for (index, case) in Case::all().iter().enumerate() {
+        let problem = case.problem();
+        let mut optimizer = case.optimizer(&problem);
+        take(&mut optimizer, &problem, 0..HALF);
+        let path = folder.file(&format!("{index}"));
+        optimizer
+            .save_blocking(&gpu().queue, &path, &Save::default())
+            .unwrap();
+        take(&mut optimizer, &problem, HALF..2 * HALF);
+        expected.push(bytes(&optimizer));
+    }
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_new_process_goes_on_to_the_bit"])
+        .env(FOLDER, &folder.0)
+        .output()
+        .unwrap();
+    assert!(child.status.success(), "{child:?}");
+    let mut cold_starts = 0;
+    for (index, case) in Case::all().iter().enumerate() {
+        let read = |what: &str| std::fs::read(folder.file(&format!("{index}{what}"))).unwrap();
+        assert!(read(".warm") == expected[index], "{}", case.label);
+        let keeps =
+            !state_slots(&*case.variant.make()).is_empty() || case.options.average.is_some();
+        if keeps {
+            cold_starts += 1;
+            assert!(
+                read(".cold") != expected[index],
+                "{}: a cold start",
+                case.label
+            );
+        }
+    }
+    assert!(cold_starts > 40, "{cold_starts}");
+}
+
+fn second_half(folder: &Path) {
+    for (index, case) in Case::all().iter().enumerate() {
+        let checkpoint = Checkpoint::open(folder.join(format!("{index}"))).unwrap();
+        let problem = case.problem();
+        let queue = &gpu().queue;
+        let mut warm = case.optimizer(&problem);
+        warm.load(queue, &checkpoint).unwrap();
+        let mut cold = case.optimizer(&problem);
+        cold.load_params(queue, &checkpoint).unwrap();
+        for (optimizer, what) in [(&mut warm, "warm"), (&mut cold, "cold")] {
+            take(optimizer, &problem, HALF..2 * HALF);
+            std::fs::write(folder.join(format!("{index}.{what}")), bytes(optimizer)).unwrap();
+        }
+    }
+}
+
+fn loaded(mut optimizer: Optimizer, bytes: &[u8]) -> Optimizer {
+    let checkpoint = Checkpoint::from_bytes(bytes.to_vec()).unwrap();
+    optimizer.load(&gpu().queue, &checkpoint).unwrap();
+    optimizer
+}
+
+/// Every rule with all options: from the device to the twin and back, and from arenas to ranges.
+#[test]
+fn a_file_does_not_know_where_it_came_from() {
+    for case in Case::all().into_iter().filter(|case| case.options.skips()) {
+        let problem = case.problem();
+        let mut optimizer = case.optimizer(&problem);
+        take(&mut optimizer, &problem, 0..10);
+        let from_arenas = bytes(&optimizer);
+        let checkpoint = Checkpoint::from_bytes(from_arenas.clone()).unwrap();
+
+        let mut twin =
+            cpu::Optimizer::<f32>::with_options(&problem.layout, case.options.clone()).unwrap();
+        twin.load(&checkpoint).unwrap();
+        let from_twin = twin.save_bytes(&Save::default()).unwrap();
+        assert!(from_twin == from_arenas, "{}: twin", case.label);
+
+        let mut wide =
+            cpu::Optimizer::<f64>::with_options(&problem.layout, case.options.clone()).unwrap();
+        wide.load(&checkpoint).unwrap();
+        for tensor in problem.layout.tensors() {
+            for slot in slots_of(&problem.layout, tensor) {
+                let narrow = twin.state(tensor, slot).unwrap().iter();
+                let widened: Vec<_> = narrow.map(|&value| f64::from(value)).collect();
+                assert_eq!(wide.state(tensor, slot).unwrap(), widened, "{}", case.label);
+            }
+        }
+        let wide = Checkpoint::from_bytes(wide.save_bytes(&Save::default()).unwrap()).unwrap();
+        let refused = optimizer.load(&gpu().queue, &wide).unwrap_err().to_string();
+        assert!(
+            refused.contains("F32") && refused.contains("F64"),
+            "{refused}"
+        );
+
+        let ranges = |gap: u64| {
+            let mut end = 0;
+            let places = problem.params.iter().map(|values| {
+                let (offset, size) = (end + gap, 4 * values.len() as u64);
+                end = offset + size;
+                (offset, size)
+            });
+            let places: Vec<_> = places.collect();
+            let buffer = buffer(end + gap);
+            let range = |(offset, size)| BufferRange {
+                buffer: buffer.clone(),
+                offset,
+                size,
+            };
+            places.into_iter().map(range).collect::<Vec<_>>()
+        };
+        let buffers = Buffers {
+            params: ranges(4),
+            grads: Some(ranges(1000)),
+        };
+        let over = problem.over(buffers, case.options.clone());
+        let mut over = loaded(over, &bytes_of(&twin));
+        assert!(bytes(&over) == from_arenas, "{}: ranges", case.label);
+        take(&mut over, &problem, 10..14);
+        take(&mut optimizer, &problem, 10..14);
+        if !sums_up(&problem) {
+            assert!(
+                bytes(&over) == bytes(&optimizer),
+                "{}: steps on",
+                case.label
+            );
+        }
+    }
+}
+
+fn bytes_of(twin: &cpu::Optimizer<f32>) -> Vec<u8> {
+    twin.save_bytes(&Save::default()).unwrap()
+}
+
+/// One rule over a matrix and a vector, after a few steps.
+fn stepped(rule: impl Rule + 'static, options: Options) -> (Problem, Optimizer) {
+    let mut layout = Layout::new();
+    let group = layout.group(Box::new(rule) as Box<dyn Rule>).unwrap();
+    layout.tensor(group, "fc.weight", &[6, 5]).unwrap();
+    layout.tensor(group, "fc.bias", &[6]).unwrap();
+    let problem = Problem::random(layout, 8, 1);
+    let mut optimizer = problem.in_arena(options);
+    problem.write_params(&mut optimizer);
+    take(&mut optimizer, &problem, 0..4);
+    (problem, optimizer)
+}
+
+#[test]
+fn later_steps_of_the_same_encoder_do_not_show_in_the_copy() {
+    let (problem, mut optimizer) = stepped(AdamW::default(), Options::default());
+    let Gpu { device, queue, .. } = gpu();
+    problem.write_step(&mut optimizer, 4);
+    let mut encoder = device.create_command_encoder(&Default::default());
+    optimizer.step(&mut encoder).unwrap();
+    let saving = optimizer.save(&mut encoder, &Save::default()).unwrap();
+    optimizer.step(&mut encoder).unwrap();
+    optimizer.set_lr(only_group(&problem.layout), 7.0).unwrap();
+    queue.submit([encoder.finish()]);
+    submit(|encoder| optimizer.step(encoder).unwrap());
+    let saved = saving.bytes_blocking(queue).unwrap();
+
+    let (problem, mut alone) = stepped(AdamW::default(), Options::default());
+    take(&mut alone, &problem, 4..5);
+    assert!(saved == bytes(&alone));
+    // The same through the asynchronous form.
+    let mut encoder = device.create_command_encoder(&Default::default());
+    let saving = alone.save(&mut encoder, &Save::default()).unwrap();
+    queue.submit([encoder.finish()]);
+    let waited = std::sync::atomic::AtomicBool::new(false);
+    let awaited = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !waited.load(std::sync::atomic::Ordering::Relaxed) {
+                device.poll(wgpu::PollType::Poll).unwrap();
+                std::thread::yield_now();
+            }
+        });
+        let bytes = pollster::block_on(saving.bytes(queue));
+        waited.store(true, std::sync::atomic::Ordering::Relaxed);
+        bytes.unwrap()
+    });
+    assert!(awaited == saved);
+}
+
+#[test]
+fn a_copy_that_was_not_submitted_is_no_checkpoint() {
+    let (_, optimizer) = stepped(AdamW::default(), Options::default());
+    let Gpu { device, queue, .. } = gpu();
+    let mut encoder = device.create_command_encoder(&Default::default());
+    let saving = optimizer.save(&mut encoder, &Save::default()).unwrap();
+    drop(encoder);
+    let folder = Folder::new("dropped");
+    let path = folder.file("run.safetensors");
+    let refused = saving.write_blocking(queue, &path).unwrap_err().to_string();
+    assert!(refused.contains("dropped, not submitted"), "{refused}");
+    assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 0);
+}
+
+#[test]
+fn parameters_to_evaluate_with_are_saved_as_such() {
+    for average in [false, true] {
+        let options = Options {
+            average: average.then_some(Average {
+                decay: 0.9,
+                debias: false,
+            }),
+            ..Options::default()
+        };
+        let start = || match average {
+            true => stepped(Lion::default(), options.clone()),
+            false => stepped(ScheduleFreeSgd::default(), options.clone()),
+        };
+        let (problem, mut optimizer) = start();
+        submit(|encoder| optimizer.evaluate(encoder).unwrap());
+        let saved = bytes(&optimizer);
+        let mut resumed = loaded(problem.in_arena(options.clone()), &saved);
+        let refused = resumed.step(&mut gpu().device.create_command_encoder(&Default::default()));
+        assert_eq!(refused, Err(Error::Evaluating));
+        for optimizer in [&mut resumed, &mut optimizer] {
+            submit(|encoder| optimizer.train(encoder).unwrap());
+            take(optimizer, &problem, 4..8);
+        }
+        assert!(bytes(&resumed) == bytes(&optimizer));
+    }
+}
+
+#[test]
+fn the_rate_is_the_checkpoint_s_and_so_are_the_caller_s_own_texts() {
+    let (problem, mut optimizer) = stepped(AdamW::default(), Options::default());
+    let group = only_group(&problem.layout);
+    optimizer.set_lr(group, 0.125).unwrap();
+    optimizer.set_frozen(group, true).unwrap();
+    let user = [("epoch", "7"), ("odd \"name\"\n", "\u{1F600}\0")];
+    let user = user.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let save = Save {
+        params: false,
+        user: user.clone().into(),
+    };
+    let saved = optimizer.save_bytes_blocking(&gpu().queue, &save).unwrap();
+    let checkpoint = Checkpoint::from_bytes(saved).unwrap();
+    assert_eq!(checkpoint.user(), &user.into());
+    let mut names: Vec<_> = checkpoint.names().collect();
+    names.sort_unstable();
+    assert_eq!(
+        names,
+        [
+            "state.fc.bias.exp_avg",
+            "state.fc.bias.exp_avg_sq",
+            "state.fc.bias.step",
+            "state.fc.weight.exp_avg",
+            "state.fc.weight.exp_avg_sq",
+            "state.fc.weight.step",
+        ]
+    );
+    let mut layout = Layout::new();
+    let group = layout
+        .group(AdamW {
+            lr: 3.0,
+            ..AdamW::default()
+        })
+        .unwrap();
+    layout.tensor(group, "fc.weight", &[6, 5]).unwrap();
+    layout.tensor(group, "fc.bias", &[6]).unwrap();
+    let mut resumed = Optimizer::new(&gpu().device, &layout, Options::default()).unwrap();
+    resumed.load(&gpu().queue, &checkpoint).unwrap();
+    assert_eq!(resumed.lr(group), Ok(0.125));
+    assert_eq!(resumed.step_count(group), Ok(4));
+    submit(|encoder| resumed.step(encoder).unwrap());
+    assert_eq!(resumed.step_count(group), Ok(4), "the group is frozen");
+    let none = resumed.load_params(&gpu().queue, &checkpoint).unwrap_err();
+    assert!(none.to_string().contains("model.fc.weight"), "{none}");
+}
+
+/// A layout of groups: each a rule, and names and shapes.
+fn layout(groups: Vec<(Box<dyn Rule>, Vec<(&str, &[usize])>)>) -> Layout {
+    let mut layout = Layout::new();
+    for (rule, tensors) in groups {
+        let group = layout.group(rule).unwrap();
+        for (name, shape) in tensors {
+            layout.tensor(group, name, shape).unwrap();
+        }
+    }
+    layout
+}
+
+#[test]
+fn what_does_not_belong_to_the_optimizer_is_refused_by_name_and_changes_nothing() {
+    let (_, saved) = stepped(AdamW::default(), Options::default());
+    let checkpoint = Checkpoint::from_bytes(bytes(&saved)).unwrap();
+    let adamw = || Box::new(AdamW::default()) as Box<dyn Rule>;
+    let (weight, bias) = (("fc.weight", &[6, 5][..]), ("fc.bias", &[6][..]));
+    let amsgrad: Box<dyn Rule> = {
+        let mut rule = adamw();
+        rule.set("amsgrad", "max_raw").unwrap();
+        rule
+    };
+    let betas = AdamW {
+        beta1: 0.5,
+        ..AdamW::default()
+    };
+    let mut options = vec![Options::default(); 10];
+    options[8].average = Some(Average {
+        decay: 0.5,
+        debias: true,
+    });
+    options[9].clip = Clip::GlobalNorm(1.0);
+    let cases = [
+        (
+            layout(vec![(Box::new(Lion::default()), vec![weight, bias])]),
+            "rule of group 0",
+        ),
+        (layout(vec![(Box::new(betas), vec![weight, bias])]), "beta1"),
+        (layout(vec![(amsgrad, vec![weight, bias])]), "amsgrad"),
+        (layout(vec![(adamw(), vec![bias, weight])]), "fc.bias"),
+        (layout(vec![(adamw(), vec![weight])]), "fc.bias"),
+        (
+            layout(vec![(adamw(), vec![weight, bias, ("new", &[1])])]),
+            "new",
+        ),
+        (
+            layout(vec![(adamw(), vec![("fc.weight", &[5, 6]), bias])]),
+            "state.fc.weight.exp_avg",
+        ),
+        (
+            layout(vec![(adamw(), vec![weight]), (adamw(), vec![bias])]),
+            "number of groups",
+        ),
+        (layout(vec![(adamw(), vec![weight, bias])]), "average"),
+        (layout(vec![(adamw(), vec![weight, bias])]), "clip"),
+    ];
+    for ((layout, named), options) in cases.into_iter().zip(options) {
+        let problem = Problem::random(layout, 4, 2);
+        let mut optimizer = problem.in_arena(options.clone());
+        let mut twin = cpu::Optimizer::<f32>::with_options(&problem.layout, options).unwrap();
+        problem.write_params(&mut optimizer);
+        take(&mut optimizer, &problem, 0..2);
+        let before = bytes(&optimizer);
+        twin.load(&Checkpoint::from_bytes(before.clone()).unwrap())
+            .unwrap();
+        for refused in [
+            optimizer.load(&gpu().queue, &checkpoint).unwrap_err(),
+            twin.load(&checkpoint).unwrap_err(),
+        ] {
+            let refused = refused.to_string();
+            // The shape of the parameters is looked at first.
+            let named = named.replace("state.fc.weight.exp_avg", "fc.weight");
+            assert!(refused.contains(&named), "{named}: {refused}");
+        }
+        assert!(bytes(&optimizer) == before, "{named}");
+        assert!(bytes_of(&twin) == before, "{named}");
+        // It steps on as one that never tried.
+        let mut other = loaded(
+            problem.in_arena(options_of(named)),
+            &before,
+        );
+        take(&mut optimizer, &problem, 2..4);
+        take(&mut other, &problem, 2..4);
+        assert!(bytes(&optimizer) == bytes(&other), "{named}");
+    }
+}
+
+/// The options of the case that is refused by `named`.
+fn options_of(named: &str) -> Options {
+    let mut options = Options::default();
+    match named {
+        "average" => {
+            options.average = Some(Average {
+                decay: 0.5,
+                debias: true,
+            })
+        }
+        "clip" => options.clip = Clip::GlobalNorm(1.0),
+        _ => {}
+    }
+    options
+}
+
+#[test]
+fn a_model_that_changed_loads_what_it_still_has() {
+    let (_, saved) = stepped(AdamW::default(), Options::default());
+    let checkpoint = Checkpoint::from_bytes(bytes(&saved)).unwrap();
+    let adamw = || {
+        Box::new(AdamW {
+            weight_decay: 0.5,
+            ..AdamW::default()
+        }) as Box<dyn Rule>
+    };
+    let renamed = |name: &str| match name {
+        "fc1.weight" => Some("fc.weight".to_owned()),
+        "fc1.bias" => Some("fc.bias".to_owned()),
+        other => Some(other.to_owned()),
+    };
+    let (weight, bias): ((_, &[usize]), (_, &[usize])) =
+        (("fc1.weight", &[6, 5]), ("fc1.bias", &[6]));
+    let head: (_, &[usize]) = ("fc2.weight", &[2, 6]);
+
+    // Regrouped, in another order, renamed, and with a new layer.
+    let grown = layout(vec![
+        (adamw(), vec![head]),
+        (adamw(), vec![bias]),
+        (adamw(), vec![weight]),
+    ]);
+    let problem = Problem::random(grown, 4, 3);
+    let mut optimizer = problem.in_arena(Options::default());
+    problem.write_params(&mut optimizer);
+    let mut twin = cpu::Optimizer::<f32>::new(&problem.layout).unwrap();
+    let report = optimizer
+        .load_partial(&gpu().queue, &checkpoint, renamed)
+        .unwrap();
+    assert_eq!(twin.load_partial(&checkpoint, renamed).unwrap(), report);
+    assert_eq!(report.loaded, ["fc1.bias", "fc1.weight"]);
+    assert_eq!(report.fresh, ["fc2.weight"]);
+    assert!(report.left_over.is_empty());
+    let counts = problem
+        .layout
+        .groups()
+        .map(|group| optimizer.step_count(group).unwrap());
+    assert_eq!(counts.collect::<Vec<_>>(), [0, 4, 4]);
+    for (ours, theirs) in [("fc1.weight", "fc.weight"), ("fc1.bias", "fc.bias")] {
+        let ours = problem.layout.find(ours).unwrap();
+        let theirs = saved.layout().find(theirs).unwrap();
+        let queue = &gpu().queue;
+        for slot in ["exp_avg", "exp_avg_sq"] {
+            let found = optimizer.read_state_blocking(queue, ours, slot).unwrap();
+            assert_eq!(
+                found,
+                saved.read_state_blocking(queue, theirs, slot).unwrap()
+            );
+            assert_eq!(found, twin.state(ours, slot).unwrap());
+        }
+        let found = optimizer.read_param_blocking(queue, ours).unwrap();
+        assert_eq!(found, saved.read_param_blocking(queue, theirs).unwrap());
+    }
+    let head = problem.layout.find("fc2.weight").unwrap();
+    let fresh = optimizer.read_param_blocking(&gpu().queue, head).unwrap();
+    assert_eq!(fresh, problem.params[0]);
+
+    // A new tensor among old ones would have no moments and the others' count.
+    for (groups, expected) in [
+        (
+            vec![(adamw(), vec![weight, bias, ("new", &[3][..])])],
+            "group of their own",
+        ),
+        (
+            vec![(
+                Box::new(Sgd::default()) as Box<dyn Rule>,
+                vec![weight, bias],
+            )],
+            "rule of tensor",
+        ),
+        (vec![(adamw(), vec![("fc1.weight", &[6, 6][..])])], "shape"),
+    ] {
+        let problem = Problem::random(layout(groups), 4, 4);
+        let mut optimizer = problem.in_arena(Options::default());
+        let before = bytes(&optimizer);
+        let refused = optimizer
+            .load_partial(&gpu().queue, &checkpoint, renamed)
+            .unwrap_err();
+        assert!(refused.to_string().contains(expected), "{refused}");
+        assert!(bytes(&optimizer) == before);
+    }
+    // What is not asked for is left over.
+    let small = Problem::random(layout(vec![(adamw(), vec![weight])]), 1, 5);
+    let mut optimizer = small.in_arena(Options::default());
+    let report = optimizer
+        .load_partial(&gpu().queue, &checkpoint, renamed)
+        .unwrap();
+    assert_eq!(report.left_over, ["fc.bias"]);
+    // Two tensors cannot have the same moments.
+    let twice = layout(vec![(adamw(), vec![weight, ("fc.weight", &[6, 5])])]);
+    let mut optimizer = Problem::random(twice, 1, 6).in_arena(Options::default());
+    let refused = optimizer
+        .load_partial(&gpu().queue, &checkpoint, renamed)
+        .unwrap_err();
+    assert!(refused.to_string().contains("fc.weight"), "{refused}");
+}

@@ -4,10 +4,10 @@ use super::limits::{BLOCK, DispatchLimits, LEAST_BLOCKS};
 use crate::format::{BINDING_ALIGNMENT, Formats, QUAD};
 
 /// Threads of a workgroup that measures. The shaders get the number from here.
-pub(crate) const MEASURING_THREADS: u64 = 64;
+pub(crate) const MEASURING_THREADS: u64 = 256;
 
 /// Loads of four elements that each of them makes in a whole span.
-const LOADS: u64 = 64;
+const LOADS: u64 = 32;
 
 /// Elements that one workgroup measures.
 pub(super) const SPAN: u64 = LOADS * QUAD * MEASURING_THREADS;

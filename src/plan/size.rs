@@ -52,3 +52,66 @@ pub(crate) fn by_size<T>(
         .into_iter()
         .filter(|(_, items)| !items.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{
+        measuring::{SPAN, measuring_threads},
+        samples::{TINY, WIDE},
+    };
+    use super::*;
+    use crate::{format::QUAD, rules::Lamb, shader};
+
+    #[test]
+    fn a_tensor_within_a_span_is_small_and_all_others_are_large() {
+        // The quads and what is left over, or single elements alone.
+        let partials = |count: u64| measuring_threads(count) + u64::from(count % QUAD > 0);
+        for count in [1, 64, SPAN - 1, SPAN] {
+            assert_eq!(Size::of_partials(partials(count)), Size::Small, "{count}");
+        }
+        let of_two_spans = measuring_threads(SPAN) + partials(SPAN / 2);
+        assert_eq!(Size::of_partials(of_two_spans), Size::Large);
+    }
+
+    #[test]
+    fn every_item_is_in_one_part_and_no_part_is_empty() {
+        let of_odd = |n: &u32| match n % 2 {
+            1 => Size::Large,
+            _ => Size::Small,
+        };
+        let parts = |items: &[u32]| by_size(items.to_vec(), of_odd).collect::<Vec<_>>();
+        let both = [(Size::Small, vec![4, 2]), (Size::Large, vec![1, 3])];
+        assert_eq!(parts(&[1, 4, 3, 2]), both);
+        assert_eq!(parts(&[1]), [(Size::Large, vec![1])]);
+        assert!(parts(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_grid_has_a_thread_or_a_workgroup_for_each() {
+        assert_eq!(Size::Small.grid(64, &WIDE), [1, 1]);
+        assert_eq!(Size::Small.grid(65, &WIDE), [2, 1]);
+        assert_eq!(Size::Large.grid(65, &WIDE), [65, 1]);
+        assert_eq!(Size::Small.grid(64 * 7, &TINY), [3, 3]);
+    }
+
+    #[test]
+    fn the_shaders_workgroups_have_as_many_threads_as_the_grid_is_made_for() {
+        let texts = [
+            shader::summarize(),
+            shader::clip_tensors(),
+            shader::conclude_tensors(&Lamb::default()),
+        ];
+        for text in texts {
+            let module = naga::front::wgsl::parse_str(&text).unwrap();
+            let small = module.entry_points.iter();
+            let small = small.filter(|entry| entry.name.contains("small"));
+            let sizes: Vec<_> = small
+                .map(|entry| u64::from(entry.workgroup_size[0]))
+                .collect();
+            assert!(!sizes.is_empty());
+            assert!(sizes.iter().all(|size| *size == SMALL_PER_WORKGROUP));
+            let stride = format!("{SMALL_PER_WORKGROUP}u * (workgroup.y");
+            assert_eq!(text.matches(&stride).count(), sizes.len());
+        }
+    }
+}

@@ -122,7 +122,8 @@ pub(crate) fn of_rule(rule: &dyn Rule, access: Access, frame: Frame, pass: Pass)
     }
 }
 
-/// A shader that updates the state of lines: `measure_lines`, `move_lines` or `factor_rows`.
+/// A shader that updates the state of lines: `measure_lines`, `move_lines`,
+/// `factor_small` or `factor_large`.
 pub(crate) fn lines(rule: &dyn Rule, frame: Frame, entry_point: &str) -> String {
     let frame = Frame {
         // measure.wgsl always binds `Step`, so gradients can always be scaled by it.

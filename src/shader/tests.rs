@@ -94,7 +94,7 @@ fn every_rule_compiles_in_every_variant_and_form_of_access() {
     validated(&tally());
 }
 
-const LINES: [&str; 3] = ["measure_lines", "move_lines", "factor_rows"];
+const LINES: [&str; 3] = ["measure_lines", "move_lines", "factor_small"];
 
 /// The passes that have a text of their own.
 fn passes(rule: &dyn Rule) -> Vec<Pass> {

@@ -122,4 +122,4 @@ fn encode_grad(value: vec4<f32>) -> GradQuad {
     return encode_f32(value);
 }
 
-const MEASURING_THREADS: u32 = 64u;
+const MEASURING_THREADS: u32 = 256u;

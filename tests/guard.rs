@@ -551,6 +551,62 @@ fn gradients_of_any_size_are_clipped_to_the_norm() {
     }
 }
 
+/// Tensors whose norms one thread adds up lie among others that take a workgroup.
+#[test]
+fn each_tensor_is_clipped_by_its_own_norm_whatever_its_size_and_its_neighbours() {
+    const MOST: f64 = 1e-3;
+    let magnitudes = [1.0, 1e-25, 1e30, 1e-5, 3e38, 1e-12];
+    let counts = [
+        1, 64, 130_000, 3, 16_384, 40_001, 32_771, 70_003, 257, 65_536,
+    ];
+    for place in Place::ALL {
+        let mut layout = Layout::new();
+        let mut sgd = rule("sgd");
+        sgd.set("lr", "1").unwrap();
+        let group = layout.group(sgd).unwrap();
+        for (index, count) in counts.into_iter().cycle().take(130).enumerate() {
+            // Most of 130 tensors are small, so that they take several workgroups together.
+            let count = if index < counts.len() {
+                count
+            } else {
+                count % 300
+            };
+            layout
+                .tensor(group, &index.to_string(), &[count.max(1)])
+                .unwrap();
+        }
+        let mut problem = Problem::random(layout, 1, 4);
+        problem.params.iter_mut().for_each(|param| param.fill(0.0));
+        for (index, grad) in problem.grads[0].iter_mut().enumerate() {
+            let magnitude = magnitudes[index % magnitudes.len()];
+            grad.iter_mut()
+                .for_each(|g| *g = magnitude * g.clamp(-1.0, 1.0));
+        }
+        let options = Options {
+            clip: Clip::TensorNorm(MOST),
+            ..Default::default()
+        };
+        let mut optimizer = place.make(&problem, options).unwrap();
+        problem.run(&mut optimizer);
+        let found = problem.read_params(&optimizer);
+        for (index, (param, grad)) in found.iter().zip(&problem.grads[0]).enumerate() {
+            let squares = grad.iter().map(|g| f64::from(*g).powi(2));
+            let norm = squares.sum::<f64>().sqrt();
+            let factor = (MOST / (norm + 1e-6)).min(1.0);
+            for (p, g) in param.iter().zip(grad) {
+                let expected = -f64::from(*g) * factor;
+                // Below the normal numbers, devices may flush to zero.
+                let allowed = 1e-5 * expected.abs() + 1.2e-38;
+                assert!(
+                    (f64::from(*p) - expected).abs() <= allowed,
+                    "{place:?}: tensor {index} of {}: {p} is not {expected}",
+                    grad.len()
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn steps_in_one_encoder_are_those_of_as_many_submissions() {
     let problem = Problem::random(layout(), 1, 8);

@@ -124,6 +124,33 @@ fn trust_ratios_are_those_of_each_tensor_and_can_be_read() {
     }
 }
 
+/// One thread concludes about a small tensor, a workgroup about a large one. Here they lie among one
+/// another, and the small ones take several workgroups together.
+#[test]
+fn a_rule_concludes_about_each_tensor_whatever_its_size_and_its_neighbours() {
+    for name in ["lars", "lamb", "novograd", "gradient_agreement", "prodigy"] {
+        let mut layout = Layout::new();
+        let group = layout.group(rule(name)).unwrap();
+        let large = [130_000, 16_384, 40_001, 32_771, 70_003];
+        let small = (0..130).map(|index| 1 + index * 7 % 300);
+        for (index, count) in large.into_iter().chain(small).chain(large).enumerate() {
+            layout.tensor(group, &index.to_string(), &[count]).unwrap();
+        }
+        let mut problem = Problem::random(layout, 3, 8);
+        // A norm differs by some thousand times from one tensor to the next.
+        for grads in &mut problem.grads {
+            for (index, grad) in grads.iter_mut().enumerate() {
+                let magnitude = 10f32.powi(index as i32 % 4 - 2);
+                grad.iter_mut().for_each(|g| *g *= magnitude);
+            }
+        }
+        let device = &gpu().device;
+        let mut optimizer = Optimizer::new(device, &problem.layout, Options::default()).unwrap();
+        let found = problem.run(&mut optimizer);
+        assert_within_budget(&problem, &found, name);
+    }
+}
+
 #[test]
 fn adafactor_takes_tensors_of_any_shape() {
     let shapes: [&[usize]; 10] = [

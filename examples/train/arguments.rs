@@ -10,8 +10,6 @@ use trainer::flags::{NetworkFlags, TrainingFlags, check_suits};
 use trainer::training::Plan;
 use wgpu_optim::{Rule, rules};
 
-use crate::saves::Checkpoints;
-
 /// Trains a multi-layer perceptron, or a convolutional network, with fused GPU optimizer steps.
 ///
 /// Without any flag: AdamW learns the UCI handwritten digits on the best device there is.
@@ -82,6 +80,32 @@ fn optimizer_help() -> String {
          wants Hessians that this example does not compute",
         names.join(", ")
     )
+}
+
+/// Which files a run is saved to, goes on from and is exported to.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Checkpoints {
+    /// Saves the run to this file at its end, and where Ctrl-C or SIGTERM stops it: weights, optimizer,
+    /// and how far it is. The file may be there already if --resume goes on with it
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+
+    /// Saves after every so many epochs too, while training goes on
+    #[arg(long, value_name = "EPOCHS", requires = "save", value_parser = clap::value_parser!(u32).range(1..))]
+    pub save_every: Option<u32>,
+
+    /// Goes on with the run that was saved to this file, to the bit. --epochs counts all of its epochs.
+    /// Data, network, optimizer, seed and batches must be the same, on either device
+    #[arg(long, value_name = "FILE")]
+    pub resume: Option<PathBuf>,
+
+    /// Takes nothing but the weights from --resume, and begins a new run with them
+    #[arg(long, requires = "resume")]
+    pub fresh_optimizer: bool,
+
+    /// Writes the weights that the tests were made with, as safetensors with PyTorch's names and layout
+    #[arg(long, value_name = "FILE")]
+    pub export_weights: Option<PathBuf>,
 }
 
 impl Arguments {

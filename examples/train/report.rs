@@ -14,7 +14,7 @@ use trainer::progress::{Best, Progress as Reached};
 use trainer::training::{Epoch, Observer, Outcome, Plan};
 use wgpu_optim::Options;
 
-use crate::saves::Checkpoints;
+use crate::arguments::Checkpoints;
 
 pub struct Report {
     task: Task,

@@ -7,33 +7,9 @@ use trainer::network::Network;
 use trainer::progress::Progress;
 use wgpu_optim::Checkpoint;
 
+use crate::arguments::Checkpoints;
 use crate::run::Run;
 use crate::writer::Writer;
-
-#[derive(Clone, Debug, Default, clap::Args)]
-pub struct Checkpoints {
-    /// Saves the run to this file at its end, and where Ctrl-C or SIGTERM stops it: weights, optimizer,
-    /// and how far it is. The file may be there already if --resume goes on with it
-    #[arg(long, value_name = "FILE")]
-    pub save: Option<PathBuf>,
-
-    /// Saves after every so many epochs too, while training goes on
-    #[arg(long, value_name = "EPOCHS", requires = "save", value_parser = clap::value_parser!(u32).range(1..))]
-    pub save_every: Option<u32>,
-
-    /// Goes on with the run that was saved to this file, to the bit. --epochs counts all of its epochs.
-    /// Data, network, optimizer, seed and batches must be the same, on either device
-    #[arg(long, value_name = "FILE")]
-    pub resume: Option<PathBuf>,
-
-    /// Takes nothing but the weights from --resume, and begins a new run with them
-    #[arg(long, requires = "resume")]
-    pub fresh_optimizer: bool,
-
-    /// Writes the weights that the tests were made with, as safetensors with PyTorch's names and layout
-    #[arg(long, value_name = "FILE")]
-    pub export_weights: Option<PathBuf>,
-}
 
 impl Checkpoints {
     /// Fails for files that cannot be written, before anything is done.

@@ -12,7 +12,7 @@ pub(super) const PARAMS: u32 = 2;
 pub(super) const GRADS: u32 = 3;
 /// The spans, or another table that says what each workgroup does.
 pub(super) const SPANS: u32 = 4;
-/// The rule's state of rows and columns. Where a rule concludes: the ranges of partial sums.
+/// The rule's state of rows and columns. Where a rule concludes: what it adds up.
 pub(super) const LINES: u32 = 11;
 pub(super) const PARTIALS: u32 = 12;
 pub(super) const TENSORS: u32 = 13;

@@ -17,7 +17,7 @@ use crate::{
     BufferRange, Clip, Error, Options,
     buffer::guarded,
     layout::TENSOR_ALIGNMENT,
-    plan::{DispatchLimits, GradRange, GradWindow, fold, grad_windows},
+    plan::{DispatchLimits, GradRange, GradWindow, Size, by_size, grad_windows},
     shader,
 };
 
@@ -31,15 +31,18 @@ pub(super) struct PlacedGrad {
 /// Bytes of a WGSL `Partial`: a sum and its exponent.
 const PARTIAL_BYTES: u64 = 8;
 
+/// The binding of the runs that a dispatch is about.
+const INDICES: u32 = 9;
+
 /// What is recorded before a guarded step. It decides which dispatches of the step run.
 #[derive(Debug)]
 pub(super) struct GradStats {
     /// By group.
     measure: Vec<Vec<Dispatch>>,
-    summarize: Dispatch,
+    summarize: Vec<Dispatch>,
     measure_extreme: Vec<Vec<Dispatch>>,
-    summarize_extreme: Dispatch,
-    clip_tensors: Option<Dispatch>,
+    summarize_extreme: Vec<Dispatch>,
+    clip_tensors: Vec<Dispatch>,
     pub begin_step: wgpu::BindGroup,
 }
 
@@ -115,6 +118,12 @@ impl<'a> GradRuns<'a> {
             partials,
         }
     }
+
+    /// The indices of the runs, by how many threads each takes.
+    fn by_size(&self) -> impl Iterator<Item = (Size, Vec<u32>)> {
+        let size = |index: &u32| Size::of_partials(self.runs[*index as usize].count.into());
+        by_size(0..self.runs.len() as u32, size)
+    }
 }
 
 impl GradStatsBuilder<'_> {
@@ -160,25 +169,41 @@ impl GradStatsBuilder<'_> {
         }
         let switches = self.make_conditional(steps).await?;
 
-        let grid = fold(grads.runs.len() as u64, self.limits);
-        let text = shader::summarize();
-        let summarize = self.dispatch(grid, &text, "summarize", &extremes).await?;
-        let summarize_extreme = self
-            .dispatch(grid, &text, "summarize_extreme", &extremes)
-            .await?;
-        let mut clip_tensors = None;
-        let Self { begin_step, .. } = self;
-        if let (Some(factors), Some(guard)) = (self.tensor_factors, &begin_step.guard) {
-            let entries = [
-                whole(2, &begin_step.stats),
-                whole(6, &runs),
-                whole(7, factors),
-                whole(8, guard),
-            ];
-            let text = shader::clip_tensors();
-            let made = self.dispatch(grid, &text, "clip_tensors", &entries);
-            clip_tensors = Some(made.await?);
+        let mut summarize = Vec::new();
+        let mut summarize_extreme = Vec::new();
+        let mut clip_tensors = Vec::new();
+        for (size, members) in grads.by_size() {
+            let made = guarded(device, "the runs of a size", || {
+                let storage = wgpu::BufferUsages::STORAGE;
+                filled_buffer(device, "indices", storage, bytemuck::cast_slice(&members))
+            });
+            let indices = made.await??;
+            let grid = size.grid(members.len(), self.limits);
+            let [first, second, clip] = match size {
+                Size::Small => ["summarize_small", "summarize_small_extreme", "clip_small"],
+                Size::Large => ["summarize_large", "summarize_large_extreme", "clip_large"],
+            };
+            let text = shader::summarize();
+            let entries = [&extremes[..], &[whole(INDICES, &indices)]].concat();
+            let made = self.dispatch(grid, &text, first, &entries);
+            summarize.push(made.await?);
+            let made = self.dispatch(grid, &text, second, &entries);
+            summarize_extreme.push(made.await?);
+            let begin_step = self.begin_step;
+            if let (Some(factors), Some(guard)) = (self.tensor_factors, &begin_step.guard) {
+                let entries = [
+                    whole(2, &begin_step.stats),
+                    whole(6, &runs),
+                    whole(7, factors),
+                    whole(8, guard),
+                    whole(INDICES, &indices),
+                ];
+                let text = shader::clip_tensors();
+                let made = self.dispatch(grid, &text, clip, &entries);
+                clip_tensors.push(made.await?);
+            }
         }
+        let Self { begin_step, .. } = self;
         let bound = begin_step.bind(device, Some((&runs, &switches)));
         Ok(GradStats {
             measure,
@@ -247,19 +272,18 @@ impl GradStats {
     /// Records what must run before the numbers of a step are computed, for the groups that take
     /// part.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>, takes_part: impl Fn(usize) -> bool) {
-        let mut over_groups = |groups: &[Vec<Dispatch>], then: &Dispatch| {
+        let mut over_groups = |groups: &[Vec<Dispatch>], then: &[Dispatch]| {
             for (group, dispatches) in groups.iter().enumerate() {
                 if takes_part(group) {
                     dispatches.iter().for_each(|dispatch| dispatch.record(pass));
                 }
             }
-            then.record(pass);
+            then.iter().for_each(|dispatch| dispatch.record(pass));
         };
         over_groups(&self.measure, &self.summarize);
         over_groups(&self.measure_extreme, &self.summarize_extreme);
-        if let Some(clip_tensors) = &self.clip_tensors {
-            clip_tensors.record(pass);
-        }
+        let clip_tensors = self.clip_tensors.iter();
+        clip_tensors.for_each(|dispatch| dispatch.record(pass));
     }
 }
 

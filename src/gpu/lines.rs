@@ -1,5 +1,7 @@
 //! Means over the rows and columns of matrices. This is the host side of `shaders/lines/`.
 
+use std::slice;
+
 use bytemuck::{Pod, Zeroable};
 
 use super::{
@@ -13,7 +15,7 @@ use crate::{
     buffer::guarded,
     format::{BINDING_ALIGNMENT, Format},
     layout::TENSOR_ALIGNMENT,
-    plan::{DispatchLimits, Pack, fold, join, length, pack},
+    plan::{DispatchLimits, Pack, Size, by_size, fold, join, length, pack},
     rule::{LinePart, Lines},
     shader::{self, Pass},
     shape::Matrices,
@@ -38,6 +40,9 @@ const STACK: usize = 64;
 /// Most rows of a tile. On Mesa's llvmpipe, a thread silently leaves its loops after 65 535 rounds
 /// in total.
 const MOST_ROWS: usize = 4096;
+
+/// Most rows of a matrix whose factors one thread computes.
+const MOST_SMALL_ROWS: u32 = 64;
 
 /// The state of the rows and columns of a group's tensors.
 #[derive(Debug)]
@@ -152,6 +157,15 @@ struct Rows {
     first: u32,
     factors: u32,
     count: u32,
+}
+
+impl Rows {
+    fn size(&self) -> Size {
+        match self.count <= MOST_SMALL_ROWS {
+            true => Size::Small,
+            false => Size::Large,
+        }
+    }
 }
 
 /// A tile and the bytes of its gradients.
@@ -377,7 +391,6 @@ pub(super) async fn line_dispatches(
     let mut builder = LinesBuilder {
         device,
         pipelines,
-        limits,
         group,
         dispatches: &mut dispatches,
     };
@@ -386,19 +399,25 @@ pub(super) async fn line_dispatches(
         let grads = entry(GRADS, buffers[window.buffer], window.bytes.start, size);
         let entries = [grads, lines.clone(), sums.clone()];
         let tiles = bytemuck::cast_slice(&window.tiles);
-        let count = window.tiles.len();
-        builder.add("measure_lines", tiles, count, &entries).await?;
+        let grid = fold(window.tiles.len() as u64, limits);
+        builder.add("measure_lines", tiles, grid, &entries).await?;
     }
     if !tiling.rows.is_empty() {
         let strips = bytemuck::cast_slice(&tiling.strips);
         let entries = [lines.clone(), sums];
-        builder
-            .add("move_lines", strips, tiling.strips.len(), &entries)
-            .await?;
-        let rows = bytemuck::cast_slice(&tiling.rows);
-        builder
-            .add("factor_rows", rows, tiling.rows.len(), &[lines])
-            .await?;
+        let grid = fold(tiling.strips.len() as u64, limits);
+        builder.add("move_lines", strips, grid, &entries).await?;
+        for (size, rows) in by_size(tiling.rows, Rows::size) {
+            let entry_point = match size {
+                Size::Small => "factor_small",
+                Size::Large => "factor_large",
+            };
+            let grid = size.grid(rows.len(), limits);
+            let table = bytemuck::cast_slice(&rows);
+            builder
+                .add(entry_point, table, grid, slice::from_ref(&lines))
+                .await?;
+        }
     }
     Ok(dispatches)
 }
@@ -406,18 +425,17 @@ pub(super) async fn line_dispatches(
 struct LinesBuilder<'m, 'a> {
     device: &'m wgpu::Device,
     pipelines: &'m mut Pipelines,
-    limits: &'m DispatchLimits,
     group: GroupBindings<'a>,
     dispatches: &'m mut Vec<Dispatch>,
 }
 
 impl LinesBuilder<'_, '_> {
-    /// Adds a dispatch with one workgroup for each row of `table`.
+    /// Adds a dispatch over the rows of `table`.
     async fn add(
         &mut self,
         entry_point: &'static str,
         table: &[u8],
-        count: usize,
+        grid: [u32; 2],
         beside: &[wgpu::BindGroupEntry<'_>],
     ) -> Result<(), Error> {
         let Self { device, group, .. } = self;
@@ -433,7 +451,7 @@ impl LinesBuilder<'_, '_> {
             let table = filled_buffer(device, entry_point, storage, table)?;
             let window = group.window(device, 0)?;
             let mut entries = group.numbers();
-            if entry_point == "factor_rows" {
+            if entry_point.starts_with("factor") {
                 // This shader reads no `Step`.
                 entries.truncate(1);
             }
@@ -447,7 +465,7 @@ impl LinesBuilder<'_, '_> {
         self.dispatches.push(Dispatch {
             bind_group: made.await??,
             pipeline,
-            grid: fold(count as u64, self.limits),
+            grid,
             switched: None,
         });
         Ok(())
@@ -472,11 +490,11 @@ mod tests {
             Strip, &text("move_lines"), "Strip",
             first count partial stride sums length
         );
-        assert_laid_out_as!(Rows, &text("factor_rows"), "Rows", first factors count);
+        assert_laid_out_as!(Rows, &text("factor_small"), "Rows", first factors count);
         let size = |entry_point, name| layout_of(&text(entry_point), name).1;
         assert_eq!(size("measure_lines", "LineTile"), size_of::<LineTile>());
         assert_eq!(size("move_lines", "Strip"), size_of::<Strip>());
-        assert_eq!(size("factor_rows", "Rows"), size_of::<Rows>());
+        assert_eq!(size("factor_small", "Rows"), size_of::<Rows>());
     }
 
     const TINY: DispatchLimits = DispatchLimits {

@@ -10,7 +10,7 @@ pub(super) struct GroupStep {
     /// They measure what the rule sums up.
     pub measure: Vec<Dispatch>,
     /// The rule draws its conclusions from the sums.
-    pub conclude: Option<Dispatch>,
+    pub conclude: Vec<Dispatch>,
     /// The rule fills its matrices.
     pub prepare: Vec<Dispatch>,
     /// They orthogonalize or solve the matrices.

@@ -16,7 +16,8 @@ use crate::{
     buffer::guarded,
     format::{Format, Formats},
     plan::{
-        DispatchLimits, RangeWindow, Span, fold, measured_length, measuring_threads, range_windows,
+        DispatchLimits, RangeWindow, Size, Span, by_size, measured_length, measuring_threads,
+        range_windows,
     },
     shader::{self, Access, Pass},
 };
@@ -24,14 +25,11 @@ use crate::{
 /// Bytes of a partial sum: up to four numbers.
 const PARTIAL_BYTES: u64 = Format::F32.quad_bytes();
 
-/// From this many partial sums on, more threads add them up.
-const MANY: u64 = 1 << 14;
-
 /// What a step sums up, by group.
 pub(super) struct SumDispatches {
     /// They must all run before any group concludes.
     pub measure: Vec<Vec<Dispatch>>,
-    pub conclude: Vec<Option<Dispatch>>,
+    pub conclude: Vec<Vec<Dispatch>>,
     pub shared: SharedSums,
 }
 
@@ -110,6 +108,13 @@ impl<'a> SumWindows<'a> {
         first..end
     }
 
+    /// What is added up for each tensor, by how many threads that takes.
+    fn by_size(&self) -> Vec<(Size, Vec<Summed>)> {
+        let of_tensors = self.of_tensors.iter().enumerate();
+        let summed = of_tensors.map(|(tensor, partials)| Summed::new(tensor, *partials));
+        by_size(summed, |summed| Size::of_partials(summed.count.into())).collect()
+    }
+
     /// The spans of each window.
     fn spans(&self) -> Vec<Vec<MeasuredSpan>> {
         let mut next: Vec<_> = self.of_tensors.iter().map(|[first, _]| *first).collect();
@@ -141,6 +146,26 @@ struct MeasuredSpan {
     padding: [u32; 3],
 }
 
+/// WGSL's `Summed`.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Summed {
+    first: u32,
+    count: u32,
+    tensor: u32,
+}
+
+impl Summed {
+    fn new(tensor: usize, partials: [u64; 2]) -> Self {
+        let [first, count] = partials.map(|number| number as u32);
+        Self {
+            first,
+            count,
+            tensor: tensor as u32,
+        }
+    }
+}
+
 /// The dispatches that take the sums of all groups, over their tensors.
 pub(super) async fn sum_dispatches(
     device: &wgpu::Device,
@@ -150,7 +175,7 @@ pub(super) async fn sum_dispatches(
 ) -> Result<SumDispatches, Error> {
     let mut sums = SumDispatches {
         measure: vec![Vec::new(); groups.len()],
-        conclude: vec![None; groups.len()],
+        conclude: vec![Vec::new(); groups.len()],
         shared: SharedSums {
             partials: None,
             of_groups: vec![None; groups.len()],
@@ -191,18 +216,19 @@ pub(super) async fn sum_dispatches(
         sums.measure[index] = measure(device, pipelines, group, &windows, &partials).await?;
         let sum = group.rule.stages().sum;
         let everything = sum.is_some_and(|sum| sum.over == Over::Everything);
-        let ranges = match of_rules.get(group.rule.name()) {
+        let summed = match of_rules.get(group.rule.name()) {
             Some(range) if everything => {
                 let bytes = |partial| PARTIAL_BYTES * partial;
                 let own = windows.partials();
                 sums.shared.of_groups[index] = Some(bytes(own.start)..bytes(own.end));
                 sums.shared.added_up[index] = Some(bytes(range.start)..bytes(range.end));
-                vec![[range.start, range.end - range.start]]
+                let all = Summed::new(0, [range.start, range.end - range.start]);
+                vec![(Size::Large, vec![all])]
             }
-            _ => windows.of_tensors,
+            _ => windows.by_size(),
         };
-        let made = conclude(device, pipelines, limits, group, &ranges, &partials);
-        sums.conclude[index] = Some(made.await?);
+        let made = conclude(device, pipelines, limits, group, &summed, &partials);
+        sums.conclude[index] = made.await?;
     }
     sums.shared.partials = Some(partials);
     Ok(sums)
@@ -245,31 +271,49 @@ async fn conclude(
     pipelines: &mut Pipelines,
     limits: &DispatchLimits,
     group: GroupBindings<'_>,
-    ranges: &[[u64; 2]],
+    summed: &[(Size, Vec<Summed>)],
     partials: &wgpu::Buffer,
-) -> Result<Dispatch, Error> {
-    let most = ranges.iter().map(|[_, count]| *count).max().unwrap_or(0);
-    let lanes = if most < MANY { 64 } else { 256 };
-    let text = shader::conclude_tensors(group.rule, lanes);
-    let compiled = pipelines.compile_rule(device, group.rule, &text, "conclude_tensors");
-    let pipeline = compiled.await?;
-    let words: Vec<_> = ranges
-        .iter()
-        .map(|range| range.map(|number| number as u32))
-        .collect();
-    let made = guarded(device, "the bindings that conclude from sums", || {
-        let storage = wgpu::BufferUsages::STORAGE;
-        let ranges = filled_buffer(device, "ranges", storage, bytemuck::cast_slice(&words))?;
-        let mut entries = group.numbers();
-        entries.push(whole(LINES, &ranges));
-        entries.push(whole(PARTIALS, partials));
-        entries.extend(group.tensors.map(|tensors| whole(TENSORS, tensors)));
-        bind(device, &pipeline, "conclude_tensors", &entries)
-    });
-    Ok(Dispatch {
-        bind_group: made.await??,
-        pipeline,
-        grid: fold(words.len() as u64, limits),
-        switched: None,
-    })
+) -> Result<Vec<Dispatch>, Error> {
+    let text = shader::conclude_tensors(group.rule);
+    let mut dispatches = Vec::new();
+    for (size, summed) in summed {
+        let entry_point = match size {
+            Size::Small => "conclude_small",
+            Size::Large => "conclude_large",
+        };
+        let compiled = pipelines.compile_rule(device, group.rule, &text, entry_point);
+        let pipeline = compiled.await?;
+        let made = guarded(device, "the bindings that conclude from sums", || {
+            let storage = wgpu::BufferUsages::STORAGE;
+            let summed = filled_buffer(device, "summed", storage, bytemuck::cast_slice(summed))?;
+            let mut entries = group.numbers();
+            entries.push(whole(LINES, &summed));
+            entries.push(whole(PARTIALS, partials));
+            entries.extend(group.tensors.map(|tensors| whole(TENSORS, tensors)));
+            bind(device, &pipeline, entry_point, &entries)
+        });
+        dispatches.push(Dispatch {
+            bind_group: made.await??,
+            pipeline,
+            grid: size.grid(summed.len(), limits),
+            switched: None,
+        });
+    }
+    Ok(dispatches)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        rules::Lamb,
+        shader::{assert_laid_out_as, layout_of},
+    };
+
+    #[test]
+    fn what_is_added_up_lies_as_the_shader_reads_it() {
+        let text = &shader::conclude_tensors(&Lamb::default());
+        assert_laid_out_as!(Summed, text, "Summed", first count tensor);
+        assert_eq!(layout_of(text, "Summed").1, size_of::<Summed>());
+    }
 }

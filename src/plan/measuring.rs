@@ -3,11 +3,14 @@
 use super::limits::{BLOCK, DispatchLimits, LEAST_BLOCKS};
 use crate::format::{BINDING_ALIGNMENT, Formats, QUAD};
 
-/// Threads of a workgroup that measures. With 256, a step on lavapipe was several per cent slower.
-pub(super) const MEASURING_THREADS: u64 = 64;
+/// Threads of a workgroup that measures. The shaders get the number from here.
+pub(crate) const MEASURING_THREADS: u64 = 256;
 
-/// Elements that one workgroup measures. Each of its threads makes 64 loads of four elements.
-pub(super) const SPAN: u64 = 64 * QUAD * MEASURING_THREADS;
+/// Loads of four elements that each of them makes in a whole span.
+const LOADS: u64 = 32;
+
+/// Elements that one workgroup measures.
+pub(super) const SPAN: u64 = LOADS * QUAD * MEASURING_THREADS;
 
 /// Elements that one workgroup measures, if it also reads parameters and state.
 pub(crate) fn measured_length(formats: &Formats, limits: &DispatchLimits) -> u64 {

@@ -9,12 +9,14 @@ mod pack;
 mod ranges;
 #[cfg(test)]
 mod samples;
+mod size;
 
 pub(crate) use arena::arena_windows;
 pub(crate) use grads::{GradRange, GradWindow, grad_windows};
 pub(crate) use grid::fold;
 pub(crate) use limits::BLOCK;
 pub use limits::DispatchLimits;
-pub(crate) use measuring::{measured_length, measuring_threads};
+pub(crate) use measuring::{MEASURING_THREADS, measured_length, measuring_threads};
 pub(crate) use pack::{Pack, join, length, pack};
 pub(crate) use ranges::{GradPlace, RangeWindow, Span, TensorRanges, Width, range_windows};
+pub(crate) use size::{Size, by_size};

@@ -7,7 +7,10 @@ use super::{
     frame::{Frame, Scale},
     pass::{FIRST_STATE_BINDING, Pass},
 };
-use crate::{Rule, Slot, layout::TENSOR_ALIGNMENT, options::AVERAGE, rule::most_grad_exponent};
+use crate::{
+    Rule, Slot, layout::TENSOR_ALIGNMENT, options::AVERAGE, plan::MEASURING_THREADS,
+    rule::most_grad_exponent,
+};
 
 /// The generated text for `pass`.
 pub(super) fn generated(rule: &dyn Rule, frame: Frame, pass: Pass) -> [String; 5] {
@@ -146,6 +149,11 @@ pub(super) fn window() -> String {
     format!("{text}\nconst UNIT: u32 = {TENSOR_ALIGNMENT}u;\n")
 }
 
+/// How many threads measure.
+pub(super) fn measuring() -> String {
+    format!("const MEASURING_THREADS: u32 = {MEASURING_THREADS}u;\n")
+}
+
 /// Words of a tensor's row before the values of its slots.
 pub(crate) const SHAPE_WORDS: usize = 8;
 
@@ -253,11 +261,10 @@ pub(crate) fn looks_at_lines(rule: &dyn Rule, reads: Option<&[&str]>) -> bool {
     lines.is_some_and(|lines| is_read(lines.factor) || is_read(lines.column))
 }
 
-/// How a workgroup of `lanes` threads loads and stores the tensor that a rule concludes about.
-pub(super) fn conclusion(rule: &dyn Rule, lanes: u32) -> String {
+/// How the tensor that a rule concludes about is loaded and stored.
+pub(super) fn conclusion(rule: &dyn Rule) -> String {
     let slots = rule.tensor_slots();
-    let mut text = format!("const LANES = {lanes}u;\n\n");
-    text += "fn tensor_at(row: u32) -> OfTensor {\n    return OfTensor(\n";
+    let mut text = "fn tensor_at(row: u32) -> OfTensor {\n    return OfTensor(\n".to_owned();
     for (slot, index) in slots.iter().zip(SHAPE_WORDS..) {
         let _ = match slot.used {
             true => writeln!(text, "        bitcast<f32>(tensors[row + {index}u]),"),

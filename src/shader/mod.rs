@@ -8,7 +8,7 @@ mod pass;
 use formats::{formats, of_grads};
 pub(crate) use frame::{Frame, Scale};
 pub(crate) use generated::{SHAPE_WORDS, looks_at_lines, looks_at_tensors};
-use generated::{conclusion, generated, structs, sums, variant, window};
+use generated::{conclusion, generated, measuring, structs, sums, variant, window};
 pub(crate) use pass::{Access, FIRST_STATE_BINDING, Pass};
 
 use crate::{
@@ -46,12 +46,13 @@ pub(crate) fn measure(width: Width, format: Format) -> String {
         grads(width),
         include_str!("../../shaders/grads/in_own_buffer.wgsl"),
         &of_grads(width, format),
+        &measuring(),
     ]
     .join("\n")
 }
 
-/// The shader that adds up what was measured. Its entry points are `summarize` and
-/// `summarize_extreme`.
+/// The shader that adds up what was measured. Its entry points are `summarize_small` and
+/// `summarize_large`, and with `_extreme` those of the second pass.
 pub(crate) fn summarize() -> String {
     [
         include_str!("../../shaders/grad_stats/summarize.wgsl"),
@@ -60,7 +61,7 @@ pub(crate) fn summarize() -> String {
     .join("\n")
 }
 
-/// The shader `clip_tensors`.
+/// The shader that clips tensors. Its entry points are `clip_small` and `clip_large`.
 pub(crate) fn clip_tensors() -> String {
     [
         include_str!("../../shaders/grad_stats/clip_tensors.wgsl"),
@@ -121,7 +122,8 @@ pub(crate) fn of_rule(rule: &dyn Rule, access: Access, frame: Frame, pass: Pass)
     }
 }
 
-/// A shader that updates the state of lines: `measure_lines`, `move_lines` or `factor_rows`.
+/// A shader that updates the state of lines: `measure_lines`, `move_lines`,
+/// `factor_small` or `factor_large`.
 pub(crate) fn lines(rule: &dyn Rule, frame: Frame, entry_point: &str) -> String {
     let frame = Frame {
         // measure.wgsl always binds `Step`, so gradients can always be scaled by it.
@@ -212,6 +214,7 @@ fn measure_tensors(rule: &dyn Rule, access: Access, frame: Frame) -> String {
     };
     let generated = generated(rule, frame, Pass::Measure);
     let formats = formats(rule, &frame, access.width(), Pass::Measure);
+    let measuring = measuring();
     let mut files = vec![
         rule.wgsl(),
         include_str!("../../shaders/tensors/measure.wgsl"),
@@ -222,13 +225,14 @@ fn measure_tensors(rule: &dyn Rule, access: Access, frame: Frame) -> String {
         include_str!("../../shaders/place.wgsl"),
     ];
     files.extend(memory(access, frame));
-    files.push(&formats);
+    files.extend([&formats[..], &measuring]);
     files.extend(generated.iter().map(String::as_str));
     files.join("\n")
 }
 
-/// The shader in which `rule` concludes from its sums. A workgroup has `lanes` threads.
-pub(crate) fn conclude_tensors(rule: &dyn Rule, lanes: u32) -> String {
+/// The shader in which `rule` concludes from its sums. Its entry points are `conclude_small` and
+/// `conclude_large`.
+pub(crate) fn conclude_tensors(rule: &dyn Rule) -> String {
     [
         rule.wgsl(),
         &structs(rule),
@@ -240,7 +244,7 @@ pub(crate) fn conclude_tensors(rule: &dyn Rule, lanes: u32) -> String {
         include_str!("../../shaders/ema.wgsl"),
         include_str!("../../shaders/bound.wgsl"),
         &sums(rule),
-        &conclusion(rule, lanes),
+        &conclusion(rule),
     ]
     .join("\n")
 }

@@ -42,7 +42,7 @@ fn update(
 @group(0) @binding(4) var<storage, read> spans: array<vec4<u32>>;
 @group(0) @binding(12) var<storage, read_write> partials: array<vec4<f32>>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(MEASURING_THREADS)
 fn measure_tensors(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
@@ -55,7 +55,7 @@ fn measure_tensors(
     }
     let tensor = load_tensor(Place(span.x, span.y, span.z, 4u));
     var sums = Sums();
-    for (var i = lane * 4u; i < span.w; i += 256u) {
+    for (var i = lane * 4u; i < span.w; i += 4u * MEASURING_THREADS) {
         let place = Place(span.x + i, span.y + i, span.z + i, min(span.w - i, 4u));
         let p = load_param(place);
         let found = scaled(load_grad(place), place);
@@ -217,6 +217,8 @@ fn decode_grad(quad: GradQuad) -> vec4<f32> {
 fn encode_grad(value: vec4<f32>) -> GradQuad {
     return encode_f32(value);
 }
+
+const MEASURING_THREADS: u32 = 256u;
 
 // The rule's numbers.
 

@@ -13,7 +13,7 @@ struct Partial {
 fn measured(span: vec4<u32>, lane: u32, unit: f32) -> Partial {
     var squares = vec4<f32>();
     var largest = vec4<u32>();
-    for (var i = lane * 4u; i < span.y; i += 256u) {
+    for (var i = lane * 4u; i < span.y; i += 4u * MEASURING_THREADS) {
         let g = load_grad(Place(0u, span.x + i, 0u, min(span.y - i, 4u)));
         // This looks at bits, because compilers may assume that there is no NaN and no infinity.
         largest = max(largest, bitcast<vec4<u32>>(g) & vec4<u32>(0x7fffffffu));
@@ -24,7 +24,7 @@ fn measured(span: vec4<u32>, lane: u32, unit: f32) -> Partial {
     return Partial(squares.x + squares.y + squares.z + squares.w, max(pairs.x, pairs.y));
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(MEASURING_THREADS)
 fn measure(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
@@ -37,7 +37,7 @@ fn measure(
 }
 
 // The second pass, for runs of extreme magnitude.
-@compute @workgroup_size(64)
+@compute @workgroup_size(MEASURING_THREADS)
 fn measure_extreme(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
@@ -121,3 +121,5 @@ fn decode_grad(quad: GradQuad) -> vec4<f32> {
 fn encode_grad(value: vec4<f32>) -> GradQuad {
     return encode_f32(value);
 }
+
+const MEASURING_THREADS: u32 = 256u;

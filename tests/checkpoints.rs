@@ -402,8 +402,10 @@ fn the_rate_is_the_checkpoint_s_and_so_are_the_caller_s_own_texts() {
     assert!(none.to_string().contains("model.fc.weight"), "{none}");
 }
 
-/// A layout of groups: each a rule, and names and shapes.
-fn layout(groups: Vec<(Box<dyn Rule>, Vec<(&str, &[usize])>)>) -> Layout {
+/// A rule, and names and shapes of tensors.
+type OfGroup<'a> = (Box<dyn Rule>, Vec<(&'a str, &'a [usize])>);
+
+fn layout(groups: Vec<OfGroup<'_>>) -> Layout {
     let mut layout = Layout::new();
     for (rule, tensors) in groups {
         let group = layout.group(rule).unwrap();

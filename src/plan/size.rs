@@ -65,7 +65,8 @@ mod tests {
     #[test]
     fn a_tensor_within_a_span_is_small_and_all_others_are_large() {
         // The quads and what is left over, or single elements alone.
-        let partials = |count: u64| measuring_threads(count) + u64::from(count % QUAD > 0);
+        let partials =
+            |count: u64| measuring_threads(count) + u64::from(!count.is_multiple_of(QUAD));
         for count in [1, 64, SPAN - 1, SPAN] {
             assert_eq!(Size::of_partials(partials(count)), Size::Small, "{count}");
         }

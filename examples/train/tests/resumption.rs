@@ -9,8 +9,9 @@ use trainer::progress::Progress;
 use trainer::training::{End, Plan, resume};
 
 use super::*;
+use crate::arguments::Checkpoints;
 use crate::run::Run;
-use crate::saves::{Checkpoints, Saves};
+use crate::saves::Saves;
 
 /// A folder of a test's own, removed at its end.
 pub struct Folder(pub PathBuf);

@@ -1,4 +1,4 @@
-use super::prelude::{Block, Interval, Bound, Real, Rule, Step, Twin, rule};
+use super::prelude::{Block, Bound, Interval, Real, Rule, Step, Twin, rule};
 use super::schedule_free::{ScheduleFree, WEIGHT_SUM, towards_x, towards_y};
 
 rule! {

@@ -15,6 +15,8 @@ mod subject;
 #[path = "../../examples/verify/variant.rs"]
 mod variant;
 
+pub mod saved;
+
 use std::sync::OnceLock;
 
 use rand::{SeedableRng, rngs::StdRng};

@@ -188,8 +188,8 @@ impl Interval {
     /// `[0, 1]`: `dampening`.
     pub const UP_TO_ONE: Self = Self::new(0.0, 1.0, true);
     /// From the smallest normal f32 up. Some devices would flush a smaller `eps` to zero. Padding
-    /// and untouched rows would then divide zero by zero.
-    pub const EPS: Self = Self::at_least(f32::MIN_POSITIVE as f64);
+    /// and untouched rows would then divide zero by zero. At most 1e30, because AdaBelief adds it up.
+    pub const EPS: Self = Self::new(f32::MIN_POSITIVE as f64, 1e30, true);
 
     /// `[least, most]`, or `[least, most)`.
     pub const fn new(least: f64, most: f64, includes_most: bool) -> Self {

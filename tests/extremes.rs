@@ -370,3 +370,44 @@ fn what_is_not_finite_stays_visible_where_it_was() {
     }
     assert_none(faults);
 }
+
+/// What keeps a rule from dividing by zero may be as large as is allowed: AdaBelief adds it up.
+#[test]
+fn the_largest_eps_leaves_all_finite() {
+    let mut tried = 0;
+    for name in rules::names() {
+        let mut fields = rule(name);
+        let fields = fields.hyperparameters().into_iter();
+        let names: Vec<_> = fields
+            .map(|field| field.name)
+            .filter(|field| field.starts_with("eps"))
+            .collect();
+        for field in names {
+            for value in ["1e20", "1e30"] {
+                let mut rule = rule(name);
+                if rule.set(field, value).is_err() || Layout::new().group(rule).is_err() {
+                    continue;
+                }
+                let mut rule = support::rule(name);
+                rule.set(field, value).unwrap();
+                let problem = Problem::of_sizes(rule, &[70, 12], 4);
+                let label = format!("{name}, {field} = {value}");
+                let found = problem.run(&mut problem.in_arena(Options::default()));
+                assert!(found.iter().flatten().all(|p| p.is_finite()), "{label}");
+                let twin = problem.twin::<f32>();
+                for tensor in problem.tensors() {
+                    let values = twin.param(tensor).unwrap();
+                    assert!(values.iter().all(|p| p.is_finite()), "{label}: twin");
+                }
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 20, "{tried}");
+    let adam = rules::Adam {
+        eps: 1.1e30,
+        ..Default::default()
+    };
+    let refused = Layout::new().group(adam).unwrap_err();
+    assert!(matches!(refused, Error::Hyperparameter { .. }), "{refused}");
+}

@@ -249,10 +249,12 @@ impl fmt::Display for Interval {
             return write!(f, "a finite f32 of at least {:?}", self.least);
         }
         let bracket = if self.includes_most { "]" } else { ")" };
-        if self.most > 1e16 {
-            return write!(f, "a number in [{}, {:e}{bracket}", self.least, self.most);
-        }
-        write!(f, "a number in [{}, {}{bracket}", self.least, self.most)
+        let text = |end: f64| match end.abs() {
+            1e-5..1e16 | 0.0 => end.to_string(),
+            _ => format!("{end:e}"),
+        };
+        let [least, most] = [self.least, self.most].map(text);
+        write!(f, "a number in [{least}, {most}{bracket}")
     }
 }
 

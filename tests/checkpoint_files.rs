@@ -5,14 +5,14 @@ mod support;
 use std::{
     alloc::{GlobalAlloc, Layout as Block, System},
     cell::Cell,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
 use rand::RngExt;
 use serde_json::{Value, json};
-use support::*;
+use support::{saved::Folder, *};
 use wgpu_optim::{
     Checkpoint, Error, Layout, Save, cpu,
     rules::{Adafactor, AdamW, Asgd, Sgd},
@@ -391,26 +391,6 @@ struct Killed(Child);
 impl Drop for Killed {
     fn drop(&mut self) {
         let _ = self.0.kill();
-    }
-}
-
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("wgpu-optim-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn files(&self) -> usize {
-        std::fs::read_dir(&self.0).unwrap().count()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

@@ -2,13 +2,10 @@
 
 mod support;
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{path::Path, process::Command};
 
 use support::{
-    saved::{bytes, bytes_of, loaded, stepped, take},
+    saved::{Folder, bytes, bytes_of, loaded, stepped, take},
     *,
 };
 use wgpu_optim::{
@@ -20,27 +17,6 @@ use wgpu_optim::{
 
 /// Steps before the checkpoint, and after it.
 const HALF: usize = 100;
-
-/// A folder of this test's own, removed at its end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("wgpu-optim-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).unwrap();
-    }
-}
 
 /// A rule with options, over 2 · [`HALF`] steps at rates that fall.
 struct Case {

@@ -1,6 +1,10 @@
 //! Saving an optimizer from the device, and loading it.
 
-use std::io::{Cursor, Seek, Write};
+use std::{
+    io::{Cursor, Seek, Write},
+    mem::offset_of,
+    ops::Range,
+};
 
 use futures_intrusive::channel::shared::oneshot_channel;
 
@@ -214,7 +218,7 @@ impl Optimizer {
         let mut progress = self.progress.clone();
         let stats = &self.setup.begin_step.stats;
         let description = matching.description;
-        let mut writes = vec![(4 * 2, totals(description)?)];
+        let mut writes = vec![(TOTALS.start as u64, totals(description)?)];
         if let Some((scale, good_steps)) = matching.loss_scale(layout, options)? {
             let words = [(scale as f32).to_bits(), good_steps];
             writes.push((0, bytemuck::cast_slice(&words).to_vec()));
@@ -492,7 +496,10 @@ fn word(what: &str, count: u64) -> Result<u32, Error> {
     })
 }
 
-/// `StatsRecord` from its norm on.
+/// The bytes of a `StatsRecord` from its norm on, but for whether it is there.
+const TOTALS: Range<usize> = offset_of!(StatsRecord, norm)..offset_of!(StatsRecord, is_there);
+
+/// What they say of `description`.
 fn totals(description: &Description) -> Result<Vec<u8>, Error> {
     let norm = description.grad_norm.unwrap_or(0.0);
     // A norm beyond f32 has an exponent of its own.
@@ -505,5 +512,5 @@ fn totals(description: &Description) -> Result<Vec<u8>, Error> {
         skipped: word("skipped steps", description.skipped)?,
         ..StatsRecord::default()
     };
-    Ok(bytemuck::bytes_of(&record)[8..28].to_vec())
+    Ok(bytemuck::bytes_of(&record)[TOTALS].to_vec())
 }

@@ -1,5 +1,6 @@
 //! The optimizer on a GPU: the host side of its shaders.
 
+mod arrival;
 mod begin_step;
 mod binding;
 mod checkpoint;

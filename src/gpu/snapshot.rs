@@ -1,10 +1,6 @@
 //! Training statistics, read from the device without stopping it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU8, Ordering},
-};
-
+use super::arrival::{Arrival, Outcome};
 use super::records::{GroupStatsRecord, StatsRecord};
 #[cfg(not(target_family = "wasm"))]
 use crate::buffer::{Waiting, wait_until};
@@ -17,16 +13,12 @@ use crate::{Error, GroupStats, Stats, buffer::guarded_now, progress::Origin};
 #[derive(Debug)]
 pub struct Snapshot {
     staging: wgpu::Buffer,
-    state: Arc<AtomicU8>,
+    arrival: Arrival,
     looks_at_gradients: bool,
     /// Where each group's step count started. If a snapshot comes before the first step of a count
     /// that was set, or that step's encoder was dropped, the device still has another.
     origins: Vec<Origin>,
 }
-
-const PENDING: u8 = 0;
-const ARRIVED: u8 = 1;
-const FAILED: u8 = 2;
 
 impl Snapshot {
     /// Where the statistics arrive.
@@ -50,15 +42,10 @@ impl Snapshot {
             })
         })?;
         encoder.copy_buffer_to_buffer(stats, 0, &staging, 0, stats.size());
-        let state = Arc::new(AtomicU8::new(PENDING));
-        let arrival = state.clone();
-        encoder.map_buffer_on_submit(&staging, wgpu::MapMode::Read, .., move |result| {
-            let outcome = if result.is_ok() { ARRIVED } else { FAILED };
-            arrival.store(outcome, Ordering::Release);
-        });
+        let arrival = Arrival::of(encoder, &staging);
         Ok(Self {
             staging,
-            state,
+            arrival,
             looks_at_gradients,
             origins,
         })
@@ -74,19 +61,13 @@ impl Snapshot {
         let lost = || Error::DeviceLost {
             during: "reading the statistics".to_owned(),
         };
-        match self.state.load(Ordering::Acquire) {
-            // The closure that would report their arrival no longer exists.
-            PENDING if Arc::strong_count(&self.state) == 1 => {
-                match self.state.load(Ordering::Acquire) {
-                    PENDING => Err(Error::Wgpu {
-                        what: "to fetch the statistics".to_owned(),
-                        message: "their encoder was dropped, not submitted".to_owned(),
-                    }),
-                    _ => self.get(),
-                }
-            }
-            PENDING => Ok(None),
-            ARRIVED => {
+        match self.arrival.outcome() {
+            Outcome::Dropped => Err(Error::Wgpu {
+                what: "to fetch the statistics".to_owned(),
+                message: "their encoder was dropped, not submitted".to_owned(),
+            }),
+            Outcome::Pending => Ok(None),
+            Outcome::Arrived => {
                 let view = self.staging.get_mapped_range(..).map_err(|_| lost())?;
                 let stats = self.read(&view).ok_or_else(|| Error::Wgpu {
                     what: "to fetch the statistics".to_owned(),
@@ -94,7 +75,7 @@ impl Snapshot {
                 });
                 stats.map(Some)
             }
-            _ => Err(lost()),
+            Outcome::Failed => Err(lost()),
         }
     }
 

@@ -4,14 +4,9 @@
 //! steps were skipped than the ring is long, it must be given those after them in time. So each step
 //! brings some in turn, and the host learns now and then, without waiting, which were performed.
 
-use std::{
-    collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering, fence},
-    },
-};
+use std::collections::VecDeque;
 
+use super::arrival::{Arrival, Outcome};
 use super::records::{Coefficients, DUE, GroupStatsRecord, StatsRecord};
 use crate::{Error, buffer::guarded_now, progress::Origin};
 
@@ -28,14 +23,10 @@ pub(super) struct Waiting {
     ring: usize,
     staging: wgpu::Buffer,
     /// Whether the stats on their way have come, if any are.
-    arrival: Option<Arc<AtomicU8>>,
+    arrival: Option<Arrival>,
     /// Steps since they were asked for.
     since: u32,
 }
-
-const PENDING: u8 = 0;
-const ARRIVED: u8 = 1;
-const FAILED: u8 = 2;
 
 impl Waiting {
     pub fn new(
@@ -88,14 +79,10 @@ impl Waiting {
     pub fn exchange(&mut self, encoder: &mut wgpu::CommandEncoder, stats: &wgpu::Buffer) {
         self.since = self.since.saturating_add(1);
         if let Some(arrival) = &self.arrival {
-            // If the closure below no longer exists, the encoder was dropped, or it has just run.
-            let is_gone = Arc::strong_count(arrival) == 1;
-            // What it did comes before its end.
-            fence(Ordering::Acquire);
-            match arrival.load(Ordering::Acquire) {
-                ARRIVED => self.take_in(),
-                PENDING if !is_gone => return,
-                _ => {}
+            match arrival.outcome() {
+                Outcome::Arrived => self.take_in(),
+                Outcome::Pending => return,
+                Outcome::Failed | Outcome::Dropped => {}
             }
             self.arrival = None;
         }
@@ -108,13 +95,7 @@ impl Waiting {
         }
         self.since = 0;
         encoder.copy_buffer_to_buffer(stats, 0, &self.staging, 0, stats.size());
-        let arrival = Arc::new(AtomicU8::new(PENDING));
-        let arrived = arrival.clone();
-        encoder.map_buffer_on_submit(&self.staging, wgpu::MapMode::Read, .., move |result| {
-            let outcome = if result.is_ok() { ARRIVED } else { FAILED };
-            arrived.store(outcome, Ordering::Release);
-        });
-        self.arrival = Some(arrival);
+        self.arrival = Some(Arrival::of(encoder, &self.staging));
     }
 
     fn take_in(&mut self) {

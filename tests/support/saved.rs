@@ -1,5 +1,7 @@
 //! What tests of checkpoints share.
 
+use std::path::PathBuf;
+
 use wgpu_optim::{Checkpoint, Layout, Optimizer, Options, Rule, Save, cpu};
 
 use super::{Problem, Problems, gpu, submit};
@@ -38,4 +40,30 @@ pub fn stepped(rule: impl Rule + 'static, options: Options) -> (Problem, Optimiz
     problem.write_params(&mut optimizer);
     take(&mut optimizer, &problem, 0..4);
     (problem, optimizer)
+}
+
+/// A folder of a test's own, removed at its end.
+pub struct Folder(pub PathBuf);
+
+impl Folder {
+    pub fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("wgpu-optim-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    pub fn files(&self) -> usize {
+        std::fs::read_dir(&self.0).unwrap().count()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is mounted there cannot be removed.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }

@@ -45,7 +45,8 @@ impl Entry {
 
 /// All tensors of a checkpoint of `layout`, whose numbers are of type `dtype`.
 ///
-/// They are in the order in which they lie on a device: slot after slot of each group.
+/// They are in the order in which they lie on a device, slot after slot of each group. Counts of steps,
+/// which the host knows, are the last.
 pub(crate) fn entries(
     layout: &Layout,
     options: &Options,

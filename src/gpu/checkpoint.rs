@@ -356,15 +356,11 @@ impl Saving {
         })?;
         let outline = self.outline(&stats)?;
         let mut writer = Writer::new(Cursor::new(outline.reserved()?), &outline)?;
-        for piece in self.pieces(&outline) {
-            match piece {
-                Piece::Step(bytes) => writer.write(&bytes)?,
-                Piece::Copies(ranges) => {
-                    let written = fetch(&self.device, queue, &ranges, |bytes| writer.write(bytes));
-                    written.await??;
-                }
-            }
+        for ranges in self.slices() {
+            let written = fetch(&self.device, queue, &ranges, |bytes| writer.write(bytes));
+            written.await??;
         }
+        writer.write(&self.steps(&outline))?;
         Ok(writer.finish()?.into_inner())
     }
 }
@@ -408,24 +404,13 @@ impl Saving {
         outline: &Outline,
     ) -> Result<W, Error> {
         let mut writer = Writer::new(out, outline)?;
-        for piece in self.pieces(outline) {
-            match piece {
-                Piece::Step(bytes) => writer.write(&bytes)?,
-                Piece::Copies(ranges) => {
-                    let write = |bytes: &[u8]| writer.write(bytes);
-                    crate::buffer::fetch_blocking(&self.device, queue, &ranges, write)??;
-                }
-            }
+        for ranges in self.slices() {
+            let write = |bytes: &[u8]| writer.write(bytes);
+            crate::buffer::fetch_blocking(&self.device, queue, &ranges, write)??;
         }
+        writer.write(&self.steps(outline))?;
         writer.finish()
     }
-}
-
-/// What comes next in a file.
-enum Piece {
-    Step([u8; 4]),
-    /// At most [`SLICE`] bytes.
-    Copies(Vec<BufferRange>),
 }
 
 impl Saving {
@@ -453,38 +438,38 @@ impl Saving {
         })
     }
 
-    /// All that the file has after its header, in slices.
-    fn pieces(&self, outline: &Outline) -> Vec<Piece> {
-        let mut pieces = Vec::new();
-        let (mut slice, mut bytes) = (Vec::new(), 0);
-        for (entry, copy) in self.entries.iter().zip(&self.copies) {
-            let Some(copy) = copy else {
-                if !slice.is_empty() {
-                    pieces.push(Piece::Copies(std::mem::take(&mut slice)));
-                }
-                pieces.push(Piece::Step(outline.step_of(&self.layout, entry.tensor)));
-                continue;
-            };
+    /// Where all that the device has for the file lies, in slices of at most [`SLICE`] bytes.
+    fn slices(&self) -> Vec<Vec<BufferRange>> {
+        let mut slices: Vec<Vec<BufferRange>> = Vec::new();
+        let mut left = 0;
+        for copy in self.copies.iter().flatten() {
             let mut rest = copy.clone();
             while rest.size > 0 {
-                let now = rest.size.min(SLICE as u64 - bytes);
-                slice.push(BufferRange {
-                    size: now,
-                    ..rest.clone()
-                });
-                bytes += now;
-                rest.offset += now;
-                rest.size -= now;
-                if bytes == SLICE as u64 {
-                    pieces.push(Piece::Copies(std::mem::take(&mut slice)));
-                    bytes = 0;
+                if left == 0 {
+                    slices.push(Vec::new());
+                    left = SLICE as u64;
                 }
+                let size = rest.size.min(left);
+                if let Some(slice) = slices.last_mut() {
+                    slice.push(BufferRange {
+                        size,
+                        ..rest.clone()
+                    });
+                }
+                left -= size;
+                rest.offset += size;
+                rest.size -= size;
             }
         }
-        if !slice.is_empty() {
-            pieces.push(Piece::Copies(slice));
-        }
-        pieces
+        slices
+    }
+
+    /// What the file has after that: each tensor's `step`.
+    fn steps(&self, outline: &Outline) -> Vec<u8> {
+        let steps = self.entries.iter().filter(|entry| entry.part == Part::Step);
+        steps
+            .flat_map(|entry| outline.step_of(&self.layout, entry.tensor))
+            .collect()
     }
 }
 

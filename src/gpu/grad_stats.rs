@@ -172,6 +172,7 @@ impl GradStatsBuilder<'_> {
         let mut summarize = Vec::new();
         let mut summarize_extreme = Vec::new();
         let mut clip_tensors = Vec::new();
+        let [summary, clipping] = [shader::summarize(), shader::clip_tensors()];
         for (size, members) in grads.by_size() {
             let made = guarded(device, "the runs of a size", || {
                 let storage = wgpu::BufferUsages::STORAGE;
@@ -183,11 +184,10 @@ impl GradStatsBuilder<'_> {
                 Size::Small => ["summarize_small", "summarize_small_extreme", "clip_small"],
                 Size::Large => ["summarize_large", "summarize_large_extreme", "clip_large"],
             };
-            let text = shader::summarize();
             let entries = [&extremes[..], &[whole(INDICES, &indices)]].concat();
-            let made = self.dispatch(grid, &text, first, &entries);
+            let made = self.dispatch(grid, &summary, first, &entries);
             summarize.push(made.await?);
-            let made = self.dispatch(grid, &text, second, &entries);
+            let made = self.dispatch(grid, &summary, second, &entries);
             summarize_extreme.push(made.await?);
             let begin_step = self.begin_step;
             if let (Some(factors), Some(guard)) = (self.tensor_factors, &begin_step.guard) {
@@ -198,8 +198,7 @@ impl GradStatsBuilder<'_> {
                     whole(8, guard),
                     whole(INDICES, &indices),
                 ];
-                let text = shader::clip_tensors();
-                let made = self.dispatch(grid, &text, clip, &entries);
+                let made = self.dispatch(grid, &clipping, clip, &entries);
                 clip_tensors.push(made.await?);
             }
         }

@@ -17,7 +17,7 @@ use crate::{
     BufferRange, Clip, Error, Options,
     buffer::guarded,
     layout::TENSOR_ALIGNMENT,
-    plan::{DispatchLimits, GradRange, GradWindow, Size, by_size, grad_windows},
+    plan::{DispatchLimits, GradRange, GradSpan, GradWindow, Size, by_size, grad_windows},
     shader,
 };
 
@@ -153,18 +153,27 @@ impl GradStatsBuilder<'_> {
         let sums = whole(5, &partials);
         let extremes = [sums.clone(), whole(6, &runs)];
         for window in &grads.windows {
-            let mut measured = MeasuredWindow::new(&mut self, &grads, window).await?;
+            let of_group = window.group;
             let text = shader::measure(window.width, format);
-            let found = measured.dispatch(&text, "measure", &extremes[..1]).await?;
-            measure[window.group].push(found);
-            let found = measured
-                .dispatch(&text, "measure_extreme", &extremes)
-                .await?;
-            measure_extreme[window.group].push(found);
+            for (size, spans) in window.by_size() {
+                let [first, second] = match size {
+                    Size::Small => ["measure_small", "measure_small_extreme"],
+                    Size::Large => ["measure_large", "measure_large_extreme"],
+                };
+                let grid = size.grid(spans.len(), self.limits);
+                let mut measured =
+                    MeasuredSpans::new(&mut self, &grads, window, &spans, grid).await?;
+                let found = measured.dispatch(&text, first, &extremes[..1]).await?;
+                measure[of_group].push(found);
+                let found = measured.dispatch(&text, second, &extremes).await?;
+                measure_extreme[of_group].push(found);
+            }
             if options.zero_grad {
                 let text = shader::zero_grads(window.width, format);
-                let zero = measured.dispatch(&text, "zero", &[]).await?;
-                steps[window.group].zero_if_skipped.push(zero);
+                let (spans, grid) = (&window.spans, window.grid);
+                let mut zeroed = MeasuredSpans::new(&mut self, &grads, window, spans, grid).await?;
+                let zero = zeroed.dispatch(&text, "zero", &[]).await?;
+                steps[of_group].zero_if_skipped.push(zero);
             }
         }
         let switches = self.make_conditional(steps).await?;
@@ -286,22 +295,25 @@ impl GradStats {
     }
 }
 
-/// One window of gradients, to be dispatched.
-struct MeasuredWindow<'m, 'a> {
+/// Spans of one window of gradients, to be dispatched.
+struct MeasuredSpans<'m, 'a> {
     builder: &'m mut GradStatsBuilder<'a>,
     buffer: &'m wgpu::Buffer,
     window: &'m GradWindow,
     spans: wgpu::Buffer,
+    grid: [u32; 2],
 }
 
-impl<'m, 'a> MeasuredWindow<'m, 'a> {
+impl<'m, 'a> MeasuredSpans<'m, 'a> {
     async fn new(
         builder: &'m mut GradStatsBuilder<'a>,
         grads: &'m GradRuns<'_>,
         window: &'m GradWindow,
+        spans: &[GradSpan],
+        grid: [u32; 2],
     ) -> Result<Self, Error> {
         let made = guarded(builder.device, "the spans of gradients", || {
-            let table = bytemuck::cast_slice(&window.spans);
+            let table = bytemuck::cast_slice(spans);
             let storage = wgpu::BufferUsages::STORAGE;
             filled_buffer(builder.device, "grad spans", storage, table)
         });
@@ -311,6 +323,7 @@ impl<'m, 'a> MeasuredWindow<'m, 'a> {
             buffer: grads.buffers[window.buffer],
             window,
             spans,
+            grid,
         })
     }
 
@@ -326,9 +339,8 @@ impl<'m, 'a> MeasuredWindow<'m, 'a> {
             whole(SPANS, &self.spans),
         ];
         entries.extend_from_slice(beside);
-        let grid = self.window.grid;
         self.builder
-            .dispatch(grid, text, entry_point, &entries)
+            .dispatch(self.grid, text, entry_point, &entries)
             .await
     }
 }

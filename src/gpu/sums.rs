@@ -115,23 +115,22 @@ impl<'a> SumWindows<'a> {
         by_size(summed, |summed| Size::of_partials(summed.count.into())).collect()
     }
 
-    /// The spans of each window.
-    fn spans(&self) -> Vec<Vec<MeasuredSpan>> {
+    /// The spans of each window, by how many threads measure each.
+    fn spans(&self) -> Vec<Vec<(Size, Vec<MeasuredSpan>)>> {
         let mut next: Vec<_> = self.of_tensors.iter().map(|[first, _]| *first).collect();
         let of_window = |window: &RangeWindow| {
-            let spans = window.spans.iter().enumerate().map(|(index, &span)| {
-                let mut partial = 0;
-                if let Some(&tensor) = window.tensors.get(index) {
-                    partial = next[tensor];
-                    next[tensor] += measuring_threads(u64::from(span.count));
-                }
+            // Empty spans have no tensor.
+            let spans = window.tensors.iter().zip(&window.spans);
+            let spans = spans.map(|(&tensor, &span)| {
+                let partial = next[tensor];
+                next[tensor] += measuring_threads(u64::from(span.count));
                 MeasuredSpan {
                     span,
                     partial: partial as u32,
                     padding: [0; 3],
                 }
             });
-            spans.collect()
+            by_size(spans, |measured| Size::of_span(measured.span.count.into())).collect()
         };
         self.windows.iter().map(of_window).collect()
     }
@@ -213,7 +212,8 @@ pub(super) async fn sum_dispatches(
     });
     let partials = made.await?;
     for (index, group, windows) in measured {
-        sums.measure[index] = measure(device, pipelines, group, &windows, &partials).await?;
+        let made = measure(device, pipelines, limits, group, &windows, &partials);
+        sums.measure[index] = made.await?;
         let sum = group.rule.stages().sum;
         let everything = sum.is_some_and(|sum| sum.over == Over::Everything);
         let summed = match of_rules.get(group.rule.name()) {
@@ -237,6 +237,7 @@ pub(super) async fn sum_dispatches(
 async fn measure(
     device: &wgpu::Device,
     pipelines: &mut Pipelines,
+    limits: &DispatchLimits,
     group: GroupBindings<'_>,
     windows: &SumWindows<'_>,
     partials: &wgpu::Buffer,
@@ -246,22 +247,27 @@ async fn measure(
         ..group
     };
     let mut dispatches = Vec::new();
-    for (window, spans) in windows.windows.iter().zip(windows.spans()) {
+    for (window, parts) in windows.windows.iter().zip(windows.spans()) {
         let access = Access::Ranges(window.width, window.grad_place);
-        let pipeline = group.pipeline(device, pipelines, access).await?;
-        let beside = [whole(PARTIALS, partials)];
-        let made = guarded(device, "the bindings that measure tensors", || {
-            range_dispatch(
-                device,
-                &pipeline,
-                group,
-                &windows.buffers,
-                window,
-                bytemuck::cast_slice(&spans),
-                &beside,
-            )
-        });
-        dispatches.push(made.await??);
+        let text = shader::of_rule(group.rule, access, group.frame, group.pass);
+        for (size, spans) in parts {
+            let entry_point = match size {
+                Size::Small => "measure_small",
+                Size::Large => "measure_large",
+            };
+            let compiled = pipelines.compile_rule(device, group.rule, &text, entry_point);
+            let pipeline = compiled.await?;
+            let beside = [whole(PARTIALS, partials)];
+            let made = guarded(device, "the bindings that measure tensors", || {
+                let table = bytemuck::cast_slice(&spans);
+                let buffers = &windows.buffers;
+                range_dispatch(device, &pipeline, group, buffers, window, table, &beside)
+            });
+            dispatches.push(Dispatch {
+                grid: size.grid(spans.len(), limits),
+                ..made.await??
+            });
+        }
     }
     Ok(dispatches)
 }

@@ -10,6 +10,7 @@ use super::{
     measuring::{SPAN, measuring_threads},
     pack::{Pack, grouped, join, length, pack},
     ranges::Width,
+    size::{Size, by_size},
 };
 use crate::format::{Format, QUAD};
 
@@ -36,6 +37,14 @@ pub(crate) struct GradWindow {
     pub grid: [u32; 2],
     /// The group that the whole window belongs to.
     pub group: usize,
+}
+
+impl GradWindow {
+    /// The spans that are not empty, by how many threads measure each.
+    pub fn by_size(&self) -> impl Iterator<Item = (Size, Vec<GradSpan>)> {
+        let spans = self.spans.iter().filter(|span| span.count > 0);
+        by_size(spans.copied(), |span| Size::of_span(span.count.into()))
+    }
 }
 
 /// The gradients of one workgroup, as the shaders read them.
@@ -132,10 +141,7 @@ pub(crate) fn grad_windows(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{
-        measuring::MEASURING_THREADS,
-        samples::{COUNTS, TINY, WIDE},
-    };
+    use super::super::samples::{COUNTS, TINY, WIDE};
     use super::*;
     use crate::format::BINDING_STEP;
 
@@ -197,7 +203,8 @@ mod tests {
                             found.push((window.buffer, byte, run));
                         }
                         sums.extend(
-                            (0..count.div_ceil(4).min(MEASURING_THREADS as u32))
+                            (0..measuring_threads(count.into()) as u32)
+                                .take(count as usize)
                                 .map(|lane| partial + lane),
                         );
                     }

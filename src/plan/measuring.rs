@@ -9,6 +9,9 @@ pub(crate) const MEASURING_THREADS: u64 = 256;
 /// Loads of four elements that each of them makes in a whole span.
 const LOADS: u64 = 32;
 
+/// Most elements that one thread measures alone, where a workgroup would have little to do.
+pub(super) const MOST_ALONE: u64 = 256;
+
 /// Elements that one workgroup measures.
 pub(super) const SPAN: u64 = LOADS * QUAD * MEASURING_THREADS;
 
@@ -22,7 +25,10 @@ pub(crate) fn measured_length(formats: &Formats, limits: &DispatchLimits) -> u64
     }
 }
 
-/// Threads that measure `count` elements in one workgroup.
+/// Threads that measure a span of `count` elements. Each of them has a partial sum.
 pub(crate) fn measuring_threads(count: u64) -> u64 {
-    count.div_ceil(QUAD).min(MEASURING_THREADS)
+    match count <= MOST_ALONE {
+        true => 1,
+        false => count.div_ceil(QUAD).min(MEASURING_THREADS),
+    }
 }

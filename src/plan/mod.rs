@@ -12,7 +12,7 @@ mod samples;
 mod size;
 
 pub(crate) use arena::arena_windows;
-pub(crate) use grads::{GradRange, GradWindow, grad_windows};
+pub(crate) use grads::{GradRange, GradSpan, GradWindow, grad_windows};
 pub(crate) use grid::fold;
 pub(crate) use limits::BLOCK;
 pub use limits::DispatchLimits;

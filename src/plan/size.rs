@@ -1,8 +1,13 @@
 //! What one thread does alone, and what takes a workgroup.
 
-use super::{grid::fold, limits::DispatchLimits, measuring::MEASURING_THREADS};
+use super::{
+    grid::fold,
+    limits::DispatchLimits,
+    measuring::{MEASURING_THREADS, MOST_ALONE},
+};
 
-/// How many threads add up the partial sums of a tensor, or of another run of gradients.
+/// How many threads measure a span, or add up the partial sums of a tensor or of another run of
+/// gradients.
 ///
 /// A workgroup's barriers cost as much as hundreds of additions, so a workgroup for each of many
 /// small tensors would take longer than all else.
@@ -22,6 +27,14 @@ const SMALL_PER_WORKGROUP: u64 = 64;
 const MOST_PARTIALS: u64 = MEASURING_THREADS + 1;
 
 impl Size {
+    /// The size of a span of that many elements.
+    pub fn of_span(count: u64) -> Self {
+        match count <= MOST_ALONE {
+            true => Self::Small,
+            false => Self::Large,
+        }
+    }
+
     /// The size of what has that many partial sums.
     pub fn of_partials(count: u64) -> Self {
         match count <= MOST_PARTIALS {
@@ -60,7 +73,12 @@ mod tests {
         samples::{TINY, WIDE},
     };
     use super::*;
-    use crate::{format::QUAD, rules::Lamb, shader};
+    use crate::{
+        format::{Format, QUAD},
+        plan::Width,
+        rules::Lamb,
+        shader,
+    };
 
     #[test]
     fn a_tensor_within_a_span_is_small_and_all_others_are_large() {
@@ -100,6 +118,7 @@ mod tests {
         let texts = [
             shader::summarize(),
             shader::clip_tensors(),
+            shader::measure(Width::Quads, Format::F32),
             shader::conclude_tensors(&Lamb::default()),
         ];
         for text in texts {

@@ -37,7 +37,8 @@ pub(crate) fn begin_step(skips: bool) -> String {
     files.join("\n")
 }
 
-/// The shader that measures gradients. Its entry points are `measure` and `measure_extreme`.
+/// The shader that measures gradients. Its entry points are `measure_small` and `measure_large`, and
+/// with `_extreme` those of the second pass.
 pub(crate) fn measure(width: Width, format: Format) -> String {
     [
         include_str!("../../shaders/grad_stats/measure.wgsl"),
@@ -205,7 +206,8 @@ fn address(access: Access) -> &'static str {
     }
 }
 
-/// The shader that adds up what `rule` measures.
+/// The shader that adds up what `rule` measures. Its entry points are `measure_small` and
+/// `measure_large`.
 fn measure_tensors(rule: &dyn Rule, access: Access, frame: Frame) -> String {
     let frame = Frame {
         zero_grad: false,

@@ -83,7 +83,8 @@ impl Pass {
             Self::Update => "main",
             Self::Evaluate => "evaluate",
             Self::Train => "train",
-            Self::Measure => "measure_tensors",
+            // Of large spans; small ones have `measure_small`.
+            Self::Measure => "measure_large",
             Self::Lines => "measure_lines",
             Self::Prepare => "prepare_matrices",
         }

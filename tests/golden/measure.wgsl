@@ -1,4 +1,5 @@
-// Each thread adds up the squares of its share of a span of gradients. No thread waits for another.
+// Each thread adds up the squares of a small span of gradients, or of its share of a large one. No
+// thread waits for another.
 
 struct Partial {
     squares: f32,
@@ -10,10 +11,11 @@ struct Partial {
 @group(0) @binding(5) var<storage, read_write> partials: array<Partial>;
 @group(0) @binding(6) var<storage, read> runs: array<Run>;
 
-fn measured(span: vec4<u32>, lane: u32, unit: f32) -> Partial {
+// Every `stride`th four elements from `first` on.
+fn measured(span: vec4<u32>, first: u32, stride: u32, unit: f32) -> Partial {
     var squares = vec4<f32>();
     var largest = vec4<u32>();
-    for (var i = lane * 4u; i < span.y; i += 4u * MEASURING_THREADS) {
+    for (var i = 4u * first; i < span.y; i += 4u * stride) {
         let g = load_grad(Place(0u, span.x + i, 0u, min(span.y - i, 4u)));
         // This looks at bits, because compilers may assume that there is no NaN and no infinity.
         largest = max(largest, bitcast<vec4<u32>>(g) & vec4<u32>(0x7fffffffu));
@@ -24,29 +26,67 @@ fn measured(span: vec4<u32>, lane: u32, unit: f32) -> Partial {
     return Partial(squares.x + squares.y + squares.z + squares.w, max(pairs.x, pairs.y));
 }
 
-@compute @workgroup_size(MEASURING_THREADS)
-fn measure(
+@compute @workgroup_size(64)
+fn measure_small(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let span = spans[workgroup.y * grid.x + workgroup.x];
-    if lane * 4u < span.y {
-        partials[span.z + lane] = measured(span, lane, 1.0);
+    let index = 64u * (workgroup.y * grid.x + workgroup.x) + lane;
+    if index < arrayLength(&spans) {
+        let span = spans[index];
+        partials[span.z] = measured(span, 0u, 1u, 1.0);
+    }
+}
+
+@compute @workgroup_size(MEASURING_THREADS)
+fn measure_large(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = workgroup.y * grid.x + workgroup.x;
+    if index >= arrayLength(&spans) {
+        return;
+    }
+    let span = spans[index];
+    if 4u * lane < span.y {
+        partials[span.z + lane] = measured(span, lane, MEASURING_THREADS, 1.0);
     }
 }
 
 // The second pass, for runs of extreme magnitude.
-@compute @workgroup_size(MEASURING_THREADS)
-fn measure_extreme(
+@compute @workgroup_size(64)
+fn measure_small_extreme(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let span = spans[workgroup.y * grid.x + workgroup.x];
+    let index = 64u * (workgroup.y * grid.x + workgroup.x) + lane;
+    if index < arrayLength(&spans) {
+        let span = spans[index];
+        let exponent = runs[span.w].exponent;
+        if exponent != 0 {
+            partials[span.z] = measured(span, 0u, 1u, power_of_two(-exponent));
+        }
+    }
+}
+
+@compute @workgroup_size(MEASURING_THREADS)
+fn measure_large_extreme(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = workgroup.y * grid.x + workgroup.x;
+    if index >= arrayLength(&spans) {
+        return;
+    }
+    let span = spans[index];
     let exponent = runs[span.w].exponent;
-    if exponent != 0 && lane * 4u < span.y {
-        partials[span.z + lane] = measured(span, lane, power_of_two(-exponent));
+    if exponent != 0 && 4u * lane < span.y {
+        let unit = power_of_two(-exponent);
+        partials[span.z + lane] = measured(span, lane, MEASURING_THREADS, unit);
     }
 }
 

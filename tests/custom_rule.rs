@@ -319,6 +319,101 @@ fn a_shader_that_lacks_a_part_says_what_is_missing() {
     }
 }
 
+/// A rule whose twin asks for more than `Own` and `OwnOfTensors` declare.
+#[derive(Debug)]
+struct Greedy(Wants);
+
+#[derive(Debug, Clone, Copy)]
+enum Wants {
+    Constant,
+    ConstantToConclude,
+    Member,
+    MemberToMeasure,
+    OfTensor,
+}
+
+impl Rule for Greedy {}
+
+impl Declaration for Greedy {
+    fn name(&self) -> &str {
+        "greedy"
+    }
+    fn lr(&self) -> f64 {
+        0.5
+    }
+    fn slots(&self) -> Vec<Slot> {
+        vec![Slot::element("last"), Slot::tensor("norm")]
+    }
+    fn stages(&self) -> Stages {
+        OwnOfTensors("").stages()
+    }
+    fn constants(&self) -> Vec<(&'static str, f64)> {
+        vec![("eps", 1e-6)]
+    }
+    fn wgsl(&self) -> &str {
+        OWN_OF_TENSORS
+    }
+}
+
+impl<T: cpu::Real> cpu::Twin<T> for Greedy {
+    fn update(&self, block: cpu::Block<'_, T>, now: cpu::Step<T>) {
+        match self.0 {
+            Wants::Constant => {
+                let [eps, more] = self.constants_as::<T, _>();
+                block.each(move |p, g, []| p - now.lr * g * (eps + more));
+            }
+            Wants::Member => block.each(move |p, _, [last, more]| p + *last + *more),
+            Wants::OfTensor => {
+                let [norm, more] = block.of_tensor();
+                block.each(move |p, _, []| p + norm + more);
+            }
+            _ => {}
+        }
+    }
+    fn measure(&self, block: cpu::Block<'_, T>, _now: cpu::Step<T>) -> cpu::Sums {
+        match self.0 {
+            Wants::MemberToMeasure => block.sum(|_, _, [last, _, more]| [last + more]),
+            _ => block.sum(|_, g, []| [g * g]),
+        }
+    }
+    fn conclude(&self, _sums: [T; 4], tensor: &mut [T], _shape: cpu::Shape<T>, _now: cpu::Step<T>) {
+        if let Wants::ConstantToConclude = self.0 {
+            let [_, _, more] = self.constants_as::<T, _>();
+            tensor[0] = more;
+        }
+    }
+}
+
+#[test]
+fn a_twin_that_asks_for_more_than_its_rule_declares_is_refused_before_a_step() {
+    for (wants, problem) in [
+        (
+            Wants::Constant,
+            "takes 2 constants; expected at most the 1 declared (eps)",
+        ),
+        (
+            Wants::ConstantToConclude,
+            "takes 3 constants; expected at most the 1 declared (eps)",
+        ),
+        (
+            Wants::Member,
+            "takes 2 slots of Element; expected at most the 1 declared (last)",
+        ),
+        (
+            Wants::MemberToMeasure,
+            "takes 3 slots of Element; expected at most the 1 declared (last)",
+        ),
+        (
+            Wants::OfTensor,
+            "takes 2 slots of Tensor; expected at most the 1 declared (norm)",
+        ),
+    ] {
+        let error = Layout::new().group(Greedy(wants)).unwrap_err();
+        assert!(matches!(error, Error::Rule { .. }), "{error}");
+        assert!(error.to_string().contains(problem), "{error}");
+    }
+}
+
 #[test]
 fn a_text_with_bindings_or_structs_of_its_own_is_refused_before_a_step() {
     for binding in [

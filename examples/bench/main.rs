@@ -24,6 +24,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use wgpu_optim::{Error, Gpu};
 
+use ::flags::patience::patiently;
 use ::report::exit_code;
 use arguments::Arguments;
 use gpu::Bench;
@@ -53,7 +54,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let rounds = usize::from(arguments.rounds);
     let mut timed = Vec::new();
     if let Some(options) = arguments.adapter() {
-        let opened = Gpu::open_blocking(&options);
+        let opened = patiently("opening the device", || Gpu::open_blocking(&options));
         let opened = opened.with_context(|| {
             let device = &arguments.device;
             format!(

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
+use flags::patience::patiently;
 use wgpu_optim::wgpu::{Adapter, Backends, DownlevelFlags, Instance, InstanceDescriptor};
 use wgpu_optim::{Gpu, GpuOptions};
 
@@ -45,7 +46,7 @@ impl Choice {
             Self::Named(name) => name,
             _ => "gpu",
         };
-        let opened = Gpu::open_blocking(&options);
+        let opened = patiently("opening the device", || Gpu::open_blocking(&options));
         let opened = opened.with_context(|| {
             format!("--device {name} (gpu, cpu or part of an adapter's name; cpu needs no driver)")
         })?;

@@ -1,5 +1,6 @@
 //! Checks what a rule declares, so that no other code has to.
 
+use super::trial;
 use crate::{Error, Extent, MatrixWork, Rule, Slot, Stages, hyperparameter::Interval};
 
 /// Whether a WGSL text, comments aside, declares bindings.
@@ -131,7 +132,7 @@ pub(crate) fn check_stages(rule: &dyn Rule) -> Result<(), Error> {
             ));
         }
     }
-    Ok(())
+    trial::problem(rule).map_or(Ok(()), refuse)
 }
 
 /// The position of the slot `name` among `slots`, the element slots kept for `rule`. It must be in

@@ -6,6 +6,7 @@ mod declaration;
 mod ema;
 mod slot;
 mod stages;
+mod trial;
 mod twin;
 
 pub(crate) use bound::{Bound, most_grad_exponent};
@@ -19,6 +20,7 @@ pub use twin::{Block, Real, Shape, Step, Sums, Twin};
 pub(crate) use twin::{LaneSum, bounded, clipped, vectorized, wide};
 
 use crate::Error;
+use trial::Asked;
 
 /// An optimizer rule: its [`Declaration`], its [`Twin`] on the CPU, and what depends on earlier
 /// steps. The example `custom_rule` shows two rules of a user's own.
@@ -47,13 +49,17 @@ pub trait Rule: Declaration + Twin<f32> + Twin<f64> {
         self.at(t)
     }
 
-    /// The first `N` of the [`constants`](Declaration::constants), in the precision of a twin. A
-    /// missing one is NaN.
+    /// The first `N` of the [`constants`](Declaration::constants), in the precision of a twin.
+    /// [`Layout::group`](crate::Layout::group) refuses a rule that has fewer.
     fn constants_as<T: Real, const N: usize>(&self) -> [T; N]
     where
         Self: Sized,
     {
-        let mut constants = self.constants().into_iter();
+        let constants = self.constants();
+        if constants.len() < N {
+            trial::missed(Asked::Constants, N);
+        }
+        let mut constants = constants.into_iter();
         std::array::from_fn(|_| {
             let next = constants.next();
             next.map_or_else(T::nan, |(_, value)| T::from_f64(value))

@@ -7,7 +7,10 @@ use bytemuck::Pod;
 use fearless_simd::{Level, Simd};
 use num_traits::{Float, NumCast};
 
-use super::Bound;
+use super::{
+    Bound,
+    trial::{self, Asked},
+};
 use crate::{Rule, shape::Matrices};
 
 /// f32 or f64.
@@ -184,6 +187,9 @@ impl<T: Real> Block<'_, T> {
     /// The values of the rule's `N` slots of [`Extent::Tensor`](crate::Extent::Tensor), in their
     /// order. A slot that is not in use reads as zero.
     pub fn of_tensor<const N: usize>(&self) -> [T; N] {
+        if self.of_tensor.len() < N {
+            trial::missed(Asked::OfTensor, N);
+        }
         std::array::from_fn(|slot| self.of_tensor.get(slot).copied().unwrap_or_else(T::zero))
     }
 
@@ -194,6 +200,7 @@ impl<T: Real> Block<'_, T> {
         self,
         measure: impl Fn(T, T, [T; N]) -> [T; K],
     ) -> Sums {
+        self.expects_members(N);
         let (scale, bound) = (self.grad_scale, self.bound);
         let as_seen = move |g: T| bound.limited(scale * g);
         let mut zeros = [const { Vec::new() }; N];
@@ -212,6 +219,7 @@ impl<T: Real> Block<'_, T> {
     /// flags alone. A captured reference might alias what the loop stores.
     #[inline(always)]
     pub fn each<const N: usize>(self, update: impl Fn(T, T, &mut [T; N]) -> T) {
+        self.expects_members(N);
         let (scale, bound) = (self.grad_scale, self.bound);
         let as_seen = move |g: T| bound.limited(scale * g);
         let update = move |p: T, g: T, s: &mut [T; N]| bound.outcome(update(p, g, s), g);
@@ -232,6 +240,14 @@ impl<T: Real> Block<'_, T> {
                 }
             },
         );
+    }
+
+    /// Notes if the rule has fewer members of `State`. [`Layout::group`](crate::Layout::group)
+    /// refuses such a rule.
+    fn expects_members(&self, count: usize) {
+        if self.state.len() < count {
+            trial::missed(Asked::Members, count);
+        }
     }
 
     /// Splits off the first `count` elements.

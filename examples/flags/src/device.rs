@@ -6,6 +6,8 @@ use anyhow::{Context, Result};
 use wgpu_optim::wgpu::{AdapterInfo, Backend, DeviceType};
 use wgpu_optim::{Gpu, GpuOptions};
 
+use crate::patience::patiently;
+
 /// What the user asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Choice {
@@ -56,7 +58,10 @@ pub struct Opened {
 
 impl Choice {
     pub fn open(&self) -> Result<Opened> {
-        let open = |options| Gpu::open_blocking(&options);
+        let open = |options| {
+            // Some OpenGL drivers take most of a minute the first time.
+            patiently("opening the device", || Gpu::open_blocking(&options))
+        };
         match self {
             Self::Cpu => Ok(cpu(Vec::new())),
             Self::Auto => Ok(match open(GpuOptions::default()) {

@@ -4,6 +4,7 @@
 pub mod around;
 pub mod device;
 pub mod number;
+pub mod patience;
 pub mod rule;
 pub mod schedule;
 mod title;

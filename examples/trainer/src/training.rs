@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use flags::patience::patiently;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -268,10 +269,11 @@ impl<'a> Training<'a> {
             if observer.stops() {
                 return Ok(None);
             }
-            self.network.backward(batch)?;
-            self.micro_batches += 1;
-            if self.micro_batches == plan.accumulate {
-                self.step()?;
+            if self.first_step.is_none() {
+                // Some drivers compile when they first run a shader.
+                patiently("compiling the shaders", || self.batch(batch))?;
+            } else {
+                self.batch(batch)?;
             }
             self.progress.batches += 1;
             observer.advanced(plan.batch_size.min(plan.samples - batch * plan.batch_size));
@@ -290,6 +292,15 @@ impl<'a> Training<'a> {
             steps: self.steps,
             seconds: self.seconds,
         }))
+    }
+
+    fn batch(&mut self, batch: usize) -> Result<()> {
+        self.network.backward(batch)?;
+        self.micro_batches += 1;
+        if self.micro_batches == self.plan.accumulate {
+            self.step()?;
+        }
+        Ok(())
     }
 
     /// Within an epoch.

@@ -14,6 +14,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use flags::device::Device;
+use flags::patience::patiently;
 use serde::{Deserialize, Serialize};
 use wgpu_optim::{Checkpoint, Error, Save, Stats};
 
@@ -119,7 +120,9 @@ pub fn open<'d>(
 ) -> Result<Box<dyn Network + 'd>> {
     Ok(match device {
         Device::Gpu(gpu) => {
-            let network = GpuNetwork::new(gpu, registered, data, batch_size, seed);
+            let network = patiently("compiling the shaders", || {
+                GpuNetwork::new(gpu, registered, data, batch_size, seed)
+            });
             Box::new(network.with_context(|| format!("on {}", gpu.info.name))?)
         }
         Device::Cpu => Box::new(CpuNetwork::<f32>::new(registered, data, batch_size, seed)?),

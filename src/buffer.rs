@@ -13,7 +13,7 @@ use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 pub(crate) use guarded::{guarded, guarded_now, is_lost};
 pub(crate) use ownership::{check_owned, check_queue};
 
-use crate::{Error, format::Format};
+use crate::{Error, format::Encoding};
 
 /// A range of bytes of a buffer, which holds one tensor of f32.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -50,7 +50,7 @@ impl BufferRange {
 
     /// Number of f32 in the range.
     pub fn element_count(&self) -> usize {
-        Format::F32.elements(self.size) as usize
+        Encoding::F32.elements(self.size) as usize
     }
 
     /// Refuses a range that leaves its buffer, is not aligned to 4 bytes, or lies in a buffer
@@ -100,7 +100,7 @@ pub async fn read(
     queue: &wgpu::Queue,
     range: &BufferRange,
 ) -> Result<Vec<f32>, Error> {
-    fetch(device, queue, std::slice::from_ref(range), values).await?
+    Stored::f32(range).read(device, queue).await
 }
 
 /// [`read`], blocking. It waits until the queue has done everything submitted before.
@@ -113,12 +113,116 @@ pub fn read_blocking(
     queue: &wgpu::Queue,
     range: &BufferRange,
 ) -> Result<Vec<f32>, Error> {
-    let ranges = std::slice::from_ref(range);
-    let Some(download) = pollster::block_on(Download::start(device, queue, ranges))? else {
-        return Ok(Vec::new());
-    };
-    let mapped = wait(device, &download.mapped, "reading a buffer", Waiting::Idle)?;
-    download.finish(mapped, values)?
+    Stored::f32(range).read_blocking(device, queue)
+}
+
+/// Writes `values` to `range`. The write comes before everything that is submitted to `queue`
+/// afterwards.
+///
+/// # Errors
+/// [`Error::BufferRange`] as for [`read`], with `COPY_DST`; [`Error::Length`] unless there is one
+/// value for each f32 of the range; [`Error::OtherDevice`]; [`Error::OutOfMemory`];
+/// [`Error::DeviceLost`].
+pub fn write(
+    device: &wgpu::Device,
+    queue: &wgpu::Queue,
+    range: &BufferRange,
+    values: &[f32],
+) -> Result<(), Error> {
+    Stored::f32(range).write(device, queue, values)
+}
+
+/// Numbers in a buffer.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub range: BufferRange,
+    pub encoding: Encoding,
+    /// How many there are.
+    pub count: usize,
+}
+
+impl Stored {
+    fn f32(range: &BufferRange) -> Self {
+        Self {
+            range: range.clone(),
+            encoding: Encoding::F32,
+            count: range.element_count(),
+        }
+    }
+
+    /// See [`read`].
+    pub async fn read(
+        &self,
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+    ) -> Result<Vec<f32>, Error> {
+        let ranges = std::slice::from_ref(&self.range);
+        fetch(device, queue, ranges, |bytes| self.values(bytes)).await?
+    }
+
+    /// See [`read_blocking`].
+    #[cfg(not(target_family = "wasm"))]
+    pub fn read_blocking(
+        &self,
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+    ) -> Result<Vec<f32>, Error> {
+        let ranges = std::slice::from_ref(&self.range);
+        let Some(download) = pollster::block_on(Download::start(device, queue, ranges))? else {
+            return Ok(Vec::new());
+        };
+        let mapped = wait(device, &download.mapped, "reading a buffer", Waiting::Idle)?;
+        download.finish(mapped, |bytes| self.values(bytes))?
+    }
+
+    /// See [`write`]. Each value is rounded to the nearest that can be stored.
+    pub fn write(
+        &self,
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        values: &[f32],
+    ) -> Result<(), Error> {
+        let Self {
+            range,
+            encoding,
+            count,
+        } = self;
+        range.check("write", wgpu::BufferUsages::COPY_DST)?;
+        if values.len() != *count {
+            return Err(Error::Length {
+                what: "values to write".to_owned(),
+                expected: *count,
+                actual: values.len(),
+            });
+        }
+        check_queue(device, queue, &range.buffer, "writing a buffer")?;
+        let write = |bytes: &[u8]| {
+            guarded_now(device, "values to write", || {
+                queue.write_buffer(&range.buffer, range.offset, bytes);
+            })
+        };
+        let written = match *encoding == Encoding::F32 {
+            true => write(bytemuck::cast_slice(values)),
+            false => {
+                let mut bytes = encoding.encoded(values);
+                bytes.resize(range.size as usize, 0);
+                write(&bytes)
+            }
+        };
+        written.map_err(|error| explain(device, std::slice::from_ref(range), error))
+    }
+
+    /// The numbers in the range's bytes.
+    fn values(&self, bytes: &[u8]) -> Result<Vec<f32>, Error> {
+        let mut values = Vec::new();
+        let reserved = values.try_reserve_exact(self.count);
+        reserved.map_err(|_| Error::OutOfMemory {
+            what: format!("{} values to read", self.count),
+        })?;
+        values.resize(self.count, 0.0);
+        self.encoding.decode(bytes, &mut values);
+        Ok(values)
+    }
 }
 
 /// Gives `take` the bytes of `ranges`, one after another, once they have arrived. Natively, something
@@ -149,47 +253,6 @@ pub(crate) fn fetch_blocking<R>(
     };
     let mapped = wait(device, &download.mapped, "reading buffers", Waiting::Beside)?;
     download.finish(mapped, take)
-}
-
-/// The f32 in `bytes`.
-fn values(bytes: &[u8]) -> Result<Vec<f32>, Error> {
-    let (values, _) = bytes.as_chunks();
-    let mut read = Vec::new();
-    let reserved = read.try_reserve_exact(values.len());
-    reserved.map_err(|_| Error::OutOfMemory {
-        what: format!("{} values to read", values.len()),
-    })?;
-    // This copies, because the bytes need not be aligned for f32.
-    read.extend(values.iter().map(|bytes| f32::from_ne_bytes(*bytes)));
-    Ok(read)
-}
-
-/// Writes `values` to `range`. The write comes before everything that is submitted to `queue`
-/// afterwards.
-///
-/// # Errors
-/// [`Error::BufferRange`] as for [`read`], with `COPY_DST`; [`Error::Length`] unless there is one
-/// value for each f32 of the range; [`Error::OtherDevice`]; [`Error::OutOfMemory`];
-/// [`Error::DeviceLost`].
-pub fn write(
-    device: &wgpu::Device,
-    queue: &wgpu::Queue,
-    range: &BufferRange,
-    values: &[f32],
-) -> Result<(), Error> {
-    range.check("write", wgpu::BufferUsages::COPY_DST)?;
-    if values.len() != range.element_count() {
-        return Err(Error::Length {
-            what: "values to write".to_owned(),
-            expected: range.element_count(),
-            actual: values.len(),
-        });
-    }
-    check_queue(device, queue, &range.buffer, "writing a buffer")?;
-    let written = guarded_now(device, "values to write", || {
-        queue.write_buffer(&range.buffer, range.offset, bytemuck::cast_slice(values));
-    });
-    written.map_err(|error| explain(device, std::slice::from_ref(range), error))
 }
 
 /// Says so if wgpu refused `ranges` because their buffers are of another device.

@@ -42,6 +42,10 @@ pub enum Error {
         known: String,
     },
 
+    /// There is no format of that name.
+    #[error("unknown format {name:?}; expected one of: {known}")]
+    UnknownFormat { name: String, known: String },
+
     /// A hyperparameter is out of range, or conflicts with another one.
     #[error("{rule}: {name} = {value} is not allowed; expected {allowed}")]
     Hyperparameter {

@@ -10,7 +10,8 @@ use std::{
 };
 
 use crate::{
-    Error, Rule,
+    Error, Formats, Rule,
+    format::{Storage, pcg},
     rule::{check_lr, check_stages},
 };
 
@@ -73,6 +74,8 @@ pub struct Layout {
     /// By group.
     ids: Vec<HandleId>,
     hyperparameters: Vec<Vec<(&'static str, String)>>,
+    /// By group.
+    pub(crate) formats: Vec<Formats>,
     pub(crate) tensors: Vec<TensorEntry>,
     names: HashMap<String, Tensor>,
     /// An upper bound on the elements of the groups and tensors so far, padding included.
@@ -94,6 +97,18 @@ impl Layout {
     /// [`Error::Hyperparameter`] gives the field that is out of range, its value and the range.
     /// [`Error::Rule`] says what is wrong with the declaration of a user's rule.
     pub fn group(&mut self, rule: impl Into<Box<dyn Rule>>) -> Result<Group, Error> {
+        self.group_in(rule, Formats::default())
+    }
+
+    /// [`group`](Self::group), stored in these formats.
+    ///
+    /// # Errors
+    /// As [`group`](Self::group).
+    pub fn group_in(
+        &mut self,
+        rule: impl Into<Box<dyn Rule>>,
+        formats: Formats,
+    ) -> Result<Group, Error> {
         let mut rule = rule.into();
         rule.validate()?;
         check_lr(&*rule, rule.lr())?;
@@ -102,6 +117,7 @@ impl Layout {
         let values = fields.iter().map(|field| (field.name, field.value()));
         self.hyperparameters.push(values.collect());
         self.groups.push(Arc::from(rule));
+        self.formats.push(formats);
         self.padded_count = self.padded_count.saturating_add(GROUP_ALIGNMENT);
         let id = HandleId::new();
         self.ids.push(id);
@@ -185,6 +201,12 @@ impl Layout {
         Ok(&*self.groups[group.0])
     }
 
+    /// How `group` is stored.
+    pub fn formats(&self, group: Group) -> Result<Formats, Error> {
+        self.check_group(group)?;
+        Ok(self.formats[group.0])
+    }
+
     /// The hyperparameters of `group`'s rule by name, each as text that [`Rule::set`] can parse.
     pub fn hyperparameters(&self, group: Group) -> Result<&[(&'static str, String)], Error> {
         self.check_group(group)?;
@@ -214,6 +236,16 @@ impl Layout {
     /// Number of elements of all tensors, padding not counted.
     pub fn parameter_count(&self) -> usize {
         self.tensors.iter().map(|t| t.element_count).sum()
+    }
+
+    /// How all of `group` is stored.
+    pub(crate) fn storage(&self, group: Group) -> Storage {
+        self.formats[group.0].into()
+    }
+
+    /// What the random bits of rounding begin from in `group`.
+    pub(crate) fn seed(&self, group: Group) -> u32 {
+        pcg(self.formats[group.0].seed.wrapping_add(group.0 as u32))
     }
 
     pub(crate) fn check_group(&self, group: Group) -> Result<(), Error> {

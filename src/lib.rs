@@ -66,6 +66,7 @@ pub use buffer::read_blocking;
 pub use buffer::{BufferRange, read, write};
 pub use checkpoint::{Checkpoint, Loaded, Save};
 pub use error::{Error, ShaderLocation};
+pub use format::{Format, Formats};
 pub use gpu::{Buffers, Gpu, GpuOptions, Optimizer, Saving, Snapshot, required_limits};
 pub use layout::{GROUP_ALIGNMENT, Group, Layout, TENSOR_ALIGNMENT, Tensor};
 pub use options::{Average, Clip, LossScale, Options};
@@ -73,8 +74,8 @@ pub use plan::DispatchLimits;
 #[doc(hidden)]
 pub use rule::coefficients;
 pub use rule::{
-    Declaration, Extent, Lines, MOST_UNKNOWNS, MatrixStage, MatrixWork, Over, Rule, Slot, Stages,
-    Sum,
+    Declaration, Extent, Lines, MOST_UNKNOWNS, MatrixStage, MatrixWork, Over, Precision, Rule,
+    Slot, Stages, Sum,
 };
 pub use shader::update_shader;
 pub use stats::{GroupStats, Stats};

@@ -1,7 +1,7 @@
 //! What happens before and after the update: clipping, loss scaling, skipping, accumulation,
 //! averaging.
 
-use crate::{DispatchLimits, Error, Layout, Rule, Slot, format::Formats, hyperparameter::Interval};
+use crate::{DispatchLimits, Error, Layout, Rule, Slot, hyperparameter::Interval};
 
 /// The state name of the running mean of the parameters. It stands beside the rule's own slots.
 pub(crate) const AVERAGE: &str = "average";
@@ -216,13 +216,12 @@ impl Options {
     /// The element slots of `rule`, and the average after them.
     pub(crate) fn element_slots(&self, rule: &dyn Rule) -> Vec<Slot> {
         let mut slots = rule.element_slots();
-        slots.push(Slot::element(AVERAGE).used_if(self.average.is_some()));
+        slots.push(
+            Slot::element(AVERAGE)
+                .exact()
+                .used_if(self.average.is_some()),
+        );
         slots
-    }
-
-    /// The formats of parameters, gradients and state.
-    pub(crate) fn formats(&self) -> Formats {
-        Formats::default()
     }
 
     pub(crate) fn check(&self, layout: &Layout) -> Result<(), Error> {

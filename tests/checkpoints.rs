@@ -9,8 +9,8 @@ use support::{
     *,
 };
 use wgpu_optim::{
-    Average, BufferRange, Buffers, Checkpoint, Clip, Error, Extent, Gpu, Layout, LossScale,
-    Optimizer, Options, Save, cpu,
+    Average, BufferRange, Buffers, Checkpoint, Clip, Error, Extent, Format, Formats, Gpu, Layout,
+    LossScale, Optimizer, Options, Precision, Save, Slot, cpu,
     rules::{self, AdamW, Lion, ScheduleFreeSgd},
     wgpu,
 };
@@ -22,11 +22,13 @@ const HALF: usize = 100;
 struct Case {
     variant: Variant,
     options: Options,
+    state: Format,
     label: String,
 }
 
 impl Case {
-    /// One case for each set of slots that a rule can have, and for each rule one with all options.
+    /// One case for each set of slots that a rule can have, and for each rule one with all options, in
+    /// each format that its state may have.
     fn all() -> Vec<Self> {
         let mut cases = Vec::new();
         for name in rules::names() {
@@ -43,8 +45,17 @@ impl Case {
                 let label = format!("{name} {}", variant.label());
                 if seen.is_empty() {
                     let averages = !variant.make().evaluates_elsewhere();
-                    cases.push(Self {
+                    let may_be_rounded = |slot: &Slot| {
+                        let is_moment = slot.extent == Extent::Element && !slot.input;
+                        slot.used && is_moment && slot.precision != Precision::Exact
+                    };
+                    let formats = match variant.make().slots().iter().any(may_be_rounded) {
+                        true => Format::ALL,
+                        false => &[Format::F32],
+                    };
+                    cases.extend(formats.iter().map(|&state| Self {
                         variant: variant.clone(),
+                        state,
                         options: Options {
                             clip: Clip::GlobalNorm(5.0),
                             loss_scale: Some(LossScale {
@@ -58,13 +69,14 @@ impl Case {
                             }),
                             ..Options::default()
                         },
-                        label: format!("{label}, all options"),
-                    });
+                        label: format!("{label}, all options, {state}"),
+                    }));
                 }
                 seen.push(used);
                 cases.push(Self {
                     variant,
                     options: Options::default(),
+                    state: Format::F32,
                     label,
                 });
             }
@@ -73,7 +85,13 @@ impl Case {
     }
 
     fn problem(&self) -> Problem {
-        let mut problem = Problem::of_sizes(self.variant.make(), &[70, 12, 1], 2 * HALF);
+        let formats = Formats {
+            state: self.state,
+            seed: 5,
+        };
+        let sizes = &[70, 12, 1];
+        let rule = self.variant.make();
+        let mut problem = Problem::with_formats(rule, formats, sizes, 2 * HALF).unwrap();
         let lr = self.variant.make().lr();
         // Coefficients that depend on the rate take that of an earlier step once steps were skipped.
         let slots = self.variant.make().slots().into_iter();

@@ -1,10 +1,10 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, str::FromStr};
 
 use ::report::Output;
 use clap::Parser;
-use wgpu_optim::{GpuOptions, rules};
+use wgpu_optim::{Format, GpuOptions, rules};
 
 use crate::workload::Workload;
 
@@ -19,6 +19,10 @@ pub struct Arguments {
     /// Rules by name, or all but those that multiply matrices
     #[arg(long, value_delimiter = ',', default_value = "sgd,adam,adamw,lion", value_parser = rule)]
     pub rules: Vec<String>,
+
+    /// Formats of the state, each for every rule: f32, bf16, int8
+    #[arg(long, value_delimiter = ',', default_value = "f32", value_parser = Format::from_str)]
+    pub formats: Vec<Format>,
 
     /// Elements (2^24), ranges of them (2^10..2^26), tensors x elements (5000x64), vit-tiny
     #[arg(
@@ -43,7 +47,7 @@ pub struct Arguments {
 
     /// Times this build and another build of this program in turns, --rounds of them, and prints how
     /// many times as fast this one is
-    #[arg(long, value_name = "OTHER_BINARY", conflicts_with_all = ["twin", "out"])]
+    #[arg(long, value_name = "OTHER_BINARY", conflicts_with_all = ["twin", "out", "formats"])]
     pub compare: Option<PathBuf>,
 
     /// A page of what was timed, or its pictures: GB/s over the number of elements, of one tensor
@@ -70,6 +74,12 @@ impl Arguments {
             true => timed().collect(),
             false => self.rules.iter().map(String::as_str).collect(),
         }
+    }
+
+    /// Each rule in each format.
+    pub fn rules_in_formats(&self) -> impl Iterator<Item = (&str, Format)> {
+        let formats = |rule| self.formats.iter().map(move |format| (rule, *format));
+        self.rules().into_iter().flat_map(formats)
     }
 
     pub fn workloads(&self) -> impl Iterator<Item = &Workload> {

@@ -49,7 +49,7 @@ impl Shape {
     /// The shader. What is read and not written is added to what is written; the rest changes
     /// places, or a compiler might see that nothing is to be done.
     fn text(self, streams: Streams, folded: bool) -> String {
-        let Streams { reads, writes } = streams;
+        let Streams { reads, writes, .. } = streams;
         let Self {
             width,
             workgroup,
@@ -243,6 +243,7 @@ mod tests {
         let streams = Streams {
             reads: 3,
             writes: 2,
+            bytes_per_element: 20.0,
         };
         for shape in SHAPES {
             let array = |start: f32| {
@@ -283,6 +284,7 @@ mod tests {
         let streams = Streams {
             reads: 2,
             writes: 1,
+            bytes_per_element: 12.0,
         };
         assert!(shape.text(streams, true).contains("group.y"));
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use flags::device::describe;
-use wgpu_optim::{Gpu, Layout, Optimizer, Options, rules};
+use wgpu_optim::{Format, Gpu, Layout, Optimizer, Options, rules};
 
 use crate::clock::Clock;
 use crate::copies::{self, Copy};
@@ -25,8 +25,8 @@ pub struct Bench {
     gpu: Gpu,
     clock: Clock,
     rounds: usize,
-    /// Which copies were the fastest, for each amount of memory.
-    finalists: HashMap<(Streams, usize), [copies::Shape; 2]>,
+    /// Which copies were the fastest, by how many arrays are read and written, and their length.
+    finalists: HashMap<(usize, usize, usize), [copies::Shape; 2]>,
 }
 
 impl Bench {
@@ -53,18 +53,23 @@ impl Bench {
     }
 
     /// A step of `rule` over `workload` and the fastest copy, one after the other in turns.
-    pub fn row(&mut self, rule: &str, workload: &Workload) -> Result<Row> {
+    pub fn row(&mut self, rule: &str, format: Format, workload: &Workload) -> Result<Row> {
         let known = rules::by_name(rule)?;
-        let streams = Streams::of(known.as_ref());
+        let streams = Streams::of(known.as_ref(), format);
         let elements = workload.element_count();
-        let mut step = self.optimizer(workload.layout(known)?)?;
+        let mut step = self.optimizer(workload.layout(known, format)?)?;
         let mut one_tensor = match workload.tensor_count() {
             1 => None,
-            _ => Some(self.optimizer(workload.as_one_tensor().layout(rules::by_name(rule)?)?)?),
+            _ => {
+                let layout = workload
+                    .as_one_tensor()
+                    .layout(rules::by_name(rule)?, format)?;
+                Some(self.optimizer(layout)?)
+            }
         };
         let once = self.time(&mut step, 1)?.min(self.time(&mut step, 1)?);
         let repetitions = (SHORTEST_MS / once).clamp(1.0, MOST_REPETITIONS).ceil() as usize;
-        let copies = self.copies(streams, elements, repetitions)?;
+        let copies = self.copies(streams, streams.copied(elements), repetitions)?;
 
         let mut times = Vec::new();
         let mut copied = [Vec::new(), Vec::new()];
@@ -95,17 +100,17 @@ impl Bench {
         let copy_ratios = copy_ratios.map(|(copied, stepped)| copied / stepped);
         let copy_ratio = Quartiles::of(copy_ratios.collect());
         let ms = median(&times);
-        let bytes_per_element = streams.bytes_per_element();
+        let bytes_per_element = streams.bytes_per_element;
         Ok(Row {
             rule: rule.to_owned(),
-            format: "f32",
+            format: format.name(),
             size: workload.to_string(),
             elements,
             tensors: workload.tensor_count(),
             device: self.gpu.info.name.clone(),
             ms,
             bytes_per_element,
-            gb_per_s: 1e-6 * (bytes_per_element * elements) as f64 / ms,
+            gb_per_s: 1e-6 * bytes_per_element * elements as f64 / ms,
             copy_ratio,
             copy: copies[fastest].shape.to_string(),
             one_tensor_ratio: (!one_tensor_ratios.is_empty())
@@ -137,7 +142,7 @@ impl Bench {
         elements: usize,
         repetitions: usize,
     ) -> Result<[Copy; 2]> {
-        let key = (streams, elements);
+        let key = (streams.reads, streams.writes, elements);
         let arrays = copies::arrays(&self.gpu, streams, elements);
         let shapes = match self.finalists.get(&key) {
             Some(shapes) => *shapes,

@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use wgpu_optim::{Error, Gpu};
+use wgpu_optim::{Error, Format, Gpu};
 
 use ::flags::patience::patiently;
 use ::report::exit_code;
@@ -64,9 +64,12 @@ fn run(arguments: &Arguments) -> Result<bool> {
         let mut bench = Bench::new(clock::with_timestamps(opened)?, rounds);
         let copies = format!("the fastest of {} copy shaders", copies::SHAPES.len());
         let of_device = Timed::new(bench.device(), bench.name(), bench.clock(), copies);
-        timed.push(each(arguments, &report, of_device, |rule, workload| {
-            bench.row(rule, workload)
-        })?);
+        timed.push(each(
+            arguments,
+            &report,
+            of_device,
+            |rule, format, workload| bench.row(rule, format, workload),
+        )?);
     }
     if arguments.twin || arguments.adapter().is_none() {
         let of_twin = Timed::new(
@@ -75,9 +78,12 @@ fn run(arguments: &Arguments) -> Result<bool> {
             "wall clock",
             "a loop in chunks".into(),
         );
-        timed.push(each(arguments, &report, of_twin, |rule, workload| {
-            twin::row(rule, workload, rounds)
-        })?);
+        timed.push(each(
+            arguments,
+            &report,
+            of_twin,
+            |rule, format, workload| twin::row(rule, format, workload, rounds),
+        )?);
     }
     let rows = timed.iter().flat_map(|timed| &timed.rows);
     report.load(rows.map(|row| row.others_cpu))?;
@@ -95,13 +101,13 @@ fn each(
     arguments: &Arguments,
     report: &Report,
     mut timed: Timed,
-    mut time: impl FnMut(&str, &workload::Workload) -> Result<Row>,
+    mut time: impl FnMut(&str, Format, &workload::Workload) -> Result<Row>,
 ) -> Result<Timed> {
     let rounds = usize::from(arguments.rounds);
     report.heading(&timed.device, &timed.clock, &timed.copies, rounds)?;
     for workload in arguments.workloads() {
-        for rule in arguments.rules() {
-            let (row, others_cpu) = load::beside(|| time(rule, workload));
+        for (rule, format) in arguments.rules_in_formats() {
+            let (row, others_cpu) = load::beside(|| time(rule, format, workload));
             match row {
                 Ok(row) => {
                     let row = Row { others_cpu, ..row };

@@ -58,10 +58,10 @@ fn lead(timed: &[Timed]) -> String {
             "On {}, steps run at {} ({}, {}) to {} ({}, {}) of the speed of a copy.",
             timed.name,
             number::percent(ratio(least), 0),
-            least.rule,
+            least.label(),
             least.size,
             number::percent(ratio(most), 0),
-            most.rule,
+            most.label(),
             most.size,
         ))
     };
@@ -147,7 +147,7 @@ impl Timed {
         let speeds: Vec<_> = self.rows.iter().map(|row| row.gb_per_s).collect();
         let speeds = number::alike(&speeds, 3);
         let bar = |(row, note): (&Row, String)| Bar {
-            name: format!("{}, {}", row.rule, row.size),
+            name: format!("{}, {}", row.label(), row.size),
             value: Some(row.gb_per_s),
             note,
             is_wrong: false,
@@ -180,7 +180,7 @@ impl Timed {
         let none = || "–".to_owned();
         let row = |row: &Row| {
             vec![
-                row.rule.clone(),
+                row.label(),
                 row.size.clone(),
                 row.tensors.to_string(),
                 number::seconds(1e-3 * row.ms),
@@ -212,10 +212,10 @@ fn highest(series: &[Series]) -> f64 {
 }
 
 /// GB/s of each rule.
-fn lines<'a>(rows: &[&'a Row]) -> BTreeMap<&'a str, Points> {
+fn lines(rows: &[&Row]) -> BTreeMap<String, Points> {
     let mut lines = BTreeMap::<_, Points>::new();
     for row in rows {
-        let line = lines.entry(row.rule.as_str()).or_default();
+        let line = lines.entry(row.label()).or_default();
         line.push([row.elements as f64, row.gb_per_s]);
     }
     for points in lines.values_mut() {
@@ -251,7 +251,7 @@ mod tests {
             tensors: 1,
             device: "a device".into(),
             ms: 1.0,
-            bytes_per_element: 28,
+            bytes_per_element: 28.0,
             gb_per_s,
             copy_ratio: Quartiles {
                 low: ratio,

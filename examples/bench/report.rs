@@ -24,7 +24,7 @@ pub struct Row {
     /// Of a step, the median.
     #[serde(serialize_with = "rounded")]
     pub ms: f64,
-    pub bytes_per_element: usize,
+    pub bytes_per_element: f64,
     #[serde(serialize_with = "rounded")]
     pub gb_per_s: f64,
     /// A copy's time over the step's.
@@ -40,6 +40,16 @@ pub struct Row {
     pub record_us: Option<f64>,
     /// The part of the processors' time that other processes used meanwhile, where it is known.
     pub others_cpu: Option<f64>,
+}
+
+impl Row {
+    /// The rule, and the format of its state if that is not f32.
+    pub fn label(&self) -> String {
+        match self.format {
+            "f32" => self.rule.clone(),
+            format => format!("{} {format}", self.rule),
+        }
+    }
 }
 
 /// The median under the plain name.
@@ -97,7 +107,7 @@ copy    {copies}, run in turns with the step: a ratio of 1 is as fast
         }
         self.text(&format!(
             "{:<18}  {:>12}  {:>7}  {:>9.3}  {:>8.2}  {:<19}  {:<19}  {:>7}  {:>6}  {}",
-            row.rule,
+            row.label(),
             row.size,
             row.tensors,
             row.ms,
@@ -194,7 +204,7 @@ mod tests {
             tensors: 1,
             device: "none".into(),
             ms: 1.23456,
-            bytes_per_element: 28,
+            bytes_per_element: 28.0,
             gb_per_s: 1.0,
             copy_ratio: ratio,
             copy: "by hand".into(),

@@ -1,34 +1,47 @@
 //! How much memory an update moves.
 
-use wgpu_optim::{Extent, Rule};
+use wgpu_optim::{Extent, Format, Precision, Rule};
 
-/// How many arrays of f32 an update reads and writes once per element.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// How many arrays an update reads and writes once per element, and how many bytes that is.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Streams {
     /// Parameter, gradient, state.
     pub reads: usize,
     /// Parameter, state.
     pub writes: usize,
+    pub bytes_per_element: f64,
 }
 
 impl Streams {
-    /// What the update of `rule` moves; the sums over tensors of rules that look at these read more
-    /// before it.
-    pub fn of(rule: &dyn Rule) -> Self {
+    /// What the update of `rule` moves with its state in `format`; the sums over tensors of rules that
+    /// look at these read more before it.
+    pub fn of(rule: &dyn Rule, format: Format) -> Self {
         let slots = rule.slots();
         let elements = slots
             .iter()
             .filter(|slot| slot.extent == Extent::Element && slot.used && !slot.scratch);
         let inputs = elements.clone().filter(|slot| slot.input).count();
-        let state = elements.count();
+        let state = elements.clone().count();
+        let bytes = |exact: bool| match exact {
+            true => Format::F32.bytes_per_element(),
+            false => format.bytes_per_element(),
+        };
+        let of_slots = elements.map(|slot| {
+            let is_exact = slot.input || slot.precision == Precision::Exact;
+            let times = if slot.input { 1.0 } else { 2.0 };
+            times * bytes(is_exact)
+        });
         Self {
             reads: 2 + state,
             writes: 1 + state - inputs,
+            bytes_per_element: 12.0 + of_slots.sum::<f64>(),
         }
     }
 
-    pub fn bytes_per_element(self) -> usize {
-        4 * (self.reads + self.writes)
+    /// How many elements of f32 a copy of `elements` has, so that it moves as many bytes.
+    pub fn copied(&self, elements: usize) -> usize {
+        let of_f32 = 4 * (self.reads + self.writes);
+        (elements as f64 * self.bytes_per_element / of_f32 as f64).ceil() as usize
     }
 }
 
@@ -39,15 +52,22 @@ mod tests {
 
     #[test]
     fn an_update_moves_what_the_readme_says() {
-        for (rule, bytes) in [
-            ("sgd", 12),
-            ("adam", 28),
-            ("adan", 44),
-            ("sophia", 32),
-            ("newton", 16),
+        for (rule, format, bytes) in [
+            ("sgd", Format::F32, 12.0),
+            ("adam", Format::F32, 28.0),
+            ("adan", Format::F32, 44.0),
+            ("sophia", Format::F32, 32.0),
+            ("newton", Format::F32, 16.0),
+            ("adam", Format::Bf16, 20.0),
+            ("adam", Format::Int8, 16.25),
+            ("asgd", Format::Int8, 20.0),
+            ("newton", Format::Int8, 16.0),
         ] {
             let rule = rules::by_name(rule).unwrap();
-            assert_eq!(Streams::of(rule.as_ref()).bytes_per_element(), bytes);
+            let streams = Streams::of(rule.as_ref(), format);
+            assert_eq!(streams.bytes_per_element, bytes);
+            let copied = streams.copied(1 << 20) * 4 * (streams.reads + streams.writes);
+            assert!((copied as f64 / bytes / f64::from(1 << 20) - 1.0).abs() < 1e-4);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use rayon::prelude::*;
-use wgpu_optim::{cpu, rules};
+use wgpu_optim::{Format, cpu, rules};
 
 use crate::report::Row;
 use crate::statistics::Quartiles;
@@ -31,11 +31,11 @@ fn ways() -> Vec<Way> {
 const ELEMENTS_PER_SAMPLE: usize = 1 << 22;
 
 /// A step of `rule` over `workload` and a copy, one after the other in turns.
-pub fn row(rule: &str, workload: &Workload, rounds: usize) -> Result<Row> {
+pub fn row(rule: &str, format: Format, workload: &Workload, rounds: usize) -> Result<Row> {
     let known = rules::by_name(rule)?;
-    let streams = Streams::of(known.as_ref());
+    let streams = Streams::of(known.as_ref(), format);
     let elements = workload.element_count();
-    let layout = workload.layout(known)?;
+    let layout = workload.layout(known, format)?;
     let mut optimizer = cpu::Optimizer::<f32>::new(&layout)?;
     for tensor in layout.tensors() {
         let grad = optimizer.grad_mut(tensor)?;
@@ -44,7 +44,7 @@ pub fn row(rule: &str, workload: &Workload, rounds: usize) -> Result<Row> {
         }
     }
     let repeats = ELEMENTS_PER_SAMPLE.div_ceil(elements);
-    let mut copy = Copy::new(streams, elements);
+    let mut copy = Copy::new(streams, streams.copied(elements));
     let way = fastest(&ways(), |way| milliseconds(3 * repeats, || copy.run(way)));
     let mut times = Vec::new();
     let mut ratios = Vec::new();
@@ -64,17 +64,17 @@ pub fn row(rule: &str, workload: &Workload, rounds: usize) -> Result<Row> {
         }
     }
     let ms = Quartiles::of(times).median;
-    let bytes_per_element = streams.bytes_per_element();
+    let bytes_per_element = streams.bytes_per_element;
     Ok(Row {
         rule: rule.to_owned(),
-        format: "f32",
+        format: format.name(),
         size: workload.to_string(),
         elements,
         tensors: workload.tensor_count(),
         device: device(),
         ms,
         bytes_per_element,
-        gb_per_s: 1e-6 * (bytes_per_element * elements) as f64 / ms,
+        gb_per_s: 1e-6 * bytes_per_element * elements as f64 / ms,
         copy_ratio: Quartiles::of(ratios),
         copy: format!("{} × chunks of {}", way.threads, way.chunk),
         one_tensor_ratio: None,
@@ -206,6 +206,7 @@ mod tests {
         let streams = Streams {
             reads: 3,
             writes: 2,
+            bytes_per_element: 20.0,
         };
         let mut copy = Copy::new(streams, 70_001);
         copy.written[0].values_mut().fill(2.0);

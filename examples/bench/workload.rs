@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use wgpu_optim::{Error, Layout, Rule};
+use wgpu_optim::{Error, Format, Formats, Layout, Rule};
 
 /// Tensors of one parameter group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,10 +72,14 @@ impl Workload {
         self.shapes().len()
     }
 
-    /// One group of `rule` with these tensors.
-    pub fn layout(&self, rule: Box<dyn Rule>) -> Result<Layout, Error> {
+    /// One group of `rule` with these tensors and its state in `format`.
+    pub fn layout(&self, rule: Box<dyn Rule>, format: Format) -> Result<Layout, Error> {
         let mut layout = Layout::new();
-        let group = layout.group(rule)?;
+        let formats = Formats {
+            state: format,
+            ..Formats::default()
+        };
+        let group = layout.group_in(rule, formats)?;
         for (index, shape) in self.shapes().iter().enumerate() {
             layout.tensor(group, &index.to_string(), shape)?;
         }

@@ -2,7 +2,8 @@
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use wgpu_optim::{
-    BufferRange, Error, Extent, Layout, MOST_UNKNOWNS, MatrixWork, Rule, Slot, Tensor, wgpu,
+    BufferRange, Error, Extent, Formats, Layout, MOST_UNKNOWNS, MatrixWork, Rule, Slot, Tensor,
+    wgpu,
 };
 
 use super::subject::Subject;
@@ -96,8 +97,18 @@ impl Problem {
         sizes: &[usize],
         steps: usize,
     ) -> Result<Self, Error> {
+        Self::with_formats(rule, Formats::default(), sizes, steps)
+    }
+
+    /// The same, stored in `formats`.
+    pub fn with_formats(
+        rule: impl Into<Box<dyn Rule>>,
+        formats: Formats,
+        sizes: &[usize],
+        steps: usize,
+    ) -> Result<Self, Error> {
         let mut layout = Layout::new();
-        let group = layout.group(rule)?;
+        let group = layout.group_in(rule, formats)?;
         for (index, &size) in sizes.iter().enumerate() {
             let shape = shape_for(layout.rule(group)?, index, size);
             layout.tensor(group, &format!("{index}: {size}"), &shape)?;

@@ -7,5 +7,5 @@ fn load_param(place: Place) -> vec4<f32> {
 }
 
 fn store_param(place: Place, p: vec4<f32>) {
-    params[place.param / 4u] = encode_param(p);
+    params[place.param / 4u] = encode_param(p, place);
 }

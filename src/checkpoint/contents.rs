@@ -2,7 +2,7 @@
 
 use safetensors::Dtype;
 
-use crate::{Extent, Layout, Options, Slot, Tensor, options::AVERAGE};
+use crate::{Extent, Layout, Options, Slot, Tensor, format::Encoding, options::AVERAGE};
 
 /// One tensor of a checkpoint.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,6 +11,10 @@ pub(crate) struct Entry {
     pub name: String,
     pub dtype: Dtype,
     pub shape: Vec<usize>,
+    /// How the group keeps it, if its numbers are f32.
+    pub encoding: Encoding,
+    /// How many numbers it has.
+    pub count: usize,
     pub tensor: Tensor,
     pub part: Part,
 }
@@ -37,13 +41,39 @@ impl Part {
 }
 
 impl Entry {
+    /// Its type and shape as the group keeps it: a block of elements is a row of bytes.
+    pub fn encoded(&self) -> (Dtype, Vec<usize>) {
+        let shape = match self.encoding.is_in_blocks() {
+            true => self.encoding.blocks(self.count).to_vec(),
+            false => self.shape.clone(),
+        };
+        (self.encoding.dtype(), shape)
+    }
+
+    /// Where its last row begins, if that has numbers beyond the last. They are zeros in a file; what a
+    /// device has there means nothing.
+    pub fn padded_row(&self) -> Option<usize> {
+        let [rows, bytes] = self.encoding.blocks(self.count);
+        let is_padded = self.dtype == Dtype::U8 && self.encoding.padding(self.count) > 0;
+        is_padded.then(|| (rows - 1) * bytes)
+    }
+
+    /// The last row with zeros beyond the last number.
+    pub fn without_padding(&self, row: &[u8]) -> Vec<u8> {
+        let in_row = self.encoding.elements(row.len() as u64) as usize;
+        let mut values = vec![0.0; in_row - self.encoding.padding(self.count)];
+        self.encoding.decode(row, &mut values);
+        self.encoding.encoded(&values)
+    }
+
     pub fn bytes(&self) -> usize {
         let elements: usize = self.shape.iter().product();
         elements * self.dtype.bitsize() / 8
     }
 }
 
-/// All tensors of a checkpoint of `layout`, whose numbers are of type `dtype`.
+/// All tensors of a checkpoint of `layout`, whose numbers are of type `dtype`. If that is f32, state is
+/// as its group keeps it.
 ///
 /// They are in the order in which they lie on a device, slot after slot of each group. Counts of steps,
 /// which the host knows, are the last.
@@ -60,7 +90,9 @@ pub(crate) fn entries(
     let entry = |tensor: Tensor, dtype, part: Part, shape: Vec<usize>| Entry {
         name: part.name(&layout.tensors[tensor.0].name),
         dtype,
+        count: shape.iter().product(),
         shape,
+        encoding: Encoding::F32,
         tensor,
         part,
     };
@@ -69,14 +101,23 @@ pub(crate) fn entries(
         let shape = layout.tensors[tensor.0].shape.clone();
         entries.push(entry(tensor, dtype, Part::Param, shape));
     }
-    for (rule, members) in layout.groups.iter().zip(&members) {
+    for ((group, rule), members) in layout.groups().zip(&layout.groups).zip(&members) {
+        let storage = layout.storage(group);
         let kept = |slot: &Slot| slot.used && !slot.scratch;
-        let average = Slot::element(AVERAGE).used_if(options.average.is_some());
+        let average = Slot::element(AVERAGE).exact();
+        let average = average.used_if(options.average.is_some());
         let slots = rule.slots().into_iter().chain([average]);
         for slot in slots.filter(kept) {
             let all = members.iter().filter_map(|&tensor| {
                 let shape = shape(slot.extent, &layout.tensors[tensor.0].shape)?;
-                Some(entry(tensor, dtype, Part::State(slot.name), shape))
+                let mut entry = entry(tensor, dtype, Part::State(slot.name), shape);
+                if slot.extent == Extent::Element {
+                    entry.encoding = rule.stages().encoding_of(&slot, &storage);
+                }
+                if dtype == Dtype::F32 {
+                    (entry.dtype, entry.shape) = entry.encoded();
+                }
+                Some(entry)
             });
             entries.extend(all);
         }

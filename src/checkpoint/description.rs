@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Group, Layout, Options, Stats};
+use crate::{Error, Format, Formats, Group, Layout, Options, Stats};
 
 /// Which version of the format this crate writes and reads.
 pub(super) const VERSION: &str = "1";
@@ -34,6 +34,11 @@ pub(crate) struct GroupDescription {
     pub rule: String,
     /// Each hyperparameter as text that [`Rule::set`](crate::Rule::set) can parse.
     pub hyperparameters: BTreeMap<String, String>,
+    /// The format of its state, by name, and the seed of rounding. Files of before had none.
+    #[serde(default = "f32")]
+    pub state_format: String,
+    #[serde(default)]
+    pub seed: u32,
     /// The names of its tensors, in the layout's order.
     pub tensors: Vec<String>,
     /// Of the next step.
@@ -75,6 +80,8 @@ impl Description {
         let groups = groups.map(|((group, stats), host)| GroupDescription {
             rule: layout.groups[group.0].name().to_owned(),
             hyperparameters: hyperparameters(layout, group),
+            state_format: layout.formats[group.0].state.to_string(),
+            seed: layout.formats[group.0].seed,
             tensors: tensors(layout, group).map(str::to_owned).collect(),
             lr: host.lr,
             last_lr: stats.lr,
@@ -128,6 +135,15 @@ impl Description {
 impl GroupDescription {
     fn check(&self, layout: &Layout, group: Group) -> Result<(), Error> {
         self.check_rule(layout, group)?;
+        let Formats { state, seed } = layout.formats[group.0];
+        if self.state_format != state.name() {
+            let what = format!("the format of the state of group {}", group.0);
+            return Err(mismatch(what, state, &self.state_format));
+        }
+        if state != Format::F32 && self.seed != seed {
+            let what = format!("the seed of rounding of group {}", group.0);
+            return Err(mismatch(what, seed, self.seed));
+        }
         let ours: Vec<_> = tensors(layout, group).collect();
         if ours.iter().ne(self.tensors.iter()) {
             let of_group = format!("the tensors of group {}", group.0);
@@ -182,6 +198,10 @@ pub(super) fn mismatch(
         what: what.into(),
         problem: format!("this optimizer has {expected}, the checkpoint has {found}"),
     }
+}
+
+fn f32() -> String {
+    Format::F32.to_string()
 }
 
 fn hyperparameters(layout: &Layout, group: Group) -> BTreeMap<String, String> {

@@ -21,6 +21,8 @@ pub(crate) struct Writer<'a, W> {
     /// Of the tensor that is being written.
     hasher: crc32fast::Hasher,
     written: usize,
+    /// What has come of its last row, if that has padding.
+    row: Vec<u8>,
 }
 
 impl<'a, W: Write + Seek> Writer<'a, W> {
@@ -35,25 +37,46 @@ impl<'a, W: Write + Seek> Writer<'a, W> {
             checksums: Vec::new(),
             hasher: crc32fast::Hasher::new(),
             written: 0,
+            row: Vec::new(),
         })
     }
 
     /// The next bytes of the tensors, in the order of the entries.
     pub fn write(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+        let outline = self.outline;
         while !bytes.is_empty() {
-            let entry = self.outline.entries.get(self.checksums.len());
+            let entry = outline.entries.get(self.checksums.len());
             let left = entry.map_or(bytes.len(), |entry| entry.bytes() - self.written);
-            let (now, later) = bytes.split_at(left.min(bytes.len()));
-            self.out.write_all(now).map_err(unwritable)?;
-            self.hasher.update(now);
+            let padded = entry.and_then(Entry::padded_row);
+            let before = padded.map_or(left, |row| row.saturating_sub(self.written));
+            // A padded row is written once all of it has come.
+            let (now, later) = match before {
+                0 => bytes.split_at(left.min(bytes.len())),
+                before => bytes.split_at(before.min(bytes.len())),
+            };
+            if before > 0 || padded.is_none() {
+                self.put(now)?;
+            } else {
+                self.row.extend_from_slice(now);
+            }
             self.written += now.len();
             if now.len() == left {
+                if let Some(entry) = entry.filter(|_| padded.is_some()) {
+                    let row = std::mem::take(&mut self.row);
+                    self.put(&entry.without_padding(&row))?;
+                }
                 let hasher = std::mem::take(&mut self.hasher);
                 self.checksums.push(hasher.finalize());
                 self.written = 0;
             }
             bytes = later;
         }
+        Ok(())
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.out.write_all(bytes).map_err(unwritable)?;
+        self.hasher.update(bytes);
         Ok(())
     }
 

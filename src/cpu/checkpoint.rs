@@ -12,8 +12,9 @@ use crate::{
         Description, Dtype, Matching, Outline, Part, Writer, entries, exact, params, partial,
         replace,
     },
+    format::Encoding,
     progress::{Past, Skips},
-    rule::Real,
+    rule::{Real, wide},
 };
 
 impl<T: Real> Optimizer<T> {
@@ -127,7 +128,11 @@ impl<T: Real> Optimizer<T> {
             match entry.part {
                 Part::Param => writer.write(bytemuck::cast_slice(self.param(entry.tensor)?))?,
                 Part::State(slot) => {
-                    writer.write(bytemuck::cast_slice(self.state(entry.tensor, slot)?))?;
+                    let state = self.state(entry.tensor, slot)?;
+                    match entry.dtype {
+                        Dtype::F32 | Dtype::F64 => writer.write(bytemuck::cast_slice(state))?,
+                        _ => writer.write(&encoded(entry.encoding, state))?,
+                    }
                 }
                 Part::Step => writer.write(&outline.step_of(&self.layout, entry.tensor))?,
             }
@@ -167,6 +172,8 @@ impl<T: Real> Optimizer<T> {
     ) -> Result<Self, Error> {
         let mut loaded = self.clone();
         let indices: Vec<_> = matching.tensors.iter().map(|&(index, _)| index).collect();
+        // What has come of a tensor that is not made of numbers.
+        let mut come = Vec::new();
         checkpoint.read(&indices, |position, start, bytes| {
             let (index, entry) = &matching.tensors[position];
             let values = match entry.part {
@@ -178,9 +185,16 @@ impl<T: Real> Optimizer<T> {
                 Dtype::F32 => copy(bytes, &mut values[start / 4..], |bytes| {
                     T::from_f64(f64::from(f32::from_le_bytes(bytes)))
                 }),
-                _ => copy(bytes, &mut values[start / 8..], |bytes| {
+                Dtype::F64 => copy(bytes, &mut values[start / 8..], |bytes| {
                     T::from_f64(f64::from_le_bytes(bytes))
                 }),
+                _ => {
+                    come.extend_from_slice(bytes);
+                    if come.len() as u64 == entry.encoding.bytes(values.len() as u64) {
+                        decode(entry.encoding, &come, values);
+                        come.clear();
+                    }
+                }
             }
             Ok(())
         })?;
@@ -193,6 +207,20 @@ fn copy<T, const N: usize>(bytes: &[u8], values: &mut [T], number: impl Fn([u8; 
     let (numbers, _) = bytes.as_chunks();
     for (value, bytes) in values.iter_mut().zip(numbers) {
         *value = number(*bytes);
+    }
+}
+
+/// The bytes of values that are as rounded as their encoding rounds.
+fn encoded<T: Real>(encoding: Encoding, values: &[T]) -> Vec<u8> {
+    let values: Vec<_> = values.iter().map(|&value| wide(value) as f32).collect();
+    encoding.encoded(&values)
+}
+
+fn decode<T: Real>(encoding: Encoding, bytes: &[u8], values: &mut [T]) {
+    let mut decoded = vec![0.0; values.len()];
+    encoding.decode(bytes, &mut decoded);
+    for (value, decoded) in values.iter_mut().zip(decoded) {
+        *value = T::from_f64(f64::from(decoded));
     }
 }
 

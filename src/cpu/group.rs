@@ -2,15 +2,19 @@
 
 use std::{ops::Range, sync::Arc};
 
+use rayon::prelude::*;
+
 use super::{
-    arena::{Values, zeros},
+    arena::{CHUNK, Values, zeros},
     lines::LineState,
 };
 use crate::{
     Error, Group, Layout, Options, Rule, Slot,
+    format::{Encoding, Noise, Rounding},
     layout::Arena,
     progress::{Past, Progress, Skips},
     rule::{Real, Step},
+    shader::FIRST_SLOT_NUMBER,
     shape::Matrices,
 };
 
@@ -22,6 +26,8 @@ pub(super) struct GroupState<T> {
     /// What the group kept once before its last steps.
     pub past: Past,
     pub slots: Vec<Slot>,
+    /// How each of them is rounded.
+    pub encodings: Vec<Encoding>,
     /// One arena per element slot, indexed from the group's start. It is empty if the slot is not
     /// in use.
     pub state: Vec<Values<T>>,
@@ -72,8 +78,11 @@ impl<T: Real> GroupState<T> {
     ) -> Result<Self, Error> {
         let rule = &layout.groups[group.0];
         let slots = options.element_slots(&**rule);
+        let storage = layout.storage(group);
+        let encoding_of = |slot| rule.stages().encoding_of(slot, &storage);
+        let encodings: Vec<_> = slots.iter().map(encoding_of).collect();
         let mut state = Vec::new();
-        for slot in &slots {
+        for (slot, encoding) in slots.iter().zip(&encodings) {
             let count = if slot.used {
                 arena.groups[group.0].len()
             } else {
@@ -83,8 +92,10 @@ impl<T: Real> GroupState<T> {
             let mut values = Values::zeros(count, 2 + state.len(), slot.name)?;
             // Padding must stay zero, so it starts at zero even if the tensors start at another
             // value.
+            let mut start = [T::from_f64(slot.start)];
+            round(*encoding, &mut start, 0, Rounding::Nearest);
             for tensor in layout.tensors_in(arena, group).filter(|_| slot.used) {
-                values[tensor].fill(T::from_f64(slot.start));
+                values[tensor].fill(start[0]);
             }
             state.push(values);
         }
@@ -117,8 +128,35 @@ impl<T: Real> GroupState<T> {
             skips: Skips::default(),
             past: Past::default(),
             slots,
+            encodings,
             state,
             rule: rule.clone(),
         })
+    }
+}
+
+impl<T: Real> GroupState<T> {
+    /// Rounds the state after step `t` to what its formats can hold. `seed` is the group's.
+    pub fn round(&mut self, seed: u32, t: u64) {
+        let slots = self.state.iter_mut().zip(&self.encodings).enumerate();
+        for (index, (values, encoding)) in
+            slots.filter(|(_, (_, encoding))| encoding.is_stochastic())
+        {
+            let noise = Noise::new(seed, t, (FIRST_SLOT_NUMBER + index) as u32);
+            let chunks = values.par_chunks_mut(CHUNK).enumerate();
+            chunks.for_each(|(chunk, values)| {
+                let first = (chunk * CHUNK) as u64;
+                round(*encoding, values, first, Rounding::Stochastic(noise));
+            });
+        }
+    }
+}
+
+/// Rounds f32. Numbers of f64 are the reference, and stay as they are.
+fn round<T: Real>(encoding: Encoding, values: &mut [T], first: u64, rounding: Rounding) {
+    if let Ok(values) = bytemuck::try_cast_slice_mut(values)
+        && size_of::<T>() == size_of::<f32>()
+    {
+        encoding.round(values, first, rounding);
     }
 }

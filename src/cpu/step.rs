@@ -203,6 +203,8 @@ impl<T: Real> Optimizer<T> {
             self.step_matrices(group, &stage);
         }
         self.each_block(group, parts, &|twin, block, now| twin.update(block, now));
+        let seed = self.layout.seed(group);
+        self.groups[group.0].round(seed, t);
         if let Some(average) = average {
             let range = self.arena.groups[group.0].clone();
             let weight = T::from_f64(pull(1.0 - average.weight(t)));

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::limits::check_buffer_size;
-use crate::{Error, format::Format};
+use crate::{Error, format::Encoding};
 
 // The bindings of the rules' shaders. Slots take `FIRST_STATE_BINDING` and those after it.
 pub(super) const HYPER: u32 = 0;
@@ -23,18 +23,18 @@ pub(super) const TENSOR_FACTORS: u32 = 15;
 #[derive(Debug)]
 pub(super) struct SlotBuffer {
     pub buffer: wgpu::Buffer,
-    pub format: Format,
+    pub encoding: Encoding,
 }
 
 /// The part of a buffer that holds `elements`.
 pub(super) fn elements_of<'a>(
     binding: u32,
     buffer: &'a wgpu::Buffer,
-    format: Format,
+    encoding: Encoding,
     elements: &Range<u64>,
 ) -> wgpu::BindGroupEntry<'a> {
-    let size = format.bytes(elements.end - elements.start);
-    entry(binding, buffer, format.bytes(elements.start), size)
+    let size = encoding.bytes(elements.end - elements.start);
+    entry(binding, buffer, encoding.bytes(elements.start), size)
 }
 
 /// All of a buffer.

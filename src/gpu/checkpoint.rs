@@ -282,8 +282,18 @@ impl Optimizer {
         let mut pending = 0;
         checkpoint.read(&indices, |position, start, bytes| {
             let BufferRange { buffer, offset, .. } = &packing.ranges[position];
+            // A copy is a multiple of four bytes.
+            let mut padded = Vec::new();
+            let whole = match bytes.len() % 4 {
+                0 => bytes,
+                _ => {
+                    padded.extend_from_slice(bytes);
+                    padded.resize(bytes.len().next_multiple_of(4), 0);
+                    &padded[..]
+                }
+            };
             guarded_now(device, "a checkpoint", || {
-                queue.write_buffer(buffer, offset + start as u64, bytes);
+                queue.write_buffer(buffer, offset + start as u64, whole);
                 pending += bytes.len();
                 // The host keeps what is written until the next submission.
                 if pending >= SLICE {
@@ -356,9 +366,9 @@ impl Saving {
         })?;
         let outline = self.outline(&stats)?;
         let mut writer = Writer::new(Cursor::new(outline.reserved()?), &outline)?;
-        for ranges in self.slices() {
-            let written = fetch(&self.device, queue, &ranges, |bytes| writer.write(bytes));
-            written.await??;
+        for slice in self.slices() {
+            let write = |bytes: &[u8]| slice.write(bytes, &mut writer);
+            fetch(&self.device, queue, &slice.ranges, write).await??;
         }
         writer.write(&self.steps(&outline))?;
         Ok(writer.finish()?.into_inner())
@@ -404,9 +414,9 @@ impl Saving {
         outline: &Outline,
     ) -> Result<W, Error> {
         let mut writer = Writer::new(out, outline)?;
-        for ranges in self.slices() {
-            let write = |bytes: &[u8]| writer.write(bytes);
-            crate::buffer::fetch_blocking(&self.device, queue, &ranges, write)??;
+        for slice in self.slices() {
+            let write = |bytes: &[u8]| slice.write(bytes, &mut writer);
+            crate::buffer::fetch_blocking(&self.device, queue, &slice.ranges, write)??;
         }
         writer.write(&self.steps(outline))?;
         writer.finish()
@@ -439,19 +449,23 @@ impl Saving {
     }
 
     /// Where all that the device has for the file lies, in slices of at most [`SLICE`] bytes.
-    fn slices(&self) -> Vec<Vec<BufferRange>> {
-        let mut slices: Vec<Vec<BufferRange>> = Vec::new();
+    fn slices(&self) -> Vec<Slice> {
+        let mut slices: Vec<Slice> = Vec::new();
         let mut left = 0;
-        for copy in self.copies.iter().flatten() {
-            let mut rest = copy.clone();
+        for (copy, entry) in self.copies.iter().zip(&self.entries) {
+            let Some(mut rest) = copy.clone() else {
+                continue;
+            };
+            let mut bytes = entry.bytes();
             while rest.size > 0 {
                 if left == 0 {
-                    slices.push(Vec::new());
+                    slices.push(Slice::default());
                     left = SLICE as u64;
                 }
                 let size = rest.size.min(left);
                 if let Some(slice) = slices.last_mut() {
-                    slice.push(BufferRange {
+                    slice.bytes.push(bytes.min(size as usize));
+                    slice.ranges.push(BufferRange {
                         size,
                         ..rest.clone()
                     });
@@ -459,6 +473,7 @@ impl Saving {
                 left -= size;
                 rest.offset += size;
                 rest.size -= size;
+                bytes = bytes.saturating_sub(size as usize);
             }
         }
         slices
@@ -470,6 +485,30 @@ impl Saving {
         steps
             .flat_map(|entry| outline.step_of(&self.layout, entry.tensor))
             .collect()
+    }
+}
+
+/// What is fetched from the device at once.
+#[derive(Default)]
+struct Slice {
+    ranges: Vec<BufferRange>,
+    /// How many bytes of each range the file has. A copy may end in padding.
+    bytes: Vec<usize>,
+}
+
+impl Slice {
+    /// Writes what was fetched.
+    fn write<W: Write + Seek>(
+        &self,
+        mut fetched: &[u8],
+        writer: &mut Writer<'_, W>,
+    ) -> Result<(), Error> {
+        for (range, bytes) in self.ranges.iter().zip(&self.bytes) {
+            let (copy, rest) = fetched.split_at(range.size as usize);
+            writer.write(&copy[..*bytes])?;
+            fetched = rest;
+        }
+        Ok(())
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     BufferRange, Error, Rule,
     buffer::guarded,
-    format::{Formats, QUAD},
+    format::{QUAD, Storage},
     layout::TENSOR_ALIGNMENT,
     plan::{
         BLOCK, DispatchLimits, GradPlace, RangeWindow, TensorRanges, arena_windows, length,
@@ -69,6 +69,8 @@ pub(super) struct GroupBindings<'a> {
     /// Set if gradients are clipped by tensor: the factors of all tensors, and the group's first
     /// unit of 64 elements among them.
     pub tensor_factors: Option<(&'a wgpu::Buffer, u64)>,
+    /// What the random bits of rounding begin from.
+    pub seed: u32,
     /// The rule's state of whole tensors.
     pub tensors: Option<&'a wgpu::Buffer>,
     /// The rule's state of rows and columns.
@@ -85,8 +87,8 @@ pub(super) async fn over_arena(
     grads: &wgpu::Buffer,
     elements: Range<u64>,
 ) -> Result<Vec<Dispatch>, Error> {
-    let formats = group.frame.formats;
-    let windows = arena_windows(elements.clone(), &formats, limits);
+    let storage = group.frame.storage;
+    let windows = arena_windows(elements.clone(), &storage, limits);
     let mut dispatches = Vec::new();
     for window in windows {
         let access = match window.grid {
@@ -99,9 +101,9 @@ pub(super) async fn over_arena(
         let bind_group = guarded(device, "the bindings of an arena", || {
             let unit = group.window(device, in_group.start)?;
             let mut entries = group.entries(&in_group);
-            entries.push(elements_of(PARAMS, params, formats.params, in_arena));
+            entries.push(elements_of(PARAMS, params, storage.params, in_arena));
             if group.has_gradients() {
-                entries.push(elements_of(GRADS, grads, formats.grads, in_arena));
+                entries.push(elements_of(GRADS, grads, storage.grads, in_arena));
             }
             entries.extend(group.window_entries(&unit));
             bind(device, &pipeline, group.rule.name(), &entries)
@@ -125,10 +127,10 @@ pub(super) async fn over_ranges(
     group: GroupBindings<'_>,
     tensors: &[BoundTensor],
 ) -> Result<Vec<Dispatch>, Error> {
-    let formats = group.frame.formats;
-    let (buffers, ranges) = tensor_ranges(tensors, &formats);
+    let storage = group.frame.storage;
+    let (buffers, ranges) = tensor_ranges(tensors, &storage);
     let mut dispatches = Vec::new();
-    for window in range_windows(&ranges, BLOCK, &formats, limits) {
+    for window in range_windows(&ranges, BLOCK, &storage, limits) {
         let access = Access::Ranges(window.width, window.grad_place);
         let pipeline = group.pipeline(device, pipelines, access).await?;
         let made = guarded(device, "the bindings of a caller's ranges", || {
@@ -159,7 +161,7 @@ pub(super) struct BoundTensor {
 /// The ranges of tensors, with a number for each buffer, and the buffers in that order.
 pub(super) fn tensor_ranges<'a>(
     tensors: &'a [BoundTensor],
-    formats: &Formats,
+    storage: &Storage,
 ) -> (Vec<&'a wgpu::Buffer>, Vec<TensorRanges>) {
     let buffers = numbered(
         tensors
@@ -174,7 +176,7 @@ pub(super) fn tensor_ranges<'a>(
             grad_buffer: number_of(&buffers, &grad.buffer),
             grad_offset: grad.offset,
             state: *state,
-            count: formats.params.elements(param.size),
+            count: storage.params.elements(param.size),
         });
     let ranges = ranges.collect();
     (buffers, ranges)
@@ -267,8 +269,8 @@ impl<'a> GroupBindings<'a> {
             });
             if is_read {
                 let binding = FIRST_STATE_BINDING + index as u32;
-                let SlotBuffer { buffer, format } = &self.state[index];
-                entries.push(elements_of(binding, buffer, *format, elements));
+                let SlotBuffer { buffer, encoding } = &self.state[index];
+                entries.push(elements_of(binding, buffer, *encoding, elements));
             }
         }
         entries
@@ -320,12 +322,13 @@ impl<'a> GroupBindings<'a> {
     /// A uniform that tells a dispatch where its state begins, `start` being that element of the
     /// group.
     pub fn window(&self, device: &wgpu::Device, start: u64) -> Result<Option<wgpu::Buffer>, Error> {
-        if self.tensors_read().is_none() && self.factors_read().is_none() {
+        let rounds = shader::rounds(self.rule, &self.frame, self.pass);
+        if !rounds && self.tensors_read().is_none() && self.factors_read().is_none() {
             return Ok(None);
         }
         let in_group = start / TENSOR_ALIGNMENT as u64;
         let group = self.factors_read().map_or(0, |(_, group)| group);
-        let contents = [(group + in_group) as u32, in_group as u32, 0, 0];
+        let contents = [(group + in_group) as u32, in_group as u32, self.seed, 0];
         let uniform = wgpu::BufferUsages::UNIFORM;
         filled_buffer(device, "window", uniform, bytemuck::cast_slice(&contents)).map(Some)
     }

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     BufferRange, Clip, Error, Options,
     buffer::guarded,
+    format::Encoding,
     layout::TENSOR_ALIGNMENT,
     plan::{DispatchLimits, GradRange, GradSpan, GradWindow, Size, by_size, grad_windows},
     shader,
@@ -69,7 +70,7 @@ impl<'a> GradRuns<'a> {
     fn new(options: &Options, limits: &DispatchLimits, groups: &'a [Vec<PlacedGrad>]) -> Self {
         let grads = groups.iter().flatten();
         let buffers = numbered(grads.map(|placed| &placed.grad.buffer));
-        let format = options.formats().grads;
+        let encoding = Encoding::F32;
         // There is one run per tensor, or one per group.
         let by_tensor = matches!(options.clip, Clip::TensorNorm(_));
         let mut runs: Vec<Run> = Vec::new();
@@ -78,7 +79,7 @@ impl<'a> GradRuns<'a> {
         for (group, grads) in groups.iter().enumerate() {
             let mut ranges = Vec::new();
             for (index, PlacedGrad { grad, start }) in grads.iter().enumerate() {
-                let count = format.elements(grad.size);
+                let count = encoding.elements(grad.size);
                 if by_tensor || index == 0 {
                     runs.push(Run {
                         group: group as u32,
@@ -103,7 +104,7 @@ impl<'a> GradRuns<'a> {
                 run.count += threads as u32;
                 next += threads;
             };
-            let of_group = grad_windows(group, &ranges, format, limits, &mut partials, on_span);
+            let of_group = grad_windows(group, &ranges, encoding, limits, &mut partials, on_span);
             windows.extend(of_group);
         }
         // A layout has tensors, but none of them need belong to one of these groups. No buffer may
@@ -137,7 +138,7 @@ impl GradStatsBuilder<'_> {
         let Self {
             device, options, ..
         } = self;
-        let format = options.formats().grads;
+        let encoding = Encoding::F32;
         let grads = GradRuns::new(options, self.limits, groups);
         let made = guarded(device, "the statistics of gradients", || {
             let storage = wgpu::BufferUsages::STORAGE;
@@ -154,7 +155,7 @@ impl GradStatsBuilder<'_> {
         let extremes = [sums.clone(), whole(6, &runs)];
         for window in &grads.windows {
             let of_group = window.group;
-            let text = shader::measure(window.width, format);
+            let text = shader::measure(window.width, encoding);
             for (size, spans) in window.by_size() {
                 let [first, second] = match size {
                     Size::Small => ["measure_small", "measure_small_extreme"],
@@ -169,7 +170,7 @@ impl GradStatsBuilder<'_> {
                 measure_extreme[of_group].push(found);
             }
             if options.zero_grad {
-                let text = shader::zero_grads(window.width, format);
+                let text = shader::zero_grads(window.width, encoding);
                 let (spans, grid) = (&window.spans, window.grid);
                 let mut zeroed = MeasuredSpans::new(&mut self, &grads, window, spans, grid).await?;
                 let zero = zeroed.dispatch(&text, "zero", &[]).await?;

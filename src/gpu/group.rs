@@ -14,7 +14,7 @@ use super::{
 use crate::{
     DispatchLimits, Error, Group, Layout, Options, Rule, Slot,
     buffer::guarded,
-    format::Format,
+    format::{Encoding, Storage},
     layout::{Arena, GROUP_ALIGNMENT},
 };
 
@@ -58,10 +58,10 @@ impl GroupBuffers {
         } = source;
         let rule = &*layout.groups[group.0];
         let element_count = arena.groups[group.0].len();
-        let slots = used_slots(options, rule);
-        for (slot, format) in &slots {
+        let slots = used_slots(options, rule, &layout.storage(group));
+        for (slot, encoding) in &slots {
             let what = format!("the state {} of rule {}", slot.name, rule.name());
-            check_buffer_size(device, &what, format.bytes(element_count as u64))?;
+            check_buffer_size(device, &what, encoding.bytes(element_count as u64))?;
         }
         let constants = rule.constants().into_iter();
         let mut constants: Vec<f32> = constants.map(|(_, value)| value as f32).collect();
@@ -84,9 +84,9 @@ impl GroupBuffers {
                 bytemuck::cast_slice(&constants),
             )?;
             let tensors: Vec<_> = members.iter().map(|member| &member.elements).collect();
-            let state = slots.iter().map(|&(slot, format)| {
-                let buffer = slot_buffer(device, &slot, format, element_count, &tensors)?;
-                Ok(SlotBuffer { buffer, format })
+            let state = slots.iter().map(|&(slot, encoding)| {
+                let buffer = slot_buffer(device, &slot, encoding, element_count, &tensors)?;
+                Ok(SlotBuffer { buffer, encoding })
             });
             let state = state.collect::<Result<Vec<_>, Error>>()?;
             let shapes: Vec<_> = members.iter().map(|member| member.shape).collect();
@@ -117,29 +117,25 @@ impl GroupBuffers {
     }
 }
 
-/// The element slots in use, each with its format. The average comes last.
-fn used_slots(options: &Options, rule: &dyn Rule) -> Vec<(Slot, Format)> {
-    let formats = options.formats();
+/// The element slots in use, each with its encoding. The average comes last.
+fn used_slots(options: &Options, rule: &dyn Rule, storage: &Storage) -> Vec<(Slot, Encoding)> {
     let stages = rule.stages();
-    let slots = options.element_slots(rule);
-    let average = slots.len() - 1;
-    let with_format = |(index, slot)| match index == average {
-        true => (slot, formats.average),
-        false => (slot, stages.format_of(&slot, &formats)),
-    };
-    let slots = slots.into_iter().enumerate().map(with_format);
-    slots.filter(|(slot, _)| slot.used).collect()
+    let slots = options.element_slots(rule).into_iter();
+    let slots = slots.filter(|slot| slot.used);
+    slots
+        .map(|slot| (slot, stages.encoding_of(&slot, storage)))
+        .collect()
 }
 
 /// The buffer of a slot of `element_count` elements. All but those of `tensors` are padding.
 fn slot_buffer(
     device: &wgpu::Device,
     slot: &Slot,
-    format: Format,
+    encoding: Encoding,
     element_count: usize,
     tensors: &[&Range<usize>],
 ) -> Result<wgpu::Buffer, Error> {
-    let bytes = format.bytes(element_count as u64);
+    let bytes = encoding.bytes(element_count as u64);
     if slot.start == 0.0 || element_count == 0 {
         // wgpu zeroes new buffers.
         return Ok(device.create_buffer(&wgpu::BufferDescriptor {
@@ -152,15 +148,15 @@ fn slot_buffer(
     // Padding must stay zero, so it starts at zero even if the tensors start at another value. The
     // buffer is filled through a mapping, because the optimizer has no queue; the driver may keep a
     // copy of the mapping until the next submission.
-    let start = format.encoded([slot.start as f32; GROUP_ALIGNMENT]);
-    let in_bytes = |elements: usize| format.bytes(elements as u64) as usize;
     written_buffer(device, slot.name, ARENA_USAGE, bytes, |view| {
         for tensor in tensors {
-            let (first, end) = (in_bytes(tensor.start), in_bytes(tensor.end));
-            for first in (first..end).step_by(start.len()) {
-                let count = start.len().min(end - first);
-                view.slice(first..first + count)
-                    .copy_from_slice(&start[..count]);
+            let values = vec![slot.start as f32; tensor.len().min(GROUP_ALIGNMENT)];
+            for first in (tensor.start..tensor.end).step_by(GROUP_ALIGNMENT) {
+                let count = values.len().min(tensor.end - first);
+                let start = encoding.encoded(&values[..count]);
+                let first = encoding.bytes(first as u64) as usize;
+                view.slice(first..first + start.len())
+                    .copy_from_slice(&start);
             }
         }
     })

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     Error,
     buffer::guarded,
-    format::{BINDING_ALIGNMENT, Format},
+    format::{BINDING_ALIGNMENT, Encoding},
     layout::TENSOR_ALIGNMENT,
     plan::{DispatchLimits, Pack, Size, by_size, fold, join, length, pack},
     rule::{LinePart, Lines},
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The format of the state of lines and of their partial sums.
-const KEPT: Format = Format::F32;
+const KEPT: Encoding = Encoding::F32;
 
 /// Columns of a tile. Also lines of a strip.
 const WIDTH: usize = 64;
@@ -179,7 +179,7 @@ struct PlacedTile {
 #[derive(Default)]
 struct Tiling {
     /// The format of the gradients.
-    format: Format,
+    encoding: Encoding,
     tiles: Vec<PlacedTile>,
     strips: Vec<Strip>,
     rows: Vec<Rows>,
@@ -187,9 +187,9 @@ struct Tiling {
 }
 
 impl Tiling {
-    fn new(format: Format) -> Self {
+    fn new(encoding: Encoding) -> Self {
         Self {
-            format,
+            encoding,
             ..Self::default()
         }
     }
@@ -215,9 +215,9 @@ impl Tiling {
         }
         // A tile is one binding, which may start at any offset. It reaches from the tile's first
         // row to the tile's columns in its last row.
-        let format = self.format;
-        let beside = BINDING_ALIGNMENT + format.bytes(WIDTH as u64);
-        let fitting = (limits.binding_bytes - beside) / format.bytes(columns as u64) + 1;
+        let encoding = self.encoding;
+        let beside = BINDING_ALIGNMENT + encoding.bytes(WIDTH as u64);
+        let fitting = (limits.binding_bytes - beside) / encoding.bytes(columns as u64) + 1;
         let fitting = usize::try_from(fitting).unwrap_or(usize::MAX);
         let height = rows.div_ceil(STACK).next_multiple_of(HEIGHT);
         let height = height.min(MOST_ROWS).min(fitting).max(1);
@@ -231,11 +231,11 @@ impl Tiling {
                     let tile_rows = height.min(rows - top);
                     let tile_columns = WIDTH.min(columns - left);
                     let element = ((matrix * rows + top) * columns + left) as u64;
-                    let start = grad + format.bytes(element);
+                    let start = grad + encoding.bytes(element);
                     let length = (tile_rows - 1) * columns + tile_columns;
                     self.tiles.push(PlacedTile {
                         buffer,
-                        bytes: start..start + format.bytes(length as u64),
+                        bytes: start..start + encoding.bytes(length as u64),
                         tile: LineTile {
                             grad: 0,
                             state: (state + element) as u32,
@@ -265,10 +265,10 @@ impl Tiling {
     fn add_vector(&mut self, kept: usize, columns: usize, buffer: usize, grad: u64, state: u64) {
         for left in (0..columns).step_by(VECTOR_WIDTH) {
             let width = VECTOR_WIDTH.min(columns - left);
-            let start = grad + self.format.bytes(left as u64);
+            let start = grad + self.encoding.bytes(left as u64);
             self.tiles.push(PlacedTile {
                 buffer,
-                bytes: start..start + self.format.bytes(width as u64),
+                bytes: start..start + self.encoding.bytes(width as u64),
                 tile: LineTile {
                     grad: 0,
                     state: (state + left as u64) as u32,
@@ -318,7 +318,7 @@ impl Tiling {
                 join,
                 |bytes, count| length(bytes) <= limits.binding_bytes && count <= most,
             );
-            let window = |pack| LineWindow::of(pack, self.format);
+            let window = |pack| LineWindow::of(pack, self.encoding);
             packs.into_iter().map(window).collect()
         };
         let buffers = self.tiles.chunk_by(|a, b| a.buffer == b.buffer);
@@ -333,9 +333,12 @@ struct LineWindow {
 }
 
 impl LineWindow {
-    fn of(Pack { items, bound }: Pack<&PlacedTile, std::ops::Range<u64>>, format: Format) -> Self {
+    fn of(
+        Pack { items, bound }: Pack<&PlacedTile, std::ops::Range<u64>>,
+        encoding: Encoding,
+    ) -> Self {
         let tile = |placed: &&PlacedTile| LineTile {
-            grad: format.elements(placed.bytes.start - bound.start) as u32,
+            grad: encoding.elements(placed.bytes.start - bound.start) as u32,
             ..placed.tile
         };
         Self {
@@ -360,8 +363,8 @@ pub(super) async fn line_dispatches(
         pass: Pass::Lines,
         ..group
     };
-    let (buffers, ranges) = tensor_ranges(tensors, &group.frame.formats);
-    let mut tiling = Tiling::new(group.frame.formats.grads);
+    let (buffers, ranges) = tensor_ranges(tensors, &group.frame.storage);
+    let mut tiling = Tiling::new(group.frame.storage.grads);
     for (range, place) in ranges.iter().zip(&table.places) {
         tiling.add(
             place,
@@ -506,7 +509,7 @@ mod tests {
     #[test]
     fn vectors_have_nothing_to_add_up() {
         let (places, _) = LinePlace::of(&[&[], &[10_000]]);
-        let mut tiling = Tiling::new(Format::F32);
+        let mut tiling = Tiling::new(Encoding::F32);
         for place in &places {
             tiling.add(place, 0, 0, 0, &TINY);
         }
@@ -538,7 +541,7 @@ mod tests {
         for limits in [TINY, wide] {
             for gradient in [0, 4, 300] {
                 let (places, line_count) = LinePlace::of(&shapes);
-                let mut tiling = Tiling::new(Format::F32);
+                let mut tiling = Tiling::new(Encoding::F32);
                 let mut expected = Vec::new();
                 let mut offset = gradient;
                 for (place, shape) in places.iter().zip(&shapes) {

@@ -52,7 +52,7 @@ pub use snapshot::Snapshot;
 use crate::{
     BufferRange, Error, Layout, Options,
     buffer::{check_queue, guarded, guarded_now, is_lost},
-    format::Format,
+    format::{Encoding, Storage},
     progress::{Past, Progress, REMEMBERED},
 };
 
@@ -179,26 +179,26 @@ impl Optimizer {
         options: Options,
     ) -> Result<Self, Error> {
         // First, because tables of elements that fit no buffer might fit no memory either.
-        let formats = options.formats();
+        let storage = Storage::default();
         let count = layout.arena().element_count() as u64;
         check_buffer_size(
             device,
             "the arena of parameters",
-            formats.params.bytes(count),
+            storage.params.bytes(count),
         )?;
-        check_buffer_size(device, "the arena of gradients", formats.grads.bytes(count))?;
-        let arena = |label, format: Format| {
+        check_buffer_size(device, "the arena of gradients", storage.grads.bytes(count))?;
+        let arena = |label, encoding: Encoding| {
             device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some(label),
-                size: format.bytes(count),
+                size: encoding.bytes(count),
                 usage: ARENA_USAGE,
                 mapped_at_creation: false,
             })
         };
         let made = guarded(device, "the arenas of parameters and gradients", || {
             [
-                arena("params", formats.params),
-                arena("grads", formats.grads),
+                arena("params", storage.params),
+                arena("grads", storage.grads),
             ]
         });
         let [params, grads] = made.await?;
@@ -207,8 +207,8 @@ impl Optimizer {
         setup.check_bindings(false)?;
         let mut planner = Planner::new(setup, &mut optimizer.pipelines);
         let (planned, switch) = planner.over_arenas(&params, &grads).await?;
-        optimizer.params = setup.arena_ranges(&params, formats.params);
-        optimizer.grads = Some(setup.arena_ranges(&grads, formats.grads));
+        optimizer.params = setup.arena_ranges(&params, storage.params);
+        optimizer.grads = Some(setup.arena_ranges(&grads, storage.grads));
         optimizer.grad_arena = Some(grads);
         optimizer.planned = Some(planned);
         optimizer.switch = switch;
@@ -223,7 +223,7 @@ impl Optimizer {
         options: Options,
     ) -> Result<Self, Error> {
         // First, because tables of elements that fit no buffer might fit no memory either.
-        ranges::check_params(layout, &buffers.params, &options)?;
+        ranges::check_params(layout, &buffers.params)?;
         let mut optimizer = Self::without_buffers(device, layout, options).await?;
         optimizer.rebind_async(buffers).await?;
         Ok(optimizer)
@@ -233,7 +233,7 @@ impl Optimizer {
     pub async fn rebind_async(&mut self, buffers: Buffers) -> Result<(), Error> {
         let Buffers { params, grads } = buffers;
         self.setup.check_bindings(true)?;
-        ranges::check_params(&self.setup.layout, &params, &self.setup.options)?;
+        ranges::check_params(&self.setup.layout, &params)?;
         ranges::check_owners(&self.setup.device, &self.setup.layout, &params, "parameter")?;
         let mut planner = Planner::new(&self.setup, &mut self.pipelines);
         let planned = match &grads {
@@ -400,7 +400,7 @@ impl Optimizer {
         BufferRange {
             buffer: self.setup.begin_step.stats.clone(),
             offset: 0,
-            size: Format::F32.bytes(1),
+            size: Encoding::F32.bytes(1),
         }
     }
 

@@ -11,7 +11,12 @@ use super::{
     step::{Beginning, EvaluationSwitch, PlannedStep},
     sums::sum_dispatches,
 };
-use crate::{BufferRange, Error, Group, format::Format, layout::TENSOR_ALIGNMENT, shader::Pass};
+use crate::{
+    BufferRange, Error, Group,
+    format::{Encoding, Storage},
+    layout::TENSOR_ALIGNMENT,
+    shader::Pass,
+};
 
 /// Makes plans for the groups that an optimizer has set up.
 pub(super) struct Planner<'a> {
@@ -163,28 +168,28 @@ impl<'a> Planner<'a> {
     /// The tensors of this crate's own arenas with their padding, so that all of it moves by quads.
     /// The padding is zero.
     fn arena_tensors(&self, params: &wgpu::Buffer, grads: &wgpu::Buffer) -> Vec<Vec<BoundTensor>> {
-        let formats = self.setup.options.formats();
-        let padded = |arena, format: Format| {
-            let mut ranges = self.setup.arena_ranges(arena, format);
+        let storage = Storage::default();
+        let padded = |arena, encoding: Encoding| {
+            let mut ranges = self.setup.arena_ranges(arena, encoding);
             for range in &mut ranges {
                 range.size = range
                     .size
-                    .next_multiple_of(format.bytes(TENSOR_ALIGNMENT as u64));
+                    .next_multiple_of(encoding.bytes(TENSOR_ALIGNMENT as u64));
             }
             ranges
         };
-        let [params, grads] = [padded(params, formats.params), padded(grads, formats.grads)];
+        let [params, grads] = [padded(params, storage.params), padded(grads, storage.grads)];
         self.bound_tensors(&params, &grads)
     }
 
     /// The gradients of each group in this crate's own arena.
     fn arena_grads(&self, arena: &wgpu::Buffer) -> Vec<Vec<PlacedGrad>> {
-        let format = self.setup.options.formats().grads;
+        let encoding = Storage::default().grads;
         let placed = |elements: std::ops::Range<usize>| PlacedGrad {
             grad: BufferRange {
                 buffer: arena.clone(),
-                offset: format.bytes(elements.start as u64),
-                size: format.bytes(elements.len() as u64),
+                offset: encoding.bytes(elements.start as u64),
+                size: encoding.bytes(elements.len() as u64),
             },
             start: elements.start,
         };

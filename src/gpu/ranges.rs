@@ -2,16 +2,15 @@
 
 use super::binding::numbered;
 use crate::{
-    BufferRange, Error, Layout, Options, buffer::check_owned, format::Format, layout::TensorEntry,
+    BufferRange, Error, Layout, Options,
+    buffer::check_owned,
+    format::{Encoding, Storage},
+    layout::TensorEntry,
 };
 
 /// Checks parameters: one range per tensor, of the tensor's size, none overlapping another.
-pub(super) fn check_params(
-    layout: &Layout,
-    params: &[BufferRange],
-    options: &Options,
-) -> Result<(), Error> {
-    check_each(layout, params, "parameter", options.formats().params)?;
+pub(super) fn check_params(layout: &Layout, params: &[BufferRange]) -> Result<(), Error> {
+    check_each(layout, params, "parameter", |storage| storage.params)?;
     check_apart(layout, params, "parameter")
 }
 
@@ -34,7 +33,7 @@ pub(super) fn check_grads(
     grads: &[BufferRange],
     options: &Options,
 ) -> Result<(), Error> {
-    check_each(layout, grads, "gradient", options.formats().grads)?;
+    check_each(layout, grads, "gradient", |storage| storage.grads)?;
     if options.zero_grad {
         check_apart(layout, grads, "gradient")?;
     }
@@ -89,7 +88,7 @@ fn check_each(
     layout: &Layout,
     ranges: &[BufferRange],
     role: &str,
-    format: Format,
+    encoding: fn(&Storage) -> Encoding,
 ) -> Result<(), Error> {
     if ranges.len() != layout.tensors.len() {
         return Err(Error::Length {
@@ -100,7 +99,8 @@ fn check_each(
     }
     for (tensor, range) in layout.tensors.iter().zip(ranges) {
         let what = format!("{role} of {:?}", tensor.name);
-        let expected = format.bytes(tensor.element_count as u64);
+        let encoding = encoding(&layout.storage(tensor.group));
+        let expected = encoding.bytes(tensor.element_count as u64);
         if range.size != expected {
             let shape = &tensor.shape;
             let size = range.size;

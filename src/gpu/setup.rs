@@ -13,7 +13,7 @@ use super::{
 use crate::{
     BufferRange, Clip, DispatchLimits, Error, Group, Layout, Options, Rule,
     buffer::guarded,
-    format::Format,
+    format::Encoding,
     layout::{Arena, TENSOR_ALIGNMENT},
     shader::{Frame, Pass},
 };
@@ -87,13 +87,13 @@ impl Setup {
     }
 
     /// Where each tensor lies in an arena of `format`.
-    pub fn arena_ranges(&self, buffer: &wgpu::Buffer, format: Format) -> Vec<BufferRange> {
+    pub fn arena_ranges(&self, buffer: &wgpu::Buffer, encoding: Encoding) -> Vec<BufferRange> {
         let tensors = self.layout.tensors.iter().zip(&self.arena.tensors);
         tensors
             .map(|(tensor, &start)| BufferRange {
                 buffer: buffer.clone(),
-                offset: format.bytes(start as u64),
-                size: format.bytes(tensor.element_count as u64),
+                offset: encoding.bytes(start as u64),
+                size: encoding.bytes(tensor.element_count as u64),
             })
             .collect()
     }
@@ -111,7 +111,8 @@ impl Setup {
             steps: &self.begin_step.steps,
             state: &buffers.state,
             pass,
-            frame: Frame::of(&self.options, rule),
+            frame: Frame::of(&self.options, rule, self.layout.storage(group)),
+            seed: self.layout.seed(group),
             tensor_factors: factors.map(|factors| (factors, first_unit as u64)),
             tensors: buffers.tensors.as_ref().map(|table| &table.buffer),
             lines: buffers.lines.as_ref().map(|table| &table.buffer),
@@ -152,7 +153,7 @@ impl Setup {
 async fn tensor_factors(device: &wgpu::Device, arena: &Arena) -> Result<wgpu::Buffer, Error> {
     let what = "the factors of tensors that are clipped";
     let units = arena.element_count() / TENSOR_ALIGNMENT;
-    let bytes = Format::F32.bytes(units as u64);
+    let bytes = Encoding::F32.bytes(units as u64);
     check_buffer_size(device, what, bytes)?;
     let made = guarded(device, what, || {
         device.create_buffer(&wgpu::BufferDescriptor {

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     Error, Over,
     buffer::guarded,
-    format::{Format, Formats},
+    format::{Encoding, Storage},
     plan::{
         DispatchLimits, RangeWindow, Size, Span, by_size, measured_length, measuring_threads,
         range_windows,
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Bytes of a partial sum: up to four numbers.
-const PARTIAL_BYTES: u64 = Format::F32.quad_bytes();
+const PARTIAL_BYTES: u64 = Encoding::F32.quad_bytes();
 
 /// What a step sums up, by group.
 pub(super) struct SumDispatches {
@@ -75,13 +75,13 @@ impl<'a> SumWindows<'a> {
     /// `partials` counts the partial sums of all groups so far.
     fn new(
         tensors: &'a [BoundTensor],
-        formats: &Formats,
+        storage: &Storage,
         limits: &DispatchLimits,
         partials: &mut u64,
     ) -> Self {
-        let (buffers, ranges) = tensor_ranges(tensors, formats);
-        let length = measured_length(formats, limits);
-        let windows = range_windows(&ranges, length, formats, limits);
+        let (buffers, ranges) = tensor_ranges(tensors, storage);
+        let length = measured_length(storage, limits);
+        let windows = range_windows(&ranges, length, storage, limits);
         let mut of_tensors = vec![[0, 0]; ranges.len()];
         for window in &windows {
             for (&tensor, span) in window.tensors.iter().zip(&window.spans) {
@@ -191,7 +191,7 @@ pub(super) async fn sum_dispatches(
     let mut of_rules: HashMap<&str, Range<u64>> = HashMap::new();
     let mut measured = Vec::new();
     for (index, (group, tensors)) in order {
-        let windows = SumWindows::new(tensors, &group.frame.formats, limits, &mut count);
+        let windows = SumWindows::new(tensors, &group.frame.storage, limits, &mut count);
         let partials = windows.partials();
         let together = of_rules.entry(group.rule.name());
         together.or_insert(partials.clone()).end = partials.end;

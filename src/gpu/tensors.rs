@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Error, Over, Rule, Slot,
-    format::Format,
+    format::Encoding,
     layout::TENSOR_ALIGNMENT,
     shader::{SHAPE_WORDS, looks_at_tensors},
     shape::Matrices,
@@ -93,6 +93,6 @@ impl TensorTable {
     /// First byte of the slot number `slot` of the group's tensor number `tensor`.
     pub fn offset(&self, tensor: usize, slot: usize) -> u64 {
         let word = self.first_row + tensor * self.length + SHAPE_WORDS + slot;
-        Format::F32.bytes(word as u64)
+        Encoding::F32.bytes(word as u64)
     }
 }

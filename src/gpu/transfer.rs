@@ -2,8 +2,11 @@
 
 use super::{Optimizer, binding::SlotBuffer, group::GroupBuffers, setup::Setup};
 use crate::{
-    BufferRange, Error, Layout, Slot, Tensor, format::Format, layout::TensorEntry, read,
-    rule::position_of, write,
+    BufferRange, Error, Layout, Slot, Tensor,
+    buffer::Stored,
+    format::{BINDING_STEP, Encoding, Storage},
+    layout::TensorEntry,
+    rule::position_of,
 };
 
 impl Optimizer {
@@ -31,11 +34,39 @@ impl Optimizer {
         Ok(grads[tensor.0].clone())
     }
 
-    /// Where the state `slot` (such as `"exp_avg"`) of `tensor` lies.
+    /// Where the state `slot` (such as `"exp_avg"`) of `tensor` lies, in the
+    /// [format](Layout::formats) of its group. In bf16 that is two bytes for each element and an even
+    /// number of elements. In int8 it is 68 bytes for each 64 elements: a scale and their codes.
     ///
     /// # Errors
     /// [`Error::UnknownState`] lists the slots that exist.
     pub fn state(&self, tensor: Tensor, slot: &str) -> Result<BufferRange, Error> {
+        Ok(self.stored_state(tensor, slot)?.range)
+    }
+
+    pub(super) fn stored_param(&self, tensor: Tensor) -> Result<Stored, Error> {
+        self.stored(tensor, self.param(tensor)?, |storage| storage.params)
+    }
+
+    fn stored_grad(&self, tensor: Tensor) -> Result<Stored, Error> {
+        self.stored(tensor, self.grad(tensor)?, |storage| storage.grads)
+    }
+
+    fn stored(
+        &self,
+        tensor: Tensor,
+        range: BufferRange,
+        encoding: fn(&Storage) -> Encoding,
+    ) -> Result<Stored, Error> {
+        let entry = self.setup.layout.entry(tensor)?;
+        Ok(Stored {
+            range,
+            encoding: encoding(&self.setup.layout.storage(entry.group)),
+            count: entry.element_count,
+        })
+    }
+
+    pub(super) fn stored_state(&self, tensor: Tensor, slot: &str) -> Result<Stored, Error> {
         let &TensorEntry {
             group,
             element_count,
@@ -61,40 +92,36 @@ impl Optimizer {
         let of_tensor = rule.tensor_slots();
         let position = of_tensor.iter().position(named);
         if let (Some(position), Some(table)) = (position, tensors) {
-            return Ok(BufferRange {
-                buffer: table.buffer.clone(),
-                offset: table.offset(in_group, position),
-                size: Format::F32.bytes(1),
-            });
+            return Ok(f32_range(
+                &table.buffer,
+                [table.offset(in_group, position), Encoding::F32.bytes(1)],
+            ));
         }
         if let (Some(names), Some(table)) = (rule.stages().lines, lines)
-            && let Some([offset, size]) = table.range(&names, in_group, slot)
+            && let Some(place) = table.range(&names, in_group, slot)
         {
-            return Ok(BufferRange {
-                buffer: table.buffer.clone(),
-                offset,
-                size,
-            });
+            return Ok(f32_range(&table.buffer, place));
         }
         let pairs = matrix.as_ref().and_then(|matrix| matrix.pairs.as_ref());
         if let Some(pairs) = pairs.filter(|_| rule.pair_slot().is_some_and(|pair| named(&pair))) {
-            let [offset, size] = pairs.range(in_group);
-            return Ok(BufferRange {
-                buffer: pairs.buffer.clone(),
-                offset,
-                size,
-            });
+            return Ok(f32_range(&pairs.buffer, pairs.range(in_group)));
         }
         let slots = options.element_slots(rule);
         let position = position_of(rule, &slots, slot)?;
         // Slots that are not in use have no buffer.
         let used = slots[..position].iter().filter(|slot| slot.used).count();
         let start = arena.tensors[tensor.0] - arena.groups[group.0].start;
-        let SlotBuffer { buffer, format } = &state[used];
-        Ok(BufferRange {
-            buffer: buffer.clone(),
-            offset: format.bytes(start as u64),
-            size: format.bytes(element_count as u64),
+        let SlotBuffer { buffer, encoding } = &state[used];
+        Ok(Stored {
+            range: BufferRange {
+                buffer: buffer.clone(),
+                offset: encoding.bytes(start as u64),
+                size: encoding
+                    .bytes(element_count as u64)
+                    .next_multiple_of(BINDING_STEP),
+            },
+            encoding: *encoding,
+            count: element_count,
         })
     }
 
@@ -111,7 +138,8 @@ impl Optimizer {
         tensor: Tensor,
         values: &[f32],
     ) -> Result<(), Error> {
-        write(&self.setup.device, queue, &self.param(tensor)?, values)
+        let param = self.stored_param(tensor)?;
+        param.write(&self.setup.device, queue, values)
     }
 
     /// Writes the gradient of `tensor`.
@@ -121,10 +149,11 @@ impl Optimizer {
         tensor: Tensor,
         values: &[f32],
     ) -> Result<(), Error> {
-        write(&self.setup.device, queue, &self.grad(tensor)?, values)
+        let grad = self.stored_grad(tensor)?;
+        grad.write(&self.setup.device, queue, values)
     }
 
-    /// Writes the state `slot` of `tensor`.
+    /// Writes the state `slot` of `tensor`, rounded to the nearest that its format can hold.
     pub fn write_state(
         &self,
         queue: &wgpu::Queue,
@@ -132,12 +161,8 @@ impl Optimizer {
         slot: &str,
         values: &[f32],
     ) -> Result<(), Error> {
-        write(
-            &self.setup.device,
-            queue,
-            &self.state(tensor, slot)?,
-            values,
-        )
+        let state = self.stored_state(tensor, slot)?;
+        state.write(&self.setup.device, queue, values)
     }
 
     /// Reads the parameters of `tensor`. Natively, something must poll the device meanwhile.
@@ -147,12 +172,14 @@ impl Optimizer {
     /// another device's queue; [`Error::DeviceLost`]; [`Error::OutOfMemory`]. The same holds for the
     /// other two.
     pub async fn read_param(&self, queue: &wgpu::Queue, tensor: Tensor) -> Result<Vec<f32>, Error> {
-        read(&self.setup.device, queue, &self.param(tensor)?).await
+        let param = self.stored_param(tensor)?;
+        param.read(&self.setup.device, queue).await
     }
 
     /// Reads the gradient of `tensor`.
     pub async fn read_grad(&self, queue: &wgpu::Queue, tensor: Tensor) -> Result<Vec<f32>, Error> {
-        read(&self.setup.device, queue, &self.grad(tensor)?).await
+        let grad = self.stored_grad(tensor)?;
+        grad.read(&self.setup.device, queue).await
     }
 
     /// Reads the state `slot` of `tensor`.
@@ -162,7 +189,21 @@ impl Optimizer {
         tensor: Tensor,
         slot: &str,
     ) -> Result<Vec<f32>, Error> {
-        read(&self.setup.device, queue, &self.state(tensor, slot)?).await
+        let state = self.stored_state(tensor, slot)?;
+        state.read(&self.setup.device, queue).await
+    }
+}
+
+/// Numbers that are always f32, at this offset and of this size.
+fn f32_range(buffer: &wgpu::Buffer, [offset, size]: [u64; 2]) -> Stored {
+    Stored {
+        range: BufferRange {
+            buffer: buffer.clone(),
+            offset,
+            size,
+        },
+        encoding: Encoding::F32,
+        count: Encoding::F32.elements(size) as usize,
     }
 }
 
@@ -174,7 +215,8 @@ impl Optimizer {
         queue: &wgpu::Queue,
         tensor: Tensor,
     ) -> Result<Vec<f32>, Error> {
-        crate::read_blocking(&self.setup.device, queue, &self.param(tensor)?)
+        let param = self.stored_param(tensor)?;
+        param.read_blocking(&self.setup.device, queue)
     }
 
     /// [`read_grad`](Self::read_grad), blocking.
@@ -183,7 +225,8 @@ impl Optimizer {
         queue: &wgpu::Queue,
         tensor: Tensor,
     ) -> Result<Vec<f32>, Error> {
-        crate::read_blocking(&self.setup.device, queue, &self.grad(tensor)?)
+        let grad = self.stored_grad(tensor)?;
+        grad.read_blocking(&self.setup.device, queue)
     }
 
     /// [`read_state`](Self::read_state), blocking.
@@ -193,6 +236,7 @@ impl Optimizer {
         tensor: Tensor,
         slot: &str,
     ) -> Result<Vec<f32>, Error> {
-        crate::read_blocking(&self.setup.device, queue, &self.state(tensor, slot)?)
+        let state = self.stored_state(tensor, slot)?;
+        state.read_blocking(&self.setup.device, queue)
     }
 }

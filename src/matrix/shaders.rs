@@ -1,9 +1,9 @@
 //! The complete shaders of `shaders/matrix/`.
 
-use crate::format::Format;
+use crate::format::Encoding;
 
 /// The format in which these shaders read and write matrices.
-pub(crate) const MATRIX_FORMAT: Format = Format::F32;
+pub(crate) const MATRIX_ENCODING: Encoding = Encoding::F32;
 
 /// How much of a product a workgroup computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::limits::{BLOCK, DispatchLimits};
-use crate::format::Formats;
+use crate::format::Storage;
 
 /// A dispatch over neighbouring elements of an arena.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,11 +18,11 @@ pub(crate) struct ArenaWindow {
 /// grid, so the shader needs no bounds check.
 pub(crate) fn arena_windows(
     elements: Range<u64>,
-    formats: &Formats,
+    storage: &Storage,
     limits: &DispatchLimits,
 ) -> Vec<ArenaWindow> {
     let widest = u64::from(limits.workgroups_per_dimension);
-    let most = (limits.binding_bytes / formats.most_bytes(BLOCK)).min(widest * widest);
+    let most = (limits.binding_bytes / storage.most_bytes(BLOCK)).min(widest * widest);
     let mut windows = Vec::new();
     let mut start = elements.start;
     while start < elements.end {
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn an_arena_within_the_limits_is_one_dispatch() {
-        let windows = arena_windows(2048..2048 + 32_768 * BLOCK, &Formats::default(), &WIDE);
+        let windows = arena_windows(2048..2048 + 32_768 * BLOCK, &Storage::default(), &WIDE);
         assert_eq!(windows.len(), 1);
         assert_eq!(windows[0].grid, [32_768, 1]);
     }
@@ -65,7 +65,7 @@ mod tests {
                 };
                 let mut next = 5 * BLOCK;
                 let end = next + blocks * BLOCK;
-                for window in arena_windows(next..end, &Formats::default(), &limits) {
+                for window in arena_windows(next..end, &Storage::default(), &limits) {
                     assert_eq!(window.elements.start, next);
                     let [x, y] = window.grid;
                     assert!(x <= widest && y <= widest);

@@ -12,7 +12,7 @@ use super::{
     ranges::Width,
     size::{Size, by_size},
 };
-use crate::format::{Format, QUAD};
+use crate::format::{Encoding, QUAD};
 
 /// Gradients that lie together. Numbers stand for buffers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,17 +72,17 @@ struct GradBlock {
 pub(crate) fn grad_windows(
     group: usize,
     ranges: &[GradRange],
-    format: Format,
+    encoding: Encoding,
     limits: &DispatchLimits,
     partials: &mut u64,
     mut on_span: impl FnMut(usize, u64),
 ) -> Vec<GradWindow> {
     let mut blocks = Vec::new();
     // A binding holds at least this much, wherever it begins.
-    let most = (limits.binding_bytes - limits.offset_alignment) / format.quad_bytes() * QUAD;
+    let most = (limits.binding_bytes - limits.offset_alignment) / encoding.quad_bytes() * QUAD;
     let most = SPAN.min(most);
     for range in ranges {
-        let in_quads = if range.offset.is_multiple_of(format.quad_bytes()) {
+        let in_quads = if range.offset.is_multiple_of(encoding.quad_bytes()) {
             range.count / QUAD * QUAD
         } else {
             0
@@ -94,8 +94,8 @@ pub(crate) fn grad_windows(
             for first in elements.clone().step_by(most as usize) {
                 let count = most.min(elements.end - first);
                 let block = GradBlock {
-                    bytes: range.offset + format.bytes(first)
-                        ..range.offset + format.bytes(first + count),
+                    bytes: range.offset + encoding.bytes(first)
+                        ..range.offset + encoding.bytes(first + count),
                     partial: *partials,
                     run: range.run,
                 };
@@ -121,8 +121,8 @@ pub(crate) fn grad_windows(
         windows.extend(packs.into_iter().map(|Pack { items, bound }| {
             let grid = fold(items.len() as u64, limits);
             let span = |block: &GradBlock| GradSpan {
-                grad: format.elements(block.bytes.start - bound.start) as u32,
-                count: format.elements(length(&block.bytes)) as u32,
+                grad: encoding.elements(block.bytes.start - bound.start) as u32,
+                count: encoding.elements(length(&block.bytes)) as u32,
                 partial: block.partial as u32,
                 run: block.run as u32,
             };
@@ -147,8 +147,11 @@ mod tests {
 
     #[test]
     fn every_gradient_is_measured_once_by_a_thread_of_its_runs() {
-        let cases = Format::ALL.map(|format| [(format, WIDE), (format, TINY)]);
-        for (format, limits) in cases.into_iter().flatten() {
+        let encodings = Encoding::ALL.iter().copied();
+        let encodings = encodings.filter(|encoding| !encoding.is_in_blocks());
+        for (encoding, limits) in
+            encodings.flat_map(|encoding| [(encoding, WIDE), (encoding, TINY)])
+        {
             for start in [0, 4, 16, 252, 260] {
                 let mut offset = start;
                 let mut ranges = Vec::new();
@@ -159,19 +162,19 @@ mod tests {
                         count,
                         run: run / 3,
                     });
-                    offset += format.bytes(count);
+                    offset += encoding.bytes(count);
                 }
                 let mut partials = 7;
                 let mut of_runs = [0; 5];
                 let count = |run: usize, threads| of_runs[run] += threads;
-                let windows = grad_windows(0, &ranges, format, &limits, &mut partials, count);
+                let windows = grad_windows(0, &ranges, encoding, &limits, &mut partials, count);
                 assert_eq!(partials, 7 + of_runs.iter().sum::<u64>());
                 let mut expected = Vec::new();
                 for range in &ranges {
                     let element = |i| {
                         (
                             range.buffer,
-                            range.offset + format.bytes(i),
+                            range.offset + encoding.bytes(i),
                             range.run as u32,
                         )
                     };
@@ -198,7 +201,7 @@ mod tests {
                             assert_eq!((grad % 4, count % 4), (0, 0));
                         }
                         for i in 0..u64::from(count) {
-                            let byte = window.grads.start + format.bytes(u64::from(grad) + i);
+                            let byte = window.grads.start + encoding.bytes(u64::from(grad) + i);
                             assert!(byte < window.grads.end);
                             found.push((window.buffer, byte, run));
                         }

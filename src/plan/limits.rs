@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::{
     Error,
-    format::{BINDING_ALIGNMENT, BINDING_STEP, Format},
+    format::{BINDING_ALIGNMENT, BINDING_STEP, Encoding},
 };
 
 /// Elements that one workgroup updates.
@@ -55,7 +55,7 @@ impl DispatchLimits {
                 device.binding_bytes,
             );
         }
-        let least = LEAST_BLOCKS * Format::default().bytes(BLOCK);
+        let least = LEAST_BLOCKS * Encoding::F32.bytes(BLOCK);
         if self.binding_bytes < least {
             return Err(Error::Limit {
                 what: "one dispatch".to_owned(),

@@ -1,7 +1,7 @@
 //! How many elements a workgroup measures, and with how many threads.
 
 use super::limits::{BLOCK, DispatchLimits, LEAST_BLOCKS};
-use crate::format::{BINDING_ALIGNMENT, Formats, QUAD};
+use crate::format::{BINDING_ALIGNMENT, QUAD, Storage};
 
 /// Threads of a workgroup that measures. The shaders get the number from here.
 pub(crate) const MEASURING_THREADS: u64 = 256;
@@ -16,10 +16,10 @@ pub(super) const MOST_ALONE: u64 = 256;
 pub(super) const SPAN: u64 = LOADS * QUAD * MEASURING_THREADS;
 
 /// Elements that one workgroup measures, if it also reads parameters and state.
-pub(crate) fn measured_length(formats: &Formats, limits: &DispatchLimits) -> u64 {
+pub(crate) fn measured_length(storage: &Storage, limits: &DispatchLimits) -> u64 {
     // A window can hold one such span at any offset.
     let least = limits.binding_bytes / LEAST_BLOCKS;
-    match least >= formats.most_bytes(SPAN) + BINDING_ALIGNMENT {
+    match least >= storage.most_bytes(SPAN) + BINDING_ALIGNMENT {
         true => SPAN,
         false => BLOCK,
     }

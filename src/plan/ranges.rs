@@ -10,7 +10,7 @@ use super::{
     pack::{Pack, grouped, join, length, pack},
 };
 use crate::{
-    format::{BINDING_ALIGNMENT, Formats, QUAD},
+    format::{BINDING_ALIGNMENT, QUAD, Storage},
     layout::TENSOR_ALIGNMENT,
 };
 
@@ -91,11 +91,11 @@ struct RangeBlock {
 }
 
 impl RangeBlock {
-    fn params(&self, formats: &Formats) -> Range<u64> {
-        self.param..self.param + formats.params.bytes(self.count)
+    fn params(&self, storage: &Storage) -> Range<u64> {
+        self.param..self.param + storage.params.bytes(self.count)
     }
-    fn grads(&self, formats: &Formats) -> Range<u64> {
-        self.grad..self.grad + formats.grads.bytes(self.count)
+    fn grads(&self, storage: &Storage) -> Range<u64> {
+        self.grad..self.grad + storage.grads.bytes(self.count)
     }
     /// State always moves by quads, because it is ours and padded.
     fn states(&self) -> Range<u64> {
@@ -108,14 +108,14 @@ impl RangeBlock {
 pub(crate) fn range_windows(
     tensors: &[TensorRanges],
     length: u64,
-    formats: &Formats,
+    storage: &Storage,
     limits: &DispatchLimits,
 ) -> Vec<RangeWindow> {
     let blocks = tensors.iter().enumerate().flat_map(|(index, tensor)| {
         let same_buffer = tensor.param_buffer == tensor.grad_buffer;
-        by_width(tensor, formats).flat_map(move |(width, part)| {
-            blocks(part, index, length, formats).map(move |block| {
-                let together = same_buffer && fits_together(&block, formats, limits);
+        by_width(tensor, storage).flat_map(move |(width, part)| {
+            blocks(part, index, length, storage).map(move |block| {
+                let together = same_buffer && fits_together(&block, storage, limits);
                 let key = (width, tensor.param_buffer, tensor.grad_buffer, together);
                 (key, block)
             })
@@ -134,9 +134,9 @@ pub(crate) fn range_windows(
         blocks.sort_by_key(|block| block.param);
         let packs = pack(
             blocks,
-            |block| WindowBounds::of(block, place, formats, limits),
+            |block| WindowBounds::of(block, place, storage, limits),
             WindowBounds::join,
-            |bytes, count| bytes.fits(count, place, formats, limits),
+            |bytes, count| bytes.fits(count, place, storage, limits),
         );
         windows.extend(packs.into_iter().map(|Pack { items, bound }| {
             let grid = fold(items.len() as u64, limits);
@@ -145,7 +145,7 @@ pub(crate) fn range_windows(
                 param_buffer,
                 grad_buffer,
                 grad_place: place,
-                spans: padded(items.iter().map(|block| bound.span(block, formats)), grid),
+                spans: padded(items.iter().map(|block| bound.span(block, storage)), grid),
                 tensors: items.iter().map(|block| block.tensor).collect(),
                 grid,
                 params: bound.params,
@@ -160,16 +160,18 @@ pub(crate) fn range_windows(
 /// The part of a tensor that moves by quads, and the rest.
 fn by_width(
     tensor: &TensorRanges,
-    formats: &Formats,
+    storage: &Storage,
 ) -> impl Iterator<Item = (Width, TensorRanges)> {
     let aligned = tensor
         .param_offset
-        .is_multiple_of(formats.params.quad_bytes())
+        .is_multiple_of(storage.params.quad_bytes())
         && tensor
             .grad_offset
-            .is_multiple_of(formats.grads.quad_bytes());
+            .is_multiple_of(storage.grads.quad_bytes());
+    // The two parts are two dispatches, which may not share a block of the state.
+    let whole = storage.slot_block().max(QUAD);
     let in_quads = if aligned {
-        tensor.count / QUAD * QUAD
+        tensor.count / whole * whole
     } else {
         0
     };
@@ -178,8 +180,8 @@ fn by_width(
         ..*tensor
     };
     let rest = TensorRanges {
-        param_offset: tensor.param_offset + formats.params.bytes(in_quads),
-        grad_offset: tensor.grad_offset + formats.grads.bytes(in_quads),
+        param_offset: tensor.param_offset + storage.params.bytes(in_quads),
+        grad_offset: tensor.grad_offset + storage.grads.bytes(in_quads),
         state: tensor.state + in_quads,
         count: tensor.count - in_quads,
         ..*tensor
@@ -193,13 +195,13 @@ fn blocks(
     part: TensorRanges,
     tensor: usize,
     length: u64,
-    formats: &Formats,
+    storage: &Storage,
 ) -> impl Iterator<Item = RangeBlock> {
     (0..part.count)
         .step_by(length as usize)
         .map(move |first| RangeBlock {
-            param: part.param_offset + formats.params.bytes(first),
-            grad: part.grad_offset + formats.grads.bytes(first),
+            param: part.param_offset + storage.params.bytes(first),
+            grad: part.grad_offset + storage.grads.bytes(first),
             state: part.state + first,
             count: length.min(part.count - first),
             tensor,
@@ -207,11 +209,11 @@ fn blocks(
 }
 
 /// Whether one binding can hold a block's parameters and gradients, if both are in one buffer.
-fn fits_together(block: &RangeBlock, formats: &Formats, limits: &DispatchLimits) -> bool {
-    let both = join(&block.params(formats), &block.grads(formats));
+fn fits_together(block: &RangeBlock, storage: &Storage, limits: &DispatchLimits) -> bool {
+    let both = join(&block.params(storage), &block.grads(storage));
     let fits = length(&limits.binding_of(&both)) <= limits.binding_bytes;
     // One binding has one type. Two formats in one buffer would need two bindings.
-    fits && formats.params == formats.grads
+    fits && storage.params == storage.grads
 }
 
 /// What a window binds, in bytes, and in elements of the state. Each begins where a binding can.
@@ -227,16 +229,16 @@ impl WindowBounds {
     fn of(
         block: &RangeBlock,
         place: GradPlace,
-        formats: &Formats,
+        storage: &Storage,
         limits: &DispatchLimits,
     ) -> Self {
         // Every slot can be bound from here. It is also the start of a unit, and shaders look up
         // tensors by unit.
-        let unit = formats.slot_unit().max(TENSOR_ALIGNMENT as u64);
+        let unit = storage.slot_unit().max(TENSOR_ALIGNMENT as u64);
         let states = block.states();
         let state = states.start / unit * unit..states.end;
         if place == GradPlace::InParams {
-            let both = join(&block.params(formats), &block.grads(formats));
+            let both = join(&block.params(storage), &block.grads(storage));
             let both = limits.binding_of(&both);
             return Self {
                 params: both.clone(),
@@ -245,8 +247,8 @@ impl WindowBounds {
             };
         }
         Self {
-            params: limits.binding_of(&block.params(formats)),
-            grads: limits.binding_of(&block.grads(formats)),
+            params: limits.binding_of(&block.params(storage)),
+            grads: limits.binding_of(&block.grads(storage)),
             state,
         }
     }
@@ -263,7 +265,7 @@ impl WindowBounds {
         &self,
         blocks: u64,
         place: GradPlace,
-        formats: &Formats,
+        storage: &Storage,
         limits: &DispatchLimits,
     ) -> bool {
         let most = limits.binding_bytes;
@@ -271,7 +273,7 @@ impl WindowBounds {
         // lie almost `most` apart, so windows of a quarter of that do not overlap.
         let most_of_buffer = match place {
             GradPlace::SameBuffer => {
-                let block = formats.most_bytes(BLOCK) + BINDING_ALIGNMENT - 1;
+                let block = storage.most_bytes(BLOCK) + BINDING_ALIGNMENT - 1;
                 (most / LEAST_BLOCKS).max(block)
             }
             _ => most,
@@ -281,15 +283,15 @@ impl WindowBounds {
         // state, and a row of the table takes less than a unit.
         length(&self.params) <= most_of_buffer
             && length(&self.grads) <= most_of_buffer
-            && formats.slot_bytes(length(&self.state)) <= most
+            && storage.slot_bytes(length(&self.state)) <= most
             && blocks <= widest * widest
     }
 
-    fn span(&self, block: &RangeBlock, formats: &Formats) -> Span {
+    fn span(&self, block: &RangeBlock, storage: &Storage) -> Span {
         // A binding holds fewer than 2³² elements, so every position within one fits a u32.
         Span {
-            param: formats.params.elements(block.param - self.params.start) as u32,
-            grad: formats.grads.elements(block.grad - self.grads.start) as u32,
+            param: storage.params.elements(block.param - self.params.start) as u32,
+            grad: storage.grads.elements(block.grad - self.grads.start) as u32,
             state: (block.state - self.state.start) as u32,
             count: block.count as u32,
         }
@@ -303,21 +305,24 @@ mod tests {
         samples::{COUNTS, TINY, WIDE},
     };
     use super::*;
-    use crate::format::Format;
+    use crate::{
+        Precision,
+        format::{Encoding, Format},
+    };
 
     /// Checks that every element of every tensor is in exactly one span, at its own place, and that
     /// wgpu accepts every binding.
     fn check(tensors: &[TensorRanges], limits: &DispatchLimits) -> Vec<RangeWindow> {
-        check_in(&Formats::default(), tensors, limits)
+        check_in(&Storage::default(), tensors, limits)
     }
 
     fn check_in(
-        formats: &Formats,
+        storage: &Storage,
         tensors: &[TensorRanges],
         limits: &DispatchLimits,
     ) -> Vec<RangeWindow> {
-        let windows = range_windows(tensors, BLOCK, formats, limits);
-        let [of_param, of_grad] = [formats.params, formats.grads].map(|format| format.bytes(1));
+        let windows = range_windows(tensors, BLOCK, storage, limits);
+        let [of_param, of_grad] = [storage.params, storage.grads].map(|encoding| encoding.bytes(1));
         let mut expected = Vec::new();
         for tensor in tensors {
             for i in 0..tensor.count {
@@ -332,15 +337,10 @@ mod tests {
         }
         let mut found = Vec::new();
         for window in &windows {
-            for format in [
-                formats.state,
-                formats.inputs,
-                formats.matrices,
-                formats.average,
-            ] {
-                let start = format.bytes(window.state.start);
+            for encoding in storage.slots() {
+                let start = encoding.bytes(window.state.start);
                 assert_eq!(start % limits.offset_alignment, 0);
-                assert!(format.bytes(length(&window.state)) <= limits.binding_bytes);
+                assert!(encoding.bytes(length(&window.state)) <= limits.binding_bytes);
             }
             assert_eq!(window.state.start % TENSOR_ALIGNMENT as u64, 0);
             assert_eq!(window.state.end % QUAD, 0);
@@ -511,25 +511,29 @@ mod tests {
 
     #[test]
     fn every_element_is_stepped_once_whatever_the_formats() {
-        let bf16 = Format::Bf16;
-        let f32 = Formats::default();
-        let all = Formats {
+        let bf16 = Format::Bf16.encoding(Precision::Signed);
+        let f32 = Storage::default();
+        let all = Storage {
             params: bf16,
             grads: bf16,
-            state: bf16,
-            inputs: bf16,
-            matrices: bf16,
-            average: bf16,
+            state: Format::Bf16,
+        };
+        let int8 = Storage {
+            state: Format::Int8,
+            ..f32
         };
         let [params, grads, state] = [
-            Formats {
+            Storage {
                 params: bf16,
                 ..f32
             },
-            Formats { grads: bf16, ..f32 },
-            Formats { state: bf16, ..f32 },
+            Storage { grads: bf16, ..f32 },
+            Storage {
+                state: Format::Bf16,
+                ..f32
+            },
         ];
-        for formats in [all, params, grads, state] {
+        for storage in [all, params, grads, state, int8] {
             for limits in [WIDE, TINY] {
                 for start in [0, 4, 16, 256, 260] {
                     let mut offsets = [start, start + 8];
@@ -545,14 +549,14 @@ mod tests {
                         };
                         // Elements of fewer than four bytes begin and end at multiples of four
                         // bytes.
-                        let next = |format: Format| format.bytes(count).next_multiple_of(4);
-                        offsets[0] += next(formats.params);
-                        offsets[1] += next(formats.grads);
+                        let next = |encoding: Encoding| encoding.bytes(count).next_multiple_of(4);
+                        offsets[0] += next(storage.params);
+                        offsets[1] += next(storage.grads);
                         state += count.next_multiple_of(TENSOR_ALIGNMENT as u64);
                         tensor
                     };
                     let tensors: Vec<_> = COUNTS.iter().map(tensor).collect();
-                    check_in(&formats, &tensors, &limits);
+                    check_in(&storage, &tensors, &limits);
                 }
             }
         }

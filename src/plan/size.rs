@@ -74,7 +74,7 @@ mod tests {
     };
     use super::*;
     use crate::{
-        format::{Format, QUAD},
+        format::{Encoding, QUAD},
         plan::Width,
         rules::Lamb,
         shader,
@@ -118,7 +118,7 @@ mod tests {
         let texts = [
             shader::summarize(),
             shader::clip_tensors(),
-            shader::measure(Width::Quads, Format::F32),
+            shader::measure(Width::Quads, Encoding::F32),
             shader::conclude_tensors(&Lamb::default()),
         ];
         for text in texts {

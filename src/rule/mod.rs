@@ -13,7 +13,7 @@ pub(crate) use bound::{Bound, most_grad_exponent};
 pub(crate) use check::{check_lr, check_stages, check_step_count, position_of};
 pub use declaration::{Declaration, coefficients};
 pub use ema::{ema, pull};
-pub use slot::{Extent, Slot};
+pub use slot::{Extent, Precision, Slot};
 pub(crate) use stages::LinePart;
 pub use stages::{Lines, MOST_UNKNOWNS, MatrixStage, MatrixWork, Over, Stages, Sum};
 pub use twin::{Block, Real, Shape, Step, Sums, Twin};

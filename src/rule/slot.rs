@@ -19,6 +19,8 @@ pub struct Slot {
     /// Whether it only carries values from one of the [`Stages`](crate::Stages) of a step to the
     /// next. It means nothing after the step.
     pub scratch: bool,
+    /// How it may be stored, for a slot of [`Extent::Element`].
+    pub precision: Precision,
     /// What a slot of a [group](Extent::Group) can hold beside `start`. Other numbers cannot be
     /// [set](crate::Optimizer::set_group_state).
     pub allowed: Interval,
@@ -34,6 +36,7 @@ impl Slot {
             used: true,
             input: false,
             scratch: false,
+            precision: Precision::Signed,
             allowed: Interval::FINITE,
         }
     }
@@ -89,6 +92,25 @@ impl Slot {
         }
     }
 
+    /// The same slot, with values that are never negative.
+    pub const fn non_negative(self) -> Self {
+        self.stored_as(Precision::NonNegative)
+    }
+
+    /// The same slot, always stored as f32.
+    pub const fn exact(self) -> Self {
+        self.stored_as(Precision::Exact)
+    }
+
+    /// The same slot, always stored as f32 if `is_exact`.
+    pub const fn exact_if(self, is_exact: bool) -> Self {
+        if is_exact { self.exact() } else { self }
+    }
+
+    const fn stored_as(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
     /// The same slot, in use only if `used`.
     pub const fn used_if(self, used: bool) -> Self {
         Self { used, ..self }
@@ -103,6 +125,18 @@ impl Slot {
     pub const fn starting_at(self, start: f64) -> Self {
         Self { start, ..self }
     }
+}
+
+/// What the values of a slot bear, if a group is [stored](crate::Formats) in fewer than 32 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Precision {
+    /// They may be rounded, such as those of a moving average.
+    Signed,
+    /// They may be rounded, and are never negative. One that is not zero does not become zero.
+    NonNegative,
+    /// They stay f32: a copy of parameters, a step size, a maximum.
+    Exact,
 }
 
 /// What a slot has one value for.

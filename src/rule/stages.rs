@@ -1,7 +1,7 @@
 //! What a step does before its update: lines, sums and matrices.
 
 use super::Slot;
-use crate::format::{Format, Formats};
+use crate::format::{Encoding, Storage};
 
 /// What a step does before its update, in the order of the fields. Each stage has functions of its
 /// own in the WGSL text and in the twin.
@@ -16,15 +16,13 @@ pub struct Stages {
 }
 
 impl Stages {
-    /// The format of the element slot `slot`.
-    pub(crate) fn format_of(&self, slot: &Slot, formats: &Formats) -> Format {
-        if self.matrix.is_some_and(|stage| stage.slot == slot.name) {
-            formats.matrices
-        } else if slot.input {
-            formats.inputs
-        } else {
-            formats.state
+    /// How the element slot `slot` is stored.
+    pub(crate) fn encoding_of(&self, slot: &Slot, storage: &Storage) -> Encoding {
+        let of_matrix = self.matrix.is_some_and(|stage| stage.slot == slot.name);
+        if of_matrix || slot.input || slot.scratch {
+            return Encoding::F32;
         }
+        storage.state.encoding(slot.precision)
     }
 
     /// Only sums over [each tensor](Over::Tensor), named by `names`. `reads` lists the slots that

@@ -23,7 +23,7 @@ direction! {
     flags: EPS_INSIDE_ROOT = eps_inside_root;
     // The corrections of m and of s.
     at(t): [1.0 / bias_correction(beta1, t), 1.0 / bias_correction(beta2, t)];
-    slots: exp_avg, exp_avg_var;
+    slots: exp_avg, exp_avg_var.non_negative();
     wgsl: "rules/adabelief", "root", "direction/step_and_decay";
 }
 

@@ -36,7 +36,7 @@ direction! {
         1.0 - 1.0 / (gamma * t as f64 + 1.0),
         1.0 + 1.0 / (gamma * t as f64),
     ];
-    slots: exp_avg, exp_avg_sq, max_exp_avg_sq.used_if(amsbound);
+    slots: exp_avg, exp_avg_sq.non_negative(), max_exp_avg_sq.exact().used_if(amsbound);
     wgsl: "rules/adabound";
 }
 

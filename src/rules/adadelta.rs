@@ -15,7 +15,7 @@ rule! {
     }
     source: "Zeiler 2012, arXiv:1212.5701, as in `torch.optim.Adadelta`.";
     constants: weight_decay, pull_rho = pull(rho), eps;
-    slots: square_avg, acc_delta;
+    slots: square_avg.non_negative(), acc_delta.non_negative();
     wgsl: include_str!("../../shaders/rules/adadelta.wgsl");
 }
 

@@ -21,7 +21,7 @@ rule! {
     flags: WEIGHT_DECAY = weight_decay > 0.0, EPS_INSIDE_ROOT = eps_inside_root;
     // The decay of the learning rate.
     at(t): [1.0 / (1.0 + t.saturating_sub(1) as f64 * lr_decay)];
-    slots: sum.starting_at(initial_accumulator_value);
+    slots: sum.non_negative().starting_at(initial_accumulator_value);
     wgsl: concat!(
         include_str!("../../shaders/rules/adagrad.wgsl"),
         "\n",

@@ -21,7 +21,7 @@ direction! {
         eps = if eps_in_state { 0.0 } else { eps };
     // The correction of m.
     at(t): [1.0 / bias_correction(beta1, t)];
-    slots: exp_avg, exp_inf;
+    slots: exp_avg, exp_inf.non_negative();
     wgsl: "rules/adamax", "direction/step";
 }
 

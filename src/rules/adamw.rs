@@ -36,7 +36,7 @@ direction! {
         nesterov,
         eps_before: eps_before_correction && !eps_inside_root,
     }.at(t);
-    slots: exp_avg, exp_avg_sq, max_exp_avg_sq.used_if(amsgrad != Amsgrad::Off);
+    slots: exp_avg, exp_avg_sq.non_negative(), max_exp_avg_sq.exact().used_if(amsgrad != Amsgrad::Off);
     wgsl: "rules/adam", "root", "direction/step_and_decay";
 }
 

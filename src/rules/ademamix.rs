@@ -24,7 +24,7 @@ direction! {
     constants: pull_beta1 = pull(beta1), pull_beta2 = pull(beta2), eps;
     // The correction of m, α, how far the slow mean moves, the correction of v.
     at(t): Mix { beta1, beta2, beta3, alpha, t_alpha_beta3 }.at(t);
-    slots: exp_avg, exp_avg_slow, exp_avg_sq;
+    slots: exp_avg, exp_avg_slow, exp_avg_sq.non_negative();
     wgsl: "rules/ademamix", "direction/step_and_decay";
 }
 

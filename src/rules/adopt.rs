@@ -27,7 +27,7 @@ direction! {
         pull(if t == 1 { 0.0 } else { beta2 }),
         (t as f64).powf(clip_exponent),
     ];
-    slots: exp_avg, exp_avg_sq;
+    slots: exp_avg, exp_avg_sq.non_negative();
     wgsl: "rules/adopt", "direction/step_and_decay";
 }
 

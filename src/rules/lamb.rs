@@ -18,7 +18,7 @@ rule! {
     constants: pull_beta1 = pull(beta1), pull_beta2 = pull(beta2), eps, weight_decay;
     // The corrections of m and of v.
     at(t): [1.0 / bias_correction(beta1, t), 1.0 / bias_correction(beta2, t)];
-    slots: exp_avg, exp_avg_sq, trust_ratio.per_tensor();
+    slots: exp_avg, exp_avg_sq.non_negative(), trust_ratio.per_tensor();
     stages: Stages::sums_of_tensors(&["p_squared", "u_squared"], &["exp_avg", "exp_avg_sq"]);
     wgsl: include_str!("../../shaders/rules/lamb.wgsl");
 }

@@ -32,7 +32,7 @@ direction! {
         let [of_m, of_g] = Momentum { beta1, momentum_decay }.weights(t);
         [of_m, of_g, 1.0 / bias_correction(beta2, t)]
     };
-    slots: exp_avg, exp_avg_sq;
+    slots: exp_avg, exp_avg_sq.non_negative();
     wgsl: "rules/nadam", "root", "direction/step_and_decay";
 }
 

@@ -41,7 +41,7 @@ direction! {
             Some(r) => [of_m, of_v, r, 0.0],
         }
     };
-    slots: exp_avg, exp_avg_sq;
+    slots: exp_avg, exp_avg_sq.non_negative();
     wgsl: "rules/radam", "root", "direction/step_and_decay";
 }
 

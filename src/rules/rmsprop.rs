@@ -24,7 +24,7 @@ direction! {
     constants: weight_decay, pull_alpha = pull(alpha), eps,
         pull_momentum = pull(momentum);
     flags: CENTERED = centered, EPS_INSIDE_ROOT = eps_inside_root;
-    slots: square_avg, grad_avg.used_if(centered), momentum_buffer.used_if(momentum > 0.0);
+    slots: square_avg.non_negative().exact_if(centered), grad_avg.exact().used_if(centered), momentum_buffer.used_if(momentum > 0.0);
     wgsl: "rules/rmsprop", "root", "direction/step";
 }
 

@@ -17,7 +17,7 @@ direction! {
     // The corrections of m and of v.
     at(t): [1.0 / bias_correction(beta1, t), 1.0 / bias_correction(beta2, t)];
     slots: exp_avg.starting_at(initial_accumulator_value),
-        exp_avg_sq.starting_at(initial_accumulator_value);
+        exp_avg_sq.non_negative().starting_at(initial_accumulator_value);
     wgsl: "rules/yogi", "direction/step";
 }
 

@@ -1,6 +1,6 @@
 //! What surrounds a rule's own maths.
 
-use crate::{Clip, Options, Rule, format::Formats};
+use crate::{Clip, Options, Rule, format::Storage};
 
 /// What an update does before and after the rule's own maths.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -8,7 +8,7 @@ pub(crate) struct Frame {
     pub scale: Scale,
     pub zero_grad: bool,
     pub average: bool,
-    pub formats: Formats,
+    pub storage: Storage,
 }
 
 /// How gradients are scaled before the rule sees them.
@@ -25,8 +25,8 @@ pub(crate) enum Scale {
 }
 
 impl Frame {
-    /// What `options` add to an update of `rule`.
-    pub fn of(options: &Options, rule: &dyn Rule) -> Self {
+    /// What `options` add to an update of `rule`, whose numbers lie in `storage`.
+    pub fn of(options: &Options, rule: &dyn Rule, storage: Storage) -> Self {
         // If no step inspects the gradients, nothing else contributes to `grad_scale`.
         let keeps = !options.skips() && options.accumulate == 1 && !rule.maximize();
         Self {
@@ -39,7 +39,7 @@ impl Frame {
             },
             zero_grad: options.zero_grad,
             average: options.average.is_some(),
-            formats: options.formats(),
+            storage,
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::fmt::Write;
 
 use super::{
+    formats::{StoredSlot, rounds, store_state},
     frame::{Frame, Scale},
     pass::{FIRST_STATE_BINDING, Pass},
 };
@@ -18,7 +19,7 @@ pub(super) fn generated(rule: &dyn Rule, frame: Frame, pass: Pass) -> [String; 5
         structs(rule),
         variant(rule, frame),
         sums(rule),
-        slots(rule, frame, pass.reads(rule)),
+        slots(rule, frame, pass),
         of_tensors(rule, frame, pass),
     ]
 }
@@ -71,41 +72,21 @@ pub(super) fn variant(rule: &dyn Rule, frame: Frame) -> String {
     text
 }
 
-/// The lines that name a rule's slots: their bindings, and how `State` is loaded and stored. If a
-/// stage `reads` only some slots, the lines cover those alone and store nothing.
-fn slots(rule: &dyn Rule, frame: Frame, reads: Option<&[&str]>) -> String {
-    let slots = rule.element_slots();
-    let stages = rule.stages();
-    let format_of = |slot: &Slot| stages.format_of(slot, &frame.formats).name();
-    let is_read = |slot: &Slot| reads.is_none_or(|names| names.contains(&slot.name));
-    let used = || {
-        let used = slots.iter().filter(|slot| slot.used);
-        used.zip(FIRST_STATE_BINDING..)
-            .filter(|(slot, _)| is_read(slot))
-    };
+/// The lines that name a rule's slots: their bindings, and how `State` is loaded and stored. If
+/// `pass` reads only some slots, the lines cover those alone and store nothing.
+fn slots(rule: &dyn Rule, frame: Frame, pass: Pass) -> String {
+    let reads = pass.reads(rule);
+    let slots = StoredSlot::of(rule, &frame, pass);
     let mut text =
         String::from("// The rule's slots; those that the variant leaves unused read as zero.\n\n");
-    for (slot, binding) in used() {
-        let name = slot.name;
-        let access = if slot.input || reads.is_some() {
-            "read"
-        } else {
-            "read_write"
-        };
-        let format = format_of(slot);
-        let _ = writeln!(
-            text,
-            "@group(0) @binding({binding}) var<storage, {access}> slot_{name}: \
-             array<Quad_{format}>;",
-        );
-    }
+    text.extend(slots.iter().map(StoredSlot::declaration));
     if frame.average {
-        let in_use = slots.iter().filter(|slot| slot.used).count();
+        let in_use = rule.element_slots().iter().filter(|slot| slot.used).count();
         let binding = FIRST_STATE_BINDING + in_use as u32;
         let _ = writeln!(
             text,
             "@group(0) @binding({binding}) var<storage, read_write> slot_{AVERAGE}: \
-             array<AverageQuad>;",
+             array<vec4<f32>>;",
         );
     }
     let lines = rule.stages().lines;
@@ -123,24 +104,8 @@ fn slots(rule: &dyn Rule, frame: Frame, reads: Option<&[&str]>) -> String {
             lines.factor, lines.column
         );
     }
-    for (slot, _) in used() {
-        let (name, format) = (slot.name, format_of(slot));
-        let _ = writeln!(
-            text,
-            "    state.{name} = decode_{format}(slot_{name}[place.state / 4u]);"
-        );
-    }
-    text += "    return state;\n}\n";
-    text += "\nfn store_state(place: Place, state: State) {\n";
-    for (slot, _) in used().filter(|(slot, _)| !slot.input && reads.is_none()) {
-        let (name, format) = (slot.name, format_of(slot));
-        let _ = writeln!(
-            text,
-            "    slot_{name}[place.state / 4u] = encode_{format}(state.{name});"
-        );
-    }
-    text += "}\n";
-    text
+    text.extend(slots.iter().map(StoredSlot::load));
+    text + "    return state;\n}\n\n" + &store_state(&slots)
 }
 
 /// The uniform that says where a dispatch begins, in units of elements.
@@ -197,7 +162,7 @@ fn of_tensors(rule: &dyn Rule, frame: Frame, pass: Pass) -> String {
     let is_read = |slot: &Slot| slot.used && reads.is_none_or(|names| names.contains(&slot.name));
     let looks = looks_at_tensors(rule, reads);
     let mut text = String::new();
-    if looks || frame.scale == Scale::ByTensor {
+    if looks || frame.scale == Scale::ByTensor || rounds(rule, &frame, pass) {
         text += &window();
         text += "\n";
     }

@@ -5,7 +5,8 @@ mod frame;
 mod generated;
 mod pass;
 
-use formats::{formats, of_grads};
+pub(crate) use formats::{FIRST_SLOT_NUMBER, rounds};
+use formats::{formats, of_grads, stores_blocks};
 pub(crate) use frame::{Frame, Scale};
 pub(crate) use generated::{SHAPE_WORDS, looks_at_lines, looks_at_tensors};
 use generated::{conclusion, generated, measuring, structs, sums, variant, window};
@@ -13,7 +14,7 @@ pub(crate) use pass::{Access, FIRST_STATE_BINDING, Pass};
 
 use crate::{
     Options, Rule,
-    format::Format,
+    format::{Encoding, Storage},
     plan::{GradPlace, Width},
 };
 
@@ -39,14 +40,14 @@ pub(crate) fn begin_step(skips: bool) -> String {
 
 /// The shader that measures gradients. Its entry points are `measure_small` and `measure_large`, and
 /// with `_extreme` those of the second pass.
-pub(crate) fn measure(width: Width, format: Format) -> String {
+pub(crate) fn measure(width: Width, encoding: Encoding) -> String {
     [
         include_str!("../../shaders/grad_stats/measure.wgsl"),
         include_str!("../../shaders/grad_stats/run.wgsl"),
         include_str!("../../shaders/place.wgsl"),
         grads(width),
         include_str!("../../shaders/grads/in_own_buffer.wgsl"),
-        &of_grads(width, format),
+        &of_grads(width, encoding),
         &measuring(),
     ]
     .join("\n")
@@ -74,13 +75,13 @@ pub(crate) fn clip_tensors() -> String {
 }
 
 /// The shader `zero`, which zeroes gradients.
-pub(crate) fn zero_grads(width: Width, format: Format) -> String {
+pub(crate) fn zero_grads(width: Width, encoding: Encoding) -> String {
     [
         include_str!("../../shaders/grad_stats/zero.wgsl"),
         include_str!("../../shaders/place.wgsl"),
         grads(width),
         include_str!("../../shaders/grads/in_own_buffer_zeroed.wgsl"),
-        &of_grads(width, format),
+        &of_grads(width, encoding),
     ]
     .join("\n")
 }
@@ -109,7 +110,7 @@ pub(crate) fn tally() -> String {
 /// assert!(text.contains("fn update(") && text.contains("@compute"));
 /// ```
 pub fn update_shader(rule: &dyn Rule) -> String {
-    let frame = Frame::of(&Options::default(), rule);
+    let frame = Frame::of(&Options::default(), rule, Storage::default());
     update(rule, Access::Arena, frame)
 }
 
@@ -183,7 +184,10 @@ fn prepare(rule: &dyn Rule, access: Access, frame: Frame) -> String {
     let formats = formats(rule, &frame, access.width(), Pass::Prepare);
     let mut files = vec![
         rule.wgsl(),
-        include_str!("../../shaders/prepare.wgsl"),
+        match stores_blocks(rule, &frame, Pass::Prepare) {
+            false => include_str!("../../shaders/prepare.wgsl"),
+            true => include_str!("../../shaders/prepare_in_blocks.wgsl"),
+        },
         include_str!("../../shaders/tensors/shape.wgsl"),
         include_str!("../../shaders/now.wgsl"),
         include_str!("../../shaders/ema.wgsl"),
@@ -279,13 +283,17 @@ fn memory(access: Access, frame: Frame) -> [&'static str; 4] {
 pub(crate) fn update(rule: &dyn Rule, access: Access, frame: Frame) -> String {
     let [structs, variant, sums, slots, of_tensors] = generated(rule, frame, Pass::Update);
     let formats = formats(rule, &frame, access.width(), Pass::Update);
+    let step = match stores_blocks(rule, &frame, Pass::Update) {
+        false => include_str!("../../shaders/step.wgsl"),
+        true => include_str!("../../shaders/step_in_blocks.wgsl"),
+    };
     // The rule's text comes first, so that a compiler's line numbers are those of the rule's own
     // file.
     let mut files = vec![
         rule.wgsl(),
         &structs,
         &variant,
-        include_str!("../../shaders/step.wgsl"),
+        step,
         include_str!("../../shaders/now.wgsl"),
         include_str!("../../shaders/ema.wgsl"),
         include_str!("../../shaders/bound.wgsl"),

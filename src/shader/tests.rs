@@ -1,7 +1,13 @@
 //! Every shader compiles, equals its golden file and declares what the host binds.
 
 use super::*;
-use crate::{cpu::Step, format::Formats, progress::Progress, rules};
+use crate::{
+    Precision,
+    cpu::Step,
+    format::{Format, Storage},
+    progress::Progress,
+    rules,
+};
 
 fn validated(text: &str) -> naga::Module {
     let module = naga::front::wgsl::parse_str(text)
@@ -86,8 +92,8 @@ fn every_rule_compiles_in_every_variant_and_form_of_access() {
         validated(&begin_step(skips));
     }
     for width in [Width::Quads, Width::Scalars] {
-        validated(&measure(width, Format::F32));
-        validated(&zero_grads(width, Format::F32));
+        validated(&measure(width, Encoding::F32));
+        validated(&zero_grads(width, Encoding::F32));
     }
     validated(&summarize());
     validated(&clip_tensors());
@@ -145,7 +151,8 @@ fn gradients_are_scaled_wherever_a_step_can_ask_for_it() {
         maximize,
         ..Default::default()
     };
-    let scale = |options: &Options, maximize| Frame::of(options, &rule(maximize)).scale;
+    let scale =
+        |options: &Options, maximize| Frame::of(options, &rule(maximize), Storage::default()).scale;
     assert_eq!(scale(&plain, false), Scale::None);
     assert_eq!(scale(&plain, true), Scale::Plain);
     for options in [
@@ -201,12 +208,12 @@ fn golden() -> Vec<(String, String)> {
     let mut files = vec![
         ("begin_step".to_owned(), begin_step(false)),
         ("begin_step-skipping".to_owned(), begin_step(true)),
-        ("measure".to_owned(), measure(Width::Quads, Format::F32)),
+        ("measure".to_owned(), measure(Width::Quads, Encoding::F32)),
         ("summarize".to_owned(), summarize()),
         ("clip_tensors".to_owned(), clip_tensors()),
         (
             "zero_grads".to_owned(),
-            zero_grads(Width::Quads, Format::F32),
+            zero_grads(Width::Quads, Encoding::F32),
         ),
         ("tally".to_owned(), tally()),
     ];
@@ -373,78 +380,36 @@ fn no_variant_needs_more_than_webgpus_eight_storage_bindings() {
     }
 }
 
-/// The upper halves of f32, rounded to the nearest. No device gets this encoding yet.
-pub(super) const BF16: &str = "\
-alias Quad_bf16 = vec2<u32>;
-
-fn decode_bf16(quad: Quad_bf16) -> vec4<f32> {
-    return bitcast<vec4<f32>>(vec4<u32>(
-        quad.x << 16u,
-        quad.x & 0xffff0000u,
-        quad.y << 16u,
-        quad.y & 0xffff0000u,
-    ));
-}
-
-fn encode_bf16(value: vec4<f32>) -> Quad_bf16 {
-    let bits = bitcast<vec4<u32>>(value);
-    let rounded = bits + 0x7fffu + ((bits >> vec4<u32>(16u)) & vec4<u32>(1u));
-    let upper = rounded & vec4<u32>(0xffff0000u);
-    return vec2<u32>(upper.x >> 16u | upper.y, upper.z >> 16u | upper.w);
-}
-";
-
 #[test]
-fn parameters_gradients_each_kind_of_slot_and_the_average_can_have_a_format_of_their_own() {
-    let (f32, bf16) = (Formats::default(), Format::Bf16);
+fn parameters_gradients_and_state_can_have_a_format_of_their_own() {
+    let (f32, bf16) = (Storage::default(), Format::Bf16.encoding(Precision::Signed));
+    let state = |state| Storage { state, ..f32 };
     let cases = [
         (
-            Formats {
+            Storage {
                 params: bf16,
                 ..f32
             },
             "alias ParamQuad = Quad_bf16",
         ),
-        (Formats { grads: bf16, ..f32 }, "alias GradQuad = Quad_bf16"),
-        (
-            Formats { state: bf16, ..f32 },
-            "slot_exp_avg: array<Quad_bf16>",
-        ),
-        (
-            Formats {
-                inputs: bf16,
-                ..f32
-            },
-            "slot_hessian_estimate: array<Quad_bf16>",
-        ),
-        (
-            Formats {
-                average: bf16,
-                ..f32
-            },
-            "alias AverageQuad = Quad_bf16",
-        ),
-        (
-            Formats {
-                matrices: bf16,
-                ..f32
-            },
-            "slot_orthogonal: array<Quad_bf16>",
-        ),
+        (Storage { grads: bf16, ..f32 }, "alias GradQuad = Quad_bf16"),
+        (state(Format::Bf16), "slot_exp_avg: array<Quad_bf16>"),
+        (state(Format::Int8), "slot_exp_avg: array<Quad_int8>"),
+        (state(Format::Int8), "slot_exp_avg_sq: array<Quad_uint8>"),
     ];
-    for (formats, expected) in cases {
+    for (storage, expected) in cases {
         let mut times = 0;
         for name in rules::names() {
             let rule = rules::by_name(name).unwrap();
             let frame = Frame {
                 average: !rule.evaluates_elsewhere(),
-                formats,
+                storage,
                 ..Frame::default()
             };
             for access in Access::ALL {
                 // One binding has one type.
                 let together = access.grad_place() == GradPlace::InParams;
-                if together && formats.params != formats.grads {
+                if together && storage.params != storage.grads {
                     continue;
                 }
                 for pass in passes(&*rule) {

@@ -215,7 +215,7 @@ fn load_param(place: Place) -> vec4<f32> {
 }
 
 fn store_param(place: Place, p: vec4<f32>) {
-    params[place.param / 4u] = encode_param(p);
+    params[place.param / 4u] = encode_param(p, place);
 }
 
 // Gradients in their format, four at a time. Zero bits are zero in every format.
@@ -270,47 +270,33 @@ fn decode_param(quad: ParamQuad) -> vec4<f32> {
     return decode_f32(quad);
 }
 
-fn encode_param(value: vec4<f32>) -> ParamQuad {
-    return encode_f32(value);
-}
-
 alias GradQuad = Quad_f32;
 
 fn decode_grad(quad: GradQuad) -> vec4<f32> {
     return decode_f32(quad);
 }
 
-fn encode_grad(value: vec4<f32>) -> GradQuad {
-    return encode_f32(value);
-}
-
-alias AverageQuad = Quad_f32;
-
-fn decode_average(quad: AverageQuad) -> vec4<f32> {
-    return decode_f32(quad);
-}
-
-fn encode_average(value: vec4<f32>) -> AverageQuad {
+fn encode_param(value: vec4<f32>, place: Place) -> ParamQuad {
     return encode_f32(value);
 }
 
 // The running mean of the parameters moves in the same pass.
 
 fn load_average(place: Place) -> vec4<f32> {
-    return decode_average(slot_average[place.state / 4u]);
+    return slot_average[place.state / 4u];
 }
 
 fn store_average(place: Place, p: vec4<f32>, updated: vec4<f32>, average: vec4<f32>) {
     let start = select(average, p, now.t == 1u);
     let moved = ema(start, updated, now.average_weight);
-    slot_average[place.state / 4u] = encode_average(moved);
+    slot_average[place.state / 4u] = moved;
 }
 
 // The rule's slots; those that the variant leaves unused read as zero.
 
 @group(0) @binding(5) var<storage, read_write> slot_exp_avg: array<Quad_f32>;
 @group(0) @binding(6) var<storage, read_write> slot_exp_avg_sq: array<Quad_f32>;
-@group(0) @binding(7) var<storage, read_write> slot_average: array<AverageQuad>;
+@group(0) @binding(7) var<storage, read_write> slot_average: array<vec4<f32>>;
 
 fn load_state(place: Place) -> State {
     var state = State();
@@ -325,7 +311,7 @@ fn store_state(place: Place, state: State) {
 }
 
 // Where a dispatch's part of the state begins, in units of UNIT elements: x in that of all groups,
-// y in that of its own. Every tensor starts at a unit.
+// y in that of its own. Every tensor starts at a unit. z is what the random bits of rounding begin from.
 @group(0) @binding(14) var<uniform> window: vec4<u32>;
 
 const UNIT: u32 = 64u;
@@ -376,7 +362,7 @@ fn train(
 fn to_evaluate(place: Place) {
     let p = load_param(place);
     store_param(place, load_average(place));
-    slot_average[place.state / 4u] = encode_average(p);
+    slot_average[place.state / 4u] = p;
 }
 
 fn to_train(place: Place) {

@@ -187,7 +187,7 @@ fn load_param(place: Place) -> vec4<f32> {
 }
 
 fn store_param(place: Place, p: vec4<f32>) {
-    params[place.param / 4u] = encode_param(p);
+    params[place.param / 4u] = encode_param(p, place);
 }
 
 // Gradients in their format, four at a time. Zero bits are zero in every format.
@@ -238,17 +238,13 @@ fn decode_param(quad: ParamQuad) -> vec4<f32> {
     return decode_f32(quad);
 }
 
-fn encode_param(value: vec4<f32>) -> ParamQuad {
-    return encode_f32(value);
-}
-
 alias GradQuad = Quad_f32;
 
 fn decode_grad(quad: GradQuad) -> vec4<f32> {
     return decode_f32(quad);
 }
 
-fn encode_grad(value: vec4<f32>) -> GradQuad {
+fn encode_param(value: vec4<f32>, place: Place) -> ParamQuad {
     return encode_f32(value);
 }
 

@@ -167,7 +167,7 @@ fn load_param(place: Place) -> vec4<f32> {
 }
 
 fn store_param(place: Place, p: vec4<f32>) {
-    params[place.param / 4u] = encode_param(p);
+    params[place.param / 4u] = encode_param(p, place);
 }
 
 // Gradients in their format, four at a time. Zero bits are zero in every format.
@@ -218,17 +218,13 @@ fn decode_param(quad: ParamQuad) -> vec4<f32> {
     return decode_f32(quad);
 }
 
-fn encode_param(value: vec4<f32>) -> ParamQuad {
-    return encode_f32(value);
-}
-
 alias GradQuad = Quad_f32;
 
 fn decode_grad(quad: GradQuad) -> vec4<f32> {
     return decode_f32(quad);
 }
 
-fn encode_grad(value: vec4<f32>) -> GradQuad {
+fn encode_param(value: vec4<f32>, place: Place) -> ParamQuad {
     return encode_f32(value);
 }
 
@@ -304,7 +300,7 @@ fn store_state(place: Place, state: State) {
 }
 
 // Where a dispatch's part of the state begins, in units of UNIT elements: x in that of all groups,
-// y in that of its own. Every tensor starts at a unit.
+// y in that of its own. Every tensor starts at a unit. z is what the random bits of rounding begin from.
 @group(0) @binding(14) var<uniform> window: vec4<u32>;
 
 const UNIT: u32 = 64u;

@@ -63,7 +63,3 @@ alias GradQuad = Quad_f32;
 fn decode_grad(quad: GradQuad) -> vec4<f32> {
     return decode_f32(quad);
 }
-
-fn encode_grad(value: vec4<f32>) -> GradQuad {
-    return encode_f32(value);
-}

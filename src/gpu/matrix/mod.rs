@@ -17,7 +17,7 @@ use solve::{DenseSystem, Outcome, solve};
 
 use crate::{
     DispatchLimits, Error, MatrixWork, Rule, buffer::guarded, layout::TENSOR_ALIGNMENT,
-    matrix::MATRIX_FORMAT, shader, shape::Matrices,
+    matrix::MATRIX_ENCODING, shader, shape::Matrices,
 };
 
 /// The matrices of one group.
@@ -46,7 +46,7 @@ impl PairTable {
             [start, count]
         };
         let places = members.iter().map(place).collect();
-        let bytes = MATRIX_FORMAT.bytes(end as u64);
+        let bytes = MATRIX_ENCODING.bytes(end as u64);
         check_buffer_size(device, what, bytes)?;
         let buffer = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("pairs"),
@@ -59,7 +59,7 @@ impl PairTable {
 
     /// First byte and byte count of the group's tensor number `tensor`.
     pub fn range(&self, tensor: usize) -> [u64; 2] {
-        self.places[tensor].map(|elements| MATRIX_FORMAT.bytes(elements as u64))
+        self.places[tensor].map(|elements| MATRIX_ENCODING.bytes(elements as u64))
     }
 }
 

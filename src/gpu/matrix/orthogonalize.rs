@@ -14,7 +14,7 @@ use crate::{
         dispatch::Dispatch,
         pipelines::Pipelines,
     },
-    matrix::{MATRIX_FORMAT, TileSize, multiply_shader},
+    matrix::{MATRIX_ENCODING, TileSize, multiply_shader},
     plan::{DispatchLimits, fold},
 };
 
@@ -43,7 +43,7 @@ impl Matrix {
 
     fn bytes(&self) -> Range<u64> {
         let count = u64::from(self.rows) * u64::from(self.columns);
-        MATRIX_FORMAT.bytes(self.start)..MATRIX_FORMAT.bytes(self.start + count)
+        MATRIX_ENCODING.bytes(self.start)..MATRIX_ENCODING.bytes(self.start + count)
     }
 }
 
@@ -102,7 +102,7 @@ impl MatrixBatches {
                 Needs {
                     ranges: [matrix.bytes()],
                     sizes: [
-                        MATRIX_FORMAT.bytes(square * square),
+                        MATRIX_ENCODING.bytes(square * square),
                         (STAGES * size_of::<Product>()) as u64,
                     ],
                     name: format!(
@@ -225,7 +225,7 @@ impl Tables {
         let mut tiles = [const { Vec::new() }; STAGES];
         let mut square = 0;
         for matrix in &batch.items {
-            let x = (matrix.start - MATRIX_FORMAT.elements(batch.windows[0].start)) as u32;
+            let x = (matrix.start - MATRIX_ENCODING.elements(batch.windows[0].start)) as u32;
             let [row, column] = matrix.wide_strides();
             let (rows, columns) = (matrix.side(), matrix.rows.max(matrix.columns));
             let seen = [x, row, column];

@@ -14,7 +14,7 @@ use crate::{
         dispatch::Dispatch,
         pipelines::Pipelines,
     },
-    matrix::{MATRIX_FORMAT, solve_shader},
+    matrix::{MATRIX_ENCODING, solve_shader},
     plan::{DispatchLimits, fold},
 };
 
@@ -94,7 +94,7 @@ fn batches_by_threads(
             .filter(|(_, system)| (system.count <= FEW_THREADS) == (threads == FEW_THREADS));
         let cut = batches(of_threads, limits, |(index, system)| {
             let count = u64::from(system.count);
-            let bytes = |elements| MATRIX_FORMAT.bytes(elements);
+            let bytes = |elements| MATRIX_ENCODING.bytes(elements);
             let outcome = index * size_of::<Outcome>() as u64;
             Needs {
                 ranges: [
@@ -201,8 +201,8 @@ fn rows(batch: &SystemBatch, damping: f32, continues: bool) -> Vec<System> {
     let [hessian, step, outcome] = batch.windows.each_ref().map(|window| window.start);
     let row = |(index, system): &(u64, DenseSystem)| {
         let row = System {
-            hessian: (system.hessian - MATRIX_FORMAT.elements(hessian)) as u32,
-            step: (system.start - MATRIX_FORMAT.elements(step)) as u32,
+            hessian: (system.hessian - MATRIX_ENCODING.elements(hessian)) as u32,
+            step: (system.start - MATRIX_ENCODING.elements(step)) as u32,
             factor: factor as u32,
             outcome: (index - outcome / size_of::<Outcome>() as u64) as u32,
             count: system.count,

@@ -1,0 +1,21 @@
+//! Numbers as they are.
+
+use safetensors::Dtype;
+
+use super::Definition;
+
+pub(super) static F32: Definition = Definition {
+    name: "f32",
+    block: 1,
+    block_bytes: 4,
+    is_stochastic: false,
+    dtype: Dtype::F32,
+    wgsl: &[include_str!("../../shaders/format/f32.wgsl")],
+    encode: |values, _, _, bytes| bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+    decode: |bytes, values| {
+        let (words, _) = bytes.as_chunks();
+        for (value, word) in values.iter_mut().zip(words) {
+            *value = f32::from_le_bytes(*word);
+        }
+    },
+};

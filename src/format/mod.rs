@@ -1,0 +1,318 @@
+//! How numbers are stored in a buffer: the formats that a caller chooses, and what each takes.
+//!
+//! A format is one file here and one in `shaders/format/`, and a line below. Rules know nothing of it.
+
+mod bf16;
+mod f32;
+mod int8;
+mod random;
+
+use std::{fmt, str::FromStr};
+
+use safetensors::Dtype;
+
+pub(crate) use random::{Noise, Rounding, pcg};
+
+use crate::{Error, Precision};
+
+/// Elements that a shader moves at once.
+pub(crate) const QUAD: u64 = 4;
+
+/// Every device can begin a binding at a multiple of this many bytes.
+pub(crate) const BINDING_ALIGNMENT: u64 = 256;
+
+/// A binding ends at a multiple of this many bytes.
+pub(crate) const BINDING_STEP: u64 = 4;
+
+/// Declares the formats. Each has the encoding of its values, and the one of those that are never
+/// negative.
+macro_rules! formats {
+    ($($(#[$meta:meta])* $Format:ident = $name:literal: $signed:expr, $non_negative:expr;)+) => {
+        /// How numbers are stored.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Format {
+            $($(#[$meta])* $Format,)+
+        }
+
+        impl Format {
+            /// All formats.
+            pub const ALL: &'static [Self] = &[$(Self::$Format),+];
+
+            /// The name, such as `"bf16"`.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$Format => $name,)+
+                }
+            }
+
+            /// Bytes that an element takes, scales counted.
+            pub fn bytes_per_element(self) -> f64 {
+                let Definition {
+                    block, block_bytes, ..
+                } = self.encoding(Precision::Signed).0;
+                *block_bytes as f64 / *block as f64
+            }
+
+            /// How values are stored if they may be in this format.
+            pub(crate) const fn encoding(self, precision: Precision) -> Encoding {
+                match (self, precision) {
+                    (_, Precision::Exact) => Encoding::F32,
+                    $(
+                        (Self::$Format, Precision::Signed) => Encoding(&$signed),
+                        (Self::$Format, Precision::NonNegative) => Encoding(&$non_negative),
+                    )+
+                }
+            }
+        }
+
+        impl Encoding {
+            /// All encodings. An encoding may be there twice.
+            #[cfg(test)]
+            pub const ALL: &'static [Self] = &[$(Self(&$signed), Self(&$non_negative)),+];
+        }
+    };
+}
+
+formats! {
+    /// 32 bits. Nothing is rounded.
+    #[default]
+    F32 = "f32": f32::F32, f32::F32;
+    /// The upper 16 bits of an f32, rounded stochastically: three significant digits.
+    Bf16 = "bf16": bf16::BF16, bf16::BF16;
+    /// 8 bits for the logarithm of each element, and 32 for the largest of each 64, rounded
+    /// stochastically: an error of 3 % and less for the larger elements of a block.
+    Int8 = "int8": int8::SIGNED, int8::NON_NEGATIVE;
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Format {
+    type Err = Error;
+
+    /// The format of that [name](Format::name).
+    ///
+    /// # Errors
+    /// [`Error::UnknownFormat`] lists the names that there are.
+    fn from_str(name: &str) -> Result<Self, Error> {
+        let found = Self::ALL.iter().find(|format| format.name() == name);
+        found.copied().ok_or_else(|| Error::UnknownFormat {
+            name: name.to_owned(),
+            known: Self::ALL
+                .iter()
+                .map(|format| format.name())
+                .collect::<Vec<_>>()
+                .join(", "),
+        })
+    }
+}
+
+/// How a parameter group is stored; see [`Layout::group_in`](crate::Layout::group_in).
+///
+/// Where it is stored in fewer bits than 32, each step rounds what it computes in f32 to one of the two
+/// neighbours that can be stored, by chance and so that the mean is right. The chance follows from
+/// `seed`, the step and the element, so a run can be repeated to the bit, on the CPU too.
+///
+/// ```
+/// use wgpu_optim::{Format, Formats, Layout, rules::AdamW};
+///
+/// let mut layout = Layout::new();
+/// let formats = Formats { state: Format::Int8, ..Default::default() };
+/// let body = layout.group_in(AdamW::default(), formats)?;
+/// # Ok::<(), wgpu_optim::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Formats {
+    /// The format of what a rule averages or sums up per element: moments and momentum. What must stay
+    /// exact stays f32: copies of parameters and of gradients, step sizes, maxima, what the caller
+    /// fills, sums over tensors, rows and columns, and the average of the parameters.
+    pub state: Format,
+    /// Where the random bits of rounding begin. Groups of one layout have different bits for one seed.
+    pub seed: u32,
+}
+
+/// How the elements of one buffer are stored.
+#[derive(Clone, Copy)]
+pub(crate) struct Encoding(&'static Definition);
+
+/// What a format's file says of it.
+struct Definition {
+    /// The suffix of its names in WGSL.
+    name: &'static str,
+    /// How many elements are encoded together. A block of more than one begins with its scale.
+    block: u64,
+    block_bytes: u64,
+    /// Whether it rounds to either neighbour, by chance.
+    is_stochastic: bool,
+    /// The type that a checkpoint has it in.
+    dtype: Dtype,
+    /// Its files in `shaders/format/`.
+    wgsl: &'static [&'static str],
+    /// Appends whole blocks of these values, the first of which is the element of this number.
+    encode: fn(&[f32], u64, Rounding, &mut Vec<u8>),
+    /// Fills the values from whole blocks. The last may have more elements.
+    decode: fn(&[u8], &mut [f32]),
+}
+
+impl Encoding {
+    pub const F32: Self = Self(&f32::F32);
+
+    pub fn name(self) -> &'static str {
+        self.0.name
+    }
+
+    pub fn wgsl(self) -> &'static [&'static str] {
+        self.0.wgsl
+    }
+
+    pub fn is_stochastic(self) -> bool {
+        self.0.is_stochastic
+    }
+
+    pub fn dtype(self) -> Dtype {
+        self.0.dtype
+    }
+
+    /// The number of blocks of `elements`, and the bytes of each.
+    pub fn blocks(self, elements: usize) -> [usize; 2] {
+        let Definition {
+            block, block_bytes, ..
+        } = self.0;
+        [elements.div_ceil(*block as usize), *block_bytes as usize]
+    }
+
+    /// How many elements the last block has beyond the last of `elements`.
+    pub fn padding(self, elements: usize) -> usize {
+        elements.next_multiple_of(self.0.block as usize) - elements
+    }
+
+    /// Whether elements are encoded in blocks, each with its scale.
+    pub fn is_in_blocks(self) -> bool {
+        self.0.block > 1
+    }
+
+    /// How many bytes `elements` from the start of a block on take.
+    pub const fn bytes(self, elements: u64) -> u64 {
+        elements.div_ceil(self.0.block) * self.0.block_bytes
+    }
+
+    /// How many elements `bytes` hold.
+    pub const fn elements(self, bytes: u64) -> u64 {
+        bytes / self.0.block_bytes * self.0.block
+    }
+
+    /// Bytes that a shader moves at once. They must begin at a multiple of this.
+    pub const fn quad_bytes(self) -> u64 {
+        self.bytes(QUAD)
+    }
+
+    /// Every device can begin a binding at a multiple of this many elements.
+    pub const fn unit(self) -> u64 {
+        // The bytes of a block are a small power of two times an odd number.
+        let shared = 1 << self.0.block_bytes.trailing_zeros();
+        self.0.block * (BINDING_ALIGNMENT / shared)
+    }
+
+    /// The bytes of these values in a buffer, each rounded to the nearest.
+    pub fn encoded(self, values: &[f32]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        (self.0.encode)(values, 0, Rounding::Nearest, &mut bytes);
+        bytes
+    }
+
+    /// The values of these bytes of a buffer.
+    pub fn decode(self, bytes: &[u8], values: &mut [f32]) {
+        (self.0.decode)(bytes, values);
+    }
+
+    /// Replaces values by what remains of them once they are stored. `first` is the number of the first
+    /// element, at the start of a block and of a quad.
+    pub fn round(self, values: &mut [f32], first: u64, rounding: Rounding) {
+        let mut bytes = Vec::with_capacity(self.bytes(values.len() as u64) as usize);
+        (self.0.encode)(values, first, rounding, &mut bytes);
+        (self.0.decode)(&bytes, values);
+    }
+}
+
+impl PartialEq for Encoding {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for Encoding {}
+
+impl std::hash::Hash for Encoding {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.name().hash(state);
+    }
+}
+
+impl fmt::Debug for Encoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Default for Encoding {
+    fn default() -> Self {
+        Self::F32
+    }
+}
+
+/// How all that a step reads and writes per element is stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Storage {
+    pub params: Encoding,
+    pub grads: Encoding,
+    /// The format of the rule's own slots.
+    pub state: Format,
+}
+
+impl Storage {
+    /// The most bytes that `elements` take in any slot.
+    pub fn slot_bytes(&self, elements: u64) -> u64 {
+        let bytes = self.slots().map(|encoding| encoding.bytes(elements));
+        bytes.into_iter().max().unwrap_or(0)
+    }
+
+    /// The most bytes that `elements` take anywhere.
+    pub fn most_bytes(&self, elements: u64) -> u64 {
+        let [params, grads] = [self.params, self.grads].map(|encoding| encoding.bytes(elements));
+        self.slot_bytes(elements).max(params).max(grads)
+    }
+
+    /// Every device can begin a binding of any slot at a multiple of this many elements.
+    pub fn slot_unit(&self) -> u64 {
+        let units = self.slots().map(Encoding::unit);
+        units.into_iter().max().unwrap_or(1)
+    }
+
+    /// At a multiple of this many elements, no slot's block is cut.
+    pub fn slot_block(&self) -> u64 {
+        let blocks = self.slots().map(|encoding| encoding.0.block);
+        blocks.into_iter().max().unwrap_or(1)
+    }
+
+    /// The encodings that slots may have.
+    pub fn slots(&self) -> [Encoding; 3] {
+        [Precision::Exact, Precision::Signed, Precision::NonNegative]
+            .map(|precision| self.state.encoding(precision))
+    }
+}
+
+impl From<Formats> for Storage {
+    fn from(Formats { state, .. }: Formats) -> Self {
+        Self {
+            state,
+            ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

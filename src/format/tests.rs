@@ -1,0 +1,128 @@
+use super::*;
+use crate::{GROUP_ALIGNMENT, TENSOR_ALIGNMENT};
+
+const BF16: Encoding = Format::Bf16.encoding(Precision::Signed);
+const INT8: Encoding = Format::Int8.encoding(Precision::Signed);
+const UINT8: Encoding = Format::Int8.encoding(Precision::NonNegative);
+
+#[test]
+fn names_are_read_back_and_others_are_refused() {
+    for &format in Format::ALL {
+        assert_eq!(format.to_string().parse(), Ok(format));
+    }
+    let error = "fp8".parse::<Format>().unwrap_err().to_string();
+    assert!(
+        error.contains("fp8") && error.contains("f32, bf16, int8"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_binding_begins_at_a_unit_and_a_group_ends_at_a_whole_block() {
+    assert_eq!(TENSOR_ALIGNMENT as u64 % Encoding::F32.unit(), 0);
+    for encoding in Encoding::ALL {
+        assert_eq!(GROUP_ALIGNMENT as u64 % encoding.0.block, 0, "{encoding:?}");
+        assert_eq!(
+            TENSOR_ALIGNMENT as u64 % encoding.0.block,
+            0,
+            "{encoding:?}"
+        );
+        let unit = encoding.unit();
+        // So a window can begin at every block.
+        assert!(unit <= GROUP_ALIGNMENT as u64, "{encoding:?}");
+        assert_eq!(encoding.bytes(unit) % BINDING_ALIGNMENT, 0, "{encoding:?}");
+        assert_eq!(
+            encoding.elements(encoding.bytes(unit)),
+            unit,
+            "{encoding:?}"
+        );
+        let bytes = encoding.encoded(&[1.5; 7]);
+        assert_eq!(bytes.len() as u64, encoding.bytes(7));
+        let mut values = [0.0; 7];
+        encoding.decode(&bytes, &mut values);
+        assert_eq!(values, [1.5; 7]);
+    }
+    assert_eq!((BF16.unit(), INT8.unit()), (128, 1024));
+    assert_eq!((INT8.bytes(64), INT8.bytes(65)), (80, 160));
+}
+
+#[test]
+fn the_widest_slot_counts_for_bytes_and_the_narrowest_for_units() {
+    let storage = |state| Storage {
+        state,
+        ..Storage::default()
+    };
+    let bf16 = storage(Format::Bf16);
+    assert_eq!(
+        (bf16.slot_bytes(3), bf16.slot_unit(), bf16.slot_block()),
+        (12, 128, 1)
+    );
+    let int8 = storage(Format::Int8);
+    assert_eq!(
+        (int8.slot_bytes(64), int8.slot_unit(), int8.slot_block()),
+        (256, 1024, 64)
+    );
+}
+
+/// The value that one of a block with this largest magnitude becomes.
+fn stored(encoding: Encoding, top: u32, bits: u32, random: Option<u32>) -> u32 {
+    // With random bits, encode by the functions themselves.
+    let signed = encoding == INT8;
+    let mut values = [0.0; 64];
+    values[0] = f32::from_bits(top);
+    values[1] = f32::from_bits(bits);
+    match random {
+        None => encoding.round(&mut values, 0, Rounding::Nearest),
+        Some(random) => int8::round_with(signed, &mut values, random),
+    }
+    assert_eq!(values[0].to_bits(), top);
+    values[1].to_bits()
+}
+
+#[test]
+fn the_log_code_gives_the_values_of_its_definition() {
+    // Top, bits, random bits or nearest, decoded without a sign and with one.
+    let cases = [
+        (0x3f80_0000, 0x3f80_0000, None, 0x3f80_0000, 0x3f80_0000),
+        (0x3f80_0000, 0x3f7c_0000, None, 0x3f78_0000, 0x3f78_0000),
+        (0x3f80_0000, 0x3f7b_ffff, None, 0x3f78_0000, 0x3f78_0000),
+        (
+            0x3f80_0000,
+            0x3f7c_0000,
+            Some(0xffff),
+            0x3f78_0000,
+            0x3f78_0000,
+        ),
+        (0x3f81_2345, 0x3e9a_bcde, None, 0x3e99_2345, 0x3e99_2345),
+        (
+            0x3f81_2345,
+            0x3e9a_bcde,
+            Some(0x1234),
+            0x3ea1_2345,
+            0x3ea1_2345,
+        ),
+        (0x3f81_2345, 0x3b03_126f, None, 0x3b01_2345, 0x3b01_2345),
+        (
+            0x3f81_2345,
+            0x3951_b717,
+            Some(0x8000),
+            0x3951_2345,
+            0x3961_2345,
+        ),
+        (0x3f81_2345, 0x33d6_bf95, None, 0x33e1_2345, 0),
+        (0x3f81_2345, 0x2edb_e6ff, None, 0x2fc1_2345, 0),
+        (0x3f81_2345, 1, None, 0, 0),
+        (0x00c0_0000, 0x0080_0000, None, 0x0080_0000, 0x0080_0000),
+    ];
+    for (top, bits, random, non_negative, signed) in cases {
+        for (encoding, expected) in [(UINT8, non_negative), (INT8, signed)] {
+            let found = stored(encoding, top, bits, random);
+            assert_eq!(
+                found, expected,
+                "{encoding:?}, {bits:#x} below {top:#x}, {random:x?}"
+            );
+        }
+        let negative = stored(INT8, top, bits | 1 << 31, random);
+        assert_eq!(negative, signed | 1 << 31);
+    }
+}

@@ -12,7 +12,7 @@ fn names_are_read_back_and_others_are_refused() {
     }
     let error = "fp8".parse::<Format>().unwrap_err().to_string();
     assert!(
-        error.contains("fp8") && error.contains("f32, bf16, int8"),
+        error.contains("fp8") && error.contains("f32, bf16, f16, int8"),
         "{error}"
     );
 }

@@ -100,7 +100,8 @@ impl Layout {
         self.group_in(rule, Formats::default())
     }
 
-    /// [`group`](Self::group), stored in these formats.
+    /// [`group`](Self::group), stored in these formats. The f32 [twin](crate::cpu::Optimizer) rounds after each
+    /// step as the GPU does; the f64 twin, which is the truth, does not.
     ///
     /// # Errors
     /// As [`group`](Self::group). [`Error::Format`] for a format that cannot be had there.
@@ -125,7 +126,7 @@ impl Layout {
         Ok(Group(self.groups.len() - 1, id))
     }
 
-    /// Adds a tensor of f32 to `group`. `&[]` is the shape of a scalar.
+    /// Adds a tensor to `group`. `&[]` is the shape of a scalar.
     ///
     /// # Errors
     /// [`Error::DuplicateName`]; [`Error::Shape`] for a dimension of zero, or a shape that the

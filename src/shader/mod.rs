@@ -13,7 +13,7 @@ use generated::{conclusion, generated, measuring, structs, sums, variant, window
 pub(crate) use pass::{Access, FIRST_STATE_BINDING, Pass};
 
 use crate::{
-    Options, Rule,
+    Formats, Options, Rule,
     format::{Encoding, Storage},
     plan::{GradPlace, Width},
 };
@@ -111,7 +111,12 @@ pub(crate) fn tally() -> String {
 /// assert!(text.contains("fn update(") && text.contains("@compute"));
 /// ```
 pub fn update_shader(rule: &dyn Rule) -> String {
-    let frame = Frame::of(&Options::default(), rule, Storage::default());
+    update_shader_in(rule, Formats::default())
+}
+
+/// [`update_shader`] over parameters, gradients and state in these formats.
+pub fn update_shader_in(rule: &dyn Rule, formats: Formats) -> String {
+    let frame = Frame::of(&Options::default(), rule, formats.into());
     update(rule, Access::Arena, frame)
 }
 

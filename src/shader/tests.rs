@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    Precision,
+    Formats, Precision,
     cpu::Step,
     format::{Format, Storage},
     progress::Progress,
@@ -222,6 +222,16 @@ fn golden() -> Vec<(String, String)> {
     for (name, frame) in frames().into_iter().filter(|(name, _)| shown(name)) {
         let text = update(&rules::AdamW::default(), Access::Arena, frame);
         files.push((format!("adamw-{name}"), text));
+    }
+    for state in [Format::Bf16, Format::Int8] {
+        let formats = Formats {
+            params: Format::Bf16,
+            grads: Format::F16,
+            state,
+            ..Formats::default()
+        };
+        let text = update_shader_in(&rules::AdamW::default(), formats);
+        files.push((format!("adamw-{state}"), text));
     }
     for name in rules::names() {
         let rule = rules::by_name(name).unwrap();

@@ -92,7 +92,8 @@ fn magnitude_of<const L: u32>(code: u32, top: u32) -> u32 {
     }
     let range = u32::from(code >= 16 * L) + u32::from(code >= 24 * L);
     let within = (code - first_code::<L>(range)) << (19 + range);
-    let bits = top as i32 - (range * (L << 23) + within) as i32;
+    // A scale that was not encoded, in a file, may be anything.
+    let bits = (top as i32).wrapping_sub((range * (L << 23) + within) as i32);
     bits.max(0x0080_0000) as u32
 }
 

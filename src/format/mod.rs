@@ -83,7 +83,7 @@ formats! {
     Bf16 = "bf16": bf16::BF16, bf16::BF16;
     /// IEEE half precision, for gradients alone.
     F16 = "f16": f16::F16, f16::F16;
-    /// 8 bits for the logarithm of each element, and 32 for the largest of each 64, rounded
+    /// 8 bits for the logarithm of each element, and 32 for the largest of each 16, rounded
     /// stochastically: an error of 3 % and less for the larger elements of a block.
     Int8 = "int8": int8::SIGNED, int8::NON_NEGATIVE;
 }

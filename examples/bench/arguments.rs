@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{path::PathBuf, str::FromStr};
+use std::path::PathBuf;
 
 use ::report::Output;
 use clap::Parser;
@@ -21,7 +21,7 @@ pub struct Arguments {
     pub rules: Vec<String>,
 
     /// Formats of the state, each for every rule: f32, bf16, int8
-    #[arg(long, value_delimiter = ',', default_value = "f32", value_parser = Format::from_str)]
+    #[arg(long, value_delimiter = ',', default_value = "f32", value_parser = flags::format::of_state)]
     pub formats: Vec<Format>,
 
     /// Elements (2^24), ranges of them (2^10..2^26), tensors x elements (5000x64), vit-tiny

@@ -231,6 +231,7 @@ mod tests {
         let int8 = Formats {
             state: Format::Int8,
             seed: 7,
+            ..Formats::default()
         };
         assert_eq!(formats(&line), int8);
     }

@@ -3,6 +3,7 @@
 
 pub mod around;
 pub mod device;
+pub mod format;
 pub mod number;
 pub mod patience;
 pub mod rule;

@@ -121,7 +121,7 @@ pub struct TrainingFlags {
 
     /// How optimizers keep their state: f32, bf16 or int8. What they average is rounded at each step, by
     /// chance and to the same bits for the same --seed; what must be exact stays f32
-    #[arg(long, value_name = "FORMAT", default_value_t)]
+    #[arg(long, value_name = "FORMAT", default_value_t, value_parser = flags::format::of_state)]
     pub state: Format,
 }
 
@@ -144,6 +144,7 @@ impl TrainingFlags {
             state: self.state,
             // Beyond 32 bits, seeds differ in their weights and batches alone.
             seed: seed as u32,
+            ..Formats::default()
         }
     }
 

@@ -41,7 +41,10 @@ mod tests {
     /// Bytes per parameter of a large matrix, where what is kept of rows and tensors vanishes.
     fn of_a_large_matrix(name: &str, state: Format) -> f64 {
         let mut layout = Layout::new();
-        let formats = Formats { state, seed: 0 };
+        let formats = Formats {
+            state,
+            ..Formats::default()
+        };
         let rule = rules::by_name(name).unwrap();
         let group = layout.group_in(rule, formats).unwrap();
         layout.tensor(group, "weight", &[10_000, 10_000]).unwrap();

@@ -354,6 +354,7 @@ mod tests {
         let formats = Formats {
             state: Format::Int8,
             seed: 3,
+            ..Formats::default()
         };
         let rules = Rules {
             formats,

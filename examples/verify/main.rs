@@ -14,6 +14,7 @@ mod problem;
 mod report;
 #[cfg(test)]
 mod skewed;
+mod stored;
 mod subject;
 mod trace;
 mod variant;

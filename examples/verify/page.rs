@@ -4,6 +4,7 @@ use ::report::{Axis, Bar, BarChart, Figure, Page, Picture, Section, Table, facts
 use anyhow::{Error, Result};
 
 use crate::report::{Report, percent};
+use crate::stored;
 
 /// What was put to the test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,7 @@ impl Kind {
         match self {
             Self::Rules => &[
                 "rule",
+                "format",
                 "elements",
                 "steps",
                 "GPU error",
@@ -66,8 +68,9 @@ impl Kind {
         match self {
             Self::Rules => {
                 "Errors are the largest distance of a parameter from the f64 twin, as a part of the largest movement \
-                 of any parameter, and in ulp of the largest parameter. The f32 twin's budget is 0.01, which no \
-                 rounding reaches and another formula would exceed."
+                 of any parameter, and in ulp of the largest parameter; with state in bf16 or int8 they are the RMS of \
+                 all parameters' distances, as a part of the RMS of their movements. The f32 twin's budget is 0.01, \
+                 which no rounding reaches and another formula would exceed; 0.05 in bf16, 0.2 in int8."
             }
             Self::Traces => {
                 "Errors are the largest distance of a parameter from what the file expects, as a part of the largest \
@@ -129,6 +132,10 @@ fn section(report: &Report) -> Result<Section> {
             "The GPU's budget is {}.",
             budget.replace('\n', " ")
         ));
+        if report.kind == Kind::Rules {
+            let stored = stored::describe().replace('\n', " ");
+            paragraphs.push(format!("The same {stored}."));
+        }
     }
     // The budgets are the GPU's.
     let name = report.adapter.as_ref().map(|info| &*info.name);

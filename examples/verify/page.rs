@@ -3,6 +3,7 @@
 use ::report::{Axis, Bar, BarChart, Figure, Page, Picture, Section, Table, facts};
 use anyhow::{Error, Result};
 
+use crate::formats;
 use crate::report::{Report, percent};
 use crate::stored;
 
@@ -11,6 +12,7 @@ use crate::stored;
 pub enum Kind {
     Rules,
     Traces,
+    Formats,
 }
 
 /// A row of the table.
@@ -54,6 +56,18 @@ impl Kind {
                 "verdict",
                 "file",
             ],
+            Self::Formats => &[
+                "rule",
+                "format",
+                "gradients",
+                "steps",
+                "RMS error",
+                "bias",
+                "gain",
+                "limit used",
+                "verdict",
+                "elements",
+            ],
         }
     }
 
@@ -61,6 +75,7 @@ impl Kind {
         match self {
             Self::Rules => "Every variant of every rule that was put to the test",
             Self::Traces => "Every trace that was replayed",
+            Self::Formats => "Updates from state in each format, against those of f64",
         }
     }
 
@@ -77,6 +92,7 @@ impl Kind {
                  movement of any parameter: of the GPU, the twins, and the framework itself in f32. The f64 twin's \
                  budget is 1e-10, the f32 twin's 1.1 × the framework's own error + 2 ulp."
             }
+            Self::Formats => formats::DESCRIPTION,
         }
     }
 }
@@ -126,7 +142,7 @@ fn section(report: &Report) -> Result<Section> {
         let failures = entry.failures.iter();
         paragraphs.extend(failures.map(|failure| format!("FAILED: {}: {failure}", entry.name)));
     }
-    paragraphs.push(report.kind.explanation().into());
+    paragraphs.push(report.kind.explanation().replace('\n', " "));
     if let Some(budget) = report.gpu_budget() {
         paragraphs.push(format!(
             "The GPU's budget is {}.",
@@ -251,7 +267,7 @@ mod tests {
 
     #[test]
     fn what_could_not_be_run_has_a_row() {
-        for kind in [Kind::Rules, Kind::Traces] {
+        for kind in [Kind::Rules, Kind::Traces, Kind::Formats] {
             let entry = Entry::failed(kind, "adam", "adam defaults", &Error::msg("too large"));
             assert_eq!(entry.cells.len(), kind.columns().len());
             assert!(entry.cells.contains(&"FAILED".to_owned()) && !entry.is_right);

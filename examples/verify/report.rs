@@ -10,6 +10,7 @@ use wgpu_optim::{Format, wgpu::AdapterInfo};
 use crate::arguments::Arguments;
 use crate::budget::Allowance;
 use crate::check::{self, Check};
+use crate::formats;
 use crate::page::{Entry, Kind};
 use crate::stored;
 use crate::trace;
@@ -63,6 +64,7 @@ impl Report {
         let what = match kind {
             Kind::Rules => "variants",
             Kind::Traces => "traces",
+            Kind::Formats => "steps",
         };
         Ok(Self {
             json: arguments.json,
@@ -109,6 +111,25 @@ impl Report {
         self.text(&in_columns(&names, &TRACE_WIDTHS))
     }
 
+    /// What the table of formats is about.
+    pub fn formats_heading(&mut self) -> Result<()> {
+        let device = self.device();
+        self.text(&format!("device: {device}\n\n{}\n", formats::DESCRIPTION))?;
+        let names = [
+            "rule",
+            "format",
+            "gradients",
+            "steps",
+            "RMS error",
+            "bias",
+            "gain",
+            "limit",
+            "verdict",
+            "elements",
+        ];
+        self.text(&in_columns(&names, &FORMAT_WIDTHS))
+    }
+
     fn heading(&mut self, errors: &str, twin_budgets: &str, more: &str) -> Result<()> {
         let device = self.device();
         let Some(budget) = self.gpu_budget() else {
@@ -127,7 +148,10 @@ impl Report {
 
     /// What the GPU's error may be; `None` without a GPU.
     pub fn gpu_budget(&self) -> Option<&'static str> {
-        let info = self.adapter.as_ref()?;
+        let info = self
+            .adapter
+            .as_ref()
+            .filter(|_| self.kind != Kind::Formats)?;
         Some(Allowance::of(info).describe())
     }
 
@@ -187,6 +211,40 @@ impl Report {
         self.row(entry, row, &text)
     }
 
+    /// A step of all formats, and what came of it.
+    pub fn stepped(&mut self, rows: &[formats::Row]) -> Result<()> {
+        for row in rows {
+            let formats::Error { rms, bias, gain } = row.error;
+            let cells = [
+                row.rule.to_owned(),
+                row.format.to_owned(),
+                row.gradients.to_owned(),
+                row.steps.to_string(),
+                format!("{:.4} %", 100.0 * rms),
+                format!("{:+.3} %", 100.0 * bias),
+                format!("{:+.3} %", 100.0 * gain),
+                percent(Some(row.of_budget)),
+                verdict(row.ok).to_owned(),
+                row.elements.to_string(),
+            ];
+            let text = in_columns(&cells, &FORMAT_WIDTHS);
+            let entry = Entry {
+                rule: row.rule.to_owned(),
+                name: format!(
+                    "{} in {}, {} {}",
+                    row.rule, row.format, row.gradients, row.steps
+                ),
+                cells: cells.to_vec(),
+                of_budget: Some(row.of_budget),
+                is_right: row.ok,
+                failures: row.failures.clone(),
+            };
+            self.row(entry, row, &text)?;
+        }
+        self.progress.advance(1);
+        Ok(())
+    }
+
     /// A variant that could not be run.
     pub fn not_checked(&mut self, check: &Check, error: &Error) -> Result<()> {
         let (rule, variant, format) = (check.rule(), check.label(), check.format().name());
@@ -238,7 +296,9 @@ impl Report {
             }
         }
         self.entries.push(entry);
-        self.progress.advance(1);
+        if self.kind != Kind::Formats {
+            self.progress.advance(1);
+        }
         Ok(())
     }
 
@@ -287,6 +347,7 @@ impl Report {
 
 /// Of columns, flush left if negative.
 const RULE_WIDTHS: [isize; 11] = [-18, -6, 8, 5, 9, 6, 9, 6, 6, -7, 0];
+const FORMAT_WIDTHS: [isize; 10] = [-10, -6, -9, 5, 11, 10, 10, 6, -7, 0];
 const TRACE_WIDTHS: [isize; 9] = [-18, 5, 9, 9, 9, 9, 6, -7, 0];
 
 fn in_columns(cells: &[impl AsRef<str>], widths: &[isize]) -> String {

@@ -15,7 +15,8 @@ pub(crate) use ownership::{check_owned, check_queue};
 
 use crate::{Error, format::Encoding};
 
-/// A range of bytes of a buffer, which holds one tensor of f32.
+/// A range of bytes of a buffer, which holds one tensor: of f32 unless its [`Formats`](crate::Formats) say
+/// otherwise. Elements of 16 bits take whole words, so an odd number of them has two bytes more.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct BufferRange {
     /// The buffer that holds the bytes.
@@ -48,7 +49,7 @@ impl BufferRange {
         })
     }
 
-    /// Number of f32 in the range.
+    /// How many f32 the range holds.
     pub fn element_count(&self) -> usize {
         Encoding::F32.elements(self.size) as usize
     }

@@ -2,7 +2,7 @@
 // The messages explain the fields.
 #![allow(missing_docs)]
 
-use crate::Rule;
+use crate::{Format, Rule};
 
 /// What can go wrong. Every message says what was found and what was expected.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -40,6 +40,14 @@ pub enum Error {
         rule: String,
         name: String,
         known: String,
+    },
+
+    /// A format cannot be had for what it was chosen for.
+    #[error("{what} cannot be in {format}; expected one of: {allowed}")]
+    Format {
+        what: String,
+        format: Format,
+        allowed: String,
     },
 
     /// There is no format of that name.

@@ -11,12 +11,12 @@ use std::{
 
 use crate::{
     Error, Formats, Rule,
-    format::{Storage, pcg},
+    format::{Encoding, Storage, pcg},
     rule::{check_lr, check_stages},
 };
 
-/// Each tensor starts at a multiple of this many elements, which is 256 bytes. So every device can
-/// bind a tensor alone.
+/// Each tensor starts at a multiple of this many elements, which is 256 bytes, or of twice as many if its
+/// parameters or gradients have 16 bits. So every device can bind a tensor alone.
 pub const TENSOR_ALIGNMENT: usize = 64;
 
 /// Each group starts and ends at a multiple of this many elements. One workgroup works on so many,
@@ -100,15 +100,17 @@ impl Layout {
         self.group_in(rule, Formats::default())
     }
 
-    /// [`group`](Self::group), stored in these formats.
+    /// [`group`](Self::group), stored in these formats. The f32 [twin](crate::cpu::Optimizer) rounds after each
+    /// step as the GPU does; the f64 twin, which is the truth, does not.
     ///
     /// # Errors
-    /// As [`group`](Self::group).
+    /// As [`group`](Self::group). [`Error::Format`] for a format that cannot be had there.
     pub fn group_in(
         &mut self,
         rule: impl Into<Box<dyn Rule>>,
         formats: Formats,
     ) -> Result<Group, Error> {
+        formats.check()?;
         let mut rule = rule.into();
         rule.validate()?;
         check_lr(&*rule, rule.lr())?;
@@ -124,7 +126,7 @@ impl Layout {
         Ok(Group(self.groups.len() - 1, id))
     }
 
-    /// Adds a tensor of f32 to `group`. `&[]` is the shape of a scalar.
+    /// Adds a tensor to `group`. `&[]` is the shape of a scalar.
     ///
     /// # Errors
     /// [`Error::DuplicateName`]; [`Error::Shape`] for a dimension of zero, or a shape that the
@@ -144,7 +146,7 @@ impl Layout {
             .try_fold(1usize, |count, &dimension| count.checked_mul(dimension))
             .filter(|&count| count <= MOST_ELEMENTS)
             .map(|count| {
-                let padded = count.next_multiple_of(TENSOR_ALIGNMENT);
+                let padded = count.next_multiple_of(self.alignment(group));
                 (count, self.padded_count.saturating_add(padded))
             })
             .filter(|&(_, padded_count)| padded_count <= MOST_ELEMENTS)
@@ -243,6 +245,30 @@ impl Layout {
         self.formats[group.0].into()
     }
 
+    /// Each tensor of `group` starts at a multiple of this many elements.
+    fn alignment(&self, group: Group) -> usize {
+        let Storage { params, grads, .. } = self.storage(group);
+        (params.unit().max(grads.unit()) as usize).max(TENSOR_ALIGNMENT)
+    }
+
+    /// The first byte of each group in an arena of all groups, and the end of the last.
+    pub(crate) fn arena_starts(
+        &self,
+        arena: &Arena,
+        encoding: impl Fn(&Storage) -> Encoding,
+    ) -> Vec<u64> {
+        let sizes = self.groups().zip(&arena.groups);
+        let sizes = sizes
+            .map(|(group, elements)| encoding(&self.storage(group)).bytes(elements.len() as u64));
+        let mut starts = vec![0];
+        let mut end = 0;
+        for size in sizes {
+            end += size;
+            starts.push(end);
+        }
+        starts
+    }
+
     /// What the random bits of rounding begin from in `group`.
     pub(crate) fn seed(&self, group: Group) -> u32 {
         pcg(self.formats[group.0].seed.wrapping_add(group.0 as u32))
@@ -283,9 +309,9 @@ impl Layout {
             for (position, index) in members.into_iter().enumerate() {
                 tensors[index] = end;
                 in_group[index] = position;
-                end += self.tensors[index]
-                    .element_count
-                    .next_multiple_of(TENSOR_ALIGNMENT);
+                let alignment = self.alignment(self.tensors[index].group);
+                let count = self.tensors[index].element_count;
+                end += count.next_multiple_of(alignment);
             }
             end = end.next_multiple_of(GROUP_ALIGNMENT);
             groups.push(start..end);

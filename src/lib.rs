@@ -11,6 +11,7 @@
 //!   its own arenas ([`Optimizer::new`]) or over your buffers ([`Optimizer::over`]).
 //! - [`cpu::Optimizer`] is the CPU twin, with the same layout and rules. In f64 you can check a GPU
 //!   against it; in f32 you can train without a GPU.
+//! - [`Formats`] stores a group in fewer bits: state in bf16 or int8, gradients and parameters in 16 bits.
 //! - [`presets`] are the rules with the conventions of PyTorch, Keras and optax.
 //! - [`Gpu`] opens a device if you have none. [`schedule`] has learning rates over time.
 //!
@@ -77,5 +78,5 @@ pub use rule::{
     Declaration, Extent, Lines, MOST_UNKNOWNS, MatrixStage, MatrixWork, Over, Precision, Rule,
     Slot, Stages, Sum,
 };
-pub use shader::update_shader;
+pub use shader::{update_shader, update_shader_in};
 pub use stats::{GroupStats, Stats};

@@ -1,7 +1,7 @@
 //! What happens before and after the update: clipping, loss scaling, skipping, accumulation,
 //! averaging.
 
-use crate::{DispatchLimits, Error, Layout, Rule, Slot, hyperparameter::Interval};
+use crate::{DispatchLimits, Error, Format, Formats, Layout, Rule, Slot, hyperparameter::Interval};
 
 /// The state name of the running mean of the parameters. It stands beside the rule's own slots.
 pub(crate) const AVERAGE: &str = "average";
@@ -226,6 +226,21 @@ impl Options {
 
     pub(crate) fn check(&self, layout: &Layout) -> Result<(), Error> {
         self.check_numbers()?;
+        for group in layout.groups() {
+            let Formats { params, .. } = layout.formats(group)?;
+            let rule = layout.rule(group)?;
+            // What is put in place of them would be rounded, and could not be put back.
+            if params != Format::F32 && (self.average.is_some() || rule.evaluates_elsewhere()) {
+                return Err(Error::Format {
+                    what: format!(
+                        "parameters of rule {} that are evaluated elsewhere",
+                        rule.name()
+                    ),
+                    format: params,
+                    allowed: Format::F32.to_string(),
+                });
+            }
+        }
         for group in layout.groups().filter(|_| self.average.is_some()) {
             let rule = layout.rule(group)?;
             if rule.evaluates_elsewhere() || rule.slots().iter().any(|slot| slot.name == AVERAGE) {

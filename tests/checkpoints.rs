@@ -50,7 +50,7 @@ impl Case {
                         slot.used && is_moment && slot.precision != Precision::Exact
                     };
                     let formats = match variant.make().slots().iter().any(may_be_rounded) {
-                        true => Format::ALL,
+                        true => Formats::STATE,
                         false => &[Format::F32],
                     };
                     cases.extend(formats.iter().map(|&state| Self {
@@ -88,6 +88,7 @@ impl Case {
         let formats = Formats {
             state: self.state,
             seed: 5,
+            ..Formats::default()
         };
         let sizes = &[70, 12, 1];
         let rule = self.variant.make();

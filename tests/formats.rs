@@ -21,11 +21,15 @@ fn keepers() -> [(Box<dyn Rule>, &'static str); 2] {
 }
 
 fn in_format(rule: Box<dyn Rule>, state: Format, seed: u32, sizes: &[usize]) -> Problem {
-    let formats = Formats { state, seed };
+    let formats = Formats {
+        state,
+        seed,
+        ..Formats::default()
+    };
     Problem::with_formats(rule, formats, sizes, 3).unwrap()
 }
 
-/// Gradients of every exponent, zeros and subnormals among them.
+/// Zeros, and gradients of every exponent whose square is a normal number: some devices flush others.
 fn hostile(problem: &mut Problem) {
     let mut random = random(11);
     for grad in problem.grads.iter_mut().flatten().flatten() {
@@ -36,7 +40,7 @@ fn hostile(problem: &mut Problem) {
             0 => 0.0,
             // Within a few octaves of one another, as in a real block.
             1..=11 => f32::from_bits(bits & 0x83ff_ffff | 0x3a00_0000),
-            _ if value.is_finite() && value.abs() < 1e18 => value,
+            _ if (1e-18..1e18).contains(&value.abs()) => value,
             _ => 1.0,
         };
     }
@@ -136,6 +140,7 @@ fn other_seeds_steps_and_groups_round_otherwise_and_the_same_ones_alike() {
         let formats = Formats {
             state: Format::Bf16,
             seed,
+            ..Formats::default()
         };
         let momentum = || Sgd {
             momentum: 0.5,
@@ -172,6 +177,7 @@ fn rounding_is_unbiased_and_keeps_what_can_be_stored() {
         let formats = Formats {
             state: format,
             seed: 1,
+            ..Formats::default()
         };
         let momentum = Sgd {
             momentum: 0.5,
@@ -225,12 +231,12 @@ fn every_rule_in_every_format_does_what_its_twin_does() {
             let label = format!("{name} in {format}");
             // A matrix is bound as a whole.
             let sizes = match rule(name).stages().matrix {
-                Some(_) => [80, 33, 5],
+                Some(_) => [60, 33, 5],
                 None => [100, 2000, 7],
             };
             let problem = in_format(rule(name), format, 3, &sizes);
             let (twin, truth) = (problem.twin::<f32>(), problem.twin::<f64>());
-            for (place, mut optimizer) in everywhere(&problem).into_iter().step_by(2) {
+            for (place, mut optimizer) in everywhere(&problem).into_iter().step_by(4) {
                 let found = problem.run(&mut optimizer);
                 let (mut differing, mut moved, mut off) = (0, 0.0f64, 0.0f64);
                 for (tensor, found) in problem.layout.tensors().zip(&found) {
@@ -243,8 +249,8 @@ fn every_rule_in_every_format_does_what_its_twin_does() {
                         found.iter().zip(twin).zip(start).zip(truth)
                     {
                         let scale = f64::from(start - twin).abs().max(1e-7);
-                        differing +=
-                            usize::from(f64::from(found - twin).abs() > 1e-3 * scale + 1e-6);
+                        let is_near = f64::from(found - twin).abs() <= 1e-3 * scale + 1e-6;
+                        differing += usize::from(!is_near);
                         moved += f64::from(twin - start).powi(2);
                         off += (f64::from(*twin) - truth).powi(2);
                     }

@@ -126,7 +126,8 @@ mod tests {
             let begin = Load::now().unwrap();
             while Load::now().unwrap().own < begin.own + 20 {}
             let end = Load::now().unwrap();
-            assert!(end.used - begin.used >= 19, "{begin:?} {end:?}");
+            // The two counters tick at different moments.
+            assert!(end.used - begin.used >= 15, "{begin:?} {end:?}");
         });
         assert!((0.0..=1.0).contains(&others.unwrap()));
     }

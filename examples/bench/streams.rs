@@ -59,7 +59,7 @@ mod tests {
             ("sophia", Format::F32, 32.0),
             ("newton", Format::F32, 16.0),
             ("adam", Format::Bf16, 20.0),
-            ("adam", Format::Int8, 16.25),
+            ("adam", Format::Int8, 17.0),
             ("asgd", Format::Int8, 20.0),
             ("newton", Format::Int8, 16.0),
         ] {

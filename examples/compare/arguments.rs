@@ -45,7 +45,7 @@ pub struct Arguments {
     #[command(flatten)]
     pub training: TrainingFlags,
 
-    /// Seed of the starting weights and of the order of the samples
+    /// Seed of the starting weights, of the order of the samples, and of rounding with --state
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 

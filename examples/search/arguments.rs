@@ -66,7 +66,8 @@ pub struct Arguments {
     #[command(flatten)]
     pub training: TrainingFlags,
 
-    /// Seed of what is drawn, of the starting weights and of the order of the samples
+    /// Seed of what is drawn, of the starting weights, of the order of the samples, and of rounding with
+    /// --state
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 

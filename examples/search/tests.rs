@@ -384,6 +384,7 @@ fn the_command_at_the_end_gives_the_test_score_that_stands_above_it() {
             "--data",
             "synthetic-regression",
         ],
+        &["--optimizers", "adamw", "--lr", "0.01", "--state", "int8"],
     ] {
         let job = job(line).unwrap();
         let path = file("command");

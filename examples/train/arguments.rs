@@ -49,7 +49,7 @@ pub struct Arguments {
     #[command(flatten)]
     pub around: Around,
 
-    /// Seed of the starting weights and of the order of the samples
+    /// Seed of the starting weights, of the order of the samples, and of rounding with --state
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 
@@ -95,7 +95,7 @@ pub struct Checkpoints {
     pub save_every: Option<u32>,
 
     /// Goes on with the run that was saved to this file, to the bit. --epochs counts all of its epochs.
-    /// Data, network, optimizer, seed and batches must be the same, on either device
+    /// Data, network, optimizer, --state, seed and batches must be the same, on either device
     #[arg(long, value_name = "FILE")]
     pub resume: Option<PathBuf>,
 
@@ -119,6 +119,7 @@ impl Arguments {
         let matrices = self.matrices.as_ref();
         let matrices = matrices.map(|name| rule(name, "--matrices-hyper", &self.matrices_hyper));
         let rules = Rules {
+            formats: self.training.formats(self.seed),
             matrices: matrices.transpose()?,
             rest,
         };
@@ -152,6 +153,8 @@ fn rule(text: &RuleText, flag: &str, hyper: &[Assignment]) -> Result<Box<dyn Rul
 
 #[cfg(test)]
 mod tests {
+    use wgpu_optim::{Format, Formats};
+
     use super::*;
 
     fn parse(line: &[&str]) -> Result<Arguments, String> {
@@ -168,6 +171,7 @@ mod tests {
             (["--hyper", "beta1"], "expected KEY=VALUE"),
             (["--optimizer", "adamm"], "adamw, "),
             (["--matrices", "muun"], "muon, "),
+            (["--state", "fp8"], "f32, bf16, int8"),
         ] {
             let error = parse(&line).unwrap_err();
             assert!(error.contains(expected), "{line:?}: {error}");
@@ -217,6 +221,18 @@ mod tests {
         let (muon, adamw) = lr(&[]);
         assert_eq!(lr(&["--lr", "0.5"]), (muon, 0.5));
         assert_eq!(lr(&["--matrices-hyper", "lr=0.5"]), (0.5, adamw));
+    }
+
+    #[test]
+    fn state_is_f32_unless_the_user_says_otherwise_and_rounded_with_the_runs_seed() {
+        let formats = |line: &[&str]| parse(line).unwrap().rules().unwrap().formats;
+        assert_eq!(formats(&[]).state, Format::F32);
+        let line = ["--state", "int8", "--seed", "7", "--matrices", "muon"];
+        let int8 = Formats {
+            state: Format::Int8,
+            seed: 7,
+        };
+        assert_eq!(formats(&line), int8);
     }
 
     #[test]

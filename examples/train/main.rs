@@ -23,6 +23,7 @@ use clap::Parser;
 use trainer::network::{self, Network};
 use trainer::progress::Progress;
 use trainer::training::{self, End, Epoch, Observer};
+use wgpu_optim::Format;
 
 use arguments::Arguments;
 use report::Report;
@@ -83,6 +84,10 @@ fn train(arguments: &Arguments, interrupt: &Interrupt, start: Instant) -> Result
         "optimizer  {rules_words}, {} samples per step",
         plan.batch_size * plan.accumulate as usize
     ))?;
+    let state = arguments.training.state;
+    if state != Format::F32 {
+        report.line(&format!("state      {state}"))?;
+    }
     if let Some(description) = arguments.around.description() {
         report.line(&format!("gradients  {description}"))?;
     }
@@ -114,7 +119,7 @@ fn train(arguments: &Arguments, interrupt: &Interrupt, start: Instant) -> Result
         return session.stopped(&outcome.progress);
     }
     let mut report = session.report;
-    report.summary(&opened.name, parameters, &options, start, &outcome)?;
+    report.summary(&opened.name, parameters, state, &options, start, &outcome)?;
     if let Some(path) = &checkpoints.export_weights {
         export::write(path, &architecture, &network.weights()?)?;
     }

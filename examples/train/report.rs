@@ -12,7 +12,7 @@ use trainer::data::Task;
 use trainer::network::Score;
 use trainer::progress::{Best, Progress as Reached};
 use trainer::training::{Epoch, Observer, Outcome, Plan};
-use wgpu_optim::Options;
+use wgpu_optim::{Format, Options};
 
 use crate::arguments::Checkpoints;
 
@@ -38,6 +38,8 @@ struct EpochLine {
 struct SummaryLine<'a> {
     device: &'a str,
     parameters: usize,
+    /// The format of the optimizer's state.
+    state: &'a str,
     seconds: f64,
     /// From the start of the program to the end of the first step; null if there was none.
     first_step_seconds: Option<f64>,
@@ -112,6 +114,7 @@ impl Report {
         &mut self,
         device: &str,
         parameters: usize,
+        state: Format,
         options: &Options,
         start: Instant,
         outcome: &Outcome,
@@ -158,6 +161,7 @@ impl Report {
         self.json(&SummaryLine {
             device,
             parameters,
+            state: state.name(),
             seconds,
             first_step_seconds,
             test_accuracy: accuracy,

@@ -101,6 +101,27 @@ fn matrices_and_the_rest_learn_with_rules_of_their_own() {
 }
 
 #[test]
+fn each_format_of_state_learns_as_f32_does_and_by_steps_of_its_own() {
+    for on in [On::Cpu, On::Gpu] {
+        for matrices in [&[][..], &["--matrices", "muon"]] {
+            let learned = |state| {
+                let line = ["--state", state, "--hidden", "64", "--epochs", "4"];
+                outcome(on, &[&line[..], matrices].concat()).test
+            };
+            let exact = learned("f32");
+            for state in ["bf16", "int8"] {
+                let found = learned(state);
+                assert_ne!(found, exact, "{on:?}, {state}, {matrices:?}");
+                assert!(
+                    exact.accuracy > 0.9 && (found.accuracy - exact.accuracy).abs() < 0.02,
+                    "{on:?}, {state}, {matrices:?}: {found:?}, in f32 {exact:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn a_schedule_takes_both_learning_rates_down_alike() {
     let lrs = |line: &[&str]| {
         let line = [line, &["--hidden", "", "--epochs", "1"]].concat();

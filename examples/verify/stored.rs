@@ -61,7 +61,9 @@ impl Stored {
                 continue;
             }
             sets.push(set);
-            let formats = Format::ALL.iter().filter(|format| **format != Format::F32);
+            let formats = Formats::STATE
+                .iter()
+                .filter(|format| **format != Format::F32);
             all.extend(formats.map(|&format| Self {
                 variant: variant.clone(),
                 format,
@@ -75,6 +77,7 @@ impl Stored {
         let formats = Formats {
             state: self.format,
             seed: SEED,
+            ..Default::default()
         };
         let problem = Problem::with_formats(self.variant.build()?, formats, &SIZES, STEPS)?;
         check(&problem, self.variant.label(), self.format, gpu)
@@ -229,7 +232,11 @@ mod tests {
     }
 
     fn problem(rule: impl Into<Box<dyn Rule>>, state: Format, seed: u32) -> Problem {
-        let formats = Formats { state, seed };
+        let formats = Formats {
+            state,
+            seed,
+            ..Default::default()
+        };
         Problem::with_formats(rule, formats, &FEW_SIZES, STEPS).unwrap()
     }
 

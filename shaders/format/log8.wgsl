@@ -14,33 +14,20 @@ fn top(a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>) -> u32 {
     return max(max(most.x, most.y), max(most.z, most.w));
 }
 
-// In which of three ranges a distance lies, each with half the steps of the one before.
-fn range_of(distance: vec4<u32>, l: u32) -> vec4<u32> {
-    return select(vec4<u32>(), vec4<u32>(1u), distance >= vec4<u32>(l << 23u))
-        + select(vec4<u32>(), vec4<u32>(1u), distance >= vec4<u32>(l << 24u));
-}
-
-// The first code of a range.
-fn first_code(range: vec4<u32>, l: u32) -> vec4<u32> {
-    return vec4<u32>(16u * l) * min(range, vec4<u32>(1u)) + vec4<u32>(8u * l) * (range >> vec4<u32>(1u));
-}
-
-// The codes of magnitudes, without their signs, in a block whose largest is `top`.
+// The codes of magnitudes, without their signs, in a block whose largest is `top`. A distance lies in one
+// of three ranges, each with half the steps of the one before.
 fn codes(magnitude: vec4<u32>, top: u32, random: vec4<u32>, l: u32, last: u32) -> vec4<u32> {
     let distance = vec4<u32>(top) - magnitude;
-    let range = range_of(distance, l);
-    let added = (random << (range + vec4<u32>(3u))) | (vec4<u32>(1u) << (range + vec4<u32>(2u)));
-    let within = (distance - range * vec4<u32>(l << 23u) + added) >> (range + vec4<u32>(19u));
-    let code = min(first_code(range, l) + within, vec4<u32>(last));
-    return select(code, vec4<u32>(32u * l - 1u), magnitude == vec4<u32>());
+    let range = min(distance / (l << 23u), vec4<u32>(2u));
+    let added = (2u * random + 1u) << (range + 2u);
+    let code = 8u * l * range + ((distance + added) >> (range + 19u));
+    return select(min(code, vec4<u32>(last)), vec4<u32>(32u * l - 1u), magnitude == vec4<u32>());
 }
 
 // The magnitudes of codes, in a block whose largest is `top`.
 fn magnitudes_of(code: vec4<u32>, top: u32, l: u32) -> vec4<u32> {
-    let range = select(vec4<u32>(), vec4<u32>(1u), code >= vec4<u32>(16u * l))
-        + select(vec4<u32>(), vec4<u32>(1u), code >= vec4<u32>(24u * l));
-    let within = (code - first_code(range, l)) << (range + vec4<u32>(19u));
-    let distance = range * vec4<u32>(l << 23u) + within;
+    let range = max(code / (8u * l), vec4<u32>(1u)) - 1u;
+    let distance = (code - 8u * l * range) << (range + 19u);
     let bits = max(vec4<i32>(vec4<u32>(top) - distance), vec4<i32>(0x800000));
     let is_zero = (code == vec4<u32>(32u * l - 1u)) | vec4<bool>(top < 0x800000u);
     return select(vec4<u32>(bits), vec4<u32>(), is_zero);

@@ -96,10 +96,18 @@ pub(crate) fn entries(
         tensor,
         part,
     };
+    let as_kept = |mut entry: Entry| {
+        if dtype == Dtype::F32 {
+            (entry.dtype, entry.shape) = entry.encoded();
+        }
+        entry
+    };
     let mut entries = Vec::new();
     for tensor in layout.tensors().filter(|_| params) {
-        let shape = layout.tensors[tensor.0].shape.clone();
-        entries.push(entry(tensor, dtype, Part::Param, shape));
+        let of_layout = &layout.tensors[tensor.0];
+        let mut entry = entry(tensor, dtype, Part::Param, of_layout.shape.clone());
+        entry.encoding = layout.storage(of_layout.group).params;
+        entries.push(as_kept(entry));
     }
     for ((group, rule), members) in layout.groups().zip(&layout.groups).zip(&members) {
         let storage = layout.storage(group);
@@ -114,10 +122,7 @@ pub(crate) fn entries(
                 if slot.extent == Extent::Element {
                     entry.encoding = rule.stages().encoding_of(&slot, &storage);
                 }
-                if dtype == Dtype::F32 {
-                    (entry.dtype, entry.shape) = entry.encoded();
-                }
-                Some(entry)
+                Some(as_kept(entry))
             });
             entries.extend(all);
         }

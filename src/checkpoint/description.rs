@@ -34,7 +34,10 @@ pub(crate) struct GroupDescription {
     pub rule: String,
     /// Each hyperparameter as text that [`Rule::set`](crate::Rule::set) can parse.
     pub hyperparameters: BTreeMap<String, String>,
-    /// The format of its state, by name, and the seed of rounding. Files of before had none.
+    /// The formats of its parameters and its state, by name, and the seed of rounding. Files of before
+    /// had none.
+    #[serde(default = "f32")]
+    pub param_format: String,
     #[serde(default = "f32")]
     pub state_format: String,
     #[serde(default)]
@@ -80,6 +83,7 @@ impl Description {
         let groups = groups.map(|((group, stats), host)| GroupDescription {
             rule: layout.groups[group.0].name().to_owned(),
             hyperparameters: hyperparameters(layout, group),
+            param_format: layout.formats[group.0].params.to_string(),
             state_format: layout.formats[group.0].state.to_string(),
             seed: layout.formats[group.0].seed,
             tensors: tensors(layout, group).map(str::to_owned).collect(),
@@ -135,12 +139,24 @@ impl Description {
 impl GroupDescription {
     fn check(&self, layout: &Layout, group: Group) -> Result<(), Error> {
         self.check_rule(layout, group)?;
-        let Formats { state, seed } = layout.formats[group.0];
-        if self.state_format != state.name() {
-            let what = format!("the format of the state of group {}", group.0);
-            return Err(mismatch(what, state, &self.state_format));
+        let Formats {
+            params,
+            grads: _,
+            state,
+            seed,
+        } = layout.formats[group.0];
+        let formats = [
+            ("parameters", params, &self.param_format),
+            ("state", state, &self.state_format),
+        ];
+        for (of, format, found) in formats {
+            if found != format.name() {
+                let what = format!("the format of the {of} of group {}", group.0);
+                return Err(mismatch(what, format, found));
+            }
         }
-        if state != Format::F32 && self.seed != seed {
+        let rounds = [params, state] != [Format::F32; 2];
+        if rounds && self.seed != seed {
             let what = format!("the seed of rounding of group {}", group.0);
             return Err(mismatch(what, seed, self.seed));
         }

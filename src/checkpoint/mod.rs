@@ -2,7 +2,10 @@
 //!
 //! A file has PyTorch's flattened names: `state.<tensor>.<slot>` and `state.<tensor>.step` for every
 //! tensor, `ema.<tensor>` for the [average](crate::Options::average), and `model.<tensor>` for the
-//! parameters. The numbers are little-endian. Its `__metadata__` has these texts:
+//! parameters. The numbers are little-endian. State and parameters are as their group stores them
+//! ([`Formats`](crate::Formats)): F32, BF16, or for int8 U8 of the shape `[rows, 80]`. A row is 64 elements:
+//! the scales of four blocks of 16, four bytes each, and 64 codes, zeros beyond the last element;
+//! `src/format/int8.rs` defines both. Its `__metadata__` has these texts:
 //!
 //! - `format` is `"wgpu-optim"`, and `version` is `"1"`.
 //! - `optimizer` is JSON: the crate's version, each group's rule, hyperparameters, tensors, learning

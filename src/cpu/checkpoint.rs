@@ -1,6 +1,9 @@
 //! Saving the twin, and loading it.
 
-use std::io::{Cursor, Seek, Write};
+use std::{
+    borrow::Cow,
+    io::{Cursor, Seek, Write},
+};
 
 use super::{
     Optimizer,
@@ -9,8 +12,8 @@ use super::{
 use crate::{
     Checkpoint, Error, Loaded, Save,
     checkpoint::{
-        Description, Dtype, Matching, Outline, Part, Writer, entries, exact, params, partial,
-        replace,
+        Description, Dtype, Entry, Matching, Outline, Part, Writer, entries, exact, params,
+        partial, replace,
     },
     format::Encoding,
     progress::{Past, Skips},
@@ -126,13 +129,9 @@ impl<T: Real> Optimizer<T> {
         let mut writer = Writer::new(out, outline)?;
         for entry in &outline.entries {
             match entry.part {
-                Part::Param => writer.write(bytemuck::cast_slice(self.param(entry.tensor)?))?,
+                Part::Param => writer.write(&bytes(entry, self.param(entry.tensor)?))?,
                 Part::State(slot) => {
-                    let state = self.state(entry.tensor, slot)?;
-                    match entry.dtype {
-                        Dtype::F32 | Dtype::F64 => writer.write(bytemuck::cast_slice(state))?,
-                        _ => writer.write(&encoded(entry.encoding, state))?,
-                    }
+                    writer.write(&bytes(entry, self.state(entry.tensor, slot)?))?
                 }
                 Part::Step => writer.write(&outline.step_of(&self.layout, entry.tensor))?,
             }
@@ -210,10 +209,15 @@ fn copy<T, const N: usize>(bytes: &[u8], values: &mut [T], number: impl Fn([u8; 
     }
 }
 
-/// The bytes of values that are as rounded as their encoding rounds.
-fn encoded<T: Real>(encoding: Encoding, values: &[T]) -> Vec<u8> {
-    let values: Vec<_> = values.iter().map(|&value| wide(value) as f32).collect();
-    encoding.encoded(&values)
+/// The bytes of a file's tensor. The values are as rounded as their encoding rounds.
+fn bytes<'v, T: Real>(entry: &Entry, values: &'v [T]) -> Cow<'v, [u8]> {
+    match entry.dtype {
+        Dtype::F32 | Dtype::F64 => Cow::Borrowed(bytemuck::cast_slice(values)),
+        _ => {
+            let values: Vec<_> = values.iter().map(|&value| wide(value) as f32).collect();
+            Cow::Owned(entry.encoding.encoded(&values))
+        }
+    }
 }
 
 fn decode<T: Real>(encoding: Encoding, bytes: &[u8], values: &mut [T]) {

@@ -92,10 +92,9 @@ impl<T: Real> GroupState<T> {
             let mut values = Values::zeros(count, 2 + state.len(), slot.name)?;
             // Padding must stay zero, so it starts at zero even if the tensors start at another
             // value.
-            let mut start = [T::from_f64(slot.start)];
-            round(*encoding, &mut start, 0, Rounding::Nearest);
+            let start = start_of(slot, *encoding);
             for tensor in layout.tensors_in(arena, group).filter(|_| slot.used) {
-                values[tensor].fill(start[0]);
+                values[tensor].fill(start);
             }
             state.push(values);
         }
@@ -139,24 +138,33 @@ impl<T: Real> GroupState<T> {
     /// Rounds the state after step `t` to what its formats can hold. `seed` is the group's.
     pub fn round(&mut self, seed: u32, t: u64) {
         let slots = self.state.iter_mut().zip(&self.encodings).enumerate();
-        for (index, (values, encoding)) in
-            slots.filter(|(_, (_, encoding))| encoding.is_stochastic())
-        {
-            let noise = Noise::new(seed, t, (FIRST_SLOT_NUMBER + index) as u32);
-            let chunks = values.par_chunks_mut(CHUNK).enumerate();
-            chunks.for_each(|(chunk, values)| {
-                let first = (chunk * CHUNK) as u64;
-                round(*encoding, values, first, Rounding::Stochastic(noise));
-            });
+        for (index, (values, encoding)) in slots {
+            let number = (FIRST_SLOT_NUMBER + index) as u32;
+            round(*encoding, values, Noise::new(seed, t, number));
         }
     }
 }
 
-/// Rounds f32. Numbers of f64 are the reference, and stay as they are.
-fn round<T: Real>(encoding: Encoding, values: &mut [T], first: u64, rounding: Rounding) {
-    if let Ok(values) = bytemuck::try_cast_slice_mut(values)
-        && size_of::<T>() == size_of::<f32>()
-    {
-        encoding.round(values, first, rounding);
+/// Rounds all values of a group. Numbers of f64 are the reference, and stay as they are.
+pub(super) fn round<T: Real>(encoding: Encoding, values: &mut [T], noise: Noise) {
+    if !encoding.is_stochastic() || size_of::<T>() != size_of::<f32>() {
+        return;
     }
+    let chunks = values.par_chunks_mut(CHUNK).enumerate();
+    chunks.for_each(|(chunk, values)| {
+        if let Ok(values) = bytemuck::try_cast_slice_mut(values) {
+            let first = (chunk * CHUNK) as u64;
+            encoding.round(values, first, Rounding::Stochastic(noise));
+        }
+    });
+}
+
+/// The start of a slot, as it is stored.
+fn start_of<T: Real>(slot: &Slot, encoding: Encoding) -> T {
+    if size_of::<T>() != size_of::<f32>() {
+        return T::from_f64(slot.start);
+    }
+    let mut start = [slot.start as f32];
+    encoding.round(&mut start, 0, Rounding::Nearest);
+    T::from_f64(f64::from(start[0]))
 }

@@ -6,14 +6,15 @@ use super::{
     Optimizer,
     arena::CHUNK,
     gradients::{clip_factor, norm},
-    group::{GroupState, StepPart},
+    group::{GroupState, StepPart, round},
     turn::{Turn, Work, turns},
 };
 use crate::{
     Clip, Group, MatrixStage, MatrixWork, Over,
+    format::Noise,
     matrix::{orthogonalize, solve},
     rule::{Block, Bound, Real, Shape, Step, Sums, Twin, bounded, clipped, ema, pull},
-    shader::looks_at_tensors,
+    shader::{PARAMS_NUMBER, looks_at_tensors},
     shape::Matrices,
 };
 
@@ -205,6 +206,9 @@ impl<T: Real> Optimizer<T> {
         self.each_block(group, parts, &|twin, block, now| twin.update(block, now));
         let seed = self.layout.seed(group);
         self.groups[group.0].round(seed, t);
+        let encoding = self.layout.storage(group).params;
+        let params = &mut self.params[self.arena.groups[group.0].clone()];
+        round(encoding, params, Noise::new(seed, t, PARAMS_NUMBER as u32));
         if let Some(average) = average {
             let range = self.arena.groups[group.0].clone();
             let weight = T::from_f64(pull(1.0 - average.weight(t)));

@@ -24,7 +24,7 @@ impl<T: Real> Optimizer<T> {
         Ok(&self.params[range])
     }
 
-    /// The parameters of `tensor`, for writing.
+    /// The parameters of `tensor`, for writing. What their format cannot hold is rounded by the next step.
     pub fn param_mut(&mut self, tensor: Tensor) -> Result<&mut [T], Error> {
         let range = self.range(tensor)?;
         Ok(&mut self.params[range])
@@ -60,7 +60,7 @@ impl<T: Real> Optimizer<T> {
         })
     }
 
-    /// The state `slot` of `tensor`, for writing.
+    /// The state `slot` of `tensor`, for writing. What its format cannot hold is rounded by the next step.
     pub fn state_mut(&mut self, tensor: Tensor, slot: &str) -> Result<&mut [T], Error> {
         Ok(match self.state_place(tensor, slot)? {
             StatePlace::Elements(group, slot, range) => {

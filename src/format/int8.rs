@@ -58,31 +58,21 @@ fn magnitude(value: f32) -> u32 {
     if bits < 0x0080_0000 { 0 } else { bits }
 }
 
-/// In which of three ranges a distance lies, each with half the steps of the one before.
-fn range_of<const L: u32>(distance: u32) -> u32 {
-    u32::from(distance >= L << 23) + u32::from(distance >= L << 24)
-}
-
-/// The first code of a range.
-fn first_code<const L: u32>(range: u32) -> u32 {
-    16 * L * range.min(1) + 8 * L * (range >> 1)
-}
-
-/// The code of a magnitude, without its sign, in a block whose largest is `top`.
+/// The code of a magnitude, without its sign, in a block whose largest is `top`. A distance lies in one of
+/// three ranges, each with half the steps of the one before.
 fn code<const L: u32, const SIGNED: bool>(magnitude: u32, top: u32, random: Option<u32>) -> u32 {
     let last = 32 * L - 1;
     if magnitude == 0 {
         return last;
     }
     let distance = top - magnitude;
-    let range = range_of::<L>(distance);
-    let shift = 19 + range;
+    let range = (distance / (L << 23)).min(2);
     let added = match random {
-        None => 1 << (shift - 1),
-        Some(random) => random << (shift - 16) | 1 << (shift - 17),
+        None => 1 << (range + 18),
+        Some(random) => (2 * random + 1) << (range + 2),
     };
-    let within = (distance - range * (L << 23) + added) >> shift;
-    (first_code::<L>(range) + within).min(if SIGNED { last } else { last - 1 })
+    let code = 8 * L * range + ((distance + added) >> (range + 19));
+    code.min(if SIGNED { last } else { last - 1 })
 }
 
 /// The magnitude of a code, in a block whose largest is `top`.
@@ -90,10 +80,10 @@ fn magnitude_of<const L: u32>(code: u32, top: u32) -> u32 {
     if code == 32 * L - 1 || top < 0x0080_0000 {
         return 0;
     }
-    let range = u32::from(code >= 16 * L) + u32::from(code >= 24 * L);
-    let within = (code - first_code::<L>(range)) << (19 + range);
-    let bits = top as i32 - (range * (L << 23) + within) as i32;
-    bits.max(0x0080_0000) as u32
+    let range = (code / (8 * L)).max(1) - 1;
+    let distance = (code - 8 * L * range) << (range + 19);
+    // A scale that was not encoded, in a file, may be anything.
+    (top as i32).wrapping_sub(distance as i32).max(0x0080_0000) as u32
 }
 
 fn encode<const L: u32, const SIGNED: bool>(

@@ -3,6 +3,7 @@
 //! A format is one file here and one in `shaders/format/`, and a line below. Rules know nothing of it.
 
 mod bf16;
+mod f16;
 mod f32;
 mod int8;
 mod random;
@@ -80,7 +81,9 @@ formats! {
     F32 = "f32": f32::F32, f32::F32;
     /// The upper 16 bits of an f32, rounded stochastically: three significant digits.
     Bf16 = "bf16": bf16::BF16, bf16::BF16;
-    /// 8 bits for the logarithm of each element, and 32 for the largest of each 64, rounded
+    /// IEEE half precision, for gradients alone.
+    F16 = "f16": f16::F16, f16::F16;
+    /// 8 bits for the logarithm of each element, and 32 for the largest of each 16, rounded
     /// stochastically: an error of 3 % and less for the larger elements of a block.
     Int8 = "int8": int8::SIGNED, int8::NON_NEGATIVE;
 }
@@ -127,12 +130,46 @@ impl FromStr for Format {
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Formats {
-    /// The format of what a rule averages or sums up per element: moments and momentum. What must stay
+    /// One of [`PARAMS`](Self::PARAMS).
+    pub params: Format,
+    /// One of [`GRADS`](Self::GRADS). They are read as they come, and nothing is rounded.
+    pub grads: Format,
+    /// One of [`STATE`](Self::STATE): the format of what a rule averages or sums up per element: moments and momentum. What must stay
     /// exact stays f32: copies of parameters and of gradients, step sizes, maxima, what the caller
     /// fills, sums over tensors, rows and columns, and the average of the parameters.
     pub state: Format,
     /// Where the random bits of rounding begin. Groups of one layout have different bits for one seed.
     pub seed: u32,
+}
+
+impl Formats {
+    /// What parameters may be stored in.
+    pub const PARAMS: &'static [Format] = &[Format::F32, Format::Bf16];
+    /// What gradients may be stored in.
+    pub const GRADS: &'static [Format] = &[Format::F32, Format::F16, Format::Bf16];
+    /// What state may be stored in.
+    pub const STATE: &'static [Format] = &[Format::F32, Format::Bf16, Format::Int8];
+
+    /// # Errors
+    /// [`Error::Format`] for a format that is not for what it was chosen for.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let roles = [
+            ("parameters", self.params, Self::PARAMS),
+            ("gradients", self.grads, Self::GRADS),
+            ("state", self.state, Self::STATE),
+        ];
+        for (what, format, allowed) in roles {
+            if !allowed.contains(&format) {
+                let names: Vec<_> = allowed.iter().map(|format| format.name()).collect();
+                return Err(Error::Format {
+                    what: what.to_owned(),
+                    format,
+                    allowed: names.join(", "),
+                });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// How the elements of one buffer are stored.
@@ -183,6 +220,16 @@ impl Encoding {
             block, block_bytes, ..
         } = self.0;
         [elements.div_ceil(*block as usize), *block_bytes as usize]
+    }
+
+    /// How many bytes a range of `elements` takes. It ends at a whole word.
+    pub const fn range_bytes(self, elements: u64) -> u64 {
+        self.bytes(elements).next_multiple_of(BINDING_STEP)
+    }
+
+    /// Whether two elements share a word.
+    pub fn is_half(self) -> bool {
+        self.0.block_bytes == 2
     }
 
     /// How many elements the last block has beyond the last of `elements`.
@@ -306,10 +353,17 @@ impl Storage {
 }
 
 impl From<Formats> for Storage {
-    fn from(Formats { state, .. }: Formats) -> Self {
-        Self {
+    fn from(formats: Formats) -> Self {
+        let Formats {
+            params,
+            grads,
             state,
-            ..Self::default()
+            seed: _,
+        } = formats;
+        Self {
+            params: params.encoding(Precision::Signed),
+            grads: grads.encoding(Precision::Signed),
+            state,
         }
     }
 }

@@ -12,7 +12,7 @@ fn names_are_read_back_and_others_are_refused() {
     }
     let error = "fp8".parse::<Format>().unwrap_err().to_string();
     assert!(
-        error.contains("fp8") && error.contains("f32, bf16, int8"),
+        error.contains("fp8") && error.contains("f32, bf16, f16, int8"),
         "{error}"
     );
 }
@@ -124,5 +124,54 @@ fn the_log_code_gives_the_values_of_its_definition() {
         }
         let negative = stored(INT8, top, bits | 1 << 31, random);
         assert_eq!(negative, signed | 1 << 31);
+    }
+}
+
+#[test]
+fn whatever_lies_in_a_file_is_read_as_some_numbers() {
+    for encoding in Encoding::ALL {
+        for start in 0..=u8::MAX {
+            let step = if start % 2 == 0 { 0u64 } else { 37 };
+            let bytes: Vec<_> = (0..encoding.bytes(128))
+                .map(|index| start.wrapping_add((step * index) as u8))
+                .collect();
+            let mut values = [0.0; 128];
+            encoding.decode(&bytes, &mut values);
+            // What can be read can be stored again.
+            encoding.round(&mut values, 0, Rounding::Nearest);
+        }
+    }
+}
+
+/// A value that was stored once is not rounded again.
+#[test]
+fn what_was_rounded_stays() {
+    let noise = Noise::new(pcg(3), 1, 2);
+    for encoding in Encoding::ALL {
+        let mut values: Vec<_> = (0..200).map(|i| (i as f32 * 0.7).sin().abs()).collect();
+        encoding.round(&mut values, 0, Rounding::Stochastic(noise));
+        let once = values.clone();
+        let later = Noise::new(pcg(3), 2, 2);
+        encoding.round(&mut values, 0, Rounding::Stochastic(later));
+        assert_eq!(values, once, "{encoding:?}");
+    }
+}
+
+/// All 2¹⁶ halves come back from f32 as they were, but for the payload of NaN.
+#[test]
+fn every_half_comes_back() {
+    let f16 = Format::F16.encoding(Precision::Signed);
+    for encoding in [BF16, f16] {
+        let halves: Vec<_> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
+        let mut values = vec![0.0; 1 << 16];
+        encoding.decode(&halves, &mut values);
+        let back = encoding.encoded(&values);
+        let pairs = back.chunks(2).zip(halves.chunks(2)).zip(&values);
+        for ((back, half), value) in pairs {
+            assert!(
+                back == half || value.is_nan(),
+                "{encoding:?} {half:?}: {back:?}"
+            );
+        }
     }
 }

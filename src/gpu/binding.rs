@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::limits::check_buffer_size;
-use crate::{Error, format::Encoding};
+use crate::{BufferRange, Error, format::Encoding};
 
 // The bindings of the rules' shaders. Slots take `FIRST_STATE_BINDING` and those after it.
 pub(super) const HYPER: u32 = 0;
@@ -35,6 +35,18 @@ pub(super) fn elements_of<'a>(
 ) -> wgpu::BindGroupEntry<'a> {
     let size = encoding.bytes(elements.end - elements.start);
     entry(binding, buffer, encoding.bytes(elements.start), size)
+}
+
+/// The part of a range that holds `elements`.
+pub(super) fn elements_in<'a>(
+    binding: u32,
+    range: &'a BufferRange,
+    encoding: Encoding,
+    elements: &Range<u64>,
+) -> wgpu::BindGroupEntry<'a> {
+    let start = range.offset + encoding.bytes(elements.start);
+    let size = encoding.bytes(elements.end - elements.start);
+    entry(binding, &range.buffer, start, size)
 }
 
 /// All of a buffer.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{
     binding::{
         GRADS, HYPER, LINES, PARAMS, SPANS, STEP, SlotBuffer, TENSOR_FACTORS, TENSORS, WINDOW,
-        bind, elements_of, entry, filled_buffer, number_of, numbered, whole,
+        bind, elements_in, elements_of, entry, filled_buffer, number_of, numbered, whole,
     },
     pipelines::Pipelines,
     records::{STEP_BYTES, STEP_STRIDE},
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     BufferRange, Error, Rule,
     buffer::guarded,
-    format::{QUAD, Storage},
+    format::QUAD,
     layout::TENSOR_ALIGNMENT,
     plan::{
         BLOCK, DispatchLimits, GradPlace, RangeWindow, TensorRanges, arena_windows, length,
@@ -77,18 +77,19 @@ pub(super) struct GroupBindings<'a> {
     pub lines: Option<&'a wgpu::Buffer>,
 }
 
-/// The dispatches of a group whose parameters and gradients are `elements` of two arenas.
+/// The dispatches of a group of this many elements, whose parameters and gradients are these parts of
+/// arenas.
 pub(super) async fn over_arena(
     device: &wgpu::Device,
     pipelines: &mut Pipelines,
     limits: &DispatchLimits,
     group: GroupBindings<'_>,
-    params: &wgpu::Buffer,
-    grads: &wgpu::Buffer,
-    elements: Range<u64>,
+    params: &BufferRange,
+    grads: &BufferRange,
+    count: u64,
 ) -> Result<Vec<Dispatch>, Error> {
     let storage = group.frame.storage;
-    let windows = arena_windows(elements.clone(), &storage, limits);
+    let windows = arena_windows(0..count, &storage, limits);
     let mut dispatches = Vec::new();
     for window in windows {
         let access = match window.grid {
@@ -96,14 +97,13 @@ pub(super) async fn over_arena(
             _ => Access::FoldedArena,
         };
         let pipeline = group.pipeline(device, pipelines, access).await?;
-        let in_arena = &window.elements;
-        let in_group = in_arena.start - elements.start..in_arena.end - elements.start;
+        let in_group = &window.elements;
         let bind_group = guarded(device, "the bindings of an arena", || {
             let unit = group.window(device, in_group.start)?;
-            let mut entries = group.entries(&in_group);
-            entries.push(elements_of(PARAMS, params, storage.params, in_arena));
+            let mut entries = group.entries(in_group);
+            entries.push(elements_in(PARAMS, params, storage.params, in_group));
             if group.has_gradients() {
-                entries.push(elements_of(GRADS, grads, storage.grads, in_arena));
+                entries.push(elements_in(GRADS, grads, storage.grads, in_group));
             }
             entries.extend(group.window_entries(&unit));
             bind(device, &pipeline, group.rule.name(), &entries)
@@ -128,7 +128,7 @@ pub(super) async fn over_ranges(
     tensors: &[BoundTensor],
 ) -> Result<Vec<Dispatch>, Error> {
     let storage = group.frame.storage;
-    let (buffers, ranges) = tensor_ranges(tensors, &storage);
+    let (buffers, ranges) = tensor_ranges(tensors);
     let mut dispatches = Vec::new();
     for window in range_windows(&ranges, BLOCK, &storage, limits) {
         let access = Access::Ranges(window.width, window.grad_place);
@@ -156,13 +156,12 @@ pub(super) struct BoundTensor {
     pub grad: BufferRange,
     /// First element in the group's state.
     pub state: u64,
+    /// Number of elements.
+    pub count: u64,
 }
 
 /// The ranges of tensors, with a number for each buffer, and the buffers in that order.
-pub(super) fn tensor_ranges<'a>(
-    tensors: &'a [BoundTensor],
-    storage: &Storage,
-) -> (Vec<&'a wgpu::Buffer>, Vec<TensorRanges>) {
+pub(super) fn tensor_ranges(tensors: &[BoundTensor]) -> (Vec<&wgpu::Buffer>, Vec<TensorRanges>) {
     let buffers = numbered(
         tensors
             .iter()
@@ -170,13 +169,14 @@ pub(super) fn tensor_ranges<'a>(
     );
     let ranges = tensors
         .iter()
-        .map(|BoundTensor { param, grad, state }| TensorRanges {
+        .map(|tensor| (tensor, &tensor.param, &tensor.grad))
+        .map(|(tensor, param, grad)| TensorRanges {
             param_buffer: number_of(&buffers, &param.buffer),
             param_offset: param.offset,
             grad_buffer: number_of(&buffers, &grad.buffer),
             grad_offset: grad.offset,
-            state: *state,
-            count: storage.params.elements(param.size),
+            state: tensor.state,
+            count: tensor.count,
         });
     let ranges = ranges.collect();
     (buffers, ranges)

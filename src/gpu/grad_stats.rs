@@ -14,9 +14,8 @@ use super::{
     records::{Run, Switch},
 };
 use crate::{
-    BufferRange, Clip, Error, Options,
+    Clip, Error, Layout, Options,
     buffer::guarded,
-    format::Encoding,
     layout::TENSOR_ALIGNMENT,
     plan::{DispatchLimits, GradRange, GradSpan, GradWindow, Size, by_size, grad_windows},
     shader,
@@ -24,7 +23,11 @@ use crate::{
 
 /// Gradients that lie together: those of one tensor, or of one group.
 pub(super) struct PlacedGrad {
-    pub grad: BufferRange,
+    pub buffer: wgpu::Buffer,
+    /// In bytes.
+    pub offset: u64,
+    /// Number of elements.
+    pub count: u64,
     /// First element of their state in the arena of all groups.
     pub start: usize,
 }
@@ -52,6 +55,7 @@ pub(super) struct GradStatsBuilder<'a> {
     pub device: &'a wgpu::Device,
     pub pipelines: &'a mut Pipelines,
     pub limits: &'a DispatchLimits,
+    pub layout: &'a Layout,
     pub options: &'a Options,
     pub begin_step: &'a BeginStep,
     /// Set if gradients are clipped by tensor.
@@ -67,19 +71,31 @@ struct GradRuns<'a> {
 }
 
 impl<'a> GradRuns<'a> {
-    fn new(options: &Options, limits: &DispatchLimits, groups: &'a [Vec<PlacedGrad>]) -> Self {
+    fn new(builder: &GradStatsBuilder<'_>, groups: &'a [Vec<PlacedGrad>]) -> Self {
+        let GradStatsBuilder {
+            layout,
+            options,
+            limits,
+            ..
+        } = builder;
         let grads = groups.iter().flatten();
-        let buffers = numbered(grads.map(|placed| &placed.grad.buffer));
-        let encoding = Encoding::F32;
+        let buffers = numbered(grads.map(|placed| &placed.buffer));
         // There is one run per tensor, or one per group.
         let by_tensor = matches!(options.clip, Clip::TensorNorm(_));
         let mut runs: Vec<Run> = Vec::new();
         let mut windows = Vec::new();
         let mut partials = 0;
-        for (group, grads) in groups.iter().enumerate() {
+        for (grads, of_layout) in groups.iter().zip(layout.groups()) {
+            let group = of_layout.0;
+            let encoding = layout.storage(of_layout).grads;
             let mut ranges = Vec::new();
-            for (index, PlacedGrad { grad, start }) in grads.iter().enumerate() {
-                let count = encoding.elements(grad.size);
+            for (index, placed) in grads.iter().enumerate() {
+                let &PlacedGrad {
+                    offset,
+                    count,
+                    start,
+                    ..
+                } = placed;
                 if by_tensor || index == 0 {
                     runs.push(Run {
                         group: group as u32,
@@ -89,8 +105,8 @@ impl<'a> GradRuns<'a> {
                     });
                 }
                 ranges.push(GradRange {
-                    buffer: number_of(&buffers, &grad.buffer),
-                    offset: grad.offset,
+                    buffer: number_of(&buffers, &placed.buffer),
+                    offset,
                     count,
                     run: runs.len() - 1,
                 });
@@ -138,8 +154,7 @@ impl GradStatsBuilder<'_> {
         let Self {
             device, options, ..
         } = self;
-        let encoding = Encoding::F32;
-        let grads = GradRuns::new(options, self.limits, groups);
+        let grads = GradRuns::new(&self, groups);
         let made = guarded(device, "the statistics of gradients", || {
             let storage = wgpu::BufferUsages::STORAGE;
             let runs = filled_buffer(device, "runs", storage, bytemuck::cast_slice(&grads.runs))?;
@@ -149,12 +164,16 @@ impl GradStatsBuilder<'_> {
         });
         let [runs, partials] = made.await??;
 
+        let layout = self.layout;
+        let of_layout = layout.groups();
+        let encodings: Vec<_> = of_layout.map(|group| layout.storage(group).grads).collect();
         let mut measure = vec![Vec::new(); groups.len()];
         let mut measure_extreme = measure.clone();
         let sums = whole(5, &partials);
         let extremes = [sums.clone(), whole(6, &runs)];
         for window in &grads.windows {
             let of_group = window.group;
+            let encoding = encodings[of_group];
             let text = shader::measure(window.width, encoding);
             for (size, spans) in window.by_size() {
                 let [first, second] = match size {

@@ -363,7 +363,7 @@ pub(super) async fn line_dispatches(
         pass: Pass::Lines,
         ..group
     };
-    let (buffers, ranges) = tensor_ranges(tensors, &group.frame.storage);
+    let (buffers, ranges) = tensor_ranges(tensors);
     let mut tiling = Tiling::new(group.frame.storage.grads);
     for (range, place) in ranges.iter().zip(&table.places) {
         tiling.add(

@@ -179,27 +179,27 @@ impl Optimizer {
         options: Options,
     ) -> Result<Self, Error> {
         // First, because tables of elements that fit no buffer might fit no memory either.
-        let storage = Storage::default();
-        let count = layout.arena().element_count() as u64;
-        check_buffer_size(
-            device,
-            "the arena of parameters",
-            storage.params.bytes(count),
-        )?;
-        check_buffer_size(device, "the arena of gradients", storage.grads.bytes(count))?;
-        let arena = |label, encoding: Encoding| {
+        let whole = layout.arena();
+        let bytes = |encoding: fn(&Storage) -> Encoding| {
+            let starts = layout.arena_starts(&whole, encoding);
+            starts.last().copied().unwrap_or(0)
+        };
+        let [of_params, of_grads] = [
+            bytes(|storage| storage.params),
+            bytes(|storage| storage.grads),
+        ];
+        check_buffer_size(device, "the arena of parameters", of_params)?;
+        check_buffer_size(device, "the arena of gradients", of_grads)?;
+        let arena = |label, size| {
             device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some(label),
-                size: encoding.bytes(count),
+                size,
                 usage: ARENA_USAGE,
                 mapped_at_creation: false,
             })
         };
         let made = guarded(device, "the arenas of parameters and gradients", || {
-            [
-                arena("params", storage.params),
-                arena("grads", storage.grads),
-            ]
+            [arena("params", of_params), arena("grads", of_grads)]
         });
         let [params, grads] = made.await?;
         let mut optimizer = Self::without_buffers(device, layout, options).await?;
@@ -207,8 +207,8 @@ impl Optimizer {
         setup.check_bindings(false)?;
         let mut planner = Planner::new(setup, &mut optimizer.pipelines);
         let (planned, switch) = planner.over_arenas(&params, &grads).await?;
-        optimizer.params = setup.arena_ranges(&params, storage.params);
-        optimizer.grads = Some(setup.arena_ranges(&grads, storage.grads));
+        optimizer.params = setup.arena_ranges(&params, |storage| storage.params);
+        optimizer.grads = Some(setup.arena_ranges(&grads, |storage| storage.grads));
         optimizer.grad_arena = Some(grads);
         optimizer.planned = Some(planned);
         optimizer.switch = switch;

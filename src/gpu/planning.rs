@@ -11,12 +11,7 @@ use super::{
     step::{Beginning, EvaluationSwitch, PlannedStep},
     sums::sum_dispatches,
 };
-use crate::{
-    BufferRange, Error, Group,
-    format::{Encoding, Storage},
-    layout::TENSOR_ALIGNMENT,
-    shader::Pass,
-};
+use crate::{BufferRange, Error, Group, layout::TENSOR_ALIGNMENT, shader::Pass};
 
 /// Makes plans for the groups that an optimizer has set up.
 pub(super) struct Planner<'a> {
@@ -75,7 +70,9 @@ impl<'a> Planner<'a> {
         }
         let grads = arena.groups.iter().zip(&tensors).map(|(group, tensors)| {
             let placed = tensors.iter().map(|tensor| PlacedGrad {
-                grad: tensor.grad.clone(),
+                buffer: tensor.grad.buffer.clone(),
+                offset: tensor.grad.offset,
+                count: tensor.count,
                 start: group.start + tensor.state as usize,
             });
             placed.collect()
@@ -109,18 +106,19 @@ impl<'a> Planner<'a> {
         if !self.setup.has(group, pass) {
             return Ok(Vec::new());
         }
-        let elements = &self.setup.arena.groups[group.0];
-        let elements = elements.start as u64..elements.end as u64;
-        let Setup { device, limits, .. } = self.setup;
-        let bindings = self.setup.bindings(group, pass);
+        let setup = self.setup;
+        let count = setup.arena.groups[group.0].len() as u64;
+        let params = &setup.arena_groups(params, |storage| storage.params)[group.0];
+        let grads = &setup.arena_groups(grads, |storage| storage.grads)[group.0];
+        let bindings = setup.bindings(group, pass);
         over_arena(
-            device,
+            &setup.device,
             self.pipelines,
-            limits,
+            &setup.limits,
             bindings,
             params,
             grads,
-            elements,
+            count,
         )
         .await
     }
@@ -160,6 +158,7 @@ impl<'a> Planner<'a> {
                 param: param.clone(),
                 grad: grad.clone(),
                 state: (position - arena.groups[group].start) as u64,
+                count: tensor.element_count as u64,
             });
         }
         groups
@@ -168,30 +167,27 @@ impl<'a> Planner<'a> {
     /// The tensors of this crate's own arenas with their padding, so that all of it moves by quads.
     /// The padding is zero.
     fn arena_tensors(&self, params: &wgpu::Buffer, grads: &wgpu::Buffer) -> Vec<Vec<BoundTensor>> {
-        let storage = Storage::default();
-        let padded = |arena, encoding: Encoding| {
-            let mut ranges = self.setup.arena_ranges(arena, encoding);
-            for range in &mut ranges {
-                range.size = range
-                    .size
-                    .next_multiple_of(encoding.bytes(TENSOR_ALIGNMENT as u64));
-            }
-            ranges
-        };
-        let [params, grads] = [padded(params, storage.params), padded(grads, storage.grads)];
-        self.bound_tensors(&params, &grads)
+        let params = self.setup.arena_ranges(params, |storage| storage.params);
+        let grads = self.setup.arena_ranges(grads, |storage| storage.grads);
+        let mut groups = self.bound_tensors(&params, &grads);
+        for tensor in groups.iter_mut().flatten() {
+            tensor.count = tensor.count.next_multiple_of(TENSOR_ALIGNMENT as u64);
+        }
+        groups
     }
 
     /// The gradients of each group in this crate's own arena.
     fn arena_grads(&self, arena: &wgpu::Buffer) -> Vec<Vec<PlacedGrad>> {
-        let encoding = Storage::default().grads;
-        let placed = |elements: std::ops::Range<usize>| PlacedGrad {
-            grad: BufferRange {
+        let of_groups = self.setup.arena_groups(arena, |storage| storage.grads);
+        let placed = |group: Group, elements: std::ops::Range<usize>| {
+            let encoding = self.setup.layout.storage(group).grads;
+            let start = self.setup.arena.groups[group.0].start;
+            PlacedGrad {
                 buffer: arena.clone(),
-                offset: encoding.bytes(elements.start as u64),
-                size: encoding.bytes(elements.len() as u64),
-            },
-            start: elements.start,
+                offset: of_groups[group.0].offset + encoding.bytes((elements.start - start) as u64),
+                count: elements.len() as u64,
+                start: elements.start,
+            }
         };
         let setup = self.setup;
         let groups = setup.layout.groups().map(|group| {
@@ -203,11 +199,14 @@ impl<'a> Planner<'a> {
                     .tensors_in(&setup.arena, group)
                     .map(|tensor| {
                         let start = of_group.start + tensor.start;
-                        placed(start..start + tensor.len().next_multiple_of(TENSOR_ALIGNMENT))
+                        placed(
+                            group,
+                            start..start + tensor.len().next_multiple_of(TENSOR_ALIGNMENT),
+                        )
                     })
                     .collect(),
                 None if of_group.is_empty() => Vec::new(),
-                None => vec![placed(of_group)],
+                None => vec![placed(group, of_group)],
             }
         });
         groups.collect()
@@ -248,6 +247,7 @@ impl<'a> Planner<'a> {
                 device,
                 pipelines: self.pipelines,
                 limits,
+                layout: &setup.layout,
                 options: &setup.options,
                 begin_step: &setup.begin_step,
                 tensor_factors: setup.tensor_factors.as_ref(),

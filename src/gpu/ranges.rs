@@ -37,6 +37,16 @@ pub(super) fn check_grads(
     if options.zero_grad {
         check_apart(layout, grads, "gradient")?;
     }
+    for (tensor, (param, grad)) in layout.tensors.iter().zip(params.iter().zip(grads)) {
+        let Storage { params, grads, .. } = layout.storage(tensor.group);
+        if param.buffer == grad.buffer && params != grads {
+            let what = format!("gradient of {:?}", tensor.name);
+            let problem = format!(
+                "it is {grads:?} in the buffer of its parameters, which are {params:?}; expected a buffer of its own"
+            );
+            return Err(Error::range(what, problem));
+        }
+    }
     let params = by_address(layout, params);
     for (of, grad) in layout.tensors.iter().zip(grads) {
         // Parameters do not overlap one another. So only the last one that begins before the
@@ -100,7 +110,7 @@ fn check_each(
     for (tensor, range) in layout.tensors.iter().zip(ranges) {
         let what = format!("{role} of {:?}", tensor.name);
         let encoding = encoding(&layout.storage(tensor.group));
-        let expected = encoding.bytes(tensor.element_count as u64);
+        let expected = encoding.range_bytes(tensor.element_count as u64);
         if range.size != expected {
             let shape = &tensor.shape;
             let size = range.size;

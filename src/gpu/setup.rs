@@ -13,7 +13,7 @@ use super::{
 use crate::{
     BufferRange, Clip, DispatchLimits, Error, Group, Layout, Options, Rule,
     buffer::guarded,
-    format::Encoding,
+    format::{Encoding, Storage},
     layout::{Arena, TENSOR_ALIGNMENT},
     shader::{Frame, Pass},
 };
@@ -86,16 +86,41 @@ impl Setup {
         })
     }
 
-    /// Where each tensor lies in an arena of `format`.
-    pub fn arena_ranges(&self, buffer: &wgpu::Buffer, encoding: Encoding) -> Vec<BufferRange> {
+    /// Where each tensor lies in an arena.
+    pub fn arena_ranges(
+        &self,
+        buffer: &wgpu::Buffer,
+        encoding: fn(&Storage) -> Encoding,
+    ) -> Vec<BufferRange> {
+        let groups = self.arena_groups(buffer, encoding);
         let tensors = self.layout.tensors.iter().zip(&self.arena.tensors);
         tensors
-            .map(|(tensor, &start)| BufferRange {
-                buffer: buffer.clone(),
-                offset: encoding.bytes(start as u64),
-                size: encoding.bytes(tensor.element_count as u64),
+            .map(|(tensor, &start)| {
+                let encoding = encoding(&self.layout.storage(tensor.group));
+                let group = tensor.group.0;
+                let in_group = start - self.arena.groups[group].start;
+                BufferRange {
+                    buffer: buffer.clone(),
+                    offset: groups[group].offset + encoding.bytes(in_group as u64),
+                    size: encoding.range_bytes(tensor.element_count as u64),
+                }
             })
             .collect()
+    }
+
+    /// Where each group lies in an arena.
+    pub fn arena_groups(
+        &self,
+        buffer: &wgpu::Buffer,
+        encoding: fn(&Storage) -> Encoding,
+    ) -> Vec<BufferRange> {
+        let starts = self.layout.arena_starts(&self.arena, encoding);
+        let ranges = starts.windows(2).map(|ends| BufferRange {
+            buffer: buffer.clone(),
+            offset: ends[0],
+            size: ends[1] - ends[0],
+        });
+        ranges.collect()
     }
 
     /// What the dispatches of `pass` bind for `group`.

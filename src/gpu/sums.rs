@@ -79,7 +79,7 @@ impl<'a> SumWindows<'a> {
         limits: &DispatchLimits,
         partials: &mut u64,
     ) -> Self {
-        let (buffers, ranges) = tensor_ranges(tensors, storage);
+        let (buffers, ranges) = tensor_ranges(tensors);
         let length = measured_length(storage, limits);
         let windows = range_windows(&ranges, length, storage, limits);
         let mut of_tensors = vec![[0, 0]; ranges.len()];

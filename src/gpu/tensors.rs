@@ -54,13 +54,14 @@ impl TensorTable {
         };
         let header = [first_row, length, members.len(), together];
         let mut words: Vec<u32> = header.map(|number| number as u32).to_vec();
+        // Padding is stepped too. Any row will do for it.
+        words.resize(first_row, first_row as u32);
         for (index, member) in members.iter().enumerate() {
             let row = (first_row + index * length) as u32;
-            let units = member.elements.len().div_ceil(TENSOR_ALIGNMENT);
-            words.extend(std::iter::repeat_n(row, units));
+            let Range { start, end } = member.elements;
+            let units = start / TENSOR_ALIGNMENT..end.div_ceil(TENSOR_ALIGNMENT);
+            words[HEADER..][units].fill(row);
         }
-        // Padding at the group's end is stepped too. Any row will do for it.
-        words.resize(first_row, first_row as u32);
         for (index, member) in members.iter().enumerate() {
             let row = words.len();
             let Matrices { rows, columns, .. } = Matrices::of(member.shape);

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The numbers of what is stored, by which the random bits of rounding differ. Slots follow.
-const PARAMS_NUMBER: usize = 0;
+pub(crate) const PARAMS_NUMBER: usize = 0;
 pub(crate) const FIRST_SLOT_NUMBER: usize = 1;
 
 /// How one slot of a rule is loaded and stored.
@@ -142,9 +142,9 @@ fn random(encoding: Encoding, number: usize) -> String {
 pub(super) fn formats(rule: &dyn Rule, frame: &Frame, width: Width, pass: Pass) -> String {
     let Storage { params, grads, .. } = frame.storage;
     let slots = StoredSlot::of(rule, frame, pass);
-    let roles = of_quads(width, &[("Param", params), ("Grad", grads)]);
+    let roles = coded(width, &[("Param", params), ("Grad", grads)]);
     let mut text = text(&roles, slots.iter().map(|slot| slot.encoding));
-    if width == Width::Quads {
+    if roles.iter().any(|(role, _)| *role == "Param") {
         text += &encode_param(params, stores_params(pass));
     }
     if rounds(rule, frame, pass) {
@@ -158,15 +158,14 @@ pub(super) fn formats(rule: &dyn Rule, frame: &Frame, width: Width, pass: Pass) 
 
 /// The same for gradients alone.
 pub(super) fn of_grads(width: Width, encoding: Encoding) -> String {
-    text(&of_quads(width, &[("Grad", encoding)]), [])
+    text(&coded(width, &[("Grad", encoding)]), [])
 }
 
-/// Elements that move one at a time are f32, which needs no encoding.
-fn of_quads<'r>(width: Width, roles: &[(&'r str, Encoding)]) -> Vec<(&'r str, Encoding)> {
-    match width {
-        Width::Quads => roles.to_vec(),
-        Width::Scalars => Vec::new(),
-    }
+/// The roles whose elements are decoded. Those of f32 that move one at a time are not.
+fn coded<'r>(width: Width, roles: &[(&'r str, Encoding)]) -> Vec<(&'r str, Encoding)> {
+    let is_coded = |encoding: &Encoding| width == Width::Quads || encoding.is_half();
+    let roles = roles.iter().copied();
+    roles.filter(|(_, encoding)| is_coded(encoding)).collect()
 }
 
 fn text(roles: &[(&str, Encoding)], others: impl IntoIterator<Item = Encoding>) -> String {

@@ -5,7 +5,7 @@ mod frame;
 mod generated;
 mod pass;
 
-pub(crate) use formats::{FIRST_SLOT_NUMBER, rounds};
+pub(crate) use formats::{FIRST_SLOT_NUMBER, PARAMS_NUMBER, rounds};
 use formats::{formats, of_grads, stores_blocks};
 pub(crate) use frame::{Frame, Scale};
 pub(crate) use generated::{SHAPE_WORDS, looks_at_lines, looks_at_tensors};
@@ -13,7 +13,7 @@ use generated::{conclusion, generated, measuring, structs, sums, variant, window
 pub(crate) use pass::{Access, FIRST_STATE_BINDING, Pass};
 
 use crate::{
-    Options, Rule,
+    Formats, Options, Rule,
     format::{Encoding, Storage},
     plan::{GradPlace, Width},
 };
@@ -45,7 +45,7 @@ pub(crate) fn measure(width: Width, encoding: Encoding) -> String {
         include_str!("../../shaders/grad_stats/measure.wgsl"),
         include_str!("../../shaders/grad_stats/run.wgsl"),
         include_str!("../../shaders/place.wgsl"),
-        grads(width),
+        grads(width, encoding),
         include_str!("../../shaders/grads/in_own_buffer.wgsl"),
         &of_grads(width, encoding),
         &measuring(),
@@ -79,7 +79,7 @@ pub(crate) fn zero_grads(width: Width, encoding: Encoding) -> String {
     [
         include_str!("../../shaders/grad_stats/zero.wgsl"),
         include_str!("../../shaders/place.wgsl"),
-        grads(width),
+        grads(width, encoding),
         include_str!("../../shaders/grads/in_own_buffer_zeroed.wgsl"),
         &of_grads(width, encoding),
     ]
@@ -87,9 +87,10 @@ pub(crate) fn zero_grads(width: Width, encoding: Encoding) -> String {
 }
 
 /// How gradients are loaded and zeroed.
-fn grads(width: Width) -> &'static str {
+fn grads(width: Width, encoding: Encoding) -> &'static str {
     match width {
         Width::Quads => include_str!("../../shaders/grads/quads.wgsl"),
+        Width::Scalars if encoding.is_half() => include_str!("../../shaders/grads/halves.wgsl"),
         Width::Scalars => include_str!("../../shaders/grads/scalars.wgsl"),
     }
 }
@@ -110,7 +111,12 @@ pub(crate) fn tally() -> String {
 /// assert!(text.contains("fn update(") && text.contains("@compute"));
 /// ```
 pub fn update_shader(rule: &dyn Rule) -> String {
-    let frame = Frame::of(&Options::default(), rule, Storage::default());
+    update_shader_in(rule, Formats::default())
+}
+
+/// [`update_shader`] over parameters, gradients and state in these formats.
+pub fn update_shader_in(rule: &dyn Rule, formats: Formats) -> String {
+    let frame = Frame::of(&Options::default(), rule, formats.into());
     update(rule, Access::Arena, frame)
 }
 
@@ -139,6 +145,7 @@ pub(crate) fn lines(rule: &dyn Rule, frame: Frame, entry_point: &str) -> String 
     };
     let generated = [structs(rule), variant(rule, frame), sums(rule)];
     let window = window();
+    let of_grads = of_grads(Width::Scalars, frame.storage.grads);
     let mut files = vec![
         rule.wgsl(),
         include_str!("../../shaders/now.wgsl"),
@@ -156,6 +163,9 @@ pub(crate) fn lines(rule: &dyn Rule, frame: Frame, entry_point: &str) -> String 
             let access = Access::Ranges(Width::Scalars, GradPlace::OwnBuffer);
             // All files but the first, which is about parameters.
             files.extend(memory(access, frame).into_iter().skip(1));
+            if !of_grads.is_empty() {
+                files.push(&of_grads);
+            }
             if frame.scale == Scale::ByTensor {
                 files.push(&window);
             }
@@ -257,8 +267,10 @@ pub(crate) fn conclude_tensors(rule: &dyn Rule) -> String {
 
 /// How parameters and gradients are loaded and stored.
 fn memory(access: Access, frame: Frame) -> [&'static str; 4] {
+    let Storage { params, grads, .. } = frame.storage;
     let params = match access.width() {
         Width::Quads => include_str!("../../shaders/params/quads.wgsl"),
+        Width::Scalars if params.is_half() => include_str!("../../shaders/params/halves.wgsl"),
         Width::Scalars => include_str!("../../shaders/params/scalars.wgsl"),
     };
     let grad_place = match access.grad_place() {
@@ -276,7 +288,12 @@ fn memory(access: Access, frame: Frame) -> [&'static str; 4] {
         Scale::ByValue(_) => include_str!("../../shaders/scale/by_value.wgsl"),
         Scale::ByTensor => include_str!("../../shaders/scale/by_tensor.wgsl"),
     };
-    [params, grads(access.width()), grad_place, scale]
+    [
+        params,
+        self::grads(access.width(), grads),
+        grad_place,
+        scale,
+    ]
 }
 
 /// The complete update shader of `rule`.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    Precision,
+    Formats, Precision,
     cpu::Step,
     format::{Format, Storage},
     progress::Progress,
@@ -223,6 +223,16 @@ fn golden() -> Vec<(String, String)> {
         let text = update(&rules::AdamW::default(), Access::Arena, frame);
         files.push((format!("adamw-{name}"), text));
     }
+    for state in [Format::Bf16, Format::Int8] {
+        let formats = Formats {
+            params: Format::Bf16,
+            grads: Format::F16,
+            state,
+            ..Formats::default()
+        };
+        let text = update_shader_in(&rules::AdamW::default(), formats);
+        files.push((format!("adamw-{state}"), text));
+    }
     for name in rules::names() {
         let rule = rules::by_name(name).unwrap();
         files.push((name.to_owned(), update_shader(&*rule)));
@@ -382,7 +392,8 @@ fn no_variant_needs_more_than_webgpus_eight_storage_bindings() {
 
 #[test]
 fn parameters_gradients_and_state_can_have_a_format_of_their_own() {
-    let (f32, bf16) = (Storage::default(), Format::Bf16.encoding(Precision::Signed));
+    let f32 = Storage::default();
+    let [bf16, f16] = [Format::Bf16, Format::F16].map(|format| format.encoding(Precision::Signed));
     let state = |state| Storage { state, ..f32 };
     let cases = [
         (
@@ -393,6 +404,15 @@ fn parameters_gradients_and_state_can_have_a_format_of_their_own() {
             "alias ParamQuad = Quad_bf16",
         ),
         (Storage { grads: bf16, ..f32 }, "alias GradQuad = Quad_bf16"),
+        (Storage { grads: f16, ..f32 }, "alias GradQuad = Quad_f16"),
+        (
+            Storage {
+                params: bf16,
+                grads: bf16,
+                state: Format::Int8,
+            },
+            "alias ParamQuad = Quad_bf16",
+        ),
         (state(Format::Bf16), "slot_exp_avg: array<Quad_bf16>"),
         (state(Format::Int8), "slot_exp_avg: array<Quad_int8>"),
         (state(Format::Int8), "slot_exp_avg_sq: array<Quad_uint8>"),
@@ -422,7 +442,9 @@ fn parameters_gradients_and_state_can_have_a_format_of_their_own() {
         assert!(times > 0, "{expected}");
     }
     for width in [Width::Quads, Width::Scalars] {
-        validated(&measure(width, bf16));
-        validated(&zero_grads(width, bf16));
+        for encoding in [bf16, f16] {
+            validated(&measure(width, encoding));
+            validated(&zero_grads(width, encoding));
+        }
     }
 }

@@ -3,7 +3,11 @@
 use std::path::Path;
 
 use libtest_mimic::{Completion, Failed};
-use wgpu_optim::{rules, update_shader};
+use wgpu_optim::{
+    Format, Formats,
+    rules::{self, AdamW},
+    update_shader, update_shader_in,
+};
 
 use crate::{Device, FAMILIES, code::Code, spirv};
 
@@ -48,6 +52,11 @@ pub fn check(devices: &[Device]) -> Result<Completion, Failed> {
             let code = radv.compile(&spirv::compile(&text))?;
             tables += &row(name, cells(&code));
         }
+        for (title, formats) in in_formats() {
+            let text = update_shader_in(&AdamW::default(), formats);
+            let code = radv.compile(&spirv::compile(&text))?;
+            tables += &row(title, cells(&code));
+        }
     }
     let heading = format!("{HEADING}{version}\n");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/machine_code/statistics.txt");
@@ -73,6 +82,34 @@ pub fn check(devices: &[Device]) -> Result<Completion, Failed> {
         differing.join("\n")
     )
     .into())
+}
+
+/// AdamW in fewer bits.
+pub fn in_formats() -> [(&'static str, Formats); 4] {
+    let f32 = Formats::default();
+    let state = |state| Formats { state, ..f32 };
+    [
+        ("adamw, state bf16", state(Format::Bf16)),
+        ("adamw, state int8", state(Format::Int8)),
+        (
+            "adamw, all bf16",
+            Formats {
+                params: Format::Bf16,
+                grads: Format::Bf16,
+                state: Format::Bf16,
+                ..f32
+            },
+        ),
+        (
+            "adamw, bf16, int8",
+            Formats {
+                params: Format::Bf16,
+                grads: Format::Bf16,
+                state: Format::Int8,
+                ..f32
+            },
+        ),
+    ]
 }
 
 fn cells(code: &Code) -> [String; COLUMNS.len()] {

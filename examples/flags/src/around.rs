@@ -237,7 +237,7 @@ mod tests {
             let rule = || rules::by_name(name).unwrap();
             let mixed = Rules {
                 matrices: Some(rule()),
-                rest: rules::by_name("adamw").unwrap(),
+                ..rules::by_name("adamw").unwrap().into()
             };
             for (rules, chosen_by) in [(rule().into(), "--optimizer"), (mixed, "--matrices")] {
                 for line in [

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
-use wgpu_optim::{Rule, rules};
+use wgpu_optim::{Formats, Rule, rules};
 
 /// `key=value`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +104,8 @@ impl fmt::Display for RuleText {
 /// What updates a network.
 #[derive(Debug)]
 pub struct Rules {
+    /// How the state of each is stored.
+    pub formats: Formats,
     /// Of the weights, where they have a rule of their own.
     pub matrices: Option<Box<dyn Rule>>,
     /// Of all other tensors.
@@ -134,6 +136,7 @@ impl Rules {
 impl From<Box<dyn Rule>> for Rules {
     fn from(rest: Box<dyn Rule>) -> Self {
         Self {
+            formats: Formats::default(),
             matrices: None,
             rest,
         }

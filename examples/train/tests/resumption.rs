@@ -168,7 +168,7 @@ fn check(device: &Device, folder: &Folder, line: &[&str], batches: usize) {
 }
 
 /// What goes on from one step to the next in different ways.
-const CASES: [&[&str]; 8] = [
+const CASES: [&[&str]; 10] = [
     &[],
     &[
         "--accumulate",
@@ -190,6 +190,8 @@ const CASES: [&[&str]; 8] = [
     &["--optimizer", "sophia", "--schedule", "step"],
     &["--optimizer", "prodigy"],
     &["--matrices", "muon", "--schedule", "exponential"],
+    &["--state", "int8", "--clip-norm", "1", "--poison", "4"],
+    &["--state", "bf16", "--matrices", "muon", "--ema", "0.9"],
 ];
 
 #[test]
@@ -250,15 +252,21 @@ fn a_run_may_be_made_longer_if_its_rates_do_not_depend_on_its_length() {
 fn a_run_goes_on_from_one_device_to_the_other() {
     let folder = Folder::new("devices");
     let path = folder.file("file");
-    let line = with(&SMALL, &["--save", &path]);
     let devices = [Device::Cpu, gpu()];
-    for (from, to) in [(0, 1), (1, 0)] {
+    // What falls between two neighbours may be rounded to either, if its last digits differ.
+    for (from, to, state, tolerance) in [
+        (0, 1, "f32", 1e-4),
+        (1, 0, "f32", 1e-4),
+        (0, 1, "int8", 1e-2),
+        (1, 0, "int8", 1e-2),
+    ] {
+        let line = with(&SMALL, &["--save", &path, "--state", state]);
         let (stopped, saved) = part(&devices[from], &line, 13).unwrap();
         saved.unwrap();
         assert_eq!(stopped.end, End::Stopped);
         let there = whole(&devices[to], &with(&line, &["--resume", &path]));
         let here = whole(&devices[from], &line);
-        assert!((there.test.loss / here.test.loss - 1.0).abs() < 1e-4);
+        assert!((there.test.loss / here.test.loss - 1.0).abs() < tolerance);
         let (there, here) = (there.progress, here.progress);
         assert_eq!((there.epochs, there.batches), (here.epochs, here.batches));
     }
@@ -286,6 +294,10 @@ fn another_run_is_refused_with_what_differs() {
         (&["--poison", "3"], "another poison: none"),
         (&["--clip-norm", "1"], "the option clip"),
         (&["--ema", "0.9"], "the option average"),
+        (
+            &["--state", "int8"],
+            "format of the state of group 0: this optimizer has int8, the checkpoint has f32",
+        ),
         (&["--epochs", "5"], "over 4 epochs, and --epochs is 5"),
         (&["--schedule", "constant"], "another schedule: Cosine"),
         (&["--warmup", "3"], "another schedule: Cosine"),
@@ -345,7 +357,7 @@ fn a_fresh_optimizer_takes_the_weights_of_another_run_and_nothing_else() {
     );
     let trained = trained.unwrap();
     let other = ["--seed", "2", "--optimizer", "sgd", "--resume", &path];
-    let mut line = with(&SMALL, &other);
+    let mut line = with(&with(&SMALL, &other), &["--state", "bf16"]);
     line.push("--fresh-optimizer");
     for device in [Device::Cpu, gpu()] {
         assert_eq!(weights(&device, &line).unwrap(), trained);
@@ -411,7 +423,14 @@ fn files_that_are_no_place_for_a_checkpoint_are_refused_before_anything_is_done(
 fn lines_of_a_resumed_run_follow_those_of_the_run_that_began() {
     let folder = Folder::new("lines");
     let [path, json] = ["file", "json"].map(|name| folder.file(name));
-    let flags = ["--device", "cpu", "--schedule", "constant"];
+    let flags = [
+        "--device",
+        "cpu",
+        "--schedule",
+        "constant",
+        "--state",
+        "int8",
+    ];
     let line = with(&with(&SMALL, &flags), &["--save", &path, "--json", &json]);
     for flags in [
         &["--epochs", "2"][..],
@@ -422,9 +441,9 @@ fn lines_of_a_resumed_run_follow_those_of_the_run_that_began() {
         crate::train(&arguments, &Interrupt::default(), Instant::now()).unwrap();
     }
     let json = std::fs::read_to_string(json).unwrap();
-    let epochs = json.lines().filter_map(|line| {
-        let line: serde_json::Value = serde_json::from_str(line).unwrap();
-        line["epoch"].as_u64()
-    });
+    let lines = json.lines().map(serde_json::from_str);
+    let lines: Vec<serde_json::Value> = lines.collect::<Result<_, _>>().unwrap();
+    let epochs = lines.iter().filter_map(|line| line["epoch"].as_u64());
     assert_eq!(epochs.collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(lines[4]["state"], "int8");
 }

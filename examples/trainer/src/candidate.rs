@@ -80,7 +80,7 @@ impl Candidate {
         Ok(match self.beside()? {
             Some(beside) => Rules {
                 matrices: Some(rule),
-                rest: defaults::rule(&beside)?,
+                ..defaults::rule(&beside)?.into()
             },
             None => rule.into(),
         })

@@ -6,7 +6,7 @@ use ::flags::{Length, Rules, ScheduleFlags};
 use anyhow::{Result, bail, ensure};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command};
-use wgpu_optim::{MOST_UNKNOWNS, MatrixWork, Rule};
+use wgpu_optim::{Format, Formats, MOST_UNKNOWNS, MatrixWork, Rule};
 
 use crate::data::{Dataset, Embedded, Source, Task};
 use crate::defaults;
@@ -118,6 +118,11 @@ pub struct TrainingFlags {
     /// [default: 32, but `all` for rprop]
     #[arg(long, value_name = "SIZE")]
     pub batch_size: Option<BatchSize>,
+
+    /// How optimizers keep their state: f32, bf16 or int8. What they average is rounded at each step, by
+    /// chance and to the same bits for the same --seed; what must be exact stays f32
+    #[arg(long, value_name = "FORMAT", default_value_t)]
+    pub state: Format,
 }
 
 impl TrainingFlags {
@@ -131,6 +136,15 @@ impl TrainingFlags {
             BatchSize::Samples(32)
         };
         self.batch_size.unwrap_or(default).of(count)
+    }
+
+    /// How state is stored in the training with `seed`.
+    pub fn formats(&self, seed: u64) -> Formats {
+        Formats {
+            state: self.state,
+            // Beyond 32 bits, seeds differ in their weights and batches alone.
+            seed: seed as u32,
+        }
     }
 
     /// The training with `rules` on `samples` samples, with a step for every `accumulate` batches.

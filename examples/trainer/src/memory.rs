@@ -1,41 +1,51 @@
 //! What optimizers keep beside parameters and gradients.
 
 use anyhow::Result;
-use wgpu_optim::{Extent, Layout};
-
-/// Bytes of an f32.
-const F32: usize = 4;
+use wgpu_optim::{Extent, Format, Layout, Precision, Slot};
 
 /// The bytes of all that the rules of `layout` keep beside parameters and gradients, inputs that the
 /// caller fills and what passes from one stage of a step to the next among them. What a rule keeps of
-/// a whole parameter group, a few numbers, is not counted.
-pub fn state_bytes(layout: &Layout) -> Result<usize> {
-    let mut bytes = 0;
+/// a whole parameter group, a few numbers, is not counted, nor is what fills up the last block of a tensor.
+pub fn state_bytes(layout: &Layout) -> Result<f64> {
+    let mut bytes = 0.0;
     for tensor in layout.tensors() {
-        let slots = layout.rule(layout.group_of(tensor)?)?.slots();
-        let kept = slots
-            .iter()
-            .filter(|slot| slot.used && slot.extent != Extent::Group);
-        let shape = layout.shape(tensor)?;
-        bytes += kept
-            .map(|slot| F32 * slot.extent.count(shape))
-            .sum::<usize>();
+        let group = layout.group_of(tensor)?;
+        let slots = layout.rule(group)?.slots().into_iter();
+        let kept = slots.filter(|slot| slot.used && slot.extent != Extent::Group);
+        let (shape, state) = (layout.shape(tensor)?, layout.formats(group)?.state);
+        let of_slot = |slot: Slot| {
+            let format = if is_rounded(&slot) {
+                state
+            } else {
+                Format::F32
+            };
+            format.bytes_per_element() * slot.extent.count(shape) as f64
+        };
+        bytes += kept.map(of_slot).sum::<f64>();
     }
     Ok(bytes)
 }
 
+/// Whether `slot` is in the format of its group, and not always f32.
+fn is_rounded(slot: &Slot) -> bool {
+    let is_own = !slot.input && !slot.scratch;
+    slot.extent == Extent::Element && slot.precision != Precision::Exact && is_own
+}
+
 #[cfg(test)]
 mod tests {
-    use wgpu_optim::rules;
+    use wgpu_optim::{Formats, rules};
 
     use super::*;
 
     /// Bytes per parameter of a large matrix, where what is kept of rows and tensors vanishes.
-    fn of_a_large_matrix(name: &str) -> f64 {
+    fn of_a_large_matrix(name: &str, state: Format) -> f64 {
         let mut layout = Layout::new();
-        let group = layout.group(rules::by_name(name).unwrap()).unwrap();
+        let formats = Formats { state, seed: 0 };
+        let rule = rules::by_name(name).unwrap();
+        let group = layout.group_in(rule, formats).unwrap();
         layout.tensor(group, "weight", &[10_000, 10_000]).unwrap();
-        state_bytes(&layout).unwrap() as f64 / 1e8
+        state_bytes(&layout).unwrap() / 1e8
     }
 
     /// What README.md says is kept of a rule per parameter: parameter, gradient and state, of a column
@@ -59,9 +69,28 @@ mod tests {
             slots.iter().any(|slot| slot.extent == Extent::Pair)
         };
         for name in rules::names().filter(|name| !keeps_pairs(name)) {
-            let both = 2.0 * F32 as f64;
-            let found = both + of_a_large_matrix(name);
+            let found = 8.0 + of_a_large_matrix(name, Format::F32);
             assert!((found - documented(name)).abs() < 0.01, "{name}: {found}");
+        }
+    }
+
+    #[test]
+    fn what_is_averaged_takes_the_bytes_of_its_format_and_all_else_those_of_f32() {
+        for (name, rounded, exact) in [
+            ("adamw", 2.0, 0.0),
+            // The gradient before.
+            ("adan", 3.0, 1.0),
+            // What the caller fills.
+            ("sophia", 2.0, 1.0),
+            // The next step's direction.
+            ("muon", 1.0, 1.0),
+            ("rprop", 0.0, 2.0),
+        ] {
+            for (format, bytes) in [(Format::Bf16, 2.0), (Format::Int8, 1.25)] {
+                let found = of_a_large_matrix(name, format);
+                let expected = bytes * rounded + 4.0 * exact;
+                assert!((found - expected).abs() < 1e-6, "{name}, {format}: {found}");
+            }
         }
     }
 
@@ -75,10 +104,10 @@ mod tests {
             layout.tensor(group, "bias", &[3]).unwrap();
             state_bytes(&layout).unwrap()
         };
-        assert_eq!(bytes("sgd"), 0);
-        assert_eq!(bytes("sgd:momentum=0.9"), 4 * 18);
-        assert_eq!(bytes("adam:amsgrad=max_raw"), 3 * 4 * 18);
+        assert_eq!(bytes("sgd"), 0.0);
+        assert_eq!(bytes("sgd:momentum=0.9"), 4.0 * 18.0);
+        assert_eq!(bytes("adam:amsgrad=max_raw"), 3.0 * 4.0 * 18.0);
         // Rows twice, columns once, each element of the vector, and a number for each tensor.
-        assert_eq!(bytes("adafactor"), 4 * (2 * 3 + 5) + 4 * 3 + 4 * 2);
+        assert_eq!(bytes("adafactor"), 4.0 * f64::from(2 * 3 + 5 + 3 + 2));
     }
 }

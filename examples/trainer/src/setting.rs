@@ -1,7 +1,7 @@
 //! What all optimizers of a comparison or a search have in common.
 
 use anyhow::{Context, Result};
-use flags::device::Device;
+use flags::{Rules, device::Device};
 use wgpu_optim::Options;
 
 use crate::candidate::Candidate;
@@ -31,10 +31,18 @@ impl<'a> Setting<'a> {
             .with_context(|| candidate.text.to_string())
     }
 
+    /// What updates the network of `candidate` in the training with `seed`.
+    fn rules(&self, candidate: &Candidate, seed: u64) -> Result<Rules> {
+        Ok(Rules {
+            formats: self.training.formats(seed),
+            ..candidate.rules()?
+        })
+    }
+
     /// The network that `candidate` trains, with its starting weights.
     pub fn network(&self, candidate: &Candidate, plan: &Plan) -> Result<Box<dyn Network + 'a>> {
-        let architecture = self.architecture.clone();
-        let registered = architecture.register(candidate.rules()?, Options::default())?;
+        let (architecture, rules) = (self.architecture.clone(), self.rules(candidate, plan.seed)?);
+        let registered = architecture.register(rules, Options::default())?;
         network::open(
             self.device,
             registered,
@@ -48,8 +56,8 @@ impl<'a> Setting<'a> {
     /// Bytes that `candidate` keeps for each parameter beside it and its gradient.
     pub fn state_bytes_per_parameter(&self, candidate: &Candidate) -> Result<f64> {
         let architecture = self.architecture.clone();
-        let registered = architecture.register(candidate.rules()?, Options::default())?;
+        let registered = architecture.register(self.rules(candidate, 0)?, Options::default())?;
         let bytes = state_bytes(&registered.layout)?;
-        Ok(bytes as f64 / registered.layout.parameter_count() as f64)
+        Ok(bytes / registered.layout.parameter_count() as f64)
     }
 }

@@ -112,6 +112,7 @@ fn followers(shapes: &[Vec<usize>], formats: &[Format]) -> Result<(Layout, Vec<F
             let state = Formats {
                 state: format,
                 seed: SEED,
+                ..Default::default()
             };
             let group = layout.group_in(rules::by_name(rule)?, state)?;
             let most_bias = match layout.rule(group)?.is_sign_based() {
@@ -141,7 +142,7 @@ pub fn measure(
     gpu: Option<&Gpu>,
     after: impl FnMut(Vec<Row>) -> Result<()>,
 ) -> Result<()> {
-    let (layout, followers) = followers(&gradients.shapes(), Format::ALL)?;
+    let (layout, followers) = followers(&gradients.shapes(), Formats::STATE)?;
     match gpu {
         Some(gpu) => {
             let optimizer = &mut Optimizer::new(&gpu.device, &layout, Options::default())?;
@@ -323,7 +324,7 @@ mod tests {
             let mut all = all().unwrap();
             rows(&mut *all[1], &[40], gpu)
         });
-        assert_eq!(twin.len(), RULES.len() * Format::ALL.len());
+        assert_eq!(twin.len(), RULES.len() * Formats::STATE.len());
         for (twin, found) in twin.iter().zip(&found) {
             assert_eq!((twin.rule, twin.format), (found.rule, found.format));
             let off = (twin.error.rms - found.error.rms).abs();

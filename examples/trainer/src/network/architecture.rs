@@ -278,7 +278,8 @@ impl fmt::Display for Architecture {
 
 #[cfg(test)]
 mod tests {
-    use wgpu_optim::{Options, rules};
+    use flags::Rules;
+    use wgpu_optim::{Format, Formats, Options, rules};
 
     use super::*;
 
@@ -346,6 +347,24 @@ mod tests {
         ];
         let expected = expected.map(|(name, shape)| (name.to_owned(), shape));
         assert_eq!(tensors.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn every_group_is_stored_as_the_rules_say() {
+        let formats = Formats {
+            state: Format::Int8,
+            seed: 3,
+        };
+        let rules = Rules {
+            formats,
+            matrices: Some(rules::by_name("muon").unwrap()),
+            ..rules::by_name("adamw").unwrap().into()
+        };
+        let layers = [conv(4, 3), Layer::Linear { outputs: 3 }];
+        let registered = of(&layers).unwrap().register(rules, Options::default());
+        let layout = registered.unwrap().layout;
+        let found: Vec<_> = layout.groups().map(|group| layout.formats(group)).collect();
+        assert_eq!(found, [Ok(formats), Ok(formats)]);
     }
 
     #[test]

@@ -73,10 +73,14 @@ impl Architecture {
             self.parameter_count()
         );
         let mut layout = Layout::new();
-        let Rules { matrices, rest } = rules.into();
-        let rest = layout.group(rest)?;
+        let Rules {
+            formats,
+            matrices,
+            rest,
+        } = rules.into();
+        let rest = layout.group_in(rest, formats)?;
         let matrices = match matrices {
-            Some(rule) => layout.group(rule)?,
+            Some(rule) => layout.group_in(rule, formats)?,
             None => rest,
         };
         let mut index = 0;

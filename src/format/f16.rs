@@ -1,0 +1,28 @@
+//! IEEE half precision, as gradients come from some backward passes: 5 bits of exponent, 10 of mantissa.
+
+use half::f16;
+use safetensors::Dtype;
+
+use super::Definition;
+
+pub(super) static F16: Definition = Definition {
+    name: "f16",
+    block: 1,
+    block_bytes: 2,
+    is_stochastic: false,
+    dtype: Dtype::F16,
+    wgsl: &[include_str!("../../shaders/format/f16.wgsl")],
+    encode: |values, _, _, bytes| {
+        bytes.extend(
+            values
+                .iter()
+                .flat_map(|value| f16::from_f32(*value).to_le_bytes()),
+        );
+    },
+    decode: |bytes, values| {
+        let (halves, _) = bytes.as_chunks();
+        for (value, half) in values.iter_mut().zip(halves) {
+            *value = f16::from_le_bytes(*half).to_f32();
+        }
+    },
+};

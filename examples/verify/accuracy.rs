@@ -14,6 +14,8 @@ pub struct Truth {
     pub values: Vec<Vec<f64>>,
     /// The largest distance of any parameter from its start.
     movement: f64,
+    /// The RMS of these distances.
+    rms_movement: f64,
     /// The largest magnitude of any parameter.
     largest: f64,
 }
@@ -21,16 +23,20 @@ pub struct Truth {
 impl Truth {
     pub fn new(problem: &Problem, marks: &[Mark], values: Vec<Vec<f64>>) -> Self {
         let (mut movement, mut largest) = (0.0f64, 0.0f64);
+        let mut movements = MeanSquare::default();
         let of_params = |(mark, _): &(&Mark, _)| !matches!(mark.view, View::State(_));
         for (mark, values) in marks.iter().zip(&values).filter(of_params) {
             for (start, value) in problem.params[mark.tensor].iter().zip(values) {
-                movement = movement.max((value - f64::from(*start)).abs());
+                let moved = (value - f64::from(*start)).abs();
+                movement = movement.max(moved);
+                movements.add(moved);
                 largest = largest.max(value.abs());
             }
         }
         Self {
             values,
             movement,
+            rms_movement: movements.root(),
             largest,
         }
     }
@@ -42,11 +48,20 @@ impl Truth {
 
     /// A distance as a part of the largest movement.
     pub fn relative(&self, distance: f64) -> f64 {
-        if distance == 0.0 {
-            return 0.0;
-        }
-        // JSON has no infinity.
-        (distance / self.movement).min(f64::MAX)
+        part_of(distance, self.movement)
+    }
+
+    /// An RMS of distances as a part of the RMS movement.
+    pub fn relative_rms(&self, rms: f64) -> f64 {
+        part_of(rms, self.rms_movement)
+    }
+
+    /// The RMS of the distances of `found` from the truth.
+    pub fn rms(&self, found: &[Vec<f64>]) -> f64 {
+        let pairs = found.iter().flatten().zip(self.values.iter().flatten());
+        let mut distances = MeanSquare::default();
+        pairs.for_each(|(found, right)| distances.add(distance(*found, *right)));
+        distances.root()
     }
 
     /// How far `found` is off at the marks that it has values for. Elements that are off by more
@@ -55,13 +70,7 @@ impl Truth {
         let mut deviation = Deviation::default();
         for (mark, (found, right)) in found.iter().zip(&self.values).enumerate() {
             for (element, (&found, &right)) in found.iter().zip(right).enumerate() {
-                let distance = (found - right).abs();
-                // NaN must not pass as small.
-                let distance = if distance.is_nan() {
-                    f64::INFINITY
-                } else {
-                    distance
-                };
+                let distance = distance(found, right);
                 if distance > turn && distance.is_finite() {
                     deviation.turned += 1;
                 } else if distance > deviation.largest {
@@ -76,6 +85,40 @@ impl Truth {
             }
         }
         deviation
+    }
+}
+
+fn part_of(distance: f64, movement: f64) -> f64 {
+    if distance == 0.0 {
+        return 0.0;
+    }
+    // JSON has no infinity.
+    (distance / movement).min(f64::MAX)
+}
+
+/// NaN must not pass as small.
+fn distance(found: f64, right: f64) -> f64 {
+    let distance = (found - right).abs();
+    match distance.is_nan() {
+        true => f64::INFINITY,
+        false => distance,
+    }
+}
+
+#[derive(Default)]
+struct MeanSquare {
+    sum: f64,
+    count: usize,
+}
+
+impl MeanSquare {
+    fn add(&mut self, value: f64) {
+        self.sum += value * value;
+        self.count += 1;
+    }
+
+    fn root(&self) -> f64 {
+        (self.sum / self.count.max(1) as f64).sqrt()
     }
 }
 

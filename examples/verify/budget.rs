@@ -57,7 +57,18 @@ impl Allowance {
         truth: &Truth,
         twin: f64,
     ) -> Result<f64, Error> {
-        let as_on_a_cpu = 2.0 * twin + 2.0 * truth.ulp();
+        Ok(2.0 * twin + self.beyond_a_twin(problem, options, rule, truth)?)
+    }
+
+    /// What a device's rounding may add to a part of the f32 twin's error.
+    pub fn beyond_a_twin(
+        self,
+        problem: &Problem,
+        options: &Options,
+        rule: &dyn Rule,
+        truth: &Truth,
+    ) -> Result<f64, Error> {
+        let as_on_a_cpu = 2.0 * truth.ulp();
         Ok(match self {
             Self::Exact => as_on_a_cpu,
             Self::Wgsl => as_on_a_cpu + per_change(rule.wgsl()) * longest_way(problem, options)?,

@@ -2,12 +2,13 @@
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use wgpu_optim::{BufferRange, Buffers, Clip, Gpu, Optimizer, Options, cpu, rules, wgpu};
+use wgpu_optim::{BufferRange, Buffers, Clip, Format, Gpu, Optimizer, Options, cpu, rules, wgpu};
 
 use crate::accuracy::{Deviation, Truth};
 use crate::around::{self, Around};
 use crate::budget::Allowance;
 use crate::problem::{Mark, Problem, View};
+use crate::stored::Stored;
 use crate::subject::OnGpu;
 use crate::variant::Variant;
 
@@ -26,6 +27,8 @@ pub const TWIN_BUDGET: f64 = 1e-2;
 #[derive(Debug, Serialize)]
 pub struct Row {
     pub rule: String,
+    /// Of the state.
+    pub format: &'static str,
     pub variant: String,
     pub elements: usize,
     pub steps: usize,
@@ -38,6 +41,8 @@ pub struct Row {
     pub of_budget: Option<f64>,
     /// Elements that went another way than in f64: the GPU's, else the f32 twin's.
     pub turned: usize,
+    /// Elements of state that the GPU rounded to the other neighbour than the f32 twin.
+    pub flipped: usize,
     pub failures: Vec<String>,
 }
 
@@ -47,6 +52,8 @@ pub enum Check {
     Variant(Variant),
     /// A rule with something around it.
     Around(&'static str, Around),
+    /// A rule with its state in fewer bits.
+    Stored(Stored),
 }
 
 impl Check {
@@ -58,6 +65,7 @@ impl Check {
             .collect();
         let arounds = around::arounds_of(rule)?.into_iter();
         checks.extend(arounds.map(|around| Self::Around(rule, around)));
+        checks.extend(Stored::all_of(rule)?.into_iter().map(Self::Stored));
         Ok(checks)
     }
 
@@ -65,6 +73,14 @@ impl Check {
         match self {
             Self::Variant(variant) => variant.rule,
             Self::Around(rule, _) => rule,
+            Self::Stored(stored) => stored.variant.rule,
+        }
+    }
+
+    pub fn format(&self) -> Format {
+        match self {
+            Self::Stored(stored) => stored.format,
+            _ => Format::F32,
         }
     }
 
@@ -72,6 +88,7 @@ impl Check {
         match self {
             Self::Variant(variant) => variant.label(),
             Self::Around(_, around) => around.label.to_owned(),
+            Self::Stored(stored) => stored.variant.label(),
         }
     }
 
@@ -79,6 +96,7 @@ impl Check {
         match self {
             Self::Variant(variant) => check(variant, gpu),
             Self::Around(rule, around) => check_around(rule, around, gpu),
+            Self::Stored(stored) => stored.check(gpu),
         }
     }
 }
@@ -137,6 +155,7 @@ fn check_problem(
     let elements = problem.layout.parameter_count();
     let mut row = Row {
         rule: rule.name().to_owned(),
+        format: Format::F32.name(),
         variant,
         elements,
         steps: STEPS,
@@ -147,6 +166,7 @@ fn check_problem(
         f32_ulp: twin.largest / truth.ulp(),
         of_budget: None,
         turned: twin.turned,
+        flipped: 0,
         failures: Vec::new(),
     };
     if row.f32_error > TWIN_BUDGET {
@@ -196,7 +216,7 @@ fn check_problem(
 }
 
 /// Over the optimizer's own arenas.
-fn in_arena(
+pub fn in_arena(
     problem: &Problem,
     options: &Options,
     gpu: &Gpu,
@@ -208,7 +228,7 @@ fn in_arena(
 }
 
 /// Over a caller's ranges, which start off the quads.
-fn in_ranges(
+pub fn in_ranges(
     problem: &Problem,
     options: &Options,
     gpu: &Gpu,

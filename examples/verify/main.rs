@@ -1,5 +1,5 @@
-//! What to run first on a new device: holds every optimizer rule, or a framework's trace of one,
-//! against the f64 twin on the CPU.
+//! What to run first on a new device: holds every optimizer rule, a framework's trace of one, or state
+//! in fewer bits against the f64 twin on the CPU.
 //!
 //! `cargo run --release --example verify`; `-- --help` lists what else there is.
 
@@ -9,11 +9,13 @@ mod around;
 mod budget;
 mod check;
 mod device;
+mod formats;
 mod page;
 mod problem;
 mod report;
 #[cfg(test)]
 mod skewed;
+mod stored;
 mod subject;
 mod trace;
 mod variant;
@@ -85,6 +87,7 @@ fn verify(arguments: &Arguments, gpu: Option<&Gpu>) -> Result<Report> {
     let mut report = match &arguments.command {
         None => check_rules(arguments, gpu)?,
         Some(Command::Trace { files }) => replay_traces(arguments, files, gpu)?,
+        Some(Command::Formats) => compare_formats(arguments, gpu)?,
     };
     report.summary()?;
     Ok(report)
@@ -128,6 +131,20 @@ fn replay_traces(arguments: &Arguments, files: &[PathBuf], gpu: Option<&Gpu>) ->
                 }
             }
         }
+    }
+    Ok(report)
+}
+
+fn compare_formats(arguments: &Arguments, gpu: Option<&Gpu>) -> Result<Report> {
+    let info = gpu.map(|gpu| gpu.info.clone());
+    let mut all = formats::all()?;
+    let steps = all.len() * formats::ENDS.iter().max().unwrap_or(&0);
+    let mut report = Report::new(arguments, Kind::Formats, info, steps)?;
+    report.formats_heading()?;
+    for gradients in &mut all {
+        formats::measure(&mut **gradients, &formats::ENDS, gpu, |rows| {
+            report.stepped(&rows)
+        })?;
     }
     Ok(report)
 }

@@ -3,13 +3,16 @@
 use ::report::{Axis, Bar, BarChart, Figure, Page, Picture, Section, Table, facts};
 use anyhow::{Error, Result};
 
+use crate::formats;
 use crate::report::{Report, percent};
+use crate::stored;
 
 /// What was put to the test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Rules,
     Traces,
+    Formats,
 }
 
 /// A row of the table.
@@ -31,6 +34,7 @@ impl Kind {
         match self {
             Self::Rules => &[
                 "rule",
+                "format",
                 "elements",
                 "steps",
                 "GPU error",
@@ -52,6 +56,18 @@ impl Kind {
                 "verdict",
                 "file",
             ],
+            Self::Formats => &[
+                "rule",
+                "format",
+                "gradients",
+                "steps",
+                "RMS error",
+                "bias",
+                "gain",
+                "limit used",
+                "verdict",
+                "elements",
+            ],
         }
     }
 
@@ -59,6 +75,7 @@ impl Kind {
         match self {
             Self::Rules => "Every variant of every rule that was put to the test",
             Self::Traces => "Every trace that was replayed",
+            Self::Formats => "Updates from state in each format, against those of f64",
         }
     }
 
@@ -66,14 +83,16 @@ impl Kind {
         match self {
             Self::Rules => {
                 "Errors are the largest distance of a parameter from the f64 twin, as a part of the largest movement \
-                 of any parameter, and in ulp of the largest parameter. The f32 twin's budget is 0.01, which no \
-                 rounding reaches and another formula would exceed."
+                 of any parameter, and in ulp of the largest parameter; with state in bf16 or int8 they are the RMS of \
+                 all parameters' distances, as a part of the RMS of their movements. The f32 twin's budget is 0.01, \
+                 which no rounding reaches and another formula would exceed; 0.05 in bf16, 0.2 in int8."
             }
             Self::Traces => {
                 "Errors are the largest distance of a parameter from what the file expects, as a part of the largest \
                  movement of any parameter: of the GPU, the twins, and the framework itself in f32. The f64 twin's \
                  budget is 1e-10, the f32 twin's 1.1 × the framework's own error + 2 ulp."
             }
+            Self::Formats => formats::DESCRIPTION,
         }
     }
 }
@@ -123,12 +142,16 @@ fn section(report: &Report) -> Result<Section> {
         let failures = entry.failures.iter();
         paragraphs.extend(failures.map(|failure| format!("FAILED: {}: {failure}", entry.name)));
     }
-    paragraphs.push(report.kind.explanation().into());
+    paragraphs.push(report.kind.explanation().replace('\n', " "));
     if let Some(budget) = report.gpu_budget() {
         paragraphs.push(format!(
             "The GPU's budget is {}.",
             budget.replace('\n', " ")
         ));
+        if report.kind == Kind::Rules {
+            let stored = stored::describe().replace('\n', " ");
+            paragraphs.push(format!("The same {stored}."));
+        }
     }
     // The budgets are the GPU's.
     let name = report.adapter.as_ref().map(|info| &*info.name);
@@ -244,7 +267,7 @@ mod tests {
 
     #[test]
     fn what_could_not_be_run_has_a_row() {
-        for kind in [Kind::Rules, Kind::Traces] {
+        for kind in [Kind::Rules, Kind::Traces, Kind::Formats] {
             let entry = Entry::failed(kind, "adam", "adam defaults", &Error::msg("too large"));
             assert_eq!(entry.cells.len(), kind.columns().len());
             assert!(entry.cells.contains(&"FAILED".to_owned()) && !entry.is_right);

@@ -5,12 +5,14 @@ use anyhow::{Error, Result};
 use flags::device::describe;
 use serde::Serialize;
 use serde_json::json;
-use wgpu_optim::wgpu::AdapterInfo;
+use wgpu_optim::{Format, wgpu::AdapterInfo};
 
 use crate::arguments::Arguments;
 use crate::budget::Allowance;
 use crate::check::{self, Check};
+use crate::formats;
 use crate::page::{Entry, Kind};
+use crate::stored;
 use crate::trace;
 
 /// The report on one device.
@@ -33,7 +35,8 @@ struct Line<'a, R> {
 
 const ERRORS: &str = "\
 error    the largest distance of a parameter from the f64 twin, as a part of the largest movement
-         of any parameter, and in ulp of the largest parameter
+         of any parameter, and in ulp of the largest parameter; with state in bf16 or int8, the RMS
+         of all parameters' distances, as a part of the RMS of their movements
 ";
 
 const TRACE_ERRORS: &str = "\
@@ -42,7 +45,8 @@ error    the largest distance of a parameter from what the file expects, as a pa
 ";
 
 const TWIN_BUDGET: &str = "\
-budget   the f32 twin's error: 1e-2, which no rounding reaches and another formula would exceed
+budget   the f32 twin's error: 1e-2, which no rounding reaches and another formula would exceed;
+         with state in bf16 5e-2, in int8 2e-1
 ";
 
 const TRACE_TWIN_BUDGETS: &str = "\
@@ -60,6 +64,7 @@ impl Report {
         let what = match kind {
             Kind::Rules => "variants",
             Kind::Traces => "traces",
+            Kind::Formats => "steps",
         };
         Ok(Self {
             json: arguments.json,
@@ -72,9 +77,10 @@ impl Report {
 
     /// What the table of rules is about.
     pub fn rules_heading(&mut self) -> Result<()> {
-        self.heading(ERRORS, TWIN_BUDGET)?;
+        self.heading(ERRORS, TWIN_BUDGET, &format!("\n{}", stored::describe()))?;
         let names = [
             "rule",
+            "format",
             "elements",
             "steps",
             "GPU error",
@@ -90,7 +96,7 @@ impl Report {
 
     /// What the table of traces is about.
     pub fn traces_heading(&mut self) -> Result<()> {
-        self.heading(TRACE_ERRORS, TRACE_TWIN_BUDGETS)?;
+        self.heading(TRACE_ERRORS, TRACE_TWIN_BUDGETS, "")?;
         let names = [
             "rule",
             "steps",
@@ -105,12 +111,31 @@ impl Report {
         self.text(&in_columns(&names, &TRACE_WIDTHS))
     }
 
-    fn heading(&mut self, errors: &str, twin_budgets: &str) -> Result<()> {
+    /// What the table of formats is about.
+    pub fn formats_heading(&mut self) -> Result<()> {
+        let device = self.device();
+        self.text(&format!("device: {device}\n\n{}\n", formats::DESCRIPTION))?;
+        let names = [
+            "rule",
+            "format",
+            "gradients",
+            "steps",
+            "RMS error",
+            "bias",
+            "gain",
+            "limit",
+            "verdict",
+            "elements",
+        ];
+        self.text(&in_columns(&names, &FORMAT_WIDTHS))
+    }
+
+    fn heading(&mut self, errors: &str, twin_budgets: &str, more: &str) -> Result<()> {
         let device = self.device();
         let Some(budget) = self.gpu_budget() else {
             return self.text(&format!("device   {device}\n{errors}{twin_budgets}"));
         };
-        let budget = budget.replace('\n', "\n         ");
+        let budget = format!("{budget}{more}").replace('\n', "\n         ");
         self.text(&format!(
             "device   {device}\n{errors}{twin_budgets}         the GPU's error: {budget}\n"
         ))
@@ -123,18 +148,23 @@ impl Report {
 
     /// What the GPU's error may be; `None` without a GPU.
     pub fn gpu_budget(&self) -> Option<&'static str> {
-        let info = self.adapter.as_ref()?;
+        let info = self
+            .adapter
+            .as_ref()
+            .filter(|_| self.kind != Kind::Formats)?;
         Some(Allowance::of(info).describe())
     }
 
     pub fn checked(&mut self, row: &check::Row) -> Result<()> {
-        let turned = match row.turned {
+        let some = |count, what| match count {
             0 => String::new(),
-            count => format!(" ({count} turned)"),
+            _ => format!(" ({count} {what})"),
         };
+        let (turned, flipped) = (some(row.turned, "turned"), some(row.flipped, "flipped"));
         let gpu_ulp = row.gpu_ulp.map_or("–".into(), |ulp| format!("{ulp:.1}"));
         let cells = [
             row.rule.to_string(),
+            row.format.to_owned(),
             row.elements.to_string(),
             row.steps.to_string(),
             error(row.gpu_error),
@@ -143,12 +173,12 @@ impl Report {
             format!("{:.1}", row.f32_ulp),
             percent(row.of_budget),
             verdict(row.ok).to_owned(),
-            format!("{}{turned}", row.variant),
+            format!("{}{turned}{flipped}", row.variant),
         ];
         let text = in_columns(&cells, &RULE_WIDTHS);
         let entry = Entry {
             rule: row.rule.to_string(),
-            name: format!("{} {}", row.rule, row.variant),
+            name: full_name(&row.rule, &row.variant, row.format),
             cells: cells.to_vec(),
             of_budget: row.of_budget,
             is_right: row.ok,
@@ -181,11 +211,46 @@ impl Report {
         self.row(entry, row, &text)
     }
 
+    /// A step of all formats, and what came of it.
+    pub fn stepped(&mut self, rows: &[formats::Row]) -> Result<()> {
+        for row in rows {
+            let formats::Error { rms, bias, gain } = row.error;
+            let cells = [
+                row.rule.to_owned(),
+                row.format.to_owned(),
+                row.gradients.to_owned(),
+                row.steps.to_string(),
+                format!("{:.4} %", 100.0 * rms),
+                format!("{:+.3} %", 100.0 * bias),
+                format!("{:+.3} %", 100.0 * gain),
+                percent(Some(row.of_budget)),
+                verdict(row.ok).to_owned(),
+                row.elements.to_string(),
+            ];
+            let text = in_columns(&cells, &FORMAT_WIDTHS);
+            let entry = Entry {
+                rule: row.rule.to_owned(),
+                name: format!(
+                    "{} in {}, {} {}",
+                    row.rule, row.format, row.gradients, row.steps
+                ),
+                cells: cells.to_vec(),
+                of_budget: Some(row.of_budget),
+                is_right: row.ok,
+                failures: row.failures.clone(),
+            };
+            self.row(entry, row, &text)?;
+        }
+        self.progress.advance(1);
+        Ok(())
+    }
+
     /// A variant that could not be run.
     pub fn not_checked(&mut self, check: &Check, error: &Error) -> Result<()> {
-        let (rule, variant) = (check.rule(), check.label());
+        let (rule, variant, format) = (check.rule(), check.label(), check.format().name());
         let row = json!({
             "rule": rule,
+            "format": format,
             "variant": variant,
             "elements": null,
             "steps": null,
@@ -194,7 +259,7 @@ impl Report {
             "ok": false,
             "failures": [format!("{error:#}")],
         });
-        let name = format!("{rule} {variant}");
+        let name = full_name(rule, &variant, format);
         self.row(Entry::failed(self.kind, rule, &name, error), &row, &name)
     }
 
@@ -231,7 +296,9 @@ impl Report {
             }
         }
         self.entries.push(entry);
-        self.progress.advance(1);
+        if self.kind != Kind::Formats {
+            self.progress.advance(1);
+        }
         Ok(())
     }
 
@@ -279,7 +346,8 @@ impl Report {
 }
 
 /// Of columns, flush left if negative.
-const RULE_WIDTHS: [isize; 10] = [-18, 8, 5, 9, 6, 9, 6, 6, -7, 0];
+const RULE_WIDTHS: [isize; 11] = [-18, -6, 8, 5, 9, 6, 9, 6, 6, -7, 0];
+const FORMAT_WIDTHS: [isize; 10] = [-10, -6, -9, 5, 11, 10, 10, 6, -7, 0];
 const TRACE_WIDTHS: [isize; 9] = [-18, 5, 9, 9, 9, 9, 6, -7, 0];
 
 fn in_columns(cells: &[impl AsRef<str>], widths: &[isize]) -> String {
@@ -291,6 +359,14 @@ fn in_columns(cells: &[impl AsRef<str>], widths: &[isize]) -> String {
         }
     });
     cells.collect::<Vec<_>>().join("  ")
+}
+
+/// What a row of the table of rules is about.
+fn full_name(rule: &str, variant: &str, format: &str) -> String {
+    match format == Format::F32.name() {
+        true => format!("{rule} {variant}"),
+        false => format!("{rule} in {format} {variant}"),
+    }
 }
 
 fn verdict(ok: bool) -> &'static str {

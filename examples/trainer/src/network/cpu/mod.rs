@@ -75,6 +75,11 @@ impl<T: Scalar> CpuNetwork<T> {
         })
     }
 
+    /// What holds the weights, and the gradient of the last backward pass.
+    pub fn optimizer(&self) -> &Optimizer<T> {
+        &self.optimizer
+    }
+
     /// Every layer's activations on `inputs`; the last layer's are the network's answers.
     fn forward(&self, inputs: &Array2<T>) -> Result<Vec<Activations<T>>> {
         let architecture = &self.registered.architecture;

@@ -14,7 +14,7 @@ fn stats(optimizer: &Optimizer) -> Stats {
     let snapshot = optimizer.snapshot(&mut encoder).unwrap();
     queue.submit([encoder.finish()]);
     device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
-    snapshot.get().unwrap().unwrap()
+    arrived(&snapshot)
 }
 
 fn twin(problem: &Problem, options: Options) -> cpu::Optimizer<f64> {

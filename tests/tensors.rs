@@ -400,7 +400,7 @@ fn what_became_of_systems_of_equations_is_in_the_statistics() {
         device
             .poll(wgpu_optim::wgpu::PollType::wait_indefinitely())
             .unwrap();
-        let stats = snapshot.get().unwrap().unwrap();
+        let stats = arrived(&snapshot);
         assert_eq!(stats.groups[0].failures, 0);
         let params = tensors.iter().map(|tensor| {
             let values = optimizer.read_param_blocking(queue, *tensor).unwrap();
@@ -454,7 +454,7 @@ fn a_damping_that_takes_many_attempts_is_found() {
                     "{found}, {right}"
                 );
             }
-            let stats = snapshot.get().unwrap().unwrap().groups[0];
+            let stats = arrived(&snapshot).groups[0];
             let of_twin = twin.stats().groups[0];
             assert_eq!((stats.failures, stats.unsolved), (of_twin.failures, 0));
             // 10 times the λ before, in f32.

@@ -21,8 +21,8 @@ use std::sync::OnceLock;
 
 use rand::{SeedableRng, rngs::StdRng};
 use wgpu_optim::{
-    Buffers, Extent, Gpu, GpuOptions, Group, Layout, Optimizer, Options, Rule, Tensor, cpu, rules,
-    wgpu,
+    Buffers, Extent, Gpu, GpuOptions, Group, Layout, Optimizer, Options, Rule, Snapshot, Stats,
+    Tensor, cpu, rules, wgpu,
 };
 
 pub use accuracy::ulp;
@@ -132,6 +132,18 @@ impl Problems for Problem {
 
     fn over(&self, buffers: Buffers, options: Options) -> Optimizer {
         Optimizer::over(&gpu().device, &self.layout, buffers, options).unwrap()
+    }
+}
+
+/// The statistics of a submitted snapshot. Another test's thread may be the one whose poll has found
+/// it, so one poll of ours does not always do.
+pub fn arrived(snapshot: &Snapshot) -> Stats {
+    loop {
+        if let Some(stats) = snapshot.get().unwrap() {
+            return stats;
+        }
+        let wait = wgpu::PollType::wait_indefinitely();
+        gpu().device.poll(wait).unwrap();
     }
 }
 

@@ -54,7 +54,8 @@ impl Entry {
     /// device has there means nothing.
     pub fn padded_row(&self) -> Option<usize> {
         let [rows, bytes] = self.encoding.blocks(self.count);
-        let is_padded = self.dtype == Dtype::U8 && self.encoding.padding(self.count) > 0;
+        let is_encoded = self.dtype == self.encoding.dtype();
+        let is_padded = is_encoded && self.encoding.padding(self.count) > 0;
         is_padded.then(|| (rows - 1) * bytes)
     }
 

@@ -47,14 +47,6 @@ macro_rules! formats {
                 }
             }
 
-            /// Bytes that an element takes, scales counted.
-            pub fn bytes_per_element(self) -> f64 {
-                let Definition {
-                    block, block_bytes, ..
-                } = self.encoding(Precision::Signed).0;
-                *block_bytes as f64 / *block as f64
-            }
-
             /// How values are stored if they may be in this format.
             pub(crate) const fn encoding(self, precision: Precision) -> Encoding {
                 match (self, precision) {
@@ -86,6 +78,16 @@ formats! {
     /// 8 bits for the logarithm of each element, and 32 for the largest of each 16, rounded
     /// stochastically: an error of 3 % and less for the larger elements of a block.
     Int8 = "int8": int8::SIGNED, int8::NON_NEGATIVE;
+}
+
+impl Format {
+    /// Bytes that an element takes, scales counted.
+    pub fn bytes_per_element(self) -> f64 {
+        let Definition {
+            block, block_bytes, ..
+        } = self.encoding(Precision::Signed).0;
+        *block_bytes as f64 / *block as f64
+    }
 }
 
 impl fmt::Display for Format {
@@ -134,9 +136,10 @@ pub struct Formats {
     pub params: Format,
     /// One of [`GRADS`](Self::GRADS). They are read as they come, and nothing is rounded.
     pub grads: Format,
-    /// One of [`STATE`](Self::STATE): the format of what a rule averages or sums up per element: moments and momentum. What must stay
-    /// exact stays f32: copies of parameters and of gradients, step sizes, maxima, what the caller
-    /// fills, sums over tensors, rows and columns, and the average of the parameters.
+    /// One of [`STATE`](Self::STATE), for what a rule averages or sums up per element: moments and
+    /// momentum. What must stay exact stays f32: copies of parameters and of gradients, step sizes,
+    /// maxima, what the caller fills, sums over tensors, rows and columns, and the average of the
+    /// parameters.
     pub state: Format,
     /// Where the random bits of rounding begin. Groups of one layout have different bits for one seed.
     pub seed: u32,
@@ -180,7 +183,7 @@ pub(crate) struct Encoding(&'static Definition);
 struct Definition {
     /// The suffix of its names in WGSL.
     name: &'static str,
-    /// How many elements are encoded together. A block of more than one begins with its scale.
+    /// How many elements are encoded together. A block of more than one begins with scales.
     block: u64,
     block_bytes: u64,
     /// Whether it rounds to either neighbour, by chance.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::limits::check_buffer_size;
-use crate::{BufferRange, Error, format::Encoding};
+use crate::{Error, format::Encoding};
 
 // The bindings of the rules' shaders. Slots take `FIRST_STATE_BINDING` and those after it.
 pub(super) const HYPER: u32 = 0;
@@ -26,27 +26,21 @@ pub(super) struct SlotBuffer {
     pub encoding: Encoding,
 }
 
-/// The part of a buffer that holds `elements`.
+/// The part of a buffer that holds `elements`, whose first is at byte `start` if its number is 0.
 pub(super) fn elements_of<'a>(
     binding: u32,
     buffer: &'a wgpu::Buffer,
+    start: u64,
     encoding: Encoding,
     elements: &Range<u64>,
 ) -> wgpu::BindGroupEntry<'a> {
     let size = encoding.bytes(elements.end - elements.start);
-    entry(binding, buffer, encoding.bytes(elements.start), size)
-}
-
-/// The part of a range that holds `elements`.
-pub(super) fn elements_in<'a>(
-    binding: u32,
-    range: &'a BufferRange,
-    encoding: Encoding,
-    elements: &Range<u64>,
-) -> wgpu::BindGroupEntry<'a> {
-    let start = range.offset + encoding.bytes(elements.start);
-    let size = encoding.bytes(elements.end - elements.start);
-    entry(binding, &range.buffer, start, size)
+    entry(
+        binding,
+        buffer,
+        start + encoding.bytes(elements.start),
+        size,
+    )
 }
 
 /// All of a buffer.

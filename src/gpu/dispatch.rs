@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{
     binding::{
         GRADS, HYPER, LINES, PARAMS, SPANS, STEP, SlotBuffer, TENSOR_FACTORS, TENSORS, WINDOW,
-        bind, elements_in, elements_of, entry, filled_buffer, number_of, numbered, whole,
+        bind, elements_of, entry, filled_buffer, number_of, numbered, whole,
     },
     pipelines::Pipelines,
     records::{STEP_BYTES, STEP_STRIDE},
@@ -101,9 +101,21 @@ pub(super) async fn over_arena(
         let bind_group = guarded(device, "the bindings of an arena", || {
             let unit = group.window(device, in_group.start)?;
             let mut entries = group.entries(in_group);
-            entries.push(elements_in(PARAMS, params, storage.params, in_group));
+            entries.push(elements_of(
+                PARAMS,
+                &params.buffer,
+                params.offset,
+                storage.params,
+                in_group,
+            ));
             if group.has_gradients() {
-                entries.push(elements_in(GRADS, grads, storage.grads, in_group));
+                entries.push(elements_of(
+                    GRADS,
+                    &grads.buffer,
+                    grads.offset,
+                    storage.grads,
+                    in_group,
+                ));
             }
             entries.extend(group.window_entries(&unit));
             bind(device, &pipeline, group.rule.name(), &entries)
@@ -270,7 +282,7 @@ impl<'a> GroupBindings<'a> {
             if is_read {
                 let binding = FIRST_STATE_BINDING + index as u32;
                 let SlotBuffer { buffer, encoding } = &self.state[index];
-                entries.push(elements_of(binding, buffer, *encoding, elements));
+                entries.push(elements_of(binding, buffer, 0, *encoding, elements));
             }
         }
         entries

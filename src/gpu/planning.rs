@@ -30,13 +30,17 @@ impl<'a> Planner<'a> {
         params: &wgpu::Buffer,
         grads: &wgpu::Buffer,
     ) -> Result<(PlannedStep, EvaluationSwitch), Error> {
+        let of_params = self.setup.arena_groups(params, |storage| storage.params);
+        let of_grads = self.setup.arena_groups(grads, |storage| storage.grads);
         let mut steps = self.empty_steps();
+        let mut switch = EvaluationSwitch::default();
         for (step, group) in steps.iter_mut().zip(self.setup.layout.groups()) {
+            let (params, grads) = (&of_params[group.0], &of_grads[group.0]);
             step.prepare = self.in_arenas(group, params, grads, Pass::Prepare).await?;
             step.update = self.in_arenas(group, params, grads, Pass::Update).await?;
         }
-        let mut switch = EvaluationSwitch::default();
         for group in self.setup.layout.groups() {
+            let (params, grads) = (&of_params[group.0], &of_grads[group.0]);
             let evaluate = self.in_arenas(group, params, grads, Pass::Evaluate).await?;
             switch.evaluate.push(evaluate);
             let train = self.in_arenas(group, params, grads, Pass::Train).await?;
@@ -95,12 +99,12 @@ impl<'a> Planner<'a> {
         Ok(switch)
     }
 
-    /// The dispatches of `pass` over the arenas.
+    /// The dispatches of `pass` over a group's parts of the arenas.
     async fn in_arenas(
         &mut self,
         group: Group,
-        params: &wgpu::Buffer,
-        grads: &wgpu::Buffer,
+        params: &BufferRange,
+        grads: &BufferRange,
         pass: Pass,
     ) -> Result<Vec<Dispatch>, Error> {
         if !self.setup.has(group, pass) {
@@ -108,8 +112,6 @@ impl<'a> Planner<'a> {
         }
         let setup = self.setup;
         let count = setup.arena.groups[group.0].len() as u64;
-        let params = &setup.arena_groups(params, |storage| storage.params)[group.0];
-        let grads = &setup.arena_groups(grads, |storage| storage.grads)[group.0];
         let bindings = setup.bindings(group, pass);
         over_arena(
             &setup.device,

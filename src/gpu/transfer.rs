@@ -4,7 +4,7 @@ use super::{Optimizer, binding::SlotBuffer, group::GroupBuffers, setup::Setup};
 use crate::{
     BufferRange, Error, Layout, Slot, Tensor,
     buffer::Stored,
-    format::{BINDING_STEP, Encoding, Storage},
+    format::{Encoding, Storage},
     layout::TensorEntry,
     rule::position_of,
 };
@@ -36,7 +36,7 @@ impl Optimizer {
 
     /// Where the state `slot` (such as `"exp_avg"`) of `tensor` lies, in the
     /// [format](Layout::formats) of its group. In bf16 that is two bytes for each element and an even
-    /// number of elements. In int8 it is 68 bytes for each 64 elements: a scale and their codes.
+    /// number of elements. In int8 it is 80 bytes for each 64 elements: four scales and their codes.
     ///
     /// # Errors
     /// [`Error::UnknownState`] lists the slots that exist.
@@ -116,9 +116,7 @@ impl Optimizer {
             range: BufferRange {
                 buffer: buffer.clone(),
                 offset: encoding.bytes(start as u64),
-                size: encoding
-                    .bytes(element_count as u64)
-                    .next_multiple_of(BINDING_STEP),
+                size: encoding.range_bytes(element_count as u64),
             },
             encoding: *encoding,
             count: element_count,

@@ -2,10 +2,10 @@
 
 mod support;
 
-use support::*;
+use support::{saved, *};
 use wgpu_optim::{
-    BufferRange, Buffers, Clip, DispatchLimits, Error, Format, Formats, Gpu, Layout, LossScale,
-    Optimizer, Options, Rule, cpu,
+    BufferRange, Buffers, Checkpoint, Clip, DispatchLimits, Error, Format, Formats, Gpu, Layout,
+    LossScale, Optimizer, Options, Rule, cpu,
     rules::{self, AdamW, ScheduleFreeSgd, Sgd},
     wgpu,
 };
@@ -462,4 +462,59 @@ fn what_cannot_be_had_is_refused_by_name() {
     let over = Optimizer::over(&gpu().device, &problem.layout, buffers, Options::default());
     let message = over.unwrap_err().to_string();
     assert!(message.contains("buffer of its own"), "{message}");
+}
+
+#[test]
+fn a_checkpoint_keeps_the_halves_of_parameters_wherever_they_lie() {
+    let formats = Formats {
+        params: Format::Bf16,
+        grads: Format::Bf16,
+        state: Format::Int8,
+        seed: 4,
+    };
+    let problem = problem(rule("adamw"), formats, &[70, 3, 1]);
+    let options = Options::default();
+    let mut places = everywhere(&problem, &options).into_iter();
+    let mut first = places.next().unwrap().1;
+    problem.write_params(&mut first);
+    saved::take(&mut first, &problem, 0..2);
+    let saved = saved::bytes(&first);
+    saved::take(&mut first, &problem, 2..3);
+    let expected = saved::bytes(&first);
+    assert!(saved != expected);
+    for (place, optimizer) in places {
+        let mut resumed = saved::loaded(optimizer, &saved);
+        assert!(saved::bytes(&resumed) == saved, "{place}");
+        saved::take(&mut resumed, &problem, 2..3);
+        assert!(saved::bytes(&resumed) == expected, "{place}");
+    }
+    let mut twin = cpu::Optimizer::<f32>::new(&problem.layout).unwrap();
+    let checkpoint = Checkpoint::from_bytes(saved.clone()).unwrap();
+    twin.load(&checkpoint).unwrap();
+    assert!(saved::bytes_of(&twin) == saved);
+    // Other formats and another seed are another optimizer.
+    for (other, what) in [
+        (
+            Formats {
+                params: Format::F32,
+                ..formats
+            },
+            "the format of the parameters",
+        ),
+        (
+            Formats {
+                state: Format::Bf16,
+                ..formats
+            },
+            "the format of the state",
+        ),
+        (Formats { seed: 5, ..formats }, "the seed of rounding"),
+    ] {
+        let problem = Problem::with_formats(rule("adamw"), other, &[70, 3, 1], 3).unwrap();
+        let refused = problem
+            .in_arena(options.clone())
+            .load(&gpu().queue, &checkpoint);
+        let message = refused.unwrap_err().to_string();
+        assert!(message.contains(what), "{message}");
+    }
 }

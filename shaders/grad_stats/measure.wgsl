@@ -11,19 +11,51 @@ struct Partial {
 @group(0) @binding(5) var<storage, read_write> partials: array<Partial>;
 @group(0) @binding(6) var<storage, read> runs: array<Run>;
 
+struct Found {
+    squares: vec4<f32>,
+    largest: vec4<u32>,
+}
+
+// Adds the four elements from `i` on.
+fn add(found: ptr<function, Found>, span: vec4<u32>, i: u32, unit: f32) {
+    let g = load_grad(Place(0u, span.x + i, 0u, min(span.y - i, 4u)));
+    // This looks at bits, because compilers may assume that there is no NaN and no infinity.
+    (*found).largest = max((*found).largest, bitcast<vec4<u32>>(g) & vec4<u32>(0x7fffffffu));
+    let scaled = unit * g;
+    (*found).squares += scaled * scaled;
+}
+
 // Every `stride`th four elements from `first` on.
-fn measured(span: vec4<u32>, first: u32, stride: u32, unit: f32) -> Partial {
-    var squares = vec4<f32>();
-    var largest = vec4<u32>();
-    for (var i = 4u * first; i < span.y; i += 4u * stride) {
-        let g = load_grad(Place(0u, span.x + i, 0u, min(span.y - i, 4u)));
-        // This looks at bits, because compilers may assume that there is no NaN and no infinity.
-        largest = max(largest, bitcast<vec4<u32>>(g) & vec4<u32>(0x7fffffffu));
-        let scaled = unit * g;
-        squares += scaled * scaled;
+fn add_up(found: ptr<function, Found>, span: vec4<u32>, first: u32, stride: u32, unit: f32) {
+    for (var i = first; i < span.y; i += 4u * stride) {
+        add(found, span, i, unit);
     }
-    let pairs = max(largest.xy, largest.zw);
-    return Partial(squares.x + squares.y + squares.z + squares.w, max(pairs.x, pairs.y));
+}
+
+fn partial(found: Found) -> Partial {
+    let pairs = max(found.largest.xy, found.largest.zw);
+    return Partial(dot(found.squares, vec4<f32>(1.0)), max(pairs.x, pairs.y));
+}
+
+// By one thread.
+fn measured_alone(span: vec4<u32>, unit: f32) -> Partial {
+    var found = Found();
+    add_up(&found, span, 0u, 1u, unit);
+    return partial(found);
+}
+
+// By one of a workgroup's threads.
+fn measured(span: vec4<u32>, lane: u32, unit: f32) -> Partial {
+    var found = Found();
+    let in_tiles = span.y - span.y % TILE;
+    for (var i = first_in_tile(lane); i < in_tiles; i += TILE) {
+        add(&found, span, i, unit);
+        add(&found, span, i + NEXT_QUAD, unit);
+        add(&found, span, i + 2u * NEXT_QUAD, unit);
+        add(&found, span, i + 3u * NEXT_QUAD, unit);
+    }
+    add_up(&found, span, in_tiles + 4u * lane, MEASURING_THREADS, unit);
+    return partial(found);
 }
 
 @compute @workgroup_size(64)
@@ -35,7 +67,7 @@ fn measure_small(
     let index = 64u * (workgroup.y * grid.x + workgroup.x) + lane;
     if index < arrayLength(&spans) {
         let span = spans[index];
-        partials[span.z] = measured(span, 0u, 1u, 1.0);
+        partials[span.z] = measured_alone(span, 1.0);
     }
 }
 
@@ -51,7 +83,7 @@ fn measure_large(
     }
     let span = spans[index];
     if 4u * lane < span.y {
-        partials[span.z + lane] = measured(span, lane, MEASURING_THREADS, 1.0);
+        partials[span.z + lane] = measured(span, lane, 1.0);
     }
 }
 
@@ -67,7 +99,7 @@ fn measure_small_extreme(
         let span = spans[index];
         let exponent = runs[span.w].exponent;
         if exponent != 0 {
-            partials[span.z] = measured(span, 0u, 1u, power_of_two(-exponent));
+            partials[span.z] = measured_alone(span, power_of_two(-exponent));
         }
     }
 }
@@ -86,6 +118,6 @@ fn measure_large_extreme(
     let exponent = runs[span.w].exponent;
     if exponent != 0 && 4u * lane < span.y {
         let unit = power_of_two(-exponent);
-        partials[span.z + lane] = measured(span, lane, MEASURING_THREADS, unit);
+        partials[span.z + lane] = measured(span, lane, unit);
     }
 }

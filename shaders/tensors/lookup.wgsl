@@ -4,8 +4,6 @@
 // row. Then come the rows. A row has the number of elements, rows, columns, first element in the
 // group, where its lines begin (two words), two words of padding, and then the values of the slots.
 
-@group(0) @binding(13) var<storage, read> tensors: array<u32>;
-
 fn row_of(place: Place) -> u32 {
-    return tensors[4u + window.y + place.state / UNIT];
+    return tensor_word(4u + window.y + place.state / UNIT);
 }

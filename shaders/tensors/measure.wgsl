@@ -8,18 +8,31 @@
 @group(0) @binding(4) var<storage, read> spans: array<vec4<u32>>;
 @group(0) @binding(12) var<storage, read_write> partials: array<vec4<f32>>;
 
+// What a thread looks up once for all of a span, which is part of one tensor.
+struct Found {
+    tensor: OfTensor,
+    lines: TensorLines,
+}
+
+fn find(span: vec4<u32>) -> Found {
+    let place = Place(span.x, span.y, span.z, 4u);
+    return Found(load_tensor(place), find_lines(place));
+}
+
+// What the four elements from `i` on add to the sums of a span.
+fn measured(span: vec4<u32>, i: u32, found: Found) -> Sums {
+    let place = Place(span.x + i, span.y + i, span.z + i, min(span.w - i, 4u));
+    let p = load_param(place);
+    let scaled = scaled(load_grad(place), place);
+    let g = limited(scaled, is_finite(scaled));
+    return measure(p, g, load_state(place, found.lines), hyper, now, found.tensor);
+}
+
 // Every `stride`th four elements from `first` on.
-fn added_up(span: vec4<u32>, first: u32, stride: u32) -> vec4<f32> {
-    let tensor = load_tensor(Place(span.x, span.y, span.z, 4u));
-    var sums = Sums();
-    for (var i = 4u * first; i < span.w; i += 4u * stride) {
-        let place = Place(span.x + i, span.y + i, span.z + i, min(span.w - i, 4u));
-        let p = load_param(place);
-        let found = scaled(load_grad(place), place);
-        let g = limited(found, is_finite(found));
-        add(&sums, measure(p, g, load_state(place), hyper, now, tensor));
+fn add_up(sums: ptr<function, Sums>, span: vec4<u32>, first: u32, stride: u32, found: Found) {
+    for (var i = first; i < span.w; i += 4u * stride) {
+        add(sums, measured(span, i, found));
     }
-    return total(sums);
 }
 
 @compute @workgroup_size(64)
@@ -30,7 +43,11 @@ fn measure_small(
 ) {
     let index = 2u * (64u * (workgroup.y * grid.x + workgroup.x) + lane);
     if index < arrayLength(&spans) {
-        partials[spans[index + 1u].x] = added_up(spans[index], 0u, 1u);
+        let span = spans[index];
+        let found = find(span);
+        var sums = Sums();
+        add_up(&sums, span, 0u, 1u, found);
+        partials[spans[index + 1u].x] = total(sums);
     }
 }
 
@@ -45,8 +62,18 @@ fn measure_large(
         return;
     }
     let span = spans[index];
-    if 4u * lane < span.w {
-        let sum = added_up(span, lane, MEASURING_THREADS);
-        partials[spans[index + 1u].x + lane] = sum;
+    if 4u * lane >= span.w {
+        return;
     }
+    let found = find(span);
+    var sums = Sums();
+    let in_tiles = span.w - span.w % TILE;
+    for (var i = first_in_tile(lane); i < in_tiles; i += TILE) {
+        add(&sums, measured(span, i, found));
+        add(&sums, measured(span, i + NEXT_QUAD, found));
+        add(&sums, measured(span, i + 2u * NEXT_QUAD, found));
+        add(&sums, measured(span, i + 3u * NEXT_QUAD, found));
+    }
+    add_up(&sums, span, in_tiles + 4u * lane, MEASURING_THREADS, found);
+    partials[spans[index + 1u].x + lane] = total(sums);
 }

@@ -7,6 +7,7 @@ use super::{
     dispatch::GroupBindings,
     group::{GroupBuffers, GroupSource},
     limits::{check_binding_count, check_buffer_size},
+    lines::LineTable,
     pipelines::Pipelines,
     recount::Recount,
 };
@@ -136,7 +137,10 @@ impl Setup {
             steps: &self.begin_step.steps,
             state: &buffers.state,
             pass,
-            frame: Frame::of(&self.options, rule, self.layout.storage(group)),
+            frame: Frame {
+                lines_in_quads: buffers.lines.as_ref().is_some_and(LineTable::are_in_quads),
+                ..Frame::of(&self.options, rule, self.layout.storage(group))
+            },
             seed: self.layout.seed(group),
             tensor_factors: factors.map(|factors| (factors, first_unit as u64)),
             tensors: buffers.tensors.as_ref().map(|table| &table.buffer),

@@ -80,7 +80,8 @@ impl<'a> SumWindows<'a> {
         partials: &mut u64,
     ) -> Self {
         let (buffers, ranges) = tensor_ranges(tensors);
-        let length = measured_length(storage, limits);
+        let elements = ranges.iter().map(|range| range.count).sum();
+        let length = measured_length(elements, storage, limits);
         let windows = range_windows(&ranges, length, storage, limits);
         let mut of_tensors = vec![[0, 0]; ranges.len()];
         for window in &windows {

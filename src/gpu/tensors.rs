@@ -18,6 +18,9 @@ use crate::{
 /// Words before those of the units.
 const HEADER: usize = 4;
 
+/// Rows begin at multiples of that many words, and have as many.
+const ROW_ALIGNMENT: usize = 4;
+
 /// The values of a group's slots of [`Extent::Tensor`](crate::Extent::Tensor).
 #[derive(Debug)]
 pub(super) struct TensorTable {
@@ -46,8 +49,8 @@ impl TensorTable {
             return Ok(None);
         }
         let units = element_count / TENSOR_ALIGNMENT;
-        let first_row = (HEADER + units).next_multiple_of(4);
-        let length = SHAPE_WORDS + slots.len().next_multiple_of(4);
+        let first_row = (HEADER + units).next_multiple_of(ROW_ALIGNMENT);
+        let length = SHAPE_WORDS + slots.len().next_multiple_of(ROW_ALIGNMENT);
         let together = match rule.stages().sum.map(|sum| sum.over) {
             Some(Over::Everything) => members.len(),
             _ => 1,

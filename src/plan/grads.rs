@@ -7,7 +7,7 @@ use bytemuck::{Pod, Zeroable};
 use super::{
     grid::{fold, padded},
     limits::DispatchLimits,
-    measuring::{SPAN, measuring_threads},
+    measuring::{measuring_threads, span},
     pack::{Pack, grouped, join, length, pack},
     ranges::Width,
     size::{Size, by_size},
@@ -80,7 +80,8 @@ pub(crate) fn grad_windows(
     let mut blocks = Vec::new();
     // A binding holds at least this much, wherever it begins.
     let most = (limits.binding_bytes - limits.offset_alignment) / encoding.quad_bytes() * QUAD;
-    let most = SPAN.min(most);
+    let elements = ranges.iter().map(|range| range.count).sum();
+    let most = span(elements).min(most);
     for range in ranges {
         let in_quads = if range.offset.is_multiple_of(encoding.quad_bytes()) {
             range.count / QUAD * QUAD
@@ -120,7 +121,7 @@ pub(crate) fn grad_windows(
         );
         windows.extend(packs.into_iter().map(|Pack { items, bound }| {
             let grid = fold(items.len() as u64, limits);
-            let span = |block: &GradBlock| GradSpan {
+            let of_block = |block: &GradBlock| GradSpan {
                 grad: encoding.elements(block.bytes.start - bound.start) as u32,
                 count: encoding.elements(length(&block.bytes)) as u32,
                 partial: block.partial as u32,
@@ -129,7 +130,7 @@ pub(crate) fn grad_windows(
             GradWindow {
                 width,
                 buffer,
-                spans: padded(items.iter().map(span), grid),
+                spans: padded(items.iter().map(of_block), grid),
                 grads: bound,
                 grid,
                 group,

@@ -69,7 +69,7 @@ pub(crate) fn by_size<T>(
 #[cfg(test)]
 mod tests {
     use super::super::{
-        measuring::{SPAN, measuring_threads},
+        measuring::{measuring_threads, span},
         samples::{TINY, WIDE},
     };
     use super::*;
@@ -85,10 +85,12 @@ mod tests {
         // The quads and what is left over, or single elements alone.
         let partials =
             |count: u64| measuring_threads(count) + u64::from(!count.is_multiple_of(QUAD));
-        for count in [1, 64, SPAN - 1, SPAN] {
+        let of_one_workgroup = span(1);
+        for count in [1, 64, of_one_workgroup - 1, of_one_workgroup] {
             assert_eq!(Size::of_partials(partials(count)), Size::Small, "{count}");
         }
-        let of_two_spans = measuring_threads(SPAN) + partials(SPAN / 2);
+        let two_spans = [of_one_workgroup, of_one_workgroup / 2];
+        let of_two_spans: u64 = two_spans.into_iter().map(partials).sum();
         assert_eq!(Size::of_partials(of_two_spans), Size::Large);
     }
 

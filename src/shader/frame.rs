@@ -9,6 +9,8 @@ pub(crate) struct Frame {
     pub zero_grad: bool,
     pub average: bool,
     pub storage: Storage,
+    /// Whether every row of every matrix consists of whole quads.
+    pub lines_in_quads: bool,
 }
 
 /// How gradients are scaled before the rule sees them.
@@ -40,6 +42,7 @@ impl Frame {
             zero_grad: options.zero_grad,
             average: options.average.is_some(),
             storage,
+            lines_in_quads: false,
         }
     }
 }

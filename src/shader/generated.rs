@@ -91,15 +91,29 @@ fn slots(rule: &dyn Rule, frame: Frame, pass: Pass) -> String {
     }
     let lines = rule.stages().lines;
     let lines = lines.filter(|_| looks_at_lines(rule, reads));
+    // A span that is measured is part of one tensor, whose lines are found once for all of it.
+    let is_measured = pass == Pass::Measure;
     if lines.is_some() {
         text += "\n";
         text += include_str!("../../shaders/lines/gather.wgsl");
+        let in_quads = frame.lines_in_quads;
+        let _ = writeln!(text, "\nconst LINES_IN_QUADS: bool = {in_quads};");
+    } else if is_measured {
+        text += "\n";
+        text += include_str!("../../shaders/lines/none.wgsl");
     }
-    text += "\nfn load_state(place: Place) -> State {\n    var state = State();\n";
+    text += match is_measured {
+        false => "\nfn load_state(place: Place) -> State {\n",
+        true => "\nfn load_state(place: Place, tensor_lines: TensorLines) -> State {\n",
+    };
+    text += "    var state = State();\n";
     if let Some(lines) = lines {
+        if !is_measured {
+            text += "    let tensor_lines = find_lines(place);\n";
+        }
         let _ = writeln!(
             text,
-            "    let gathered = gather(place);\n    state.{} = gathered.factor;\n    \
+            "    let gathered = gather(tensor_lines, place);\n    state.{} = gathered.factor;\n    \
              state.{} = gathered.column;",
             lines.factor, lines.column
         );
@@ -114,9 +128,10 @@ pub(super) fn window() -> String {
     format!("{text}\nconst UNIT: u32 = {TENSOR_ALIGNMENT}u;\n")
 }
 
-/// How many threads measure.
+/// How many threads measure, and which elements each of them has.
 pub(super) fn measuring() -> String {
-    format!("const MEASURING_THREADS: u32 = {MEASURING_THREADS}u;\n")
+    let text = include_str!("../../shaders/tile.wgsl");
+    format!("{text}\nconst MEASURING_THREADS: u32 = {MEASURING_THREADS}u;\n")
 }
 
 /// Words of a tensor's row before the values of its slots.
@@ -167,6 +182,11 @@ fn of_tensors(rule: &dyn Rule, frame: Frame, pass: Pass) -> String {
         text += "\n";
     }
     if looks {
+        text += match looks_at_lines(rule, reads) {
+            false => include_str!("../../shaders/tensors/words.wgsl"),
+            true => include_str!("../../shaders/tensors/quads.wgsl"),
+        };
+        text += "\n";
         text += include_str!("../../shaders/tensors/lookup.wgsl");
         text += "\n";
     }
@@ -182,7 +202,7 @@ fn of_tensors(rule: &dyn Rule, frame: Frame, pass: Pass) -> String {
             if is_read(slot) {
                 let _ = writeln!(
                     text,
-                    "    tensor.{name} = bitcast<f32>(tensors[row + {index}u]);"
+                    "    tensor.{name} = bitcast<f32>(tensor_word(row + {index}u));"
                 );
             }
         }

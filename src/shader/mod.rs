@@ -126,13 +126,29 @@ pub(crate) fn of_rule(rule: &dyn Rule, access: Access, frame: Frame, pass: Pass)
         Pass::Update | Pass::Evaluate | Pass::Train => update(rule, access, frame),
         Pass::Prepare => prepare(rule, access, frame),
         Pass::Measure => measure_tensors(rule, access, frame),
-        Pass::Lines => lines(rule, frame, pass.entry_point()),
+        Pass::Lines => measure_lines(rule, frame, access.width()),
     }
 }
 
-/// A shader that updates the state of lines: `measure_lines`, `move_lines`,
-/// `factor_small` or `factor_large`.
-pub(crate) fn lines(rule: &dyn Rule, frame: Frame, entry_point: &str) -> String {
+/// What every shader about lines consists of.
+fn lines(rule: &dyn Rule, frame: Frame, files: &[&str]) -> String {
+    let generated = [structs(rule), variant(rule, frame), sums(rule)];
+    let mut all = vec![rule.wgsl()];
+    all.extend(files);
+    all.extend([
+        include_str!("../../shaders/now.wgsl"),
+        include_str!("../../shaders/ema.wgsl"),
+        include_str!("../../shaders/bound.wgsl"),
+        include_str!("../../shaders/tensors/bounded.wgsl"),
+        include_str!("../../shaders/tensors/shape.wgsl"),
+    ]);
+    all.extend(generated.iter().map(String::as_str));
+    all.join("\n")
+}
+
+/// The shader `measure_lines`, which adds up along rows and columns. It reads gradients alone, in
+/// quads or at any element.
+pub(crate) fn measure_lines(rule: &dyn Rule, frame: Frame, width: Width) -> String {
     let frame = Frame {
         // measure.wgsl always binds `Step`, so gradients can always be scaled by it.
         scale: match frame.scale {
@@ -143,44 +159,34 @@ pub(crate) fn lines(rule: &dyn Rule, frame: Frame, entry_point: &str) -> String 
         average: false,
         ..frame
     };
-    let generated = [structs(rule), variant(rule, frame), sums(rule)];
-    let window = window();
-    let of_grads = of_grads(Width::Scalars, frame.storage.grads);
     let mut files = vec![
-        rule.wgsl(),
-        include_str!("../../shaders/now.wgsl"),
-        include_str!("../../shaders/ema.wgsl"),
-        include_str!("../../shaders/bound.wgsl"),
-        include_str!("../../shaders/tensors/shape.wgsl"),
+        include_str!("../../shaders/lines/measure.wgsl"),
+        include_str!("../../shaders/place.wgsl"),
     ];
-    match entry_point {
-        "measure_lines" => {
-            files.extend([
-                include_str!("../../shaders/lines/measure.wgsl"),
-                include_str!("../../shaders/tensors/bounded.wgsl"),
-                include_str!("../../shaders/place.wgsl"),
-            ]);
-            let access = Access::Ranges(Width::Scalars, GradPlace::OwnBuffer);
-            // All files but the first, which is about parameters.
-            files.extend(memory(access, frame).into_iter().skip(1));
-            if !of_grads.is_empty() {
-                files.push(&of_grads);
-            }
-            if frame.scale == Scale::ByTensor {
-                files.push(&window);
-            }
-        }
-        "move_lines" => files.extend([
-            include_str!("../../shaders/lines/move.wgsl"),
-            include_str!("../../shaders/tensors/bounded.wgsl"),
-        ]),
-        _ => files.extend([
-            include_str!("../../shaders/lines/factor.wgsl"),
-            include_str!("../../shaders/tensors/bounded.wgsl"),
-        ]),
+    let access = Access::Ranges(width, GradPlace::OwnBuffer);
+    // All files but the first, which is about parameters.
+    files.extend(memory(access, frame).into_iter().skip(1));
+    let of_grads = of_grads(width, frame.storage.grads);
+    if !of_grads.is_empty() {
+        files.push(&of_grads);
     }
-    files.extend(generated.iter().map(String::as_str));
-    files.join("\n")
+    let window = window();
+    if frame.scale == Scale::ByTensor {
+        files.push(&window);
+    }
+    lines(rule, frame, &files)
+}
+
+/// The shader `move_lines`, which updates the state of lines from their sums.
+pub(crate) fn move_lines(rule: &dyn Rule, frame: Frame) -> String {
+    let file = include_str!("../../shaders/lines/move.wgsl");
+    lines(rule, frame, &[file])
+}
+
+/// The shaders `factor_small` and `factor_large`, which compute the factors of rows.
+pub(crate) fn factor_lines(rule: &dyn Rule, frame: Frame) -> String {
+    let file = include_str!("../../shaders/lines/factor.wgsl");
+    lines(rule, frame, &[file])
 }
 
 /// The shader `prepare`, which fills matrices.

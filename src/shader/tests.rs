@@ -81,8 +81,8 @@ fn every_rule_compiles_in_every_variant_and_form_of_access() {
                 }
             }
         }
-        for entry_point in LINES.iter().filter(|_| rule.stages().lines.is_some()) {
-            validated(&lines(&*rule, Frame::default(), entry_point));
+        for (_, text) in lines_of(&*rule) {
+            validated(&text);
         }
         if rule.stages().sum.is_some() {
             validated(&conclude_tensors(&*rule));
@@ -100,7 +100,18 @@ fn every_rule_compiles_in_every_variant_and_form_of_access() {
     validated(&tally());
 }
 
-const LINES: [&str; 3] = ["measure_lines", "move_lines", "factor_small"];
+/// The shaders about lines, if the rule has any.
+fn lines_of(rule: &dyn Rule) -> Vec<(&'static str, String)> {
+    if rule.stages().lines.is_none() {
+        return Vec::new();
+    }
+    let frame = Frame::default();
+    vec![
+        ("measure_lines", measure_lines(rule, frame, Width::Quads)),
+        ("move_lines", move_lines(rule, frame)),
+        ("factor_small", factor_lines(rule, frame)),
+    ]
+}
 
 /// The passes that have a text of their own.
 fn passes(rule: &dyn Rule) -> Vec<Pass> {
@@ -132,6 +143,13 @@ fn frames() -> Vec<(&'static str, Frame)> {
             },
         ),
         ("averaging", Frame { average, ..nothing }),
+        (
+            "lines_in_quads",
+            Frame {
+                lines_in_quads: true,
+                ..nothing
+            },
+        ),
         (
             "all",
             Frame {
@@ -217,8 +235,9 @@ fn golden() -> Vec<(String, String)> {
         ),
         ("tally".to_owned(), tally()),
     ];
-    // "all" shows what these two add.
-    let shown = |name| !["nothing", "by_tensor", "averaging"].contains(&name);
+    // "all" shows what two of these add. The last is about other rules.
+    let hidden = ["nothing", "by_tensor", "averaging", "lines_in_quads"];
+    let shown = |name| !hidden.contains(&name);
     for (name, frame) in frames().into_iter().filter(|(name, _)| shown(name)) {
         let text = update(&rules::AdamW::default(), Access::Arena, frame);
         files.push((format!("adamw-{name}"), text));
@@ -239,6 +258,14 @@ fn golden() -> Vec<(String, String)> {
         // One of each kind of stage is enough here, because each rule's part of it is in its own
         // golden file.
         let access = Access::Ranges(Width::Quads, GradPlace::OwnBuffer);
+        if name == "adafactor" {
+            let frame = Frame {
+                lines_in_quads: true,
+                ..Frame::default()
+            };
+            let measure = of_rule(&*rule, access, frame, Pass::Measure);
+            files.push((format!("{name}-measure"), measure));
+        }
         if name == "lamb" {
             let measure = of_rule(&*rule, access, Frame::default(), Pass::Measure);
             files.push((format!("{name}-measure"), measure));
@@ -248,12 +275,9 @@ fn golden() -> Vec<(String, String)> {
             let text = of_rule(&*rule, Access::Arena, Frame::default(), Pass::Prepare);
             files.push((format!("{name}-prepare"), text));
         }
-        if rule.stages().lines.is_some() {
-            for entry_point in LINES {
-                let text = lines(&*rule, Frame::default(), entry_point);
-                files.push((format!("{name}-{entry_point}"), text));
-            }
-        }
+        let about_lines = lines_of(&*rule).into_iter();
+        files
+            .extend(about_lines.map(|(entry_point, text)| (format!("{name}-{entry_point}"), text)));
     }
     for access in Access::ALL {
         let name = match access {

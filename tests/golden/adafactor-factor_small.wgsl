@@ -43,77 +43,6 @@ fn update(
     return p - (now.decay * p + tensor.alpha * u);
 }
 
-// The numbers of one parameter group's step. begin_step.wgsl writes them, and update() reads them.
-// Twins: Step in src/rule/twin.rs; the layout in src/gpu/records.rs.
-struct Step {
-    lr: f32,
-    decay: f32,         // lr times the decoupled weight decay, the product taken in f64
-    grad_scale: f32,    // what gradients are multiplied by; negative to maximize
-    t: u32,             // steps performed, this one included
-    at: vec4<f32>,      // the rule's coefficients at this step count, from f64
-    refreshed: f32,     // 1 if the caller filled the rule's inputs anew for this step, else 0
-    average_weight: f32, // what the running mean of the parameters is pulled by
-    grad_unit: f32,     // a power of two that very large or small gradients are multiplied by first
-}
-
-// The moving average decay·kept + (1 - decay)·x. `pull` is 1 - decay for a decay of at least 1/2, and
-// -decay for a smaller one. So the smaller weight multiplies the difference, and nothing cancels at
-// any decay. The sign bit says which it is: a decay of 0 is -0. Twin: src/rule/ema.rs
-fn ema(kept: vec4<f32>, x: vec4<f32>, pull: f32) -> vec4<f32> {
-    let nearer = select(kept, x, bitcast<i32>(pull) < 0);
-    return nearer + pull * (x - kept);
-}
-
-fn scalar_ema(kept: f32, x: f32, pull: f32) -> f32 {
-    let nearer = select(kept, x, bitcast<i32>(pull) < 0);
-    return nearer + pull * (x - kept);
-}
-
-// What gradients and parameters are held to. Twin: src/rule/bound.rs
-
-// These look at bits, because compilers may assume that there is no NaN and no infinity.
-fn is_finite(x: vec4<f32>) -> vec4<bool> {
-    return (bitcast<vec4<u32>>(x) & vec4<u32>(0x7f800000u)) != vec4<u32>(0x7f800000u);
-}
-
-fn is_nan(x: vec4<f32>) -> vec4<bool> {
-    return (bitcast<vec4<u32>>(x) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
-}
-
-// A variable, since WGSL refuses a constant that is NaN.
-var<private> nan_bits: u32 = 0x7fc00000u;
-
-fn held(x: vec4<f32>) -> vec4<f32> {
-    return clamp(x, vec4<f32>(-MOST_GRAD), vec4<f32>(MOST_GRAD));
-}
-
-// The gradient as a rule gets it: none of its squares and sums overflows. One that is not finite is
-// NaN.
-fn limited(g: vec4<f32>, finite: vec4<bool>) -> vec4<f32> {
-    return select(vec4<f32>(bitcast<f32>(nan_bits)), held(g), finite);
-}
-
-// The parameter after an update. It is NaN if the gradient was not finite, whatever the rule made of
-// that.
-fn outcome(updated: vec4<f32>, finite: vec4<bool>) -> vec4<f32> {
-    var bounded = updated;
-    if !SQUARES_GRADS {
-        // NaN stays NaN.
-        bounded = select(updated, held(updated), abs(updated) > vec4<f32>(MOST_GRAD));
-    }
-    if !UPDATES_BY_GRADS {
-        return bounded;
-    }
-    return select(vec4<f32>(bitcast<f32>(nan_bits)), bounded, finite);
-}
-
-// The size of a tensor. Twin: Shape in src/rule/twin.rs
-struct Shape {
-    count: f32,         // its elements
-    rows: f32,          // its last dimension but one; 1 if it has fewer than two
-    columns: f32,       // its last dimension; 1 if it has none
-}
-
 // Computes each row's factor, from its state and from the mean of the state of its matrix's rows.
 // A matrix of few rows takes one thread, another a workgroup.
 
@@ -202,10 +131,81 @@ fn factor_large(
     factor(rows, sums[0], lane, LANES);
 }
 
+// The numbers of one parameter group's step. begin_step.wgsl writes them, and update() reads them.
+// Twins: Step in src/rule/twin.rs; the layout in src/gpu/records.rs.
+struct Step {
+    lr: f32,
+    decay: f32,         // lr times the decoupled weight decay, the product taken in f64
+    grad_scale: f32,    // what gradients are multiplied by; negative to maximize
+    t: u32,             // steps performed, this one included
+    at: vec4<f32>,      // the rule's coefficients at this step count, from f64
+    refreshed: f32,     // 1 if the caller filled the rule's inputs anew for this step, else 0
+    average_weight: f32, // what the running mean of the parameters is pulled by
+    grad_unit: f32,     // a power of two that very large or small gradients are multiplied by first
+}
+
+// The moving average decay·kept + (1 - decay)·x. `pull` is 1 - decay for a decay of at least 1/2, and
+// -decay for a smaller one. So the smaller weight multiplies the difference, and nothing cancels at
+// any decay. The sign bit says which it is: a decay of 0 is -0. Twin: src/rule/ema.rs
+fn ema(kept: vec4<f32>, x: vec4<f32>, pull: f32) -> vec4<f32> {
+    let nearer = select(kept, x, bitcast<i32>(pull) < 0);
+    return nearer + pull * (x - kept);
+}
+
+fn scalar_ema(kept: f32, x: f32, pull: f32) -> f32 {
+    let nearer = select(kept, x, bitcast<i32>(pull) < 0);
+    return nearer + pull * (x - kept);
+}
+
+// What gradients and parameters are held to. Twin: src/rule/bound.rs
+
+// These look at bits, because compilers may assume that there is no NaN and no infinity.
+fn is_finite(x: vec4<f32>) -> vec4<bool> {
+    return (bitcast<vec4<u32>>(x) & vec4<u32>(0x7f800000u)) != vec4<u32>(0x7f800000u);
+}
+
+fn is_nan(x: vec4<f32>) -> vec4<bool> {
+    return (bitcast<vec4<u32>>(x) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
+}
+
+// A variable, since WGSL refuses a constant that is NaN.
+var<private> nan_bits: u32 = 0x7fc00000u;
+
+fn held(x: vec4<f32>) -> vec4<f32> {
+    return clamp(x, vec4<f32>(-MOST_GRAD), vec4<f32>(MOST_GRAD));
+}
+
+// The gradient as a rule gets it: none of its squares and sums overflows. One that is not finite is
+// NaN.
+fn limited(g: vec4<f32>, finite: vec4<bool>) -> vec4<f32> {
+    return select(vec4<f32>(bitcast<f32>(nan_bits)), held(g), finite);
+}
+
+// The parameter after an update. It is NaN if the gradient was not finite, whatever the rule made of
+// that.
+fn outcome(updated: vec4<f32>, finite: vec4<bool>) -> vec4<f32> {
+    var bounded = updated;
+    if !SQUARES_GRADS {
+        // NaN stays NaN.
+        bounded = select(updated, held(updated), abs(updated) > vec4<f32>(MOST_GRAD));
+    }
+    if !UPDATES_BY_GRADS {
+        return bounded;
+    }
+    return select(vec4<f32>(bitcast<f32>(nan_bits)), bounded, finite);
+}
+
 // A sum that overflowed becomes the largest f32. Otherwise an infinity would stay in the state for
 // good. NaN stays NaN. Twin: bounded in src/rule/twin.rs
 fn bounded(sum: f32) -> f32 {
     return select(clamp(sum, -3.4e38, 3.4e38), sum, is_nan(vec4<f32>(sum)).x);
+}
+
+// The size of a tensor. Twin: Shape in src/rule/twin.rs
+struct Shape {
+    count: f32,         // its elements
+    rows: f32,          // its last dimension but one; 1 if it has fewer than two
+    columns: f32,       // its last dimension; 1 if it has none
 }
 
 // The rule's numbers.

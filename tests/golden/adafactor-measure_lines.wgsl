@@ -43,6 +43,195 @@ fn update(
     return p - (now.decay * p + tensor.alpha * u);
 }
 
+// Adds up what the rule computes from the gradient, along the rows and the columns of a tile of a
+// matrix. Eight neighbouring threads have a tile, of up to 256 columns and any number of rows. Each of
+// them has four of every 32 columns, and no thread waits for another. A vector needs no sums: the
+// state of its columns is updated at once.
+
+@group(0) @binding(0) var<uniform> hyper: Hyper;
+@group(0) @binding(1) var<uniform> now: Step;
+
+// Host side: src/gpu/lines/tiling.rs.
+struct LineTile {
+    grad: u32,          // its first element in the gradients
+    state: u32,         // and in the state
+    stride: u32,        // elements from one row to the next
+    rows: u32,          // 0 if it is part of a vector
+    columns: u32,
+    row_sums: u32,      // where the first thread's sums of rows go
+    apart: u32,         // from there to the next thread's
+    column_sums: u32,   // where the sums of columns go or, of a vector, where its columns are kept
+}
+
+@group(0) @binding(4) var<storage, read> tiles: array<LineTile>;
+@group(0) @binding(11) var<storage, read_write> lines: array<vec4<f32>>;
+@group(0) @binding(12) var<storage, read_write> partials: array<f32>;
+
+// From four columns of a thread to its next four.
+const NEXT_QUAD = 32u;
+
+// Which of the four columns from `column` on the tile has.
+fn has_columns(tile: LineTile, column: u32) -> vec4<bool> {
+    return vec4<u32>(column) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(tile.columns);
+}
+
+// Of the four columns from `column` on, in the row that begins at `start`. Columns that the tile does
+// not have are zero; the first is read in their place, since a branch costs llvmpipe more.
+fn values_at(tile: LineTile, start: u32, column: u32) -> vec4<f32> {
+    let is_within = column < tile.columns;
+    let offset = start + select(0u, column, is_within);
+    let count = select(1u, min(tile.columns - column, 4u), is_within);
+    let place = Place(0u, tile.grad + offset, tile.state + offset, count);
+    let found = scaled(load_grad(place), place);
+    let g = limited(found, is_finite(found));
+    let values = vec4<f32>(line(g.x, hyper), line(g.y, hyper), line(g.z, hyper), line(g.w, hyper));
+    return select(vec4<f32>(), values, has_columns(tile, column));
+}
+
+fn keep_columns(tile: LineTile, column: u32, sums: vec4<f32>) {
+    for (var i = 0u; i < 4u && column + i < tile.columns; i++) {
+        partials[tile.column_sums + column + i] = sums[i];
+    }
+}
+
+fn measure_matrix(tile: LineTile, thread: u32) {
+    let first = 4u * thread;
+    var sums = array<vec4<f32>, 8>();
+    for (var row = 0u; row < tile.rows; row++) {
+        let start = row * tile.stride;
+        let a = values_at(tile, start, first);
+        sums[0] += a;
+        var in_row = a;
+        if tile.columns > NEXT_QUAD {
+            let b = values_at(tile, start, first + NEXT_QUAD);
+            let c = values_at(tile, start, first + 2u * NEXT_QUAD);
+            let d = values_at(tile, start, first + 3u * NEXT_QUAD);
+            sums[1] += b;
+            sums[2] += c;
+            sums[3] += d;
+            in_row += b + (c + d);
+        }
+        if tile.columns > 4u * NEXT_QUAD {
+            let e = values_at(tile, start, first + 4u * NEXT_QUAD);
+            let f = values_at(tile, start, first + 5u * NEXT_QUAD);
+            sums[4] += e;
+            sums[5] += f;
+            in_row += e + f;
+        }
+        if tile.columns > 6u * NEXT_QUAD {
+            let g = values_at(tile, start, first + 6u * NEXT_QUAD);
+            let h = values_at(tile, start, first + 7u * NEXT_QUAD);
+            sums[6] += g;
+            sums[7] += h;
+            in_row += g + h;
+        }
+        if first < tile.columns {
+            partials[tile.row_sums + thread * tile.apart + row] = dot(in_row, vec4<f32>(1.0));
+        }
+    }
+    keep_columns(tile, first, sums[0]);
+    keep_columns(tile, first + NEXT_QUAD, sums[1]);
+    keep_columns(tile, first + 2u * NEXT_QUAD, sums[2]);
+    keep_columns(tile, first + 3u * NEXT_QUAD, sums[3]);
+    keep_columns(tile, first + 4u * NEXT_QUAD, sums[4]);
+    keep_columns(tile, first + 5u * NEXT_QUAD, sums[5]);
+    keep_columns(tile, first + 6u * NEXT_QUAD, sums[6]);
+    keep_columns(tile, first + 7u * NEXT_QUAD, sums[7]);
+}
+
+fn moved(kept: f32, mean: f32) -> f32 {
+    return move_line(kept, bounded(mean), hyper, now);
+}
+
+fn move_vector(tile: LineTile, thread: u32) {
+    for (var column = 4u * thread; column < tile.columns; column += NEXT_QUAD) {
+        let at = (tile.column_sums + column) / 4u;
+        let kept = lines[at];
+        let mean = values_at(tile, 0u, column);
+        let next = vec4<f32>(
+            moved(kept.x, mean.x),
+            moved(kept.y, mean.y),
+            moved(kept.z, mean.z),
+            moved(kept.w, mean.w),
+        );
+        lines[at] = select(kept, next, has_columns(tile, column));
+    }
+}
+
+@compute @workgroup_size(64)
+fn measure_lines(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = 8u * (workgroup.y * grid.x + workgroup.x) + lane / 8u;
+    if index >= arrayLength(&tiles) {
+        return;
+    }
+    let tile = tiles[index];
+    if tile.rows > 0u {
+        measure_matrix(tile, lane % 8u);
+    } else {
+        move_vector(tile, lane % 8u);
+    }
+}
+
+// Four neighbouring elements: where they begin in each binding, and how many of them exist.
+struct Place {
+    param: u32,
+    grad: u32,
+    state: u32,
+    count: u32,
+}
+
+// Gradients in their format, four at a time. Zero bits are zero in every format.
+
+alias StoredGrad = GradQuad;
+
+fn load_grad(place: Place) -> vec4<f32> {
+    return decode_grad(stored_grad(place.grad / 4u));
+}
+
+fn zero_grad(place: Place) {
+    store_grad(place.grad / 4u, StoredGrad());
+}
+
+// Gradients in a buffer of their own.
+
+@group(0) @binding(3) var<storage, read> grads: array<StoredGrad>;
+
+fn stored_grad(index: u32) -> StoredGrad {
+    return grads[index];
+}
+
+// For gradients that are zeroed, see in_own_buffer_zeroed.wgsl.
+fn store_grad(index: u32, value: StoredGrad) {
+}
+
+// Gradients are scaled: by the loss scale, by the number of micro-batches, by the sign.
+
+fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
+    return now.grad_scale * g;
+}
+
+// Elements as f32.
+
+alias Quad_f32 = vec4<f32>;
+
+fn decode_f32(quad: Quad_f32) -> vec4<f32> {
+    return quad;
+}
+
+fn encode_f32(value: vec4<f32>) -> Quad_f32 {
+    return value;
+}
+
+alias GradQuad = Quad_f32;
+
+fn decode_grad(quad: GradQuad) -> vec4<f32> {
+    return decode_f32(quad);
+}
+
 // The numbers of one parameter group's step. begin_step.wgsl writes them, and update() reads them.
 // Twins: Step in src/rule/twin.rs; the layout in src/gpu/records.rs.
 struct Step {
@@ -107,144 +296,17 @@ fn outcome(updated: vec4<f32>, finite: vec4<bool>) -> vec4<f32> {
     return select(vec4<f32>(bitcast<f32>(nan_bits)), bounded, finite);
 }
 
-// The size of a tensor. Twin: Shape in src/rule/twin.rs
-struct Shape {
-    count: f32,         // its elements
-    rows: f32,          // its last dimension but one; 1 if it has fewer than two
-    columns: f32,       // its last dimension; 1 if it has none
-}
-
-// Adds up what the rule computes from the gradient, along the rows and the columns of a tile of a
-// matrix. A tile has up to 64 columns and any number of rows. A thread first has a column of the
-// tile, then a row. A vector needs no sums: the state of its columns is updated at once.
-
-@group(0) @binding(0) var<uniform> hyper: Hyper;
-@group(0) @binding(1) var<uniform> now: Step;
-
-// One tile per workgroup. Host side: src/gpu/lines.rs.
-struct LineTile {
-    grad: u32,          // its first element in the gradients
-    state: u32,         // and in the state
-    stride: u32,        // elements from one row to the next
-    rows: u32,
-    columns: u32,
-    row_sums: u32,      // where its first sums go
-    column_sums: u32,   // or, of a vector, where its columns are kept
-    is_vector: u32,     // if 1, it has one row and any number of columns
-}
-
-@group(0) @binding(4) var<storage, read> tiles: array<LineTile>;
-@group(0) @binding(11) var<storage, read_write> lines: array<f32>;
-@group(0) @binding(12) var<storage, read_write> partials: array<f32>;
-
-const HEIGHT = 32u;
-var<workgroup> values: array<f32, 2048>;
-
-fn value_at(tile: LineTile, offset: u32) -> f32 {
-    let place = Place(0u, tile.grad + offset, tile.state + offset, 1u);
-    let found = scaled(load_grad(place), place);
-    return line(limited(found, is_finite(found)).x, hyper);
-}
-
-@compute @workgroup_size(64)
-fn measure_lines(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = workgroup.y * grid.x + workgroup.x;
-    if index >= arrayLength(&tiles) {
-        return;
-    }
-    let tile = tiles[index];
-    if tile.is_vector == 1u {
-        for (var column = lane; column < tile.columns; column += 64u) {
-            let at = tile.column_sums + column;
-            lines[at] = move_line(lines[at], bounded(value_at(tile, column)), hyper, now);
-        }
-        return;
-    }
-    var column_sum = 0.0;
-    for (var top = 0u; top < tile.rows; top += HEIGHT) {
-        let height = min(tile.rows - top, HEIGHT);
-        for (var row = 0u; row < height; row++) {
-            var value = 0.0;
-            if lane < tile.columns {
-                value = value_at(tile, (top + row) * tile.stride + lane);
-            }
-            column_sum += value;
-            values[row * 64u + lane] = value;
-        }
-        workgroupBarrier();
-        if lane < height {
-            var row_sum = 0.0;
-            for (var column = 0u; column < 64u; column++) {
-                row_sum += values[lane * 64u + column];
-            }
-            partials[tile.row_sums + top + lane] = row_sum;
-        }
-        workgroupBarrier();
-    }
-    if lane < tile.columns {
-        partials[tile.column_sums + lane] = column_sum;
-    }
-}
-
 // A sum that overflowed becomes the largest f32. Otherwise an infinity would stay in the state for
 // good. NaN stays NaN. Twin: bounded in src/rule/twin.rs
 fn bounded(sum: f32) -> f32 {
     return select(clamp(sum, -3.4e38, 3.4e38), sum, is_nan(vec4<f32>(sum)).x);
 }
 
-// Four neighbouring elements: where they begin in each binding, and how many of them exist.
-struct Place {
-    param: u32,
-    grad: u32,
-    state: u32,
-    count: u32,
-}
-
-// Gradients as f32 at any element, one at a time. Nothing past the last is touched, since a
-// neighbour may be there.
-
-alias StoredGrad = f32;
-
-fn load_grad(place: Place) -> vec4<f32> {
-    var g = vec4<f32>(stored_grad(place.grad), 0.0, 0.0, 0.0);
-    if place.count > 1u {
-        g.y = stored_grad(place.grad + 1u);
-    }
-    if place.count > 2u {
-        g.z = stored_grad(place.grad + 2u);
-    }
-    if place.count > 3u {
-        g.w = stored_grad(place.grad + 3u);
-    }
-    return g;
-}
-
-fn zero_grad(place: Place) {
-    for (var i = 0u; i < place.count; i++) {
-        store_grad(place.grad + i, 0.0);
-    }
-}
-
-// Gradients in a buffer of their own.
-
-@group(0) @binding(3) var<storage, read> grads: array<StoredGrad>;
-
-fn stored_grad(index: u32) -> StoredGrad {
-    return grads[index];
-}
-
-// For gradients that are zeroed, see in_own_buffer_zeroed.wgsl.
-fn store_grad(index: u32, value: StoredGrad) {
-}
-
-// Gradients are scaled: by the loss scale, by the number of micro-batches, by the sign.
-
-fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
-    return now.grad_scale * g;
+// The size of a tensor. Twin: Shape in src/rule/twin.rs
+struct Shape {
+    count: f32,         // its elements
+    rows: f32,          // its last dimension but one; 1 if it has fewer than two
+    columns: f32,       // its last dimension; 1 if it has none
 }
 
 // The rule's numbers.

@@ -268,50 +268,73 @@ fn store_average(place: Place, p: vec4<f32>, updated: vec4<f32>, average: vec4<f
 
 // The state of the row and of the column that each element is in.
 
-@group(0) @binding(11) var<storage, read> lines: array<f32>;
+@group(0) @binding(11) var<storage, read> lines: array<vec4<f32>>;
+
+// A tensor's size, and where its lines begin.
+struct TensorLines {
+    count: u32,
+    rows: u32,
+    columns: u32,
+    first: u32,         // its first element in the group
+    factors: u32,
+    first_column: u32,
+}
+
+fn find_lines(place: Place) -> TensorLines {
+    let row = row_of(place) / 4u;
+    let size = tensors[row];
+    let starts = tensors[row + 1u];
+    return TensorLines(size.x, size.y, size.z, size.w, starts.x, starts.y);
+}
+
+fn line_at(i: u32) -> f32 {
+    return lines[i / 4u][i % 4u];
+}
 
 struct Gathered {
     factor: vec4<f32>,
     column: vec4<f32>,
 }
 
-fn gather(place: Place) -> Gathered {
-    let tensor = row_of(place);
-    let count = tensors[tensor];
-    let rows = tensors[tensor + 1u];
-    let columns = tensors[tensor + 2u];
-    let factors = tensors[tensor + 4u];
-    let first_column = tensors[tensor + 5u];
+fn gather(tensor: TensorLines, place: Place) -> Gathered {
     // Padding uses the last element's.
-    let element = min(UNIT * window.y + place.state - tensors[tensor + 3u], count - 1u);
-    let last = count - 1u - element;
-    var row = element / columns;
-    var column = element - row * columns;
-    let matrix = row / rows;
-    var columns_at = first_column + matrix * columns;
-    var row_end = (matrix + 1u) * rows;
+    let element = min(UNIT * window.y + place.state - tensor.first, tensor.count - 1u);
+    let last = tensor.count - 1u - element;
+    var row = element / tensor.columns;
+    var column = element - row * tensor.columns;
+    let matrix = row / tensor.rows;
+    var columns_at = tensor.first_column + matrix * tensor.columns;
+    var row_end = (matrix + 1u) * tensor.rows;
+    if LINES_IN_QUADS {
+        // All four are in one row, and their columns are a quad too.
+        let factor = vec4<f32>(line_at(tensor.factors + row));
+        return Gathered(factor, lines[(columns_at + column) / 4u]);
+    }
     var gathered = Gathered();
     for (var i = 0u; i < 4u; i++) {
-        gathered.factor[i] = lines[factors + row];
-        gathered.column[i] = lines[columns_at + column];
+        gathered.factor[i] = line_at(tensor.factors + row);
+        gathered.column[i] = line_at(columns_at + column);
         if i < last {
             column += 1u;
         }
-        if column == columns {
+        if column == tensor.columns {
             column = 0u;
             row += 1u;
         }
         if row == row_end {
-            row_end += rows;
-            columns_at += columns;
+            row_end += tensor.rows;
+            columns_at += tensor.columns;
         }
     }
     return gathered;
 }
 
+const LINES_IN_QUADS: bool = false;
+
 fn load_state(place: Place) -> State {
     var state = State();
-    let gathered = gather(place);
+    let tensor_lines = find_lines(place);
+    let gathered = gather(tensor_lines, place);
     state.row_factor = gathered.factor;
     state.col_var = gathered.column;
     return state;
@@ -326,22 +349,28 @@ fn store_state(place: Place, state: State) {
 
 const UNIT: u32 = 64u;
 
+// The table as quads, for shaders that read most of a row.
+
+@group(0) @binding(13) var<storage, read> tensors: array<vec4<u32>>;
+
+fn tensor_word(i: u32) -> u32 {
+    return tensors[i / 4u][i % 4u];
+}
+
 // The state of each tensor, as a table of words. Host side: src/gpu/tensors.rs. The first four
 // words say where the rows begin, how long a row is, how many rows there are, and how many of them
 // conclude together. Then comes, for each UNIT of elements of the group, the place of its tensor's
 // row. Then come the rows. A row has the number of elements, rows, columns, first element in the
 // group, where its lines begin (two words), two words of padding, and then the values of the slots.
 
-@group(0) @binding(13) var<storage, read> tensors: array<u32>;
-
 fn row_of(place: Place) -> u32 {
-    return tensors[4u + window.y + place.state / UNIT];
+    return tensor_word(4u + window.y + place.state / UNIT);
 }
 
 fn load_tensor(place: Place) -> OfTensor {
     var tensor = OfTensor();
     let row = row_of(place);
-    tensor.alpha = bitcast<f32>(tensors[row + 8u]);
+    tensor.alpha = bitcast<f32>(tensor_word(row + 8u));
     return tensor;
 }
 

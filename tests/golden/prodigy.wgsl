@@ -314,26 +314,32 @@ fn store_state(place: Place, state: State) {
 
 const UNIT: u32 = 64u;
 
+// The table as words.
+
+@group(0) @binding(13) var<storage, read> tensors: array<u32>;
+
+fn tensor_word(i: u32) -> u32 {
+    return tensors[i];
+}
+
 // The state of each tensor, as a table of words. Host side: src/gpu/tensors.rs. The first four
 // words say where the rows begin, how long a row is, how many rows there are, and how many of them
 // conclude together. Then comes, for each UNIT of elements of the group, the place of its tensor's
 // row. Then come the rows. A row has the number of elements, rows, columns, first element in the
 // group, where its lines begin (two words), two words of padding, and then the values of the slots.
 
-@group(0) @binding(13) var<storage, read> tensors: array<u32>;
-
 fn row_of(place: Place) -> u32 {
-    return tensors[4u + window.y + place.state / UNIT];
+    return tensor_word(4u + window.y + place.state / UNIT);
 }
 
 fn load_tensor(place: Place) -> OfTensor {
     var tensor = OfTensor();
     let row = row_of(place);
-    tensor.d = bitcast<f32>(tensors[row + 8u]);
-    tensor.d_max = bitcast<f32>(tensors[row + 9u]);
-    tensor.d_numerator = bitcast<f32>(tensors[row + 10u]);
-    tensor.d_before = bitcast<f32>(tensors[row + 11u]);
-    tensor.dlr = bitcast<f32>(tensors[row + 12u]);
+    tensor.d = bitcast<f32>(tensor_word(row + 8u));
+    tensor.d_max = bitcast<f32>(tensor_word(row + 9u));
+    tensor.d_numerator = bitcast<f32>(tensor_word(row + 10u));
+    tensor.d_before = bitcast<f32>(tensor_word(row + 11u));
+    tensor.dlr = bitcast<f32>(tensor_word(row + 12u));
     return tensor;
 }
 

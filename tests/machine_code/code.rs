@@ -20,7 +20,7 @@ pub struct Traffic {
     pub loads: usize,
     /// Stores of 128 bits.
     pub stores: usize,
-    /// Loads of 32 bits, such as what is kept of whole tensors.
+    /// Loads of 32 or 64 bits, such as what is kept of whole tensors.
     pub lookups: usize,
 }
 
@@ -59,7 +59,7 @@ impl Code {
         Traffic {
             loads: count(Access::Load(128)),
             stores: count(Access::Store(128)),
-            lookups: count(Access::Load(32)),
+            lookups: count(Access::Load(32)) + count(Access::Load(64)),
         }
     }
 
@@ -93,6 +93,13 @@ impl Code {
         if !streams || traffic.lookups > expected.lookups {
             complaints.push(format!("moves {traffic:?}; expected {expected:?}"));
         }
+        complaints.extend(self.register_complaints());
+        complaints
+    }
+
+    /// Too many registers, and what did not fit into them.
+    pub fn register_complaints(&self) -> Vec<String> {
+        let mut complaints = Vec::new();
         for (name, most) in [
             ("VGPRs", MOST_VGPRS),
             ("Spilled VGPRs", 0),
@@ -122,6 +129,7 @@ fn access(line: &str) -> Option<Access> {
     Some(match operation {
         "load_dwordx4" | "load_b128" => Access::Load(128),
         "load_dword" | "load_b32" => Access::Load(32),
+        "load_dwordx2" | "load_b64" => Access::Load(64),
         "store_dwordx4" | "store_b128" => Access::Store(128),
         _ => Access::Other,
     })

@@ -45,7 +45,7 @@ pub fn of_machine_code() -> Result<(), Failed> {
     let subtraction = "v_sub_f32_e32 v4, v4, v8";
     for (from, to, complaint) in [
         ("load_dwordx4 v[4:7]", "load_dword v4", "moves Traffic"),
-        ("load_dwordx4 v[4:7]", "load_dwordx2 v[4:5]", "width"),
+        ("load_dwordx4 v[4:7]", "load_dwordx3 v[4:6]", "width"),
         ("store_dwordx4 v[4:7]", "store_dwordx3 v[4:6]", "width"),
         (subtraction, "buffer_atomic_add v4, v0", "width"),
         (subtraction, "ds_write_b32 v4, v0", "width"),

@@ -4,6 +4,7 @@
 
 mod code;
 mod faults;
+mod passes;
 mod radv;
 mod spirv;
 mod statistics;
@@ -44,6 +45,8 @@ fn main() {
     for (family, device) in FAMILIES.iter().zip(devices) {
         let title = format!("each_fault_in_a_shader_is_complained_of_on_{family}");
         trials.push(test_on(device, title, faults::of_shaders));
+        let title = format!("passes_before_an_update_keep_to_registers_on_{family}");
+        trials.push(test_on(device, title, passes::keep_to_registers));
         for name in rules::names() {
             let title = format!("{name}_is_a_streaming_kernel_on_{family}");
             trials.push(test_on(device, title, |radv| {
@@ -109,12 +112,13 @@ fn expected(rule: &dyn Rule) -> Traffic {
     let grads = usize::from(stages.matrix.is_none());
 
     let of_tensors = of(Extent::Tensor).filter(is_read).count();
-    // Six words say where the rows and columns of a tensor are; then one of each for four elements.
-    let of_lines = stages.lines.map_or(0, |_| 6 + 2 * 4);
+    // A quad and two words say where the rows and columns of a tensor are; then comes one of each for
+    // four elements.
+    let [of_tables, of_lines] = stages.lines.map_or([0, 0], |_| [1, 1 + 2 * 4]);
     // First comes where the tensor's row is in the table.
     let row = usize::from(of_tensors + of_lines > 0);
     Traffic {
-        loads: params + grads + of(Extent::Element).filter(is_read).count(),
+        loads: params + grads + of_tables + of(Extent::Element).filter(is_read).count(),
         stores: params + of(Extent::Element).filter(is_written).count(),
         lookups: row + of_tensors + of_lines,
     }

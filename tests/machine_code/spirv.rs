@@ -1,7 +1,7 @@
 //! WGSL to SPIR-V with the options of wgpu-hal 30 for a device like RADV's: `device_from_raw` in
 //! `src/vulkan/adapter.rs`, and for each pipeline `compile_stage` in `src/vulkan/device.rs`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ffi::CString};
 
 use ash::vk::DescriptorType;
 use naga::{
@@ -16,18 +16,24 @@ use naga::{
 
 /// A shader and what its bindings are, from binding 0 on.
 pub struct Spirv {
+    pub entry_point: CString,
     pub words: Vec<u32>,
     pub bindings: Vec<DescriptorType>,
 }
 
 /// The entry point `main` of a complete shader.
 pub fn compile(wgsl: &str) -> Spirv {
+    compile_entry_point(wgsl, "main")
+}
+
+/// An entry point of a complete shader.
+pub fn compile_entry_point(wgsl: &str, name: &str) -> Spirv {
     let module = naga::front::wgsl::parse_str(wgsl).unwrap();
     let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
         .validate(&module)
         .unwrap();
     // wgpu-hal's workaround SEPARATE_ENTRY_POINTS, on everywhere: a module has one entry point.
-    let entry_point = (ShaderStage::Compute, "main");
+    let entry_point = (ShaderStage::Compute, name);
     let (module, info) = naga::back::pipeline_constants::process_overrides(
         &module,
         &info,
@@ -104,6 +110,7 @@ pub fn compile(wgsl: &str) -> Spirv {
         shader_stage: entry_point.0,
     };
     Spirv {
+        entry_point: CString::new(name).unwrap(),
         words: spv::write_vec(&module, &info, &options, Some(&pipeline)).unwrap(),
         bindings: used.into_values().collect(),
     }

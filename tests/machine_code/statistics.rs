@@ -9,15 +9,15 @@ use wgpu_optim::{
     update_shader, update_shader_in,
 };
 
-use crate::{Device, FAMILIES, code::Code, spirv};
+use crate::{Device, FAMILIES, code::Code, passes, spirv};
 
 const HEADING: &str = "\
-The update of each rule by its defaults, over arenas, as machine code of RDNA2 (navi21) and GCN 5
-(vega10). `UPDATE_STATISTICS=1 cargo test --test machine_code` writes this file.
+The update of each rule by its defaults, over arenas, and the passes of the golden files, as machine
+code of RDNA2 (navi21) and GCN 5 (vega10). `UPDATE_STATISTICS=1 cargo test --test machine_code` writes this file.
 
 waves: how many share a SIMD by the driver's count; RDNA2 has 128 SGPRs for each. latency, inverse:
 the compiler's estimate of the cycles of one wave, with and without its waits. vector: instructions
-that calculate in every lane. loads, stores: of 128 bits; lookups: loads of 32.
+that calculate in every lane. loads, stores: of 128 bits; lookups: loads of 32 or 64.
 
 ";
 
@@ -56,6 +56,10 @@ pub fn check(devices: &[Device]) -> Result<Completion, Failed> {
             let text = update_shader_in(&AdamW::default(), formats);
             let code = radv.compile(&spirv::compile(&text))?;
             tables += &row(title, cells(&code));
+        }
+        for (title, text, entry_point) in passes::all()? {
+            let code = radv.compile(&spirv::compile_entry_point(&text, &entry_point))?;
+            tables += &row(&title, cells(&code));
         }
     }
     let heading = format!("{HEADING}{version}\n");
@@ -135,7 +139,7 @@ fn cells(code: &Code) -> [String; COLUMNS.len()] {
 
 /// One line, the first column to the left and the others to the right.
 fn row(name: &str, cells: [String; COLUMNS.len()]) -> String {
-    let mut line = format!("{name:18}");
+    let mut line = format!("{name:38}");
     for (cell, column) in cells.iter().zip(COLUMNS) {
         let width = column.len() + 1;
         line += &format!("{cell:>width$}");

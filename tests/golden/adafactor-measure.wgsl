@@ -1,0 +1,453 @@
+// Adafactor. Shazeer & Stern 2018, arXiv:1804.04235, as in torch.optim.Adafactor.
+// Twin: src/rules/adafactor.rs
+
+fn line(g: f32, h: Hyper) -> f32 {
+    return g * g;
+}
+
+fn move_line(kept: f32, mean: f32, h: Hyper, now: Step) -> f32 {
+    // at: how far V moves, and the most that lr may be.
+    return scalar_ema(kept, mean, now.at.x);
+}
+
+fn row_factor(row: f32, mean: f32, h: Hyper) -> f32 {
+    return row / max(mean, h.eps1);
+}
+
+fn direction(g: vec4<f32>, s: State, h: Hyper) -> vec4<f32> {
+    let variance = s.row_factor * s.col_var;
+    return g / sqrt(max(variance, vec4<f32>(h.eps1_squared)));
+}
+
+fn measure(p: vec4<f32>, g: vec4<f32>, s: State, h: Hyper, now: Step, tensor: OfTensor) -> Sums {
+    let u = direction(g, s, h);
+    return Sums(p * p, u * u);
+}
+
+fn conclude(sums: Totals, tensor: ptr<function, OfTensor>, shape: Shape, h: Hyper, now: Step) {
+    let p_rms = sqrt(sums.p_squared / shape.count);
+    let u_rms = sqrt(sums.u_squared / shape.count);
+    let alpha = max(h.eps2, p_rms) * min(now.lr, now.at.y);
+    (*tensor).alpha = alpha / max(u_rms / h.d, 1.0);
+}
+
+fn update(
+    p: vec4<f32>,
+    g: vec4<f32>,
+    s: ptr<function, State>,
+    h: Hyper,
+    now: Step,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    let u = direction(g, *s, h);
+    return p - (now.decay * p + tensor.alpha * u);
+}
+
+// Each thread adds up what the rule measures in a small span, or in its share of a large one. No
+// thread waits for another.
+
+@group(0) @binding(0) var<uniform> hyper: Hyper;
+@group(0) @binding(1) var<uniform> now: Step;
+// Two entries per span. The first has the first element in params, in grads and in the state,
+// and the number of elements. The second has the first partial sum.
+@group(0) @binding(4) var<storage, read> spans: array<vec4<u32>>;
+@group(0) @binding(12) var<storage, read_write> partials: array<vec4<f32>>;
+
+// What a thread looks up once for all of a span, which is part of one tensor.
+struct Found {
+    tensor: OfTensor,
+    lines: TensorLines,
+}
+
+fn find(span: vec4<u32>) -> Found {
+    let place = Place(span.x, span.y, span.z, 4u);
+    return Found(load_tensor(place), find_lines(place));
+}
+
+// What the four elements from `i` on add to the sums of a span.
+fn measured(span: vec4<u32>, i: u32, found: Found) -> Sums {
+    let place = Place(span.x + i, span.y + i, span.z + i, min(span.w - i, 4u));
+    let p = load_param(place);
+    let scaled = scaled(load_grad(place), place);
+    let g = limited(scaled, is_finite(scaled));
+    return measure(p, g, load_state(place, found.lines), hyper, now, found.tensor);
+}
+
+// Every `stride`th four elements from `first` on.
+fn add_up(sums: ptr<function, Sums>, span: vec4<u32>, first: u32, stride: u32, found: Found) {
+    for (var i = first; i < span.w; i += 4u * stride) {
+        add(sums, measured(span, i, found));
+    }
+}
+
+@compute @workgroup_size(64)
+fn measure_small(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = 2u * (64u * (workgroup.y * grid.x + workgroup.x) + lane);
+    if index < arrayLength(&spans) {
+        let span = spans[index];
+        let found = find(span);
+        var sums = Sums();
+        add_up(&sums, span, 0u, 1u, found);
+        partials[spans[index + 1u].x] = total(sums);
+    }
+}
+
+@compute @workgroup_size(MEASURING_THREADS)
+fn measure_large(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = 2u * (workgroup.y * grid.x + workgroup.x);
+    if index >= arrayLength(&spans) {
+        return;
+    }
+    let span = spans[index];
+    if 4u * lane >= span.w {
+        return;
+    }
+    let found = find(span);
+    var sums = Sums();
+    let in_tiles = span.w - span.w % TILE;
+    for (var i = first_in_tile(lane); i < in_tiles; i += TILE) {
+        add(&sums, measured(span, i, found));
+        add(&sums, measured(span, i + NEXT_QUAD, found));
+        add(&sums, measured(span, i + 2u * NEXT_QUAD, found));
+        add(&sums, measured(span, i + 3u * NEXT_QUAD, found));
+    }
+    add_up(&sums, span, in_tiles + 4u * lane, MEASURING_THREADS, found);
+    partials[spans[index + 1u].x + lane] = total(sums);
+}
+
+// The size of a tensor. Twin: Shape in src/rule/twin.rs
+struct Shape {
+    count: f32,         // its elements
+    rows: f32,          // its last dimension but one; 1 if it has fewer than two
+    columns: f32,       // its last dimension; 1 if it has none
+}
+
+// The numbers of one parameter group's step. begin_step.wgsl writes them, and update() reads them.
+// Twins: Step in src/rule/twin.rs; the layout in src/gpu/records.rs.
+struct Step {
+    lr: f32,
+    decay: f32,         // lr times the decoupled weight decay, the product taken in f64
+    grad_scale: f32,    // what gradients are multiplied by; negative to maximize
+    t: u32,             // steps performed, this one included
+    at: vec4<f32>,      // the rule's coefficients at this step count, from f64
+    refreshed: f32,     // 1 if the caller filled the rule's inputs anew for this step, else 0
+    average_weight: f32, // what the running mean of the parameters is pulled by
+    grad_unit: f32,     // a power of two that very large or small gradients are multiplied by first
+}
+
+// The moving average decay·kept + (1 - decay)·x. `pull` is 1 - decay for a decay of at least 1/2, and
+// -decay for a smaller one. So the smaller weight multiplies the difference, and nothing cancels at
+// any decay. The sign bit says which it is: a decay of 0 is -0. Twin: src/rule/ema.rs
+fn ema(kept: vec4<f32>, x: vec4<f32>, pull: f32) -> vec4<f32> {
+    let nearer = select(kept, x, bitcast<i32>(pull) < 0);
+    return nearer + pull * (x - kept);
+}
+
+fn scalar_ema(kept: f32, x: f32, pull: f32) -> f32 {
+    let nearer = select(kept, x, bitcast<i32>(pull) < 0);
+    return nearer + pull * (x - kept);
+}
+
+// What gradients and parameters are held to. Twin: src/rule/bound.rs
+
+// These look at bits, because compilers may assume that there is no NaN and no infinity.
+fn is_finite(x: vec4<f32>) -> vec4<bool> {
+    return (bitcast<vec4<u32>>(x) & vec4<u32>(0x7f800000u)) != vec4<u32>(0x7f800000u);
+}
+
+fn is_nan(x: vec4<f32>) -> vec4<bool> {
+    return (bitcast<vec4<u32>>(x) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
+}
+
+// A variable, since WGSL refuses a constant that is NaN.
+var<private> nan_bits: u32 = 0x7fc00000u;
+
+fn held(x: vec4<f32>) -> vec4<f32> {
+    return clamp(x, vec4<f32>(-MOST_GRAD), vec4<f32>(MOST_GRAD));
+}
+
+// The gradient as a rule gets it: none of its squares and sums overflows. One that is not finite is
+// NaN.
+fn limited(g: vec4<f32>, finite: vec4<bool>) -> vec4<f32> {
+    return select(vec4<f32>(bitcast<f32>(nan_bits)), held(g), finite);
+}
+
+// The parameter after an update. It is NaN if the gradient was not finite, whatever the rule made of
+// that.
+fn outcome(updated: vec4<f32>, finite: vec4<bool>) -> vec4<f32> {
+    var bounded = updated;
+    if !SQUARES_GRADS {
+        // NaN stays NaN.
+        bounded = select(updated, held(updated), abs(updated) > vec4<f32>(MOST_GRAD));
+    }
+    if !UPDATES_BY_GRADS {
+        return bounded;
+    }
+    return select(vec4<f32>(bitcast<f32>(nan_bits)), bounded, finite);
+}
+
+// Four neighbouring elements: where they begin in each binding, and how many of them exist.
+struct Place {
+    param: u32,
+    grad: u32,
+    state: u32,
+    count: u32,
+}
+
+// Parameters in their format, four at a time.
+
+@group(0) @binding(2) var<storage, read_write> params: array<ParamQuad>;
+
+fn load_param(place: Place) -> vec4<f32> {
+    return decode_param(params[place.param / 4u]);
+}
+
+fn store_param(place: Place, p: vec4<f32>) {
+    params[place.param / 4u] = encode_param(p, place);
+}
+
+// Gradients in their format, four at a time. Zero bits are zero in every format.
+
+alias StoredGrad = GradQuad;
+
+fn load_grad(place: Place) -> vec4<f32> {
+    return decode_grad(stored_grad(place.grad / 4u));
+}
+
+fn zero_grad(place: Place) {
+    store_grad(place.grad / 4u, StoredGrad());
+}
+
+// Gradients in a buffer of their own.
+
+@group(0) @binding(3) var<storage, read> grads: array<StoredGrad>;
+
+fn stored_grad(index: u32) -> StoredGrad {
+    return grads[index];
+}
+
+// For gradients that are zeroed, see in_own_buffer_zeroed.wgsl.
+fn store_grad(index: u32, value: StoredGrad) {
+}
+
+// Gradients are not scaled: now.grad_scale is 1.
+
+fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
+    return g;
+}
+
+// Elements as f32.
+
+alias Quad_f32 = vec4<f32>;
+
+fn decode_f32(quad: Quad_f32) -> vec4<f32> {
+    return quad;
+}
+
+fn encode_f32(value: vec4<f32>) -> Quad_f32 {
+    return value;
+}
+
+alias ParamQuad = Quad_f32;
+
+fn decode_param(quad: ParamQuad) -> vec4<f32> {
+    return decode_f32(quad);
+}
+
+alias GradQuad = Quad_f32;
+
+fn decode_grad(quad: GradQuad) -> vec4<f32> {
+    return decode_f32(quad);
+}
+
+fn encode_param(value: vec4<f32>, place: Place) -> ParamQuad {
+    return encode_f32(value);
+}
+
+// Which elements a thread of a workgroup measures. A tile has four quads for each thread: of every
+// 128 neighbouring elements, eight threads have each eighth quad. So a workgroup reads a tile without
+// a gap, and each eight threads read it cache line by cache line. What that gains over one quad per
+// thread is in benches/README.md.
+
+const TILE: u32 = 16u * MEASURING_THREADS;
+
+// From a thread's quad to its next one.
+const NEXT_QUAD: u32 = 32u;
+
+fn first_in_tile(lane: u32) -> u32 {
+    return 4u * NEXT_QUAD * (lane / 8u) + 4u * (lane % 8u);
+}
+
+const MEASURING_THREADS: u32 = 256u;
+
+// The rule's numbers.
+
+struct Hyper {
+    eps1: f32,
+    eps1_squared: f32,
+    eps2: f32,
+    d: f32,
+}
+
+struct State {
+    row_factor: vec4<f32>,
+    col_var: vec4<f32>,
+}
+
+struct OfTensor {
+    alpha: f32,
+}
+
+// The variant.
+
+const ZERO_GRAD: bool = false;
+const MOST_GRAD: f32 = 1.125899906842624e15;
+const SQUARES_GRADS: bool = true;
+const UPDATES_BY_GRADS: bool = true;
+
+// What the rule sums up, by four elements and in all.
+
+struct Sums {
+    p_squared: vec4<f32>,
+    u_squared: vec4<f32>,
+}
+
+struct Totals {
+    p_squared: f32,
+    u_squared: f32,
+}
+
+fn add(sums: ptr<function, Sums>, more: Sums) {
+    (*sums).p_squared += more.p_squared;
+    (*sums).u_squared += more.u_squared;
+}
+
+fn total(sums: Sums) -> vec4<f32> {
+    return vec4<f32>(
+        dot(sums.p_squared, vec4<f32>(1.0)),
+        dot(sums.u_squared, vec4<f32>(1.0)),
+        0.0,
+        0.0,
+    );
+}
+
+fn sums_of(total: vec4<f32>) -> Totals {
+    return Totals(total.x, total.y);
+}
+
+// The rule's slots; those that the variant leaves unused read as zero.
+
+
+// The state of the row and of the column that each element is in.
+
+@group(0) @binding(11) var<storage, read> lines: array<vec4<f32>>;
+
+// A tensor's size, and where its lines begin.
+struct TensorLines {
+    count: u32,
+    rows: u32,
+    columns: u32,
+    first: u32,         // its first element in the group
+    factors: u32,
+    first_column: u32,
+}
+
+fn find_lines(place: Place) -> TensorLines {
+    let row = row_of(place) / 4u;
+    let size = tensors[row];
+    let starts = tensors[row + 1u];
+    return TensorLines(size.x, size.y, size.z, size.w, starts.x, starts.y);
+}
+
+fn line_at(i: u32) -> f32 {
+    return lines[i / 4u][i % 4u];
+}
+
+struct Gathered {
+    factor: vec4<f32>,
+    column: vec4<f32>,
+}
+
+fn gather(tensor: TensorLines, place: Place) -> Gathered {
+    // Padding uses the last element's.
+    let element = min(UNIT * window.y + place.state - tensor.first, tensor.count - 1u);
+    let last = tensor.count - 1u - element;
+    var row = element / tensor.columns;
+    var column = element - row * tensor.columns;
+    let matrix = row / tensor.rows;
+    var columns_at = tensor.first_column + matrix * tensor.columns;
+    var row_end = (matrix + 1u) * tensor.rows;
+    if LINES_IN_QUADS {
+        // All four are in one row, and their columns are a quad too.
+        let factor = vec4<f32>(line_at(tensor.factors + row));
+        return Gathered(factor, lines[(columns_at + column) / 4u]);
+    }
+    var gathered = Gathered();
+    for (var i = 0u; i < 4u; i++) {
+        gathered.factor[i] = line_at(tensor.factors + row);
+        gathered.column[i] = line_at(columns_at + column);
+        if i < last {
+            column += 1u;
+        }
+        if column == tensor.columns {
+            column = 0u;
+            row += 1u;
+        }
+        if row == row_end {
+            row_end += tensor.rows;
+            columns_at += tensor.columns;
+        }
+    }
+    return gathered;
+}
+
+const LINES_IN_QUADS: bool = true;
+
+fn load_state(place: Place, tensor_lines: TensorLines) -> State {
+    var state = State();
+    let gathered = gather(tensor_lines, place);
+    state.row_factor = gathered.factor;
+    state.col_var = gathered.column;
+    return state;
+}
+
+fn store_state(place: Place, state: State) {
+}
+
+// Where a dispatch's part of the state begins, in units of UNIT elements: x in that of all groups,
+// y in that of its own. Every tensor starts at a unit. z is what the random bits of rounding begin from.
+@group(0) @binding(14) var<uniform> window: vec4<u32>;
+
+const UNIT: u32 = 64u;
+
+// The table as quads, for shaders that read most of a row.
+
+@group(0) @binding(13) var<storage, read> tensors: array<vec4<u32>>;
+
+fn tensor_word(i: u32) -> u32 {
+    return tensors[i / 4u][i % 4u];
+}
+
+// The state of each tensor, as a table of words. Host side: src/gpu/tensors.rs. The first four
+// words say where the rows begin, how long a row is, how many rows there are, and how many of them
+// conclude together. Then comes, for each UNIT of elements of the group, the place of its tensor's
+// row. Then come the rows. A row has the number of elements, rows, columns, first element in the
+// group, where its lines begin (two words), two words of padding, and then the values of the slots.
+
+fn row_of(place: Place) -> u32 {
+    return tensor_word(4u + window.y + place.state / UNIT);
+}
+
+fn load_tensor(place: Place) -> OfTensor {
+    var tensor = OfTensor();
+    return tensor;
+}
+

@@ -104,7 +104,8 @@ fn measure_small_extreme(
     }
 }
 
-@compute @workgroup_size(MEASURING_THREADS)
+// Seldom has it anything to do, so a thread does what several do above: fewer threads find that out.
+@compute @workgroup_size(64)
 fn measure_large_extreme(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
@@ -116,8 +117,11 @@ fn measure_large_extreme(
     }
     let span = spans[index];
     let exponent = runs[span.w].exponent;
-    if exponent != 0 && 4u * lane < span.y {
-        let unit = power_of_two(-exponent);
-        partials[span.z + lane] = measured(span, lane, unit);
+    if exponent == 0 {
+        return;
+    }
+    let unit = power_of_two(-exponent);
+    for (var i = lane; i < MEASURING_THREADS && 4u * i < span.y; i += 64u) {
+        partials[span.z + i] = measured(span, i, unit);
     }
 }

@@ -13,6 +13,7 @@ struct Partial {
 const LANES = 256u;
 var<workgroup> squares: array<f32, LANES>;
 var<workgroup> largest: array<u32, LANES>;
+var<workgroup> found_exponent: i32;
 
 fn partial_at(run: Run, i: u32) -> Partial {
     if i < run.count {
@@ -120,6 +121,13 @@ fn summarize_large_extreme(
         return;
     }
     let index = indices[at];
+    if lane == 0u {
+        found_exponent = runs[index].exponent;
+    }
+    // Seldom is a run extreme, and reading all its partial sums is what takes time here.
+    if workgroupUniformLoad(&found_exponent) == 0 {
+        return;
+    }
     let sum = added_up_together(runs[index], lane);
     if lane == 0u {
         runs[index].squares = sum.squares;

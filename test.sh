@@ -51,6 +51,14 @@ cargo clippy --workspace --all-targets -- -D warnings
 say "Documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --lib
 
+say "The library for the web"
+web=wasm32-unknown-unknown
+if ! rustup target add "$web" >/dev/null 2>&1 && [ ! -d "$(rustc --print target-libdir --target "$web")" ]; then
+    echo "not run: this toolchain has no $web (rustup target add $web)"
+else
+    RUSTFLAGS="-D warnings" cargo check --lib --target "$web" --target-dir target/web
+fi
+
 say "Tests: library, integration, examples"
 cargo test --workspace --all-targets
 

@@ -3,6 +3,7 @@
 mod guarded;
 mod ownership;
 
+#[cfg(not(target_family = "wasm"))]
 use std::{
     pin::pin,
     task::{Context, Poll, Waker},

@@ -9,11 +9,12 @@ use super::{
     Optimizer,
     group::{GroupState, Tally},
 };
+#[cfg(not(target_family = "wasm"))]
+use crate::checkpoint::replace;
 use crate::{
     Checkpoint, Error, Loaded, Save,
     checkpoint::{
-        Description, Dtype, Entry, Matching, Outline, Part, Writer, entries, exact, params,
-        partial, replace,
+        Description, Dtype, Entry, Matching, Outline, Part, Writer, entries, exact, params, partial,
     },
     format::Encoding,
     progress::{Past, Skips},

@@ -13,12 +13,14 @@ use super::{
     packing::{Packing, stretches},
     records::{GroupStatsRecord, StatsRecord, device_count},
 };
+#[cfg(not(target_family = "wasm"))]
+use crate::checkpoint::replace;
 use crate::{
     BufferRange, Checkpoint, Error, Layout, Loaded, Options, Save, Stats,
     buffer::{check_queue, fetch, guarded_now},
     checkpoint::{
         Description, Dtype, Entry, Matching, Outline, Part, SLICE, Writer, entries, exact, params,
-        partial, replace,
+        partial,
     },
     progress::{Past, Progress},
 };

@@ -1,6 +1,6 @@
 // Newton–Schulz for Muon: products of many matrices at once. Each workgroup computes one tile of
-// one product. It has SIDE² threads. Each thread has QUADS times four rows and columns of the tile,
-// as defined in block/. Host side: src/gpu/matrix/orthogonalize.rs. Twin:
+// one product. It has SIDE² threads, SIDE being 4 or 8. Each thread has QUADS times four rows and
+// columns of the tile, as defined in block/. Host side: src/gpu/matrix/orthogonalize.rs. Twin:
 // src/matrix/orthogonalize.rs.
 
 // result = product · left × right + addend · right, where the last term takes `right` at the
@@ -38,7 +38,6 @@ struct ProductTile {
 @group(0) @binding(3) var<storage, read> products: array<Product>;
 @group(0) @binding(4) var<storage, read> tiles: array<ProductTile>;
 
-const SIDE: u32 = 8u;
 const DEPTH: u32 = 16u;
 // One more than needed, so that neighbouring threads write to different banks.
 const PITCH: u32 = QUADS * SIDE + 1u;
@@ -102,9 +101,10 @@ fn load_quads(p: Product, tile: ProductTile, first: u32, index: u32) {
 }
 
 fn load_slices(p: Product, tile: ProductTile, first: u32, lane: u32) {
+    // A slice has DEPTH · QUADS · SIDE quads, two or four for each thread.
     load_quads(p, tile, first, lane);
     load_quads(p, tile, first, lane + SIDE * SIDE);
-    if QUADS == 2u {
+    if QUADS * DEPTH / SIDE == 4u {
         load_quads(p, tile, first, lane + 2u * SIDE * SIDE);
         load_quads(p, tile, first, lane + 3u * SIDE * SIDE);
     }

@@ -8,16 +8,28 @@ pub(crate) const MATRIX_ENCODING: Encoding = Encoding::F32;
 /// How much of a product a workgroup computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TileSize {
-    /// 4×4 elements per thread.
+    /// 4×4 elements for each of 16 threads.
+    Tiny,
+    /// 4×4 elements for each of 64 threads.
     Small,
-    /// 8×8 elements per thread.
+    /// 8×8 elements for each of 64 threads.
     Large,
 }
 
 impl TileSize {
+    pub const ALL: [Self; 3] = [Self::Tiny, Self::Small, Self::Large];
+
+    /// The size for products of matrices whose shorter side is this: the smallest that holds it, since
+    /// a matrix that does not fill a tile leaves the rest of it idle.
+    pub fn holding(side: u32) -> Self {
+        let holds = |size: &Self| side <= size.side();
+        Self::ALL.into_iter().find(holds).unwrap_or(Self::Large)
+    }
+
     /// Rows and columns of the tile.
     pub fn side(self) -> u32 {
         match self {
+            Self::Tiny => 16,
             Self::Small => 32,
             Self::Large => 64,
         }
@@ -25,19 +37,14 @@ impl TileSize {
 }
 
 /// The shader of products. Its entry points are `multiply` and `copy`.
-pub(crate) fn multiply_shader(size: TileSize) -> &'static str {
-    match size {
-        TileSize::Small => concat!(
-            include_str!("../../shaders/matrix/multiply.wgsl"),
-            "\n",
-            include_str!("../../shaders/matrix/block/small.wgsl"),
-        ),
-        TileSize::Large => concat!(
-            include_str!("../../shaders/matrix/multiply.wgsl"),
-            "\n",
-            include_str!("../../shaders/matrix/block/large.wgsl"),
-        ),
-    }
+pub(crate) fn multiply_shader(size: TileSize) -> String {
+    let (side, block) = match size {
+        TileSize::Tiny => (4, include_str!("../../shaders/matrix/block/small.wgsl")),
+        TileSize::Small => (8, include_str!("../../shaders/matrix/block/small.wgsl")),
+        TileSize::Large => (8, include_str!("../../shaders/matrix/block/large.wgsl")),
+    };
+    let text = include_str!("../../shaders/matrix/multiply.wgsl");
+    format!("const SIDE: u32 = {side}u;\n{text}\n{block}")
 }
 
 /// The shader `solve`, with `threads` threads per system. It tries up to `attempts` values of λ.
@@ -54,8 +61,9 @@ mod tests {
 
     fn all() -> Vec<(&'static str, String)> {
         vec![
-            ("multiply_small", multiply_shader(TileSize::Small).into()),
-            ("multiply_large", multiply_shader(TileSize::Large).into()),
+            ("multiply_tiny", multiply_shader(TileSize::Tiny)),
+            ("multiply_small", multiply_shader(TileSize::Small)),
+            ("multiply_large", multiply_shader(TileSize::Large)),
             ("solve_64", solve_shader(64, 8)),
             ("solve_256", solve_shader(256, 8)),
         ]

@@ -92,11 +92,9 @@ struct MatrixBatches {
 impl MatrixBatches {
     fn new(limits: &DispatchLimits, matrices: &[Matrix]) -> Result<Self, Error> {
         let mut planned = Vec::new();
-        for size in [TileSize::Small, TileSize::Large] {
-            // A matrix that does not fill a small tile would leave most of a large one idle.
-            let of_size = matrices.iter().copied().filter(|matrix| {
-                (matrix.side() <= TileSize::Small.side()) == (size == TileSize::Small)
-            });
+        for size in TileSize::ALL {
+            let is_of_size = |matrix: &Matrix| TileSize::holding(matrix.side()) == size;
+            let of_size = matrices.iter().copied().filter(is_of_size);
             let cut = batches(of_size, limits, |matrix| {
                 let square = u64::from(matrix.side());
                 Needs {
@@ -161,7 +159,7 @@ pub(super) async fn orthogonalize(
     });
     let [next, gram, polynomial] = scratch.await??;
     for (size, batch) in &work.batches {
-        let text = multiply_shader(*size);
+        let text = &multiply_shader(*size);
         let multiply = pipelines.compile(device, text, "multiply").await?;
         let copy = pipelines.compile(device, text, "copy").await?;
         let tables = Tables::new(size.side(), batch, coefficients);

@@ -207,7 +207,7 @@ fn scratch_is_a_second_x_and_two_squares() {
 
 #[test]
 fn tables_lie_as_the_shader_reads_them() {
-    let text = multiply_shader(TileSize::Small);
+    let text = &multiply_shader(TileSize::Small);
     assert_laid_out_as!(
         Product, text, "Product",
         left right result rows columns inner product addend symmetric padding

@@ -3,7 +3,9 @@
 
 use std::{fs, path::Path};
 
-use wgpu_optim::{Extent, Rule, Slot, Stages, rules};
+use wgpu_optim::{
+    Extent, Format, Formats, Layout, Options, Precision, Rule, Slot, Stages, cpu, rules,
+};
 
 #[test]
 fn the_table_has_a_row_for_every_rule_with_all_its_state() {
@@ -139,9 +141,10 @@ fn a_row_that_lacks_is_written_where_it_belongs() {
     );
 }
 
-/// Bytes per parameter that a step moves, and that are kept.
+/// Bytes per parameter that a step moves, and that are kept with the gradient, in f32.
 fn bytes(rule: &dyn Rule) -> String {
-    format!("{} / {}", moved(rule), 8 + 4 * elements(rule).len())
+    let of = Bytes::new(Formats::default());
+    format!("{} / {}", of.moved(rule), of.grad + of.kept(rule))
 }
 
 /// The slots of elements in use.
@@ -151,42 +154,143 @@ fn elements(rule: &dyn Rule) -> Vec<Slot> {
     slots
 }
 
-/// Bytes per parameter that the passes of a step read and write.
-fn moved(rule: &dyn Rule) -> usize {
-    let Stages {
-        lines, sum, matrix, ..
-    } = rule.stages();
-    let slots = elements(rule);
-    let read = |names: &[&str]| {
-        slots
-            .iter()
-            .filter(|slot| names.contains(&slot.name))
-            .count()
-    };
-    let of_lines = if lines.is_some() { 4 } else { 0 };
-    let of_sum = sum.map_or(0, |sum| {
-        let text = rule.wgsl();
-        let body = &text[text.find("fn measure(").unwrap()..];
-        let body = &body[body.find('{').unwrap()..body.find("\n}").unwrap()];
-        let words: Vec<_> = body
-            .split(|c: char| !c.is_alphanumeric() && c != '_')
-            .collect();
-        let inputs = ["p", "g"]
-            .iter()
-            .filter(|name| words.contains(name))
-            .count();
-        4 * (inputs + read(sum.reads))
-    });
-    let of_update = match matrix {
-        // The gradient is read and state is read and written before, but for what is only filled;
-        // then parameters are read and written.
-        Some(stage) => 4 + 8 * (slots.len() - 1) + 4 + 8 + 4 * read(stage.reads),
-        // Parameters and gradients are read, parameters written; each slot is read, and written if it
-        // is no input.
-        None => {
-            let inputs = slots.iter().filter(|slot| slot.input).count();
-            12 + 8 * (slots.len() - inputs) + 4 * inputs
+/// Bytes of an element in each role.
+struct Bytes {
+    param: f64,
+    grad: f64,
+    state: f64,
+}
+
+impl Bytes {
+    fn new(formats: Formats) -> Self {
+        let [param, grad, state] =
+            [formats.params, formats.grads, formats.state].map(|format| format.bytes_per_element());
+        Self { param, grad, state }
+    }
+
+    fn slot(&self, rule: &dyn Rule, slot: &Slot) -> f64 {
+        let of_matrix = rule
+            .stages()
+            .matrix
+            .is_some_and(|stage| stage.slot == slot.name);
+        let is_exact = slot.input || slot.scratch || slot.precision == Precision::Exact;
+        match of_matrix || is_exact {
+            true => Format::F32.bytes_per_element(),
+            false => self.state,
         }
+    }
+
+    /// Of the parameter and its state.
+    fn kept(&self, rule: &dyn Rule) -> f64 {
+        let slots = elements(rule);
+        self.param + slots.iter().map(|slot| self.slot(rule, slot)).sum::<f64>()
+    }
+
+    /// That the passes of a step read and write.
+    fn moved(&self, rule: &dyn Rule) -> f64 {
+        let Stages {
+            lines, sum, matrix, ..
+        } = rule.stages();
+        let slots = elements(rule);
+        let read = |names: &[&str]| -> f64 {
+            let read = slots.iter().filter(|slot| names.contains(&slot.name));
+            read.map(|slot| self.slot(rule, slot)).sum()
+        };
+        let of_lines = if lines.is_some() { self.grad } else { 0.0 };
+        let of_sum = sum.map_or(0.0, |sum| {
+            let text = rule.wgsl();
+            let body = &text[text.find("fn measure(").unwrap()..];
+            let body = &body[body.find('{').unwrap()..body.find("\n}").unwrap()];
+            let words: Vec<_> = body
+                .split(|c: char| !c.is_alphanumeric() && c != '_')
+                .collect();
+            let of = |name, bytes| if words.contains(&name) { bytes } else { 0.0 };
+            of("p", self.param) + of("g", self.grad) + read(sum.reads)
+        });
+        let changed = |slot: &Slot| match slot.input {
+            true => self.slot(rule, slot),
+            false => 2.0 * self.slot(rule, slot),
+        };
+        let of_update = match matrix {
+            // The gradient is read and state is read and written before, but for what is only filled;
+            // then parameters are read and written.
+            Some(stage) => {
+                let filled = slots.iter().find(|slot| stage.reads.contains(&slot.name));
+                let others = slots
+                    .iter()
+                    .filter(|slot| Some(slot.name) != filled.map(|slot| slot.name));
+                let filled = filled.map_or(0.0, |slot| self.slot(rule, slot));
+                self.grad
+                    + 2.0 * others.map(|slot| self.slot(rule, slot)).sum::<f64>()
+                    + filled
+                    + 2.0 * self.param
+                    + read(stage.reads)
+            }
+            // Parameters and gradients are read, parameters written; each slot is read, and written if it
+            // is no input.
+            None => 2.0 * self.param + self.grad + slots.iter().map(changed).sum::<f64>(),
+        };
+        of_lines + of_sum + of_update
+    }
+}
+
+/// What is shown of formats, in the order of the columns.
+fn shown() -> [(&'static str, Formats); 5] {
+    let f32 = Formats::default();
+    let halves = Formats {
+        params: Format::Bf16,
+        grads: Format::Bf16,
+        ..f32
     };
-    of_lines + of_sum + of_update
+    let state = |state, formats| Formats { state, ..formats };
+    [
+        ("f32", f32),
+        ("state bf16", state(Format::Bf16, f32)),
+        ("state int8", state(Format::Int8, f32)),
+        ("all bf16", state(Format::Bf16, halves)),
+        ("bf16, state int8", state(Format::Int8, halves)),
+    ]
+}
+
+/// Not all parameters can be bf16: some rules evaluate with others.
+fn takes(name: &str, formats: Formats) -> bool {
+    let rule = rules::by_name(name).unwrap();
+    let mut layout = Layout::new();
+    let group = layout.group_in(rule, formats).unwrap();
+    layout.tensor(group, "weight", &[2, 2]).unwrap();
+    cpu::Optimizer::<f32>::with_options(&layout, Options::default()).is_ok()
+}
+
+/// `UPDATE_README=1` writes the table.
+#[test]
+fn the_table_of_bytes_is_what_the_rules_declare() {
+    let mut table = String::from(
+        "# Bytes per parameter\n\nThat a step moves / that are kept: the parameter and its state, without its gradient. Computed by\n\
+         [tests/readme.rs](../tests/readme.rs) from what each rule declares, with its defaults. A dash: the rule evaluates with\n\
+         other parameters, and what is rounded could not be put back.\n\n| rule |",
+    );
+    for (title, _) in shown() {
+        table += &format!(" {title} |");
+    }
+    table += "\n|---|---:|---:|---:|---:|---:|\n";
+    for name in rules::names() {
+        let rule = rules::by_name(name).unwrap();
+        table += &format!("| `{name}` |");
+        for (_, formats) in shown() {
+            let bytes = Bytes::new(formats);
+            table += &match takes(name, formats) {
+                true => format!(" {} / {} |", bytes.moved(&*rule), bytes.kept(&*rule)),
+                false => " – |".to_owned(),
+            };
+        }
+        table += "\n";
+    }
+    let path = package().join("benches/bytes.md");
+    if std::env::var_os("UPDATE_README").is_some() {
+        fs::write(&path, &table).unwrap();
+    }
+    assert_eq!(fs::read_to_string(path).unwrap(), table);
+    // The goal: at most 7 bytes are kept.
+    let adamw = rules::by_name("adamw").unwrap();
+    assert!(Bytes::new(shown()[4].1).kept(&*adamw) <= 7.0);
 }

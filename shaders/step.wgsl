@@ -29,6 +29,7 @@ fn main(
     store_state(place, next);
     let updated = outcome(update_at(p, g, &state, tensor), finite);
     store_param(place, updated);
+    store_copy(place, updated);
     store_average(place, p, updated, average);
     if ZERO_GRAD {
         zero_grad(place);

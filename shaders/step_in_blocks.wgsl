@@ -38,6 +38,7 @@ fn store_quad(quad: Quad, updated: Updated) {
         return;
     }
     store_param(quad.place, updated.p);
+    store_copy(quad.place, updated.p);
     store_state(quad.place, updated.state);
     store_average(quad.place, quad.p, updated.p, quad.average);
     if ZERO_GRAD {

@@ -50,6 +50,10 @@ pub enum Error {
         allowed: String,
     },
 
+    /// A tensor has no copy in 16 bits.
+    #[error("{tensor:?} has no copy; choose Formats::copy for its group")]
+    NoCopy { tensor: String },
+
     /// There is no format of that name.
     #[error("unknown format {name:?}; expected one of: {known}")]
     UnknownFormat { name: String, known: String },

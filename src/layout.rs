@@ -247,8 +247,15 @@ impl Layout {
 
     /// Each tensor of `group` starts at a multiple of this many elements.
     fn alignment(&self, group: Group) -> usize {
-        let Storage { params, grads, .. } = self.storage(group);
-        (params.unit().max(grads.unit()) as usize).max(TENSOR_ALIGNMENT)
+        let Storage {
+            params,
+            grads,
+            copy,
+            ..
+        } = self.storage(group);
+        let units =
+            [params, grads, copy.unwrap_or(params)].map(|encoding| encoding.unit() as usize);
+        units.into_iter().fold(TENSOR_ALIGNMENT, usize::max)
     }
 
     /// The first byte of each group in an arena of all groups, and the end of the last.

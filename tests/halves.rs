@@ -281,6 +281,7 @@ fn every_rule_takes_parameters_of_bf16_and_state_of_8_bits() {
             grads: Format::Bf16,
             state: Format::Int8,
             seed: 2,
+            copy: None,
         };
         let problem = problem(rule(name), formats, sizes);
         let twin = problem.twin::<f32>();
@@ -471,6 +472,7 @@ fn a_checkpoint_keeps_the_halves_of_parameters_wherever_they_lie() {
         grads: Format::Bf16,
         state: Format::Int8,
         seed: 4,
+        copy: None,
     };
     let problem = problem(rule("adamw"), formats, &[70, 3, 1]);
     let options = Options::default();

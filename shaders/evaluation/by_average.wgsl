@@ -2,7 +2,9 @@
 
 fn to_evaluate(place: Place) {
     let p = load_param(place);
-    store_param(place, load_average(place));
+    let average = load_average(place);
+    store_param(place, average);
+    store_copy(place, average);
     slot_average[place.state / 4u] = p;
 }
 

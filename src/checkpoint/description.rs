@@ -143,6 +143,8 @@ impl GroupDescription {
             params,
             grads: _,
             state,
+            // It follows from the parameters.
+            copy: _,
             seed,
         } = layout.formats[group.0];
         let formats = [

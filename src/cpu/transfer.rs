@@ -30,6 +30,24 @@ impl<T: Real> Optimizer<T> {
         Ok(&mut self.params[range])
     }
 
+    /// The parameters of `tensor` in the format of their copy ([`Formats::copy`](crate::Formats::copy)), as
+    /// bytes, each rounded to f32 and then to the nearest.
+    ///
+    /// # Errors
+    /// [`Error::NoCopy`] if the tensor's group has none.
+    pub fn param_copy(&self, tensor: Tensor) -> Result<Vec<u8>, Error> {
+        let entry = self.layout.entry(tensor)?;
+        let copy = self.layout.storage(entry.group).copy;
+        let encoding = copy.ok_or_else(|| Error::NoCopy {
+            tensor: entry.name.clone(),
+        })?;
+        let params = self.param(tensor)?.iter();
+        let values: Vec<_> = params.map(|p| p.to_f32().unwrap_or(f32::NAN)).collect();
+        let mut bytes = encoding.encoded(&values);
+        bytes.resize(encoding.range_bytes(values.len() as u64) as usize, 0);
+        Ok(bytes)
+    }
+
     /// The gradient of `tensor`.
     pub fn grad(&self, tensor: Tensor) -> Result<&[T], Error> {
         let range = self.range(tensor)?;

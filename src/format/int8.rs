@@ -47,6 +47,7 @@ const COMMON: Definition = Definition {
     block_bytes: (SCALE_BYTES + ROW) as u64,
     is_stochastic: true,
     dtype: Dtype::U8,
+    copy: None,
     wgsl: &[],
     encode: |_, _, _, _| (),
     decode: |_, _| (),

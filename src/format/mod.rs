@@ -141,6 +141,10 @@ pub struct Formats {
     /// maxima, what the caller fills, sums over tensors, rows and columns, and the average of the
     /// parameters.
     pub state: Format,
+    /// One of [`COPIES`](Self::COPIES), if parameters of f32 have a copy for forward passes. The step
+    /// writes it in the same pass, rounded to the nearest
+    /// ([`Optimizer::param_copy`](crate::Optimizer::param_copy)).
+    pub copy: Option<Format>,
     /// Where the random bits of rounding begin. Groups of one layout have different bits for one seed.
     pub seed: u32,
 }
@@ -152,15 +156,21 @@ impl Formats {
     pub const GRADS: &'static [Format] = &[Format::F32, Format::F16, Format::Bf16];
     /// What state may be stored in.
     pub const STATE: &'static [Format] = &[Format::F32, Format::Bf16, Format::Int8];
+    /// What a copy of the parameters may be in.
+    pub const COPIES: &'static [Format] = &[Format::F16, Format::Bf16];
 
     /// # Errors
     /// [`Error::Format`] for a format that is not for what it was chosen for.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let roles = [
+        let mut roles = vec![
             ("parameters", self.params, Self::PARAMS),
             ("gradients", self.grads, Self::GRADS),
             ("state", self.state, Self::STATE),
         ];
+        if let Some(copy) = self.copy {
+            roles.push(("a copy of the parameters", copy, Self::COPIES));
+            roles.push(("parameters that have a copy", self.params, &[Format::F32]));
+        }
         for (what, format, allowed) in roles {
             if !allowed.contains(&format) {
                 let names: Vec<_> = allowed.iter().map(|format| format.name()).collect();
@@ -192,6 +202,8 @@ struct Definition {
     dtype: Dtype,
     /// Its files in `shaders/format/`.
     wgsl: &'static [&'static str],
+    /// Its file in `shaders/copy/`, if parameters may have a copy in it.
+    copy: Option<&'static str>,
     /// Appends whole blocks of these values, the first of which is the element of this number.
     encode: fn(&[f32], u64, Rounding, &mut Vec<u8>),
     /// Fills the values from whole blocks. The last may have more elements.
@@ -207,6 +219,11 @@ impl Encoding {
 
     pub fn wgsl(self) -> &'static [&'static str] {
         self.0.wgsl
+    }
+
+    /// The function `nearest` of WGSL, for a copy of the parameters.
+    pub fn copy(self) -> Option<&'static str> {
+        self.0.copy
     }
 
     pub fn is_stochastic(self) -> bool {
@@ -321,6 +338,8 @@ pub(crate) struct Storage {
     pub grads: Encoding,
     /// The format of the rule's own slots.
     pub state: Format,
+    /// That of a copy of the parameters, if there is one. It lies like a slot.
+    pub copy: Option<Encoding>,
 }
 
 impl Storage {
@@ -348,10 +367,12 @@ impl Storage {
         blocks.into_iter().max().unwrap_or(1)
     }
 
-    /// The encodings that slots may have.
-    pub fn slots(&self) -> [Encoding; 3] {
-        [Precision::Exact, Precision::Signed, Precision::NonNegative]
-            .map(|precision| self.state.encoding(precision))
+    /// The encodings that slots may have, and what lies like them.
+    pub fn slots(&self) -> [Encoding; 4] {
+        let [exact, signed, non_negative] =
+            [Precision::Exact, Precision::Signed, Precision::NonNegative]
+                .map(|precision| self.state.encoding(precision));
+        [exact, signed, non_negative, self.copy.unwrap_or(exact)]
     }
 }
 
@@ -361,12 +382,14 @@ impl From<Formats> for Storage {
             params,
             grads,
             state,
+            copy,
             seed: _,
         } = formats;
         Self {
             params: params.encoding(Precision::Signed),
             grads: grads.encoding(Precision::Signed),
             state,
+            copy: copy.map(|copy| copy.encoding(Precision::Signed)),
         }
     }
 }

@@ -310,6 +310,7 @@ impl Optimizer {
                 let (source, target) = (&from.buffer, &to.buffer);
                 encoder.copy_buffer_to_buffer(source, from.offset, target, to.offset, from.size);
             }
+            self.record_copies(&mut encoder);
             and();
             queue.submit([encoder.finish()]);
         })

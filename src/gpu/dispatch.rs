@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::{
     binding::{
-        GRADS, HYPER, LINES, PARAMS, SPANS, STEP, SlotBuffer, TENSOR_FACTORS, TENSORS, WINDOW,
-        bind, elements_of, entry, filled_buffer, number_of, numbered, whole,
+        COPIES, GRADS, HYPER, LINES, PARAMS, SPANS, STEP, SlotBuffer, TENSOR_FACTORS, TENSORS,
+        WINDOW, bind, elements_of, entry, filled_buffer, number_of, numbered, whole,
     },
     pipelines::Pipelines,
     records::{STEP_BYTES, STEP_STRIDE},
@@ -64,6 +64,8 @@ pub(super) struct GroupBindings<'a> {
     pub steps: &'a wgpu::Buffer,
     /// The slots in use, each with the group's elements. The average comes last.
     pub state: &'a [SlotBuffer],
+    /// The copy of the parameters in 16 bits, if there is one.
+    pub copy: Option<&'a SlotBuffer>,
     pub pass: Pass,
     pub frame: Frame,
     /// Set if gradients are clipped by tensor: the factors of all tensors, and the group's first
@@ -258,10 +260,19 @@ impl<'a> GroupBindings<'a> {
 
     /// The bindings of the pass, except parameters and gradients, for these elements of the state.
     fn entries(&self, elements: &Range<u64>) -> Vec<wgpu::BindGroupEntry<'a>> {
+        let copied = self.copy.filter(|_| self.copies());
+        let copied = copied.map(|SlotBuffer { buffer, encoding }| {
+            elements_of(COPIES, buffer, 0, *encoding, elements)
+        });
+        if self.pass == Pass::Copy {
+            return copied.into_iter().collect();
+        }
         let mut entries = self.numbers();
+        entries.extend(copied);
         // With an average, evaluation needs the average and nothing else.
         let of_average = self.frame.average && !self.has_gradients();
         if of_average {
+            // The group's `Hyper`.
             entries.remove(0);
         }
         let of_rule = self.state.len() - usize::from(self.frame.average);
@@ -306,7 +317,15 @@ impl<'a> GroupBindings<'a> {
 
     /// Whether the pass reads the gradients.
     fn has_gradients(&self) -> bool {
-        !matches!(self.pass, Pass::Evaluate | Pass::Train)
+        !matches!(self.pass, Pass::Evaluate | Pass::Train | Pass::Copy)
+    }
+
+    /// Whether the pass changes parameters, and so their copy.
+    fn copies(&self) -> bool {
+        matches!(
+            self.pass,
+            Pass::Update | Pass::Evaluate | Pass::Train | Pass::Copy
+        )
     }
 
     /// The slots that the pass reads. `None` means all.

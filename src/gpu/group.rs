@@ -24,6 +24,8 @@ pub(super) struct GroupBuffers {
     pub hyper: wgpu::Buffer,
     /// The element slots in use, in the rule's order, and the average after them.
     pub state: Vec<SlotBuffer>,
+    /// The copy of the parameters in 16 bits, if there is one.
+    pub copy: Option<SlotBuffer>,
     /// The tensor slots, if there are any.
     pub tensors: Option<TensorTable>,
     /// The slots of rows and columns, if there are any.
@@ -58,7 +60,8 @@ impl GroupBuffers {
         } = source;
         let rule = &*layout.groups[group.0];
         let element_count = arena.groups[group.0].len();
-        let slots = used_slots(options, rule, &layout.storage(group));
+        let storage = layout.storage(group);
+        let slots = used_slots(options, rule, &storage);
         for (slot, encoding) in &slots {
             let what = format!("the state {} of rule {}", slot.name, rule.name());
             check_buffer_size(device, &what, encoding.bytes(element_count as u64))?;
@@ -89,14 +92,24 @@ impl GroupBuffers {
                 Ok(SlotBuffer { buffer, encoding })
             });
             let state = state.collect::<Result<Vec<_>, Error>>()?;
+            let copy = storage.copy.map(|encoding| SlotBuffer {
+                // wgpu zeroes new buffers, and parameters begin as zeros too.
+                buffer: device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("copy of parameters"),
+                    size: encoding.bytes(element_count as u64),
+                    usage: ARENA_USAGE,
+                    mapped_at_creation: false,
+                }),
+                encoding,
+            });
             let shapes: Vec<_> = members.iter().map(|member| member.shape).collect();
             let keeps_lines = rule.stages().lines.is_some() && !members.is_empty();
             let lines = keeps_lines.then(|| LineTable::new(device, rule.name(), &shapes));
             let lines = lines.transpose()?;
             let table = TensorTable::new(device, rule, &members, element_count, lines.as_ref())?;
-            Ok::<_, Error>((hyper, state, table, lines))
+            Ok::<_, Error>((hyper, state, copy, table, lines))
         });
-        let (hyper, state, tensors, lines) = made.await??;
+        let (hyper, state, copy, tensors, lines) = made.await??;
         let builder = MatrixBuilder {
             device,
             pipelines,
@@ -111,6 +124,7 @@ impl GroupBuffers {
             matrix: builder.build().await?,
             hyper,
             state,
+            copy,
             tensors,
             lines,
         })

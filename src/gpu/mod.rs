@@ -5,6 +5,7 @@ mod begin_step;
 mod binding;
 mod checkpoint;
 mod control;
+mod copies;
 mod device;
 mod dispatch;
 mod grad_stats;
@@ -42,7 +43,7 @@ use planning::Planner;
 use records::{Coefficients, Recorded};
 use recount::Recount;
 use setup::Setup;
-use step::{EvaluationSwitch, PlannedStep, compute_pass};
+use step::{ParamPasses, PlannedStep, compute_pass};
 use waiting::Waiting;
 
 pub use checkpoint::Saving;
@@ -112,7 +113,7 @@ pub struct Optimizer {
     planned: Option<PlannedStep>,
     /// Steps over gradients that were passed at a step. The latest is last.
     passed: Vec<(Vec<BufferRange>, PlannedStep)>,
-    switch: EvaluationSwitch,
+    passes: ParamPasses,
     /// Whether the parameters are those to evaluate with.
     evaluating: bool,
 }
@@ -206,12 +207,12 @@ impl Optimizer {
         let setup = &optimizer.setup;
         setup.check_bindings(false)?;
         let mut planner = Planner::new(setup, &mut optimizer.pipelines);
-        let (planned, switch) = planner.over_arenas(&params, &grads).await?;
+        let (planned, passes) = planner.over_arenas(&params, &grads).await?;
         optimizer.params = setup.arena_ranges(&params, |storage| storage.params);
         optimizer.grads = Some(setup.arena_ranges(&grads, |storage| storage.grads));
         optimizer.grad_arena = Some(grads);
         optimizer.planned = Some(planned);
-        optimizer.switch = switch;
+        optimizer.passes = passes;
         Ok(optimizer)
     }
 
@@ -240,7 +241,7 @@ impl Optimizer {
             Some(grads) => Some(planner.over_ranges(&params, grads).await?),
             None => None,
         };
-        self.switch = planner.switch_over(&params).await?;
+        self.passes = planner.passes_over(&params).await?;
         self.planned = planned;
         self.params = params;
         self.grads = grads;
@@ -371,7 +372,7 @@ impl Optimizer {
     pub fn evaluate(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
         if !self.evaluating {
             self.check_device("switching to evaluation")?;
-            self.record_switch(encoder, &self.switch.evaluate)?;
+            self.record_switch(encoder, &self.passes.evaluate)?;
             self.evaluating = true;
         }
         Ok(())
@@ -384,7 +385,7 @@ impl Optimizer {
     pub fn train(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
         if self.evaluating {
             self.check_device("switching to training")?;
-            self.record_switch(encoder, &self.switch.train)?;
+            self.record_switch(encoder, &self.passes.train)?;
             self.evaluating = false;
         }
         Ok(())
@@ -537,7 +538,7 @@ impl Optimizer {
             grad_arena: None,
             planned: None,
             passed: Vec::new(),
-            switch: EvaluationSwitch::default(),
+            passes: ParamPasses::default(),
             evaluating: false,
         })
     }

@@ -8,7 +8,7 @@ use super::{
     pipelines::Pipelines,
     ranges,
     setup::Setup,
-    step::{Beginning, EvaluationSwitch, PlannedStep},
+    step::{Beginning, ParamPasses, PlannedStep},
     sums::sum_dispatches,
 };
 use crate::{BufferRange, Error, Group, layout::TENSOR_ALIGNMENT, shader::Pass};
@@ -29,11 +29,11 @@ impl<'a> Planner<'a> {
         &mut self,
         params: &wgpu::Buffer,
         grads: &wgpu::Buffer,
-    ) -> Result<(PlannedStep, EvaluationSwitch), Error> {
+    ) -> Result<(PlannedStep, ParamPasses), Error> {
         let of_params = self.setup.arena_groups(params, |storage| storage.params);
         let of_grads = self.setup.arena_groups(grads, |storage| storage.grads);
         let mut steps = self.empty_steps();
-        let mut switch = EvaluationSwitch::default();
+        let mut passes = ParamPasses::default();
         for (step, group) in steps.iter_mut().zip(self.setup.layout.groups()) {
             let (params, grads) = (&of_params[group.0], &of_grads[group.0]);
             step.prepare = self.in_arenas(group, params, grads, Pass::Prepare).await?;
@@ -42,13 +42,15 @@ impl<'a> Planner<'a> {
         for group in self.setup.layout.groups() {
             let (params, grads) = (&of_params[group.0], &of_grads[group.0]);
             let evaluate = self.in_arenas(group, params, grads, Pass::Evaluate).await?;
-            switch.evaluate.push(evaluate);
+            passes.evaluate.push(evaluate);
             let train = self.in_arenas(group, params, grads, Pass::Train).await?;
-            switch.train.push(train);
+            passes.train.push(train);
+            let copy = self.in_arenas(group, params, grads, Pass::Copy).await?;
+            passes.copy.push(copy);
         }
         let tensors = self.arena_tensors(params, grads);
         let grads = self.arena_grads(grads);
-        Ok((self.step(steps, &tensors, &grads).await?, switch))
+        Ok((self.step(steps, &tensors, &grads).await?, passes))
     }
 
     /// A step over a caller's ranges.
@@ -85,18 +87,20 @@ impl<'a> Planner<'a> {
         self.step(steps, &tensors, &grads).await
     }
 
-    /// The switch to evaluation and back over a caller's parameters.
-    pub async fn switch_over(&mut self, params: &[BufferRange]) -> Result<EvaluationSwitch, Error> {
-        // The switch reads no gradients, so the parameters stand in for them.
+    /// The passes over a caller's parameters that are no step.
+    pub async fn passes_over(&mut self, params: &[BufferRange]) -> Result<ParamPasses, Error> {
+        // They read no gradients, so the parameters stand in for them.
         let tensors = self.bound_tensors(params, params);
-        let mut switch = EvaluationSwitch::default();
+        let mut passes = ParamPasses::default();
         for (group, tensors) in self.setup.layout.groups().zip(&tensors) {
             let evaluate = self.in_ranges(group, tensors, Pass::Evaluate).await?;
-            switch.evaluate.push(evaluate);
+            passes.evaluate.push(evaluate);
             let train = self.in_ranges(group, tensors, Pass::Train).await?;
-            switch.train.push(train);
+            passes.train.push(train);
+            let copy = self.in_ranges(group, tensors, Pass::Copy).await?;
+            passes.copy.push(copy);
         }
-        Ok(switch)
+        Ok(passes)
     }
 
     /// The dispatches of `pass` over a group's parts of the arenas.

@@ -136,6 +136,7 @@ impl Setup {
             hyper: &buffers.hyper,
             steps: &self.begin_step.steps,
             state: &buffers.state,
+            copy: buffers.copy.as_ref(),
             pass,
             frame: Frame {
                 lines_in_quads: buffers.lines.as_ref().is_some_and(LineTable::are_in_quads),
@@ -156,6 +157,7 @@ impl Setup {
             Pass::Prepare => rule.stages().matrix.is_some(),
             Pass::Measure => rule.stages().sum.is_some(),
             Pass::Lines => rule.stages().lines.is_some(),
+            Pass::Copy => self.groups[group.0].copy.is_some(),
             Pass::Evaluate | Pass::Train => {
                 self.options.average.is_some() || rule.evaluates_elsewhere()
             }

@@ -65,12 +65,15 @@ impl PlannedStep {
     }
 }
 
-/// The dispatches that switch between the parameters to train with and those to evaluate with, by
-/// group. There are none for a rule whose parameters are the same for both.
+/// The dispatches over parameters that are no step, by group.
 #[derive(Debug, Default)]
-pub(super) struct EvaluationSwitch {
+pub(super) struct ParamPasses {
+    /// They switch between the parameters to train with and those to evaluate with. There are none for
+    /// a rule whose parameters are the same for both.
     pub evaluate: Vec<Vec<Dispatch>>,
     pub train: Vec<Vec<Dispatch>>,
+    /// They copy parameters in 16 bits.
+    pub copy: Vec<Vec<Dispatch>>,
 }
 
 pub(super) fn compute_pass<'e>(

@@ -137,7 +137,11 @@ impl Optimizer {
         values: &[f32],
     ) -> Result<(), Error> {
         let param = self.stored_param(tensor)?;
-        param.write(&self.setup.device, queue, values)
+        param.write(&self.setup.device, queue, values)?;
+        match self.stored_copy(tensor)? {
+            Some(copy) => copy.write(&self.setup.device, queue, values),
+            None => Ok(()),
+        }
     }
 
     /// Writes the gradient of `tensor`.

@@ -517,6 +517,7 @@ mod tests {
             params: bf16,
             grads: bf16,
             state: Format::Bf16,
+            ..f32
         };
         let int8 = Storage {
             state: Format::Int8,

@@ -123,7 +123,7 @@ pub fn update_shader_in(rule: &dyn Rule, formats: Formats) -> String {
 /// The complete shader of `rule` for `pass`.
 pub(crate) fn of_rule(rule: &dyn Rule, access: Access, frame: Frame, pass: Pass) -> String {
     match pass {
-        Pass::Update | Pass::Evaluate | Pass::Train => update(rule, access, frame),
+        Pass::Update | Pass::Evaluate | Pass::Train | Pass::Copy => update(rule, access, frame),
         Pass::Prepare => prepare(rule, access, frame),
         Pass::Measure => measure_tensors(rule, access, frame),
         Pass::Lines => measure_lines(rule, frame, access.width()),
@@ -330,6 +330,12 @@ pub(crate) fn update(rule: &dyn Rule, access: Access, frame: Frame) -> String {
     } else {
         include_str!("../../shaders/average/none.wgsl")
     });
+    match frame.storage.copy.and_then(Encoding::copy) {
+        Some(nearest) => {
+            files.extend([include_str!("../../shaders/copy/halves.wgsl"), nearest]);
+        }
+        None => files.push(include_str!("../../shaders/copy/none.wgsl")),
+    }
     files.extend([&slots[..], &of_tensors]);
     if rule.stages().sum.is_some() {
         files.extend([&sums[..], include_str!("../../shaders/tensors/shape.wgsl")]);

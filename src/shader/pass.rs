@@ -57,6 +57,8 @@ pub(crate) enum Pass {
     Evaluate,
     /// The change back to the parameters to train with.
     Train,
+    /// The copy of parameters that did not come from a step.
+    Copy,
     /// What a [`Sum`](crate::Sum) adds up.
     Measure,
     /// What [`Lines`](crate::Lines) average.
@@ -74,7 +76,7 @@ impl Pass {
             Self::Update => stages.matrix.map(|matrix| matrix.reads),
             Self::Measure => Some(stages.sum.map_or(&[], |sum| sum.reads)),
             Self::Prepare => None,
-            Self::Evaluate | Self::Train | Self::Lines => Some(&[]),
+            Self::Evaluate | Self::Train | Self::Copy | Self::Lines => Some(&[]),
         }
     }
 
@@ -83,6 +85,7 @@ impl Pass {
             Self::Update => "main",
             Self::Evaluate => "evaluate",
             Self::Train => "train",
+            Self::Copy => "copy_params",
             // Of large spans; small ones have `measure_small`.
             Self::Measure => "measure_large",
             Self::Lines => "measure_lines",

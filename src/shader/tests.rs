@@ -434,8 +434,24 @@ fn parameters_gradients_and_state_can_have_a_format_of_their_own() {
                 params: bf16,
                 grads: bf16,
                 state: Format::Int8,
+                ..f32
             },
             "alias ParamQuad = Quad_bf16",
+        ),
+        (
+            Storage {
+                copy: Some(f16),
+                ..f32
+            },
+            "fn copy_params(",
+        ),
+        (
+            Storage {
+                copy: Some(bf16),
+                state: Format::Int8,
+                ..f32
+            },
+            "store_copy(quad.place, updated.p);",
         ),
         (state(Format::Bf16), "slot_exp_avg: array<Quad_bf16>"),
         (state(Format::Int8), "slot_exp_avg: array<Quad_int8>"),
@@ -496,6 +512,7 @@ fn bindings_are_those_of_the_table_in_every_format() {
             params: Format::Bf16.encoding(Precision::Signed),
             grads: Format::Bf16.encoding(Precision::Signed),
             state: Format::Int8,
+            ..Storage::default()
         },
         Storage {
             grads: Format::F16.encoding(Precision::Signed),

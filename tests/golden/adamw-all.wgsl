@@ -121,6 +121,7 @@ fn main(
     store_state(place, next);
     let updated = outcome(update_at(p, g, &state, tensor), finite);
     store_param(place, updated);
+    store_copy(place, updated);
     store_average(place, p, updated, average);
     if ZERO_GRAD {
         zero_grad(place);
@@ -292,6 +293,11 @@ fn store_average(place: Place, p: vec4<f32>, updated: vec4<f32>, average: vec4<f
     slot_average[place.state / 4u] = moved;
 }
 
+// There is no copy of the parameters.
+
+fn store_copy(place: Place, p: vec4<f32>) {
+}
+
 // The rule's slots; those that the variant leaves unused read as zero.
 
 @group(0) @binding(5) var<storage, read_write> slot_exp_avg: array<Quad_f32>;
@@ -361,7 +367,9 @@ fn train(
 
 fn to_evaluate(place: Place) {
     let p = load_param(place);
-    store_param(place, load_average(place));
+    let average = load_average(place);
+    store_param(place, average);
+    store_copy(place, average);
     slot_average[place.state / 4u] = p;
 }
 

@@ -130,6 +130,7 @@ fn store_quad(quad: Quad, updated: Updated) {
         return;
     }
     store_param(quad.place, updated.p);
+    store_copy(quad.place, updated.p);
     store_state(quad.place, updated.state);
     store_average(quad.place, quad.p, updated.p, quad.average);
     if ZERO_GRAD {
@@ -455,6 +456,11 @@ fn load_average(place: Place) -> vec4<f32> {
 }
 
 fn store_average(place: Place, p: vec4<f32>, updated: vec4<f32>, average: vec4<f32>) {
+}
+
+// There is no copy of the parameters.
+
+fn store_copy(place: Place, p: vec4<f32>) {
 }
 
 // The rule's slots; those that the variant leaves unused read as zero.

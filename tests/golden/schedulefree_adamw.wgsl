@@ -72,6 +72,7 @@ fn main(
     store_state(place, next);
     let updated = outcome(update_at(p, g, &state, tensor), finite);
     store_param(place, updated);
+    store_copy(place, updated);
     store_average(place, p, updated, average);
     if ZERO_GRAD {
         zero_grad(place);
@@ -236,6 +237,11 @@ fn load_average(place: Place) -> vec4<f32> {
 fn store_average(place: Place, p: vec4<f32>, updated: vec4<f32>, average: vec4<f32>) {
 }
 
+// There is no copy of the parameters.
+
+fn store_copy(place: Place, p: vec4<f32>) {
+}
+
 // The rule's slots; those that the variant leaves unused read as zero.
 
 @group(0) @binding(5) var<storage, read_write> slot_z: array<Quad_f32>;
@@ -298,9 +304,13 @@ fn train(
 // The rule computes one kind of parameters from the other. State and gradients do not change.
 
 fn to_evaluate(place: Place) {
-    store_param(place, evaluated(load_param(place), load_state(place), hyper));
+    let p = evaluated(load_param(place), load_state(place), hyper);
+    store_param(place, p);
+    store_copy(place, p);
 }
 
 fn to_train(place: Place) {
-    store_param(place, trained(load_param(place), load_state(place), hyper));
+    let p = trained(load_param(place), load_state(place), hyper);
+    store_param(place, p);
+    store_copy(place, p);
 }

@@ -1,0 +1,72 @@
+//! Copies of the parameters in 16 bits, for forward passes.
+
+use super::{Optimizer, binding::SlotBuffer, step::compute_pass};
+use crate::{BufferRange, Error, Tensor, buffer::Stored};
+
+impl Optimizer {
+    /// Where the copy of `tensor` in 16 bits lies ([`Formats::copy`](crate::Formats::copy)), for a
+    /// forward pass to bind: two elements to a word, and zeros behind an odd last one. It begins where every
+    /// device can begin a binding. [`step`](Self::step), [`evaluate`](Self::evaluate) and
+    /// [`train`](Self::train) keep it up to date, and so do [`write_param`](Self::write_param) and
+    /// loading a checkpoint. After other writes to the parameters, record
+    /// [`copy_params`](Self::copy_params).
+    ///
+    /// ```
+    /// # use wgpu_optim::{Format, Formats, Gpu, GpuOptions, Layout, Optimizer, Options, rules::AdamW};
+    /// # let Gpu { device, queue, .. } = Gpu::open_blocking(&GpuOptions::default())?;
+    /// let mut layout = Layout::new();
+    /// let formats = Formats { copy: Some(Format::F16), ..Default::default() };
+    /// let group = layout.group_in(AdamW::default(), formats)?;
+    /// let weight = layout.tensor(group, "weight", &[64, 32])?;
+    /// let optimizer = Optimizer::new(&device, &layout, Options::default())?;
+    /// let half_weight = optimizer.param_copy(weight)?;
+    /// assert_eq!(half_weight.size, 2 * 64 * 32);
+    /// # Ok::<(), wgpu_optim::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::NoCopy`] if the tensor's group has none; [`Error::UnknownHandle`].
+    pub fn param_copy(&self, tensor: Tensor) -> Result<BufferRange, Error> {
+        match self.stored_copy(tensor)? {
+            Some(copy) => Ok(copy.range),
+            None => Err(Error::NoCopy {
+                tensor: self.setup.layout.entry(tensor)?.name.clone(),
+            }),
+        }
+    }
+
+    /// Records the copy of all parameters whose groups have one. It is needed once a caller's own ranges
+    /// are bound, and after parameters were written by anything but this optimizer.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub fn copy_params(&self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
+        self.check_device("copying the parameters")?;
+        self.record_copies(encoder);
+        Ok(())
+    }
+
+    pub(super) fn record_copies(&self, encoder: &mut wgpu::CommandEncoder) {
+        let mut dispatches = self.passes.copy.iter().flatten().peekable();
+        if dispatches.peek().is_some() {
+            let mut pass = compute_pass(encoder, "copy of parameters");
+            dispatches.for_each(|dispatch| dispatch.record(&mut pass));
+        }
+    }
+
+    pub(super) fn stored_copy(&self, tensor: Tensor) -> Result<Option<Stored>, Error> {
+        let entry = self.setup.layout.entry(tensor)?;
+        let (group, count) = (entry.group.0, entry.element_count);
+        let start = self.setup.arena.tensors[tensor.0] - self.setup.arena.groups[group].start;
+        let copy = self.setup.groups[group].copy.as_ref();
+        Ok(copy.map(|SlotBuffer { buffer, encoding }| Stored {
+            range: BufferRange {
+                buffer: buffer.clone(),
+                offset: encoding.bytes(start as u64),
+                size: encoding.range_bytes(count as u64),
+            },
+            encoding: *encoding,
+            count,
+        }))
+    }
+}

@@ -1,5 +1,5 @@
 // The nearest bf16, two to a word; of two equally near the even one. Twin: src/format/bf16.rs
-fn nearest(value: vec4<f32>) -> vec2<u32> {
+fn nearest_half(value: vec4<f32>) -> vec2<u32> {
     let bits = bitcast<vec4<u32>>(value);
     let magnitude = bits & vec4<u32>(0x7fffffffu);
     let is_odd = (bits >> vec4<u32>(16u)) & vec4<u32>(1u);

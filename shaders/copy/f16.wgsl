@@ -1,6 +1,6 @@
 // The nearest f16, two to a word; of two equally near the even one. It is done on integers, since
 // devices may flush what is subnormal and round as they like. Twin: src/format/f16.rs
-fn nearest(value: vec4<f32>) -> vec2<u32> {
+fn nearest_half(value: vec4<f32>) -> vec2<u32> {
     let bits = bitcast<vec4<u32>>(value);
     let sign = (bits >> vec4<u32>(16u)) & vec4<u32>(0x8000u);
     let magnitude = bits & vec4<u32>(0x7fffffffu);

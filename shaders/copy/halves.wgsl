@@ -3,7 +3,7 @@
 @group(0) @binding(16) var<storage, read_write> copies: array<vec2<u32>>;
 
 fn store_copy(place: Place, p: vec4<f32>) {
-    copies[place.state / 4u] = nearest(p);
+    copies[place.state / 4u] = nearest_half(p);
 }
 
 // Copies parameters that did not come from a step.

@@ -221,7 +221,7 @@ impl Encoding {
         self.0.wgsl
     }
 
-    /// The function `nearest` of WGSL, for a copy of the parameters.
+    /// The function `nearest_half` of WGSL, for a copy of the parameters.
     pub fn copy(self) -> Option<&'static str> {
         self.0.copy
     }

@@ -54,29 +54,29 @@ fn update(
 @group(0) @binding(12) var<storage, read_write> partials: array<vec4<f32>>;
 
 // What a thread looks up once for all of a span, which is part of one tensor.
-struct Found {
+struct SpanLookup {
     tensor: OfTensor,
     lines: TensorLines,
 }
 
-fn find(span: vec4<u32>) -> Found {
+fn look_up_span(span: vec4<u32>) -> SpanLookup {
     let place = Place(span.x, span.y, span.z, 4u);
-    return Found(load_tensor(place), find_lines(place));
+    return SpanLookup(load_tensor(place), find_lines(place));
 }
 
 // What the four elements from `i` on add to the sums of a span.
-fn measured(span: vec4<u32>, i: u32, found: Found) -> Sums {
+fn measured_at(span: vec4<u32>, i: u32, lookup: SpanLookup) -> Sums {
     let place = Place(span.x + i, span.y + i, span.z + i, min(span.w - i, 4u));
     let p = load_param(place);
-    let scaled = scaled(load_grad(place), place);
-    let g = limited(scaled, is_finite(scaled));
-    return measure(p, g, load_state(place, found.lines), hyper, now, found.tensor);
+    let found = scaled(load_grad(place), place);
+    let g = limited(found, is_finite(found));
+    return measure(p, g, load_state(place, lookup.lines), hyper, now, lookup.tensor);
 }
 
 // Every `stride`th four elements from `first` on.
-fn add_up(sums: ptr<function, Sums>, span: vec4<u32>, first: u32, stride: u32, found: Found) {
+fn add_up(sums: ptr<function, Sums>, span: vec4<u32>, first: u32, stride: u32, lookup: SpanLookup) {
     for (var i = first; i < span.w; i += 4u * stride) {
-        add(sums, measured(span, i, found));
+        add(sums, measured_at(span, i, lookup));
     }
 }
 
@@ -89,9 +89,9 @@ fn measure_small(
     let index = 2u * (64u * (workgroup.y * grid.x + workgroup.x) + lane);
     if index < arrayLength(&spans) {
         let span = spans[index];
-        let found = find(span);
+        let lookup = look_up_span(span);
         var sums = Sums();
-        add_up(&sums, span, 0u, 1u, found);
+        add_up(&sums, span, 0u, 1u, lookup);
         partials[spans[index + 1u].x] = total(sums);
     }
 }
@@ -110,16 +110,16 @@ fn measure_large(
     if 4u * lane >= span.w {
         return;
     }
-    let found = find(span);
+    let lookup = look_up_span(span);
     var sums = Sums();
     let in_tiles = span.w - span.w % TILE;
     for (var i = first_in_tile(lane); i < in_tiles; i += TILE) {
-        add(&sums, measured(span, i, found));
-        add(&sums, measured(span, i + NEXT_QUAD, found));
-        add(&sums, measured(span, i + 2u * NEXT_QUAD, found));
-        add(&sums, measured(span, i + 3u * NEXT_QUAD, found));
+        add(&sums, measured_at(span, i, lookup));
+        add(&sums, measured_at(span, i + NEXT_QUAD, lookup));
+        add(&sums, measured_at(span, i + 2u * NEXT_QUAD, lookup));
+        add(&sums, measured_at(span, i + 3u * NEXT_QUAD, lookup));
     }
-    add_up(&sums, span, in_tiles + 4u * lane, MEASURING_THREADS, found);
+    add_up(&sums, span, in_tiles + 4u * lane, MEASURING_THREADS, lookup);
     partials[spans[index + 1u].x + lane] = total(sums);
 }
 

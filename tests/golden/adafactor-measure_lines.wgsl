@@ -139,7 +139,7 @@ fn measure_matrix(tile: LineTile, thread: u32) {
     keep_columns(tile, first + 7u * NEXT_QUAD, sums[7]);
 }
 
-fn moved(kept: f32, mean: f32) -> f32 {
+fn moved_line(kept: f32, mean: f32) -> f32 {
     return move_line(kept, bounded(mean), hyper, now);
 }
 
@@ -149,10 +149,10 @@ fn move_vector(tile: LineTile, thread: u32) {
         let kept = lines[at];
         let mean = values_at(tile, 0u, column);
         let next = vec4<f32>(
-            moved(kept.x, mean.x),
-            moved(kept.y, mean.y),
-            moved(kept.z, mean.z),
-            moved(kept.w, mean.w),
+            moved_line(kept.x, mean.x),
+            moved_line(kept.y, mean.y),
+            moved_line(kept.z, mean.z),
+            moved_line(kept.w, mean.w),
         );
         lines[at] = select(kept, next, has_columns(tile, column));
     }

@@ -1,6 +1,7 @@
 //! Ranges of GPU buffers, and how to read and write numbers in them.
 
 mod guarded;
+mod own;
 mod ownership;
 
 #[cfg(not(target_family = "wasm"))]
@@ -12,6 +13,7 @@ use std::{
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 
 pub(crate) use guarded::{guarded, guarded_now, is_lost};
+pub(crate) use own::Own;
 pub(crate) use ownership::{check_owned, check_queue};
 
 use crate::{Error, format::Encoding};
@@ -271,7 +273,7 @@ type MapResult = Result<(), wgpu::BufferAsyncError>;
 
 /// A read on its way.
 struct Download {
-    staging: wgpu::Buffer,
+    staging: Own,
     mapped: OneshotReceiver<MapResult>,
 }
 
@@ -294,12 +296,12 @@ impl Download {
         }
         let (sender, mapped) = oneshot_channel();
         let staging = guarded(device, "a staging buffer to read into", || {
-            let staging = device.create_buffer(&wgpu::BufferDescriptor {
+            let staging = Own::new(device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("wgpu-optim read"),
                 size,
                 usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
                 mapped_at_creation: false,
-            });
+            }));
             let mut encoder = device.create_command_encoder(&Default::default());
             let mut end = 0;
             for BufferRange {

@@ -25,13 +25,19 @@ const ARRIVED: u8 = 1;
 const FAILED: u8 = 2;
 
 impl Arrival {
-    /// Has `buffer` mapped once `encoder` is submitted.
-    pub fn of(encoder: &wgpu::CommandEncoder, buffer: &wgpu::Buffer) -> Self {
+    /// Has `buffer` mapped once `encoder` is submitted. Until then the encoder has `kept`: whoever owns
+    /// the buffers that its commands use.
+    pub fn of(
+        encoder: &wgpu::CommandEncoder,
+        buffer: &wgpu::Buffer,
+        kept: impl Send + 'static,
+    ) -> Self {
         let state = Arc::new(AtomicU8::new(PENDING));
         let arrival = state.clone();
         encoder.map_buffer_on_submit(buffer, wgpu::MapMode::Read, .., move |result| {
             let outcome = if result.is_ok() { ARRIVED } else { FAILED };
             arrival.store(outcome, Ordering::Release);
+            drop(kept);
         });
         Self(state)
     }

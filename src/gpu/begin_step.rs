@@ -2,6 +2,7 @@
 
 use super::{
     binding::{bind, entry, filled_buffer, zeroed_buffer},
+    owning::OwningDevice,
     pipelines::Pipelines,
     records::{COEFFICIENTS_BYTES, GroupStatsRecord, Guard, Recorded, STEP_STRIDE, StatsRecord},
     staging::Staging,
@@ -28,7 +29,7 @@ pub(super) struct BeginStep {
 
 impl BeginStep {
     pub async fn new(
-        device: &wgpu::Device,
+        device: &OwningDevice,
         pipelines: &mut Pipelines,
         lrs: &[f64],
         options: &Options,
@@ -144,15 +145,18 @@ impl BeginStep {
     }
 
     /// Copies `rows`, one per group, to the device when the encoder's commands run: each step
-    /// brings its own numbers, however many are recorded before a submission.
+    /// brings its own numbers, however many are recorded before a submission. For `kept` see
+    /// [`Staging::copy`].
     pub fn upload(
         &self,
         device: &wgpu::Device,
         encoder: &mut wgpu::CommandEncoder,
         rows: &[Recorded],
+        kept: impl Send + 'static,
     ) -> Result<(), Error> {
         let bytes = bytemuck::cast_slice(rows);
-        self.staging.copy(device, encoder, bytes, &self.recorded)
+        let target = &self.recorded;
+        self.staging.copy(device, encoder, bytes, target, kept)
     }
 
     pub fn dispatch(&self, pass: &mut wgpu::ComputePass<'_>, bind_group: &wgpu::BindGroup) {
@@ -164,6 +168,8 @@ impl BeginStep {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::{
         Average, BufferRange, Declaration, Gpu, GpuOptions, gpu::records::Coefficients,
@@ -206,6 +212,7 @@ mod tests {
 
     struct Bench {
         gpu: Gpu,
+        _device: Arc<OwningDevice>,
         begin: BeginStep,
         bind_group: wgpu::BindGroup,
     }
@@ -215,11 +222,13 @@ mod tests {
             let gpu = Gpu::open_blocking(&GpuOptions::default()).unwrap();
             let options = Options::default();
             let pipelines = &mut Pipelines::default();
-            let begin = BeginStep::new(&gpu.device, pipelines, &[0.5; 2], &options);
+            let device = OwningDevice::new(&gpu.device);
+            let begin = BeginStep::new(&device, pipelines, &[0.5; 2], &options);
             let begin = pollster::block_on(begin).unwrap();
-            let bind_group = pollster::block_on(begin.bind(&gpu.device, None)).unwrap();
+            let bind_group = pollster::block_on(begin.bind(&device, None)).unwrap();
             Self {
                 gpu,
+                _device: device,
                 begin,
                 bind_group,
             }
@@ -230,7 +239,7 @@ mod tests {
             let Gpu { device, queue, .. } = &self.gpu;
             let mut encoder = device.create_command_encoder(&Default::default());
             for rows in rows {
-                self.begin.upload(device, &mut encoder, &rows).unwrap();
+                self.begin.upload(device, &mut encoder, &rows, ()).unwrap();
                 let mut pass = encoder.begin_compute_pass(&Default::default());
                 self.begin.dispatch(&mut pass, &self.bind_group);
             }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::limits::check_buffer_size;
+use super::{limits::check_buffer_size, owning::OwningDevice};
 use crate::{Error, format::Encoding};
 
 // The bindings of the rules' shaders. Slots take `FIRST_STATE_BINDING` and those after it.
@@ -118,7 +118,7 @@ pub(super) fn bind(
 /// # Errors
 /// [`Error::Limit`] for one that is too large, here and below.
 pub(super) fn zeroed_buffer(
-    device: &wgpu::Device,
+    device: &OwningDevice,
     label: &str,
     usage: wgpu::BufferUsages,
     size: u64,
@@ -134,7 +134,7 @@ pub(super) fn zeroed_buffer(
 
 /// A buffer that holds `bytes`. It is filled through a mapping, since there is no queue.
 pub(super) fn filled_buffer(
-    device: &wgpu::Device,
+    device: &OwningDevice,
     label: &str,
     usage: wgpu::BufferUsages,
     bytes: &[u8],
@@ -147,7 +147,7 @@ pub(super) fn filled_buffer(
 
 /// A buffer of `size` bytes. It is zero except for what `write` puts into it.
 pub(super) fn written_buffer(
-    device: &wgpu::Device,
+    device: &OwningDevice,
     label: &str,
     usage: wgpu::BufferUsages,
     size: u64,

@@ -4,12 +4,14 @@ use std::{
     io::{Cursor, Seek, Write},
     mem::offset_of,
     ops::Range,
+    sync::Arc,
 };
 
 use futures_intrusive::channel::shared::oneshot_channel;
 
 use super::{
     Optimizer, Snapshot,
+    owning::OwningDevice,
     packing::{Packing, stretches},
     records::{GroupStatsRecord, StatsRecord, device_count},
 };
@@ -29,7 +31,8 @@ use crate::{
 /// in the encoder at which it was recorded, whatever steps follow.
 #[derive(Debug)]
 pub struct Saving {
-    device: wgpu::Device,
+    /// Owns the copies.
+    device: Arc<OwningDevice>,
     layout: Layout,
     options: Options,
     entries: Vec<Entry>,
@@ -89,8 +92,9 @@ impl Optimizer {
         let sources = sources.collect::<Result<Vec<_>, Error>>()?;
         let of_device: Vec<_> = sources.iter().flatten().cloned().collect();
         let (stretches, places) = stretches(&of_device);
-        let packing = Packing::new(device, "a checkpoint", &stretches)?;
-        let snapshot = self.snapshot(encoder)?;
+        let device = OwningDevice::new(device);
+        let packing = Packing::new(&device, "a checkpoint", &stretches)?;
+        let snapshot = self.snapshot_on(&device, encoder)?;
         for (from, to) in stretches.iter().zip(&packing.ranges) {
             let (source, target) = (&from.buffer, &to.buffer);
             encoder.copy_buffer_to_buffer(source, from.offset, target, to.offset, from.size);
@@ -113,7 +117,7 @@ impl Optimizer {
         });
         Ok(Saving {
             copies: copies.collect(),
-            device: device.clone(),
+            device,
             layout: layout.clone(),
             options: self.setup.options.clone(),
             entries,
@@ -204,8 +208,8 @@ impl Optimizer {
     /// Where what `entry` holds lies on the device. Nowhere, for a `step`.
     fn place(&self, entry: &Entry) -> Result<Option<BufferRange>, Error> {
         match entry.part {
-            Part::Param => self.param(entry.tensor).map(Some),
-            Part::State(slot) => self.state(entry.tensor, slot).map(Some),
+            Part::Param => self.own_param(entry.tensor).map(Some),
+            Part::State(slot) => Ok(Some(self.stored_state(entry.tensor, slot)?.range)),
             Part::Step => Ok(None),
         }
     }
@@ -279,7 +283,8 @@ impl Optimizer {
             range.check(&what, wgpu::BufferUsages::COPY_DST)?;
             targets.push(range);
         }
-        let packing = Packing::new(device, "a checkpoint", &targets)?;
+        let owner = OwningDevice::new(device);
+        let packing = Packing::new(&owner, "a checkpoint", &targets)?;
         let indices: Vec<_> = matching.tensors.iter().map(|&(index, _)| index).collect();
         let mut pending = 0;
         checkpoint.read(&indices, |position, start, bytes| {

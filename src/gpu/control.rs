@@ -1,7 +1,12 @@
 //! What a caller sets for each group: learning rates, step counts and the like.
 
-use super::Optimizer;
-use crate::{Error, Group, Rule, progress::Progress};
+use super::{Optimizer, setup::Setup};
+use crate::{
+    BufferRange, Error, Group, Rule,
+    buffer::{check_queue, guarded_now},
+    format::Encoding,
+    progress::Progress,
+};
 
 impl Optimizer {
     /// The learning rate of `group`'s next step.
@@ -102,6 +107,53 @@ impl Optimizer {
     pub fn set_group_state(&mut self, group: Group, slot: &str, value: f64) -> Result<(), Error> {
         let rule = self.setup.layout.rule(group)?;
         self.progress[group.0].set_state(&mut self.past[group.0], rule, slot, value)
+    }
+
+    /// Where the device keeps the factor for the next loss, an f32. Bind it to the shader that
+    /// begins your backward pass. Without a loss scale the factor is 1. To continue from another
+    /// one, for instance after loading a checkpoint, use [`set_loss_scale`](Self::set_loss_scale). If
+    /// something else is written there that is no number from 2⁻¹²⁶ to 2¹²⁶ over the number of
+    /// micro-batches, the next step is skipped, and the scale is the
+    /// [first one](crate::LossScale::init_scale) again.
+    pub fn loss_scale(&self) -> BufferRange {
+        let Setup {
+            device, begin_step, ..
+        } = &self.setup;
+        device.give_away(&begin_step.stats);
+        BufferRange {
+            buffer: begin_step.stats.clone(),
+            offset: 0,
+            size: Encoding::F32.bytes(1),
+        }
+    }
+
+    /// Continues from another loss scale that was good for `good_steps` steps
+    /// ([`Stats::good_steps`](crate::Stats::good_steps)), for instance after loading a checkpoint. The
+    /// write comes before everything that is submitted to `queue` afterwards.
+    ///
+    /// # Errors
+    /// [`Error::Hyperparameter`] unless [`Options::loss_scale`] is set, `scale` is from 2⁻¹²⁶ to 2¹²⁶
+    /// over the number of micro-batches, and `good_steps` are fewer than let the scale grow;
+    /// [`Error::OtherDevice`] for another device's queue; [`Error::DeviceLost`].
+    pub fn set_loss_scale(
+        &self,
+        queue: &wgpu::Queue,
+        scale: f64,
+        good_steps: u32,
+    ) -> Result<(), Error> {
+        let Setup {
+            device,
+            layout,
+            options,
+            begin_step,
+            ..
+        } = &self.setup;
+        options.check_loss_scale(layout, scale, good_steps)?;
+        check_queue(device, queue, &begin_step.stats, "setting the loss scale")?;
+        let words = [(scale as f32).to_bits(), good_steps];
+        guarded_now(device, "the loss scale", || {
+            queue.write_buffer(&begin_step.stats, 0, bytemuck::cast_slice(&words));
+        })
     }
 
     fn progress(&self, group: Group) -> Result<&Progress, Error> {

@@ -28,7 +28,10 @@ impl Optimizer {
     /// [`Error::NoCopy`] if the tensor's group has none; [`Error::UnknownHandle`].
     pub fn param_copy(&self, tensor: Tensor) -> Result<BufferRange, Error> {
         match self.stored_copy(tensor)? {
-            Some(copy) => Ok(copy.range),
+            Some(copy) => {
+                self.setup.device.give_away(&copy.range.buffer);
+                Ok(copy.range)
+            }
             None => Err(Error::NoCopy {
                 tensor: self.setup.layout.entry(tensor)?.name.clone(),
             }),
@@ -51,6 +54,9 @@ impl Optimizer {
         if dispatches.peek().is_some() {
             let mut pass = compute_pass(encoder, "copy of parameters");
             dispatches.for_each(|dispatch| dispatch.record(&mut pass));
+            drop(pass);
+            let kept = self.bound.clone();
+            encoder.on_submitted_work_done(move || drop(kept));
         }
     }
 

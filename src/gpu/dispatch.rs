@@ -7,6 +7,7 @@ use super::{
         COPIES, GRADS, HYPER, LINES, PARAMS, SPANS, STEP, SlotBuffer, TENSOR_FACTORS, TENSORS,
         WINDOW, bind, elements_of, entry, filled_buffer, number_of, numbered, whole,
     },
+    owning::OwningDevice,
     pipelines::Pipelines,
     records::{STEP_BYTES, STEP_STRIDE},
 };
@@ -82,7 +83,7 @@ pub(super) struct GroupBindings<'a> {
 /// The dispatches of a group of this many elements, whose parameters and gradients are these parts of
 /// arenas.
 pub(super) async fn over_arena(
-    device: &wgpu::Device,
+    device: &OwningDevice,
     pipelines: &mut Pipelines,
     limits: &DispatchLimits,
     group: GroupBindings<'_>,
@@ -135,7 +136,7 @@ pub(super) async fn over_arena(
 /// The dispatches of a group whose parameters and gradients are a caller's ranges. The ranges have
 /// been checked.
 pub(super) async fn over_ranges(
-    device: &wgpu::Device,
+    device: &OwningDevice,
     pipelines: &mut Pipelines,
     limits: &DispatchLimits,
     group: GroupBindings<'_>,
@@ -198,7 +199,7 @@ pub(super) fn tensor_ranges(tensors: &[BoundTensor]) -> (Vec<&wgpu::Buffer>, Vec
 
 /// A dispatch over `window`, with `spans` as its table.
 pub(super) fn range_dispatch(
-    device: &wgpu::Device,
+    device: &OwningDevice,
     pipeline: &wgpu::ComputePipeline,
     group: GroupBindings<'_>,
     buffers: &[&wgpu::Buffer],
@@ -240,7 +241,7 @@ impl<'a> GroupBindings<'a> {
     /// The shader of the group's pass.
     pub async fn pipeline(
         &self,
-        device: &wgpu::Device,
+        device: &OwningDevice,
         pipelines: &mut Pipelines,
         access: Access,
     ) -> Result<wgpu::ComputePipeline, Error> {
@@ -352,7 +353,7 @@ impl<'a> GroupBindings<'a> {
 
     /// A uniform that tells a dispatch where its state begins, `start` being that element of the
     /// group.
-    pub fn window(&self, device: &wgpu::Device, start: u64) -> Result<Option<wgpu::Buffer>, Error> {
+    pub fn window(&self, device: &OwningDevice, start: u64) -> Result<Option<wgpu::Buffer>, Error> {
         let rounds = shader::rounds(self.rule, &self.frame, self.pass);
         if !rounds && self.tensors_read().is_none() && self.factors_read().is_none() {
             return Ok(None);

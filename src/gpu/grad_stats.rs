@@ -9,6 +9,7 @@ use super::{
         GRADS, SPANS, bind, entry, filled_buffer, number_of, numbered, whole, zeroed_buffer,
     },
     dispatch::{Dispatch, Switched},
+    owning::OwningDevice,
     phases::GroupStep,
     pipelines::Pipelines,
     records::{Run, Switch},
@@ -52,7 +53,7 @@ pub(super) struct GradStats {
 
 /// What a [`GradStats`] is built from.
 pub(super) struct GradStatsBuilder<'a> {
-    pub device: &'a wgpu::Device,
+    pub device: &'a OwningDevice,
     pub pipelines: &'a mut Pipelines,
     pub limits: &'a DispatchLimits,
     pub layout: &'a Layout,

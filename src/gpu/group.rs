@@ -8,6 +8,7 @@ use super::{
     limits::{ARENA_USAGE, check_buffer_size},
     lines::LineTable,
     matrix::{MatrixBuilder, MatrixState},
+    owning::OwningDevice,
     pipelines::Pipelines,
     tensors::{GroupTensor, TensorTable},
 };
@@ -36,7 +37,7 @@ pub(super) struct GroupBuffers {
 
 /// What every group is built from.
 pub(super) struct GroupSource<'a> {
-    pub device: &'a wgpu::Device,
+    pub device: &'a OwningDevice,
     pub layout: &'a Layout,
     pub arena: &'a Arena,
     pub options: &'a Options,
@@ -143,7 +144,7 @@ fn used_slots(options: &Options, rule: &dyn Rule, storage: &Storage) -> Vec<(Slo
 
 /// The buffer of a slot of `element_count` elements. All but those of `tensors` are padding.
 fn slot_buffer(
-    device: &wgpu::Device,
+    device: &OwningDevice,
     slot: &Slot,
     encoding: Encoding,
     element_count: usize,

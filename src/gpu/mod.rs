@@ -15,6 +15,7 @@ mod lines;
 mod matrix;
 #[cfg(not(target_family = "wasm"))]
 mod needs;
+mod owning;
 mod packing;
 mod phases;
 mod pipelines;
@@ -33,11 +34,12 @@ mod tests;
 mod transfer;
 mod waiting;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use begin_step::BeginStep;
 use dispatch::Dispatch;
 use limits::{ARENA_USAGE, check_buffer_size};
+use owning::OwningDevice;
 use pipelines::Pipelines;
 use planning::Planner;
 use records::{Coefficients, Recorded};
@@ -52,7 +54,7 @@ pub use snapshot::Snapshot;
 
 use crate::{
     BufferRange, Error, Layout, Options,
-    buffer::{check_queue, guarded, guarded_now, is_lost},
+    buffer::{guarded, is_lost},
     format::{Encoding, Storage},
     progress::{Past, Progress, REMEMBERED},
 };
@@ -73,6 +75,11 @@ pub struct Buffers {
 ///
 /// It records into the caller's encoder. It submits nothing and holds no queue. A step whose encoder
 /// is dropped is not performed: the next one takes its number, and what goes with that.
+///
+/// Dropping an optimizer destroys the buffers that it made, except those of which it gave you ranges
+/// ([`param`](Self::param), [`grad`](Self::grad), [`state`](Self::state), [`param_copy`](Self::param_copy),
+/// [`loss_scale`](Self::loss_scale)).
+/// What is recorded may still be submitted: the buffers last until then.
 ///
 /// ```
 /// use wgpu_optim::{Gpu, GpuOptions, Layout, Optimizer, Options, rules::AdamW};
@@ -105,6 +112,8 @@ pub struct Optimizer {
     recorded: Vec<Coefficients>,
     /// What skipped steps leave for those after them, if steps may be skipped.
     waiting: Option<Waiting>,
+    /// Owns the arenas, if this optimizer has some, and what `planned` and `passes` read.
+    bound: Arc<OwningDevice>,
     params: Vec<BufferRange>,
     grads: Option<Vec<BufferRange>>,
     /// The arena that holds `grads`, if this optimizer owns them.
@@ -191,8 +200,10 @@ impl Optimizer {
         ];
         check_buffer_size(device, "the arena of parameters", of_params)?;
         check_buffer_size(device, "the arena of gradients", of_grads)?;
+        let owning = OwningDevice::new(device);
+        let bound = OwningDevice::beside(&owning);
         let arena = |label, size| {
-            device.create_buffer(&wgpu::BufferDescriptor {
+            bound.create_buffer(&wgpu::BufferDescriptor {
                 label: Some(label),
                 size,
                 usage: ARENA_USAGE,
@@ -203,11 +214,12 @@ impl Optimizer {
             [arena("params", of_params), arena("grads", of_grads)]
         });
         let [params, grads] = made.await?;
-        let mut optimizer = Self::without_buffers(device, layout, options).await?;
+        let mut optimizer = Self::without_buffers(&owning, layout, options).await?;
         let setup = &optimizer.setup;
         setup.check_bindings(false)?;
-        let mut planner = Planner::new(setup, &mut optimizer.pipelines);
+        let mut planner = Planner::new(setup, &mut optimizer.pipelines, bound.clone());
         let (planned, passes) = planner.over_arenas(&params, &grads).await?;
+        optimizer.bound = bound;
         optimizer.params = setup.arena_ranges(&params, |storage| storage.params);
         optimizer.grads = Some(setup.arena_ranges(&grads, |storage| storage.grads));
         optimizer.grad_arena = Some(grads);
@@ -225,7 +237,8 @@ impl Optimizer {
     ) -> Result<Self, Error> {
         // First, because tables of elements that fit no buffer might fit no memory either.
         ranges::check_params(layout, &buffers.params)?;
-        let mut optimizer = Self::without_buffers(device, layout, options).await?;
+        let mut optimizer =
+            Self::without_buffers(&OwningDevice::new(device), layout, options).await?;
         optimizer.rebind_async(buffers).await?;
         Ok(optimizer)
     }
@@ -236,12 +249,14 @@ impl Optimizer {
         self.setup.check_bindings(true)?;
         ranges::check_params(&self.setup.layout, &params)?;
         ranges::check_owners(&self.setup.device, &self.setup.layout, &params, "parameter")?;
-        let mut planner = Planner::new(&self.setup, &mut self.pipelines);
+        let bound = OwningDevice::beside(&self.setup.device);
+        let mut planner = Planner::new(&self.setup, &mut self.pipelines, bound.clone());
         let planned = match &grads {
             Some(grads) => Some(planner.over_ranges(&params, grads).await?),
             None => None,
         };
         self.passes = planner.passes_over(&params).await?;
+        self.bound = bound;
         self.planned = planned;
         self.params = params;
         self.grads = grads;
@@ -260,10 +275,9 @@ impl Optimizer {
     /// [`Error::DeviceLost`], which may show only after the next submission or poll. Nothing is
     /// recorded then.
     pub fn step(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
-        if self.planned.is_none() {
-            return Err(Error::NoGradients);
-        }
-        self.begin_step(encoder)?;
+        let planned = self.planned.as_ref().ok_or(Error::NoGradients)?;
+        let kept = planned.device.clone();
+        self.begin_step(encoder, kept)?;
         if let Some(planned) = &self.planned {
             self.record(encoder, planned);
         }
@@ -286,10 +300,10 @@ impl Optimizer {
     ) -> Result<(), Error> {
         #[cfg(not(target_family = "wasm"))]
         pollster::block_on(self.prepare(grads))?;
-        if self.passed.last().is_none_or(|(latest, _)| latest != grads) {
-            return Err(Error::NotPrepared);
-        }
-        self.begin_step(encoder)?;
+        let latest = self.passed.last().filter(|(latest, _)| latest == grads);
+        let (_, planned) = latest.ok_or(Error::NotPrepared)?;
+        let kept = planned.device.clone();
+        self.begin_step(encoder, kept)?;
         if let Some((_, planned)) = self.passed.last() {
             self.record(encoder, planned);
         }
@@ -309,7 +323,8 @@ impl Optimizer {
             Some(position) => self.passed.remove(position),
             None => {
                 self.setup.check_bindings(true)?;
-                let mut planner = Planner::new(&self.setup, &mut self.pipelines);
+                let device = OwningDevice::beside(&self.bound);
+                let mut planner = Planner::new(&self.setup, &mut self.pipelines, device);
                 let planned = planner.over_ranges(&self.params, grads).await?;
                 (grads.to_vec(), planned)
             }
@@ -330,6 +345,8 @@ impl Optimizer {
         if let Some(arena) = &self.grad_arena {
             self.check_device("zeroing the gradients")?;
             encoder.clear_buffer(arena, 0, None);
+            let kept = self.bound.clone();
+            encoder.on_submitted_work_done(move || drop(kept));
             return Ok(());
         }
         let grads = self.grads.as_ref().ok_or(Error::NoGradients)?;
@@ -391,92 +408,6 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Where the device keeps the factor for the next loss, an f32. Bind it to the shader that
-    /// begins your backward pass. Without a loss scale the factor is 1. To continue from another
-    /// one, for instance after loading a checkpoint, use [`set_loss_scale`](Self::set_loss_scale). If
-    /// something else is written there that is no number from 2⁻¹²⁶ to 2¹²⁶ over the number of
-    /// micro-batches, the next step is skipped, and the scale is the
-    /// [first one](crate::LossScale::init_scale) again.
-    pub fn loss_scale(&self) -> BufferRange {
-        BufferRange {
-            buffer: self.setup.begin_step.stats.clone(),
-            offset: 0,
-            size: Encoding::F32.bytes(1),
-        }
-    }
-
-    /// Continues from another loss scale that was good for `good_steps` steps
-    /// ([`Stats::good_steps`](crate::Stats::good_steps)), for instance after loading a checkpoint. The
-    /// write comes before everything that is submitted to `queue` afterwards.
-    ///
-    /// # Errors
-    /// [`Error::Hyperparameter`] unless [`Options::loss_scale`] is set, `scale` is from 2⁻¹²⁶ to 2¹²⁶
-    /// over the number of micro-batches, and `good_steps` are fewer than let the scale grow;
-    /// [`Error::OtherDevice`] for another device's queue; [`Error::DeviceLost`].
-    pub fn set_loss_scale(
-        &self,
-        queue: &wgpu::Queue,
-        scale: f64,
-        good_steps: u32,
-    ) -> Result<(), Error> {
-        let Setup {
-            device,
-            layout,
-            options,
-            begin_step,
-            ..
-        } = &self.setup;
-        options.check_loss_scale(layout, scale, good_steps)?;
-        check_queue(device, queue, &begin_step.stats, "setting the loss scale")?;
-        let words = [(scale as f32).to_bits(), good_steps];
-        guarded_now(device, "the loss scale", || {
-            queue.write_buffer(&begin_step.stats, 0, bytemuck::cast_slice(&words));
-        })
-    }
-
-    /// Records a copy of the training statistics. You can read it once it arrives, while training
-    /// goes on.
-    ///
-    /// ```
-    /// # use wgpu_optim::{Clip, Gpu, GpuOptions, Layout, Optimizer, Options, rules::AdamW};
-    /// # let Gpu { device, queue, .. } = Gpu::open_blocking(&GpuOptions::default())?;
-    /// # let mut layout = Layout::new();
-    /// # let group = layout.group(AdamW::default())?;
-    /// # layout.tensor(group, "weight", &[2, 2])?;
-    /// let options = Options { clip: Clip::GlobalNorm(1.0), ..Default::default() };
-    /// let mut optimizer = Optimizer::new(&device, &layout, options)?;
-    /// # let mut encoder = device.create_command_encoder(&Default::default());
-    /// optimizer.step(&mut encoder)?;
-    /// let snapshot = optimizer.snapshot(&mut encoder)?; // every hundredth step or so
-    /// queue.submit([encoder.finish()]);
-    /// // … some steps later …
-    /// # device.poll(wgpu_optim::wgpu::PollType::wait_indefinitely()).unwrap();
-    /// if let Some(stats) = snapshot.get()? {
-    ///     println!("norm {:?}, {} steps skipped", stats.grad_norm, stats.skipped);
-    /// }
-    /// # assert_eq!(snapshot.get()?.unwrap().performed, 1);
-    /// # Ok::<(), wgpu_optim::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`Error::OutOfMemory`], [`Error::DeviceLost`].
-    pub fn snapshot(&self, encoder: &mut wgpu::CommandEncoder) -> Result<Snapshot, Error> {
-        let Setup {
-            device,
-            begin_step,
-            options,
-            ..
-        } = &self.setup;
-        self.check_device("recording a snapshot")?;
-        Snapshot::record(
-            device,
-            encoder,
-            &begin_step.stats,
-            options.skips(),
-            self.progress.iter().map(Progress::origin).collect(),
-        )
-    }
-
     /// Refuses a lost device before anything is recorded, so that the caller's encoder stays valid.
     fn check_device(&self, during: &str) -> Result<(), Error> {
         if is_lost(&self.setup.device) {
@@ -501,7 +432,8 @@ impl Optimizer {
         let Some(recount) = recount else {
             return Ok(());
         };
-        Recount::upload(device, encoder, begin_step, &self.progress)?;
+        let kept = self.bound.clone();
+        Recount::upload(device, encoder, begin_step, &self.progress, kept)?;
         let mut pass = compute_pass(encoder, "optimizer evaluation");
         recount.dispatch(&mut pass);
         for dispatch in dispatches.iter().flatten() {
@@ -512,7 +444,7 @@ impl Optimizer {
 
     /// An optimizer that does not know its parameters yet.
     async fn without_buffers(
-        device: &wgpu::Device,
+        device: &Arc<OwningDevice>,
         layout: &Layout,
         options: Options,
     ) -> Result<Self, Error> {
@@ -533,6 +465,7 @@ impl Optimizer {
             past: vec![Past::default(); layout.groups.len()],
             recorded: vec![Coefficients::default(); layout.groups.len()],
             waiting,
+            bound: device.clone(),
             params: Vec::new(),
             grads: None,
             grad_arena: None,
@@ -543,8 +476,13 @@ impl Optimizer {
         })
     }
 
-    /// Counts a step of every group that takes part, and brings its numbers to the device.
-    fn begin_step(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
+    /// Counts a step of every group that takes part, and brings its numbers to the device. `kept` owns
+    /// what the step uses.
+    fn begin_step(
+        &mut self,
+        encoder: &mut wgpu::CommandEncoder,
+        kept: Arc<OwningDevice>,
+    ) -> Result<(), Error> {
         if self.evaluating {
             return Err(Error::Evaluating);
         }
@@ -573,7 +511,7 @@ impl Optimizer {
             });
             advanced.push(progress);
         }
-        begin_step.upload(device, encoder, &rows)?;
+        begin_step.upload(device, encoder, &rows, kept)?;
         if let Some(waiting) = waiting {
             waiting.exchange(encoder, &begin_step.stats);
         }

@@ -1,5 +1,6 @@
 //! Copies of ranges of buffers, close together in as few buffers as the device allows.
 
+use super::owning::OwningDevice;
 use crate::{BufferRange, Error, buffer::guarded_now};
 
 /// Ranges at most this many bytes apart are copied together. Padding between tensors is less.
@@ -12,7 +13,7 @@ pub(super) struct Packing {
 }
 
 impl Packing {
-    pub fn new(device: &wgpu::Device, what: &str, sources: &[BufferRange]) -> Result<Self, Error> {
+    pub fn new(device: &OwningDevice, what: &str, sources: &[BufferRange]) -> Result<Self, Error> {
         let most = device.limits().max_buffer_size;
         let mut sizes: Vec<u64> = Vec::new();
         let mut places = Vec::new();

@@ -1,9 +1,12 @@
 //! Plans the dispatches of a step, over arenas or over a caller's ranges.
 
+use std::sync::Arc;
+
 use super::{
     dispatch::{BoundTensor, Dispatch, over_arena, over_ranges},
     grad_stats::{GradStatsBuilder, PlacedGrad},
     lines::line_dispatches,
+    owning::OwningDevice,
     phases::GroupStep,
     pipelines::Pipelines,
     ranges,
@@ -17,11 +20,17 @@ use crate::{BufferRange, Error, Group, layout::TENSOR_ALIGNMENT, shader::Pass};
 pub(super) struct Planner<'a> {
     setup: &'a Setup,
     pipelines: &'a mut Pipelines,
+    /// Owns what is made for the plans.
+    device: Arc<OwningDevice>,
 }
 
 impl<'a> Planner<'a> {
-    pub fn new(setup: &'a Setup, pipelines: &'a mut Pipelines) -> Self {
-        Self { setup, pipelines }
+    pub fn new(setup: &'a Setup, pipelines: &'a mut Pipelines, device: Arc<OwningDevice>) -> Self {
+        Self {
+            setup,
+            pipelines,
+            device,
+        }
     }
 
     /// A step over this crate's own arenas, and the switch to evaluation and back.
@@ -118,7 +127,7 @@ impl<'a> Planner<'a> {
         let count = setup.arena.groups[group.0].len() as u64;
         let bindings = setup.bindings(group, pass);
         over_arena(
-            &setup.device,
+            &self.device,
             self.pipelines,
             &setup.limits,
             bindings,
@@ -139,7 +148,7 @@ impl<'a> Planner<'a> {
         if !self.setup.has(group, pass) {
             return Ok(Vec::new());
         }
-        let Setup { device, limits, .. } = self.setup;
+        let (device, limits) = (&self.device, &self.setup.limits);
         let bindings = self.setup.bindings(group, pass);
         over_ranges(device, self.pipelines, limits, bindings, tensors).await
     }
@@ -263,6 +272,7 @@ impl<'a> Planner<'a> {
             Beginning::Numbers(setup.begin_step.bind(device, None).await?)
         };
         Ok(PlannedStep {
+            device: self.device.clone(),
             beginning,
             shared_sums: sums.shared,
             groups: steps,

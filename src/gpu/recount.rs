@@ -40,16 +40,17 @@ impl Recount {
         })
     }
 
-    /// Brings the counts of all groups on their way.
+    /// Brings the counts of all groups on their way. For `kept` see [`BeginStep::upload`].
     pub fn upload(
         device: &wgpu::Device,
         encoder: &mut wgpu::CommandEncoder,
         begin_step: &BeginStep,
         progress: &[Progress],
+        kept: impl Send + 'static,
     ) -> Result<(), Error> {
         let rows = progress.iter().map(Progress::origin);
         let rows: Vec<_> = rows.map(Recorded::resting).collect();
-        begin_step.upload(device, encoder, &rows)
+        begin_step.upload(device, encoder, &rows, kept)
     }
 
     pub fn dispatch(&self, pass: &mut wgpu::ComputePass<'_>) {

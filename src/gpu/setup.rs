@@ -8,6 +8,7 @@ use super::{
     group::{GroupBuffers, GroupSource},
     limits::{check_binding_count, check_buffer_size},
     lines::LineTable,
+    owning::OwningDevice,
     pipelines::Pipelines,
     recount::Recount,
 };
@@ -22,7 +23,8 @@ use crate::{
 /// A layout and its state on a device.
 #[derive(Debug)]
 pub(super) struct Setup {
-    pub device: wgpu::Device,
+    /// Owns all buffers here.
+    pub device: Arc<OwningDevice>,
     pub layout: Layout,
     pub arena: Arena,
     pub limits: DispatchLimits,
@@ -37,7 +39,7 @@ pub(super) struct Setup {
 
 impl Setup {
     pub async fn new(
-        device: &wgpu::Device,
+        device: &Arc<OwningDevice>,
         pipelines: &mut Pipelines,
         layout: &Layout,
         options: Options,
@@ -181,7 +183,7 @@ impl Setup {
 }
 
 /// One factor for each unit of 64 elements of all groups.
-async fn tensor_factors(device: &wgpu::Device, arena: &Arena) -> Result<wgpu::Buffer, Error> {
+async fn tensor_factors(device: &OwningDevice, arena: &Arena) -> Result<wgpu::Buffer, Error> {
     let what = "the factors of tensors that are clipped";
     let units = arena.element_count() / TENSOR_ALIGNMENT;
     let bytes = Encoding::F32.bytes(units as u64);

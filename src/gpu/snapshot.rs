@@ -1,10 +1,21 @@
 //! Training statistics, read from the device without stopping it.
 
-use super::arrival::{Arrival, Outcome};
-use super::records::{GroupStatsRecord, StatsRecord};
+use std::sync::Arc;
+
+use super::{
+    Optimizer,
+    arrival::{Arrival, Outcome},
+    owning::OwningDevice,
+    records::{GroupStatsRecord, StatsRecord},
+    setup::Setup,
+};
 #[cfg(not(target_family = "wasm"))]
 use crate::buffer::{Waiting, wait_until};
-use crate::{Error, GroupStats, Stats, buffer::guarded_now, progress::Origin};
+use crate::{
+    Error, GroupStats, Stats,
+    buffer::guarded_now,
+    progress::{Origin, Progress},
+};
 
 /// [`Stats`] on their way from the device.
 ///
@@ -13,11 +24,67 @@ use crate::{Error, GroupStats, Stats, buffer::guarded_now, progress::Origin};
 #[derive(Debug)]
 pub struct Snapshot {
     staging: wgpu::Buffer,
+    /// Owns it.
+    _device: Arc<OwningDevice>,
     arrival: Arrival,
     looks_at_gradients: bool,
     /// Where each group's step count started. If a snapshot comes before the first step of a count
     /// that was set, or that step's encoder was dropped, the device still has another.
     origins: Vec<Origin>,
+}
+
+impl Optimizer {
+    /// Records a copy of the training statistics. You can read it once it arrives, while training
+    /// goes on.
+    ///
+    /// ```
+    /// # use wgpu_optim::{Clip, Gpu, GpuOptions, Layout, Optimizer, Options, rules::AdamW};
+    /// # let Gpu { device, queue, .. } = Gpu::open_blocking(&GpuOptions::default())?;
+    /// # let mut layout = Layout::new();
+    /// # let group = layout.group(AdamW::default())?;
+    /// # layout.tensor(group, "weight", &[2, 2])?;
+    /// let options = Options { clip: Clip::GlobalNorm(1.0), ..Default::default() };
+    /// let mut optimizer = Optimizer::new(&device, &layout, options)?;
+    /// # let mut encoder = device.create_command_encoder(&Default::default());
+    /// optimizer.step(&mut encoder)?;
+    /// let snapshot = optimizer.snapshot(&mut encoder)?; // every hundredth step or so
+    /// queue.submit([encoder.finish()]);
+    /// // … some steps later …
+    /// # device.poll(wgpu_optim::wgpu::PollType::wait_indefinitely()).unwrap();
+    /// if let Some(stats) = snapshot.get()? {
+    ///     println!("norm {:?}, {} steps skipped", stats.grad_norm, stats.skipped);
+    /// }
+    /// # assert_eq!(snapshot.get()?.unwrap().performed, 1);
+    /// # Ok::<(), wgpu_optim::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], [`Error::DeviceLost`].
+    pub fn snapshot(&self, encoder: &mut wgpu::CommandEncoder) -> Result<Snapshot, Error> {
+        self.snapshot_on(&OwningDevice::new(&self.setup.device), encoder)
+    }
+
+    /// A snapshot that `device` owns.
+    pub(super) fn snapshot_on(
+        &self,
+        device: &Arc<OwningDevice>,
+        encoder: &mut wgpu::CommandEncoder,
+    ) -> Result<Snapshot, Error> {
+        let Setup {
+            begin_step,
+            options,
+            ..
+        } = &self.setup;
+        self.check_device("recording a snapshot")?;
+        Snapshot::record(
+            device,
+            encoder,
+            &begin_step.stats,
+            options.skips(),
+            self.progress.iter().map(Progress::origin).collect(),
+            self.bound.clone(),
+        )
+    }
 }
 
 impl Snapshot {
@@ -26,12 +93,14 @@ impl Snapshot {
         &self.staging
     }
 
+    /// `device` owns the copy, and `kept` what the encoder's commands use beside it.
     pub(super) fn record(
-        device: &wgpu::Device,
+        device: &Arc<OwningDevice>,
         encoder: &mut wgpu::CommandEncoder,
         stats: &wgpu::Buffer,
         looks_at_gradients: bool,
         origins: Vec<Origin>,
+        kept: Arc<OwningDevice>,
     ) -> Result<Self, Error> {
         let staging = guarded_now(device, "a snapshot of the statistics", || {
             device.create_buffer(&wgpu::BufferDescriptor {
@@ -42,9 +111,10 @@ impl Snapshot {
             })
         })?;
         encoder.copy_buffer_to_buffer(stats, 0, &staging, 0, stats.size());
-        let arrival = Arrival::of(encoder, &staging);
+        let arrival = Arrival::of(encoder, &staging, (device.clone(), kept));
         Ok(Self {
             staging,
+            _device: device.clone(),
             arrival,
             looks_at_gradients,
             origins,

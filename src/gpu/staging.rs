@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::{Error, buffer::guarded_now};
+use crate::{
+    Error,
+    buffer::{Own, guarded_now},
+};
 
 /// How many buffers are kept for reuse. This suffices for the steps that are usually in flight. If
 /// more steps are in flight, further buffers are made and then dropped.
@@ -15,7 +18,7 @@ const KEPT: usize = 64;
 pub(super) struct Staging {
     size: u64,
     /// Buffers that are free. They are mapped.
-    free: Arc<Mutex<Vec<wgpu::Buffer>>>,
+    free: Arc<Mutex<Vec<Own>>>,
 }
 
 impl Staging {
@@ -27,13 +30,15 @@ impl Staging {
     }
 
     /// Copies `bytes` to the start of `target` when the encoder's commands run. `bytes` must have
-    /// the size of these buffers.
+    /// the size of these buffers. Until the encoder is submitted it has `kept`: whoever owns the buffers
+    /// that its commands use.
     pub fn copy(
         &self,
         device: &wgpu::Device,
         encoder: &mut wgpu::CommandEncoder,
         bytes: &[u8],
         target: &wgpu::Buffer,
+        kept: impl Send + 'static,
     ) -> Result<(), Error> {
         let free = lock(&self.free).pop();
         let buffer = free.map_or_else(|| self.make(device), Ok)?;
@@ -45,30 +50,31 @@ impl Staging {
         drop(view);
         buffer.unmap();
         encoder.copy_buffer_to_buffer(&buffer, 0, target, 0, self.size);
-        let (free, returned) = (self.free.clone(), buffer.clone());
-        encoder.map_buffer_on_submit(&buffer, wgpu::MapMode::Write, .., move |result| {
+        let (free, mapped) = (self.free.clone(), wgpu::Buffer::clone(&buffer));
+        encoder.map_buffer_on_submit(&mapped, wgpu::MapMode::Write, .., move |result| {
+            drop(kept);
             let mut free = lock(&free);
             if result.is_ok() && free.len() < KEPT {
-                free.push(returned);
+                free.push(buffer);
             }
         });
         Ok(())
     }
 
-    fn make(&self, device: &wgpu::Device) -> Result<wgpu::Buffer, Error> {
+    fn make(&self, device: &wgpu::Device) -> Result<Own, Error> {
         guarded_now(device, "the numbers of a step", || {
-            device.create_buffer(&wgpu::BufferDescriptor {
+            Own::new(device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("numbers of a step"),
                 size: self.size,
                 usage: wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC,
                 mapped_at_creation: true,
-            })
+            }))
         })
     }
 }
 
 /// A poisoned lock is fine: nothing is ever half done under it.
-fn lock(free: &Mutex<Vec<wgpu::Buffer>>) -> MutexGuard<'_, Vec<wgpu::Buffer>> {
+fn lock(free: &Mutex<Vec<Own>>) -> MutexGuard<'_, Vec<Own>> {
     free.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -91,7 +97,7 @@ mod tests {
             let mut encoder = device.create_command_encoder(&Default::default());
             for value in values {
                 let bytes = f32::from(value).to_ne_bytes();
-                let copied = staging.copy(&device, &mut encoder, &bytes, &target);
+                let copied = staging.copy(&device, &mut encoder, &bytes, &target, ());
                 copied.unwrap();
             }
             encoder

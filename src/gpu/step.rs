@@ -1,13 +1,17 @@
 //! Planned steps, ready to be recorded.
 
+use std::sync::Arc;
+
 use super::{
-    begin_step::BeginStep, dispatch::Dispatch, grad_stats::GradStats, phases::GroupStep,
-    sums::SharedSums,
+    begin_step::BeginStep, dispatch::Dispatch, grad_stats::GradStats, owning::OwningDevice,
+    phases::GroupStep, sums::SharedSums,
 };
 
 /// A step over known gradients.
 #[derive(Debug)]
 pub(super) struct PlannedStep {
+    /// Owns the tables that the dispatches read.
+    pub device: Arc<OwningDevice>,
     pub beginning: Beginning,
     pub shared_sums: SharedSums,
     /// By group.

@@ -9,6 +9,7 @@ use super::{
     binding::{LINES, PARTIALS, TENSORS, bind, filled_buffer, whole},
     dispatch::{BoundTensor, Dispatch, GroupBindings, range_dispatch, tensor_ranges},
     limits::check_binding_size,
+    owning::OwningDevice,
     pipelines::Pipelines,
 };
 use crate::{
@@ -168,7 +169,7 @@ impl Summed {
 
 /// The dispatches that take the sums of all groups, over their tensors.
 pub(super) async fn sum_dispatches(
-    device: &wgpu::Device,
+    device: &OwningDevice,
     pipelines: &mut Pipelines,
     limits: &DispatchLimits,
     groups: &[(GroupBindings<'_>, &[BoundTensor])],
@@ -236,7 +237,7 @@ pub(super) async fn sum_dispatches(
 }
 
 async fn measure(
-    device: &wgpu::Device,
+    device: &OwningDevice,
     pipelines: &mut Pipelines,
     limits: &DispatchLimits,
     group: GroupBindings<'_>,
@@ -274,7 +275,7 @@ async fn measure(
 }
 
 async fn conclude(
-    device: &wgpu::Device,
+    device: &OwningDevice,
     pipelines: &mut Pipelines,
     limits: &DispatchLimits,
     group: GroupBindings<'_>,

@@ -6,6 +6,7 @@ use super::{
     binding::filled_buffer,
     limits::{ARENA_USAGE, check_binding_size},
     lines::LineTable,
+    owning::OwningDevice,
 };
 use crate::{
     Error, Over, Rule, Slot,
@@ -38,7 +39,7 @@ pub(super) struct GroupTensor<'a> {
 impl TensorTable {
     /// `None` if the rule has no state of tensors. `element_count` is that of the padded group.
     pub fn new(
-        device: &wgpu::Device,
+        device: &OwningDevice,
         rule: &dyn Rule,
         members: &[GroupTensor<'_>],
         element_count: usize,

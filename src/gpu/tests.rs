@@ -1,3 +1,5 @@
+mod destruction;
+
 use super::*;
 use crate::{Gpu, GpuOptions, MatrixWork, Rule, Stages, rules};
 

@@ -17,9 +17,20 @@ impl Optimizer {
 
     /// Where the parameters of `tensor` lie.
     ///
+    /// An optimizer that is dropped destroys its buffers, but not those of which it gave you ranges. In a
+    /// browser, which frees what is dropped only when its garbage collector comes, call
+    /// [`destroy`](wgpu::Buffer::destroy) on such a buffer when you no longer need it. It may hold other
+    /// tensors too: all parameters of an arena lie in one buffer, and so do all gradients.
+    ///
     /// # Errors
     /// [`Error::UnknownHandle`] for another layout's tensor, here and below.
     pub fn param(&self, tensor: Tensor) -> Result<BufferRange, Error> {
+        let range = self.own_param(tensor)?;
+        self.bound.give_away(&range.buffer);
+        Ok(range)
+    }
+
+    pub(super) fn own_param(&self, tensor: Tensor) -> Result<BufferRange, Error> {
         self.setup.layout.entry(tensor)?;
         Ok(self.params[tensor.0].clone())
     }
@@ -29,6 +40,12 @@ impl Optimizer {
     /// # Errors
     /// [`Error::NoGradients`] if gradients are passed at each step.
     pub fn grad(&self, tensor: Tensor) -> Result<BufferRange, Error> {
+        let range = self.own_grad(tensor)?;
+        self.bound.give_away(&range.buffer);
+        Ok(range)
+    }
+
+    fn own_grad(&self, tensor: Tensor) -> Result<BufferRange, Error> {
         self.setup.layout.entry(tensor)?;
         let grads = self.grads.as_ref().ok_or(Error::NoGradients)?;
         Ok(grads[tensor.0].clone())
@@ -41,15 +58,17 @@ impl Optimizer {
     /// # Errors
     /// [`Error::UnknownState`] lists the slots that exist.
     pub fn state(&self, tensor: Tensor, slot: &str) -> Result<BufferRange, Error> {
-        Ok(self.stored_state(tensor, slot)?.range)
+        let Stored { range, .. } = self.stored_state(tensor, slot)?;
+        self.setup.device.give_away(&range.buffer);
+        Ok(range)
     }
 
     pub(super) fn stored_param(&self, tensor: Tensor) -> Result<Stored, Error> {
-        self.stored(tensor, self.param(tensor)?, |storage| storage.params)
+        self.stored(tensor, self.own_param(tensor)?, |storage| storage.params)
     }
 
     fn stored_grad(&self, tensor: Tensor) -> Result<Stored, Error> {
-        self.stored(tensor, self.grad(tensor)?, |storage| storage.grads)
+        self.stored(tensor, self.own_grad(tensor)?, |storage| storage.grads)
     }
 
     fn stored(

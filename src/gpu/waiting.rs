@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use super::arrival::{Arrival, Outcome};
+use super::owning::OwningDevice;
 use super::records::{Coefficients, DUE, GroupStatsRecord, StatsRecord};
 use crate::{Error, buffer::guarded_now, progress::Origin};
 
@@ -30,7 +31,7 @@ pub(super) struct Waiting {
 
 impl Waiting {
     pub fn new(
-        device: &wgpu::Device,
+        device: &OwningDevice,
         groups: usize,
         ring: u64,
         stats: &wgpu::Buffer,
@@ -95,7 +96,8 @@ impl Waiting {
         }
         self.since = 0;
         encoder.copy_buffer_to_buffer(stats, 0, &self.staging, 0, stats.size());
-        self.arrival = Some(Arrival::of(encoder, &self.staging));
+        // The step that asks has the encoder keep the buffers.
+        self.arrival = Some(Arrival::of(encoder, &self.staging, ()));
     }
 
     fn take_in(&mut self) {

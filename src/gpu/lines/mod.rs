@@ -8,6 +8,7 @@ use super::{
     binding::{GRADS, LINES, PARTIALS, SPANS, bind, entry, filled_buffer, whole},
     dispatch::{BoundTensor, Dispatch, GroupBindings, tensor_ranges},
     limits::{ARENA_USAGE, check_binding_size},
+    owning::OwningDevice,
     pipelines::Pipelines,
 };
 use crate::{
@@ -81,7 +82,7 @@ impl LinePlace {
 }
 
 impl LineTable {
-    pub fn new(device: &wgpu::Device, rule: &str, shapes: &[&[usize]]) -> Result<Self, Error> {
+    pub fn new(device: &OwningDevice, rule: &str, shapes: &[&[usize]]) -> Result<Self, Error> {
         let (places, count) = LinePlace::of(shapes);
         let bytes = KEPT.bytes(count as u64);
         let what = format!("what rule {rule} keeps of rows and columns");
@@ -119,7 +120,7 @@ impl LineTable {
 /// The dispatches that update the state of `group`'s lines, in `table`, from the gradients of
 /// `tensors`.
 pub(super) async fn line_dispatches(
-    device: &wgpu::Device,
+    device: &OwningDevice,
     pipelines: &mut Pipelines,
     limits: &DispatchLimits,
     group: GroupBindings<'_>,
@@ -198,7 +199,7 @@ pub(super) async fn line_dispatches(
 }
 
 struct LinesBuilder<'m, 'a> {
-    device: &'m wgpu::Device,
+    device: &'m OwningDevice,
     pipelines: &'m mut Pipelines,
     group: GroupBindings<'a>,
     dispatches: &'m mut Vec<Dispatch>,

@@ -9,6 +9,7 @@ use super::{
     binding::{SlotBuffer, bind, entry, filled_buffer},
     dispatch::Dispatch,
     limits::{ARENA_USAGE, check_buffer_size},
+    owning::OwningDevice,
     pipelines::Pipelines,
     tensors::GroupTensor,
 };
@@ -37,7 +38,7 @@ pub(super) struct PairTable {
 }
 
 impl PairTable {
-    fn new(device: &wgpu::Device, what: &str, members: &[GroupTensor<'_>]) -> Result<Self, Error> {
+    fn new(device: &OwningDevice, what: &str, members: &[GroupTensor<'_>]) -> Result<Self, Error> {
         let mut end = 0;
         let place = |member: &GroupTensor<'_>| {
             let count = member.elements.len() * member.elements.len();
@@ -65,7 +66,7 @@ impl PairTable {
 
 /// What a [`MatrixState`] is built from.
 pub(super) struct MatrixBuilder<'a> {
-    pub device: &'a wgpu::Device,
+    pub device: &'a OwningDevice,
     pub pipelines: &'a mut Pipelines,
     pub limits: &'a DispatchLimits,
     pub begin_step: &'a BeginStep,

@@ -12,6 +12,7 @@ use crate::{
     gpu::{
         binding::{bind, entry, filled_buffer, zeroed_buffer},
         dispatch::Dispatch,
+        owning::OwningDevice,
         pipelines::Pipelines,
     },
     matrix::{MATRIX_ENCODING, TileSize, multiply_shader},
@@ -136,7 +137,7 @@ pub(super) fn scratch_bytes(limits: &DispatchLimits, matrices: &[Matrix]) -> Res
 /// # Errors
 /// [`Error::Limit`] for a matrix that does not fit a binding; [`Error::OutOfMemory`].
 pub(super) async fn orthogonalize(
-    device: &wgpu::Device,
+    device: &OwningDevice,
     pipelines: &mut Pipelines,
     limits: &DispatchLimits,
     x: &wgpu::Buffer,
@@ -292,7 +293,7 @@ impl Tables {
 
     fn dispatches(
         &self,
-        device: &wgpu::Device,
+        device: &OwningDevice,
         limits: &DispatchLimits,
         [multiply, copy]: [&wgpu::ComputePipeline; 2],
         operands: &Operands<'_>,

@@ -12,6 +12,7 @@ use crate::{
     gpu::{
         binding::{bind, entry, filled_buffer, zeroed_buffer},
         dispatch::Dispatch,
+        owning::OwningDevice,
         pipelines::Pipelines,
     },
     matrix::{MATRIX_ENCODING, solve_shader},
@@ -138,7 +139,7 @@ pub(super) fn scratch_bytes(
 /// [`Error::Limit`] for a system of more than [`MOST_UNKNOWNS`] or that does not fit a binding;
 /// [`Error::OutOfMemory`].
 pub(super) async fn solve(
-    device: &wgpu::Device,
+    device: &OwningDevice,
     pipelines: &mut Pipelines,
     limits: &DispatchLimits,
     [hessians, steps, outcomes]: [&wgpu::Buffer; 3],

@@ -50,20 +50,20 @@ fn filled(matrices: &[Matrix]) -> Vec<f32> {
 }
 
 fn made(
-    gpu: &Gpu,
+    device: &OwningDevice,
     limits: &DispatchLimits,
     x: &wgpu::Buffer,
     matrices: &[Matrix],
     steps: u32,
 ) -> Result<Vec<Dispatch>, Error> {
     let pipelines = &mut Pipelines::default();
-    let made = orthogonalize(&gpu.device, pipelines, limits, x, matrices, steps, MUON);
+    let made = orthogonalize(device, pipelines, limits, x, matrices, steps, MUON);
     pollster::block_on(made)
 }
 
-fn uploaded(gpu: &Gpu, x: &[f32]) -> wgpu::Buffer {
+fn uploaded(device: &OwningDevice, x: &[f32]) -> wgpu::Buffer {
     let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
-    filled_buffer(&gpu.device, "x", usage, bytemuck::cast_slice(x)).unwrap()
+    filled_buffer(device, "x", usage, bytemuck::cast_slice(x)).unwrap()
 }
 
 fn run(gpu: &Gpu, dispatches: &[Dispatch]) {
@@ -80,8 +80,9 @@ fn run(gpu: &Gpu, dispatches: &[Dispatch]) {
 fn error(gpu: &Gpu, limits: &DispatchLimits, shapes: &[[u32; 2]], steps: u32) -> f64 {
     let matrices = laid_out(shapes);
     let x = filled(&matrices);
-    let buffer = uploaded(gpu, &x);
-    let dispatches = made(gpu, limits, &buffer, &matrices, steps).unwrap();
+    let device = OwningDevice::new(&gpu.device);
+    let buffer = uploaded(&device, &x);
+    let dispatches = made(&device, limits, &buffer, &matrices, steps).unwrap();
     for dispatch in &dispatches {
         assert!(
             dispatch
@@ -173,8 +174,9 @@ fn the_number_of_matrices_does_not_change_that_of_dispatches() {
     let limits = DispatchLimits::of(&gpu.device.limits());
     let count = |shapes: &[[u32; 2]], steps| {
         let matrices = laid_out(shapes);
-        let x = uploaded(&gpu, &filled(&matrices));
-        made(&gpu, &limits, &x, &matrices, steps).unwrap().len()
+        let device = OwningDevice::new(&gpu.device);
+        let x = uploaded(&device, &filled(&matrices));
+        made(&device, &limits, &x, &matrices, steps).unwrap().len()
     };
     assert_eq!(count(&[[16, 16]; 100], 5), 16);
     assert_eq!(count(&[[70, 16]; 100], 4), 12);
@@ -231,8 +233,9 @@ fn throughput() {
     ] {
         let matrices = laid_out(&shapes);
         let x = filled(&matrices);
-        let buffer = uploaded(&gpu, &x);
-        let dispatches = made(&gpu, &limits, &buffer, &matrices, 5).unwrap();
+        let device = OwningDevice::new(&gpu.device);
+        let buffer = uploaded(&device, &x);
+        let dispatches = made(&device, &limits, &buffer, &matrices, 5).unwrap();
         run(&gpu, &dispatches);
         let range = BufferRange {
             size: 4,

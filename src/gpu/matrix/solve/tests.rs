@@ -100,25 +100,20 @@ impl Bench {
 
     fn made(&self, gpu: &Gpu, limits: &DispatchLimits, damping: f64) -> Made {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
+        let device = OwningDevice::new(&gpu.device);
         let upload = |values: &[f32]| {
             let contents = bytemuck::cast_slice(values);
-            filled_buffer(&gpu.device, "values", usage, contents).unwrap()
+            filled_buffer(&device, "values", usage, contents).unwrap()
         };
         let hessians = upload(&self.hessians);
         let steps = upload(&self.steps);
         let outcomes = upload(&vec![7.0; 4 * (self.systems.len() + 1)]);
         let pipelines = &mut Pipelines::default();
         let buffers = [&hessians, &steps, &outcomes];
-        let made = solve(
-            &gpu.device,
-            pipelines,
-            limits,
-            buffers,
-            &self.systems,
-            damping,
-        );
+        let made = solve(&device, pipelines, limits, buffers, &self.systems, damping);
         Made {
             dispatches: pollster::block_on(made).unwrap(),
+            _device: device,
             steps,
             outcomes,
         }
@@ -214,6 +209,7 @@ impl Bench {
 
 struct Made {
     dispatches: Vec<Dispatch>,
+    _device: std::sync::Arc<OwningDevice>,
     steps: wgpu::Buffer,
     outcomes: wgpu::Buffer,
 }

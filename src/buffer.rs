@@ -1,6 +1,7 @@
 //! Ranges of GPU buffers, and how to read and write numbers in them.
 
 mod guarded;
+mod loss;
 mod own;
 mod ownership;
 
@@ -13,6 +14,8 @@ use std::{
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 
 pub(crate) use guarded::{guarded, guarded_now, is_lost};
+pub use loss::DeviceLoss;
+pub(crate) use loss::is_reported_lost;
 pub(crate) use own::Own;
 pub(crate) use ownership::{check_owned, check_queue};
 

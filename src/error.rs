@@ -9,11 +9,13 @@ use crate::{Format, Rule};
 #[non_exhaustive]
 pub enum Error {
     /// No adapter fits the request.
-    #[error(
-        "no GPU adapter {wanted}; found: {found}. A software Vulkan driver will do \
-         (Debian, Ubuntu: apt-get install mesa-vulkan-drivers)"
-    )]
-    NoAdapter { wanted: String, found: String },
+    #[error("no GPU adapter {wanted}; found: {found}. {advice}")]
+    NoAdapter {
+        wanted: String,
+        found: String,
+        /// What to do about it, on this platform.
+        advice: &'static str,
+    },
 
     /// wgpu was built without a backend.
     #[error(

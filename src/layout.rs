@@ -82,8 +82,13 @@ pub struct Layout {
     padded_count: usize,
 }
 
-/// Most elements of a layout, padding included. The byte size of a few arenas then fits a `usize`.
-const MOST_ELEMENTS: usize = isize::MAX as usize / 64;
+/// Most elements of a layout, padding included. The byte size of a few arenas then fits a `usize`. In a
+/// browser that of one arena of f32 does: the device counts bytes in 64 bits, and the twin says if it finds
+/// no memory.
+const MOST_ELEMENTS: usize = match usize::BITS {
+    ..=32 => isize::MAX as usize / 4,
+    _ => isize::MAX as usize / 64,
+};
 
 impl Layout {
     /// A layout without groups or tensors.

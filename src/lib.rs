@@ -64,7 +64,7 @@ pub use wgpu;
 
 #[cfg(not(target_family = "wasm"))]
 pub use buffer::read_blocking;
-pub use buffer::{BufferRange, read, write};
+pub use buffer::{BufferRange, DeviceLoss, read, write};
 pub use checkpoint::{Checkpoint, Loaded, Save};
 pub use error::{Error, ShaderLocation};
 pub use format::{Format, Formats};

@@ -5,6 +5,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use super::is_reported_lost;
 use crate::Error;
 
 /// Runs `make` and returns wgpu's objections as an error. By default wgpu would panic on them.
@@ -16,13 +17,14 @@ pub(crate) async fn guarded<T>(
 ) -> Result<T, Error> {
     let (made, objection) = watched(device, make);
     match objection.await {
+        None if is_reported_lost(device) => Err(lost(what)),
         None => Ok(made),
         Some(objection) => Err(describe(device, objection, what)),
     }
 }
 
 /// [`guarded`] for places that cannot await. In a browser, objections arrive later. There this
-/// returns success, and the page's own error handling sees them.
+/// returns success unless the device is reported lost, and the page's own error handling sees them.
 pub(crate) fn guarded_now<T>(
     device: &wgpu::Device,
     what: &str,
@@ -35,6 +37,7 @@ pub(crate) fn guarded_now<T>(
         .poll(&mut Context::from_waker(Waker::noop()))
     {
         Poll::Ready(Some(objection)) => Err(describe(device, objection, what)),
+        Poll::Ready(None) | Poll::Pending if is_reported_lost(device) => Err(lost(what)),
         Poll::Ready(None) | Poll::Pending => Ok(made),
     }
 }
@@ -60,9 +63,7 @@ fn describe(device: &wgpu::Device, objection: wgpu::Error, what: &str) -> Error 
     let what = what.to_owned();
     match objection {
         wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { what },
-        _ if is_lost(device) => Error::DeviceLost {
-            during: format!("making {what}"),
-        },
+        _ if is_lost(device) => lost(&what),
         other => Error::Wgpu {
             what,
             message: other.to_string(),
@@ -70,10 +71,20 @@ fn describe(device: &wgpu::Device, objection: wgpu::Error, what: &str) -> Error 
     }
 }
 
+fn lost(what: &str) -> Error {
+    Error::DeviceLost {
+        during: format!("making {what}"),
+    }
+}
+
 /// Whether the device is lost. wgpu reports that to a single callback, and that callback is the
 /// caller's. But a lost device objects to nothing, so this asks for a buffer that is of no use. In a
-/// browser the objection arrives later; there no device counts as lost.
+/// browser the objection arrives later; there the device is lost if somebody
+/// [reported](crate::DeviceLoss) it.
 pub(crate) fn is_lost(device: &wgpu::Device) -> bool {
+    if cfg!(target_family = "wasm") {
+        return is_reported_lost(device);
+    }
     let (_, objection) = watched(device, || {
         device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("wgpu-optim probe"),

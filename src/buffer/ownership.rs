@@ -15,23 +15,27 @@ use crate::Error;
 /// queue's own device. If it does not come here, it went elsewhere, where by default it panics.
 /// Within another instance of wgpu there may be no such buffer, which panics too.
 ///
-/// In a browser objections arrive later. There this refuses nothing.
+/// In a browser objections arrive later. There this refuses only a device that is reported lost.
 pub(crate) fn check_queue(
     device: &wgpu::Device,
     queue: &wgpu::Queue,
     buffer: &wgpu::Buffer,
     during: &str,
 ) -> Result<(), Error> {
+    let lost = || Error::DeviceLost {
+        during: during.to_owned(),
+    };
+    if cfg!(target_family = "wasm") {
+        return match is_lost(device) {
+            true => Err(lost()),
+            false => Ok(()),
+        };
+    }
     if objects(device, || queue.write_buffer(buffer, 1, &[])) == Objection::Here {
         return Ok(());
     }
-    if cfg!(target_family = "wasm") {
-        return Ok(());
-    }
     if is_lost(device) {
-        return Err(Error::DeviceLost {
-            during: during.to_owned(),
-        });
+        return Err(lost());
     }
     check_owned(device, [buffer], || "the buffer".to_owned())?;
     Err(Error::OtherDevice {

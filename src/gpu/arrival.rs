@@ -30,7 +30,7 @@ impl Arrival {
     pub fn of(
         encoder: &wgpu::CommandEncoder,
         buffer: &wgpu::Buffer,
-        kept: impl Send + 'static,
+        kept: impl wgpu::WasmNotSend + 'static,
     ) -> Self {
         let state = Arc::new(AtomicU8::new(PENDING));
         let arrival = state.clone();

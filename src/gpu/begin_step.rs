@@ -14,7 +14,7 @@ use crate::{Error, Options, buffer::guarded, progress::RING, shader};
 pub(super) struct BeginStep {
     pipeline: wgpu::ComputePipeline,
     /// Brings a row per group to `recorded`.
-    staging: Staging,
+    pub staging: Staging,
     pub recorded: wgpu::Buffer,
     ring: wgpu::Buffer,
     /// Rows of the ring for each group.
@@ -152,7 +152,7 @@ impl BeginStep {
         device: &wgpu::Device,
         encoder: &mut wgpu::CommandEncoder,
         rows: &[Recorded],
-        kept: impl Send + 'static,
+        kept: impl wgpu::WasmNotSend + 'static,
     ) -> Result<(), Error> {
         let bytes = bytemuck::cast_slice(rows);
         let target = &self.recorded;

@@ -1,6 +1,6 @@
 //! Copies of the parameters in 16 bits, for forward passes.
 
-use super::{Optimizer, binding::SlotBuffer, step::compute_pass};
+use super::{Optimizer, binding::SlotBuffer, setup::Setup, step::compute_pass};
 use crate::{BufferRange, Error, Tensor, buffer::Stored};
 
 impl Optimizer {
@@ -42,21 +42,25 @@ impl Optimizer {
     /// are bound, and after parameters were written by anything but this optimizer.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`].
+    /// [`Error::DeviceLost`], [`Error::OutOfMemory`].
     pub fn copy_params(&self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
         self.check_device("copying the parameters")?;
+        let Setup {
+            device, begin_step, ..
+        } = &self.setup;
+        begin_step
+            .staging
+            .keep(device, encoder, self.bound.clone())?;
         self.record_copies(encoder);
         Ok(())
     }
 
+    /// The encoder must keep what they use, or be submitted at once.
     pub(super) fn record_copies(&self, encoder: &mut wgpu::CommandEncoder) {
         let mut dispatches = self.passes.copy.iter().flatten().peekable();
         if dispatches.peek().is_some() {
             let mut pass = compute_pass(encoder, "copy of parameters");
             dispatches.for_each(|dispatch| dispatch.record(&mut pass));
-            drop(pass);
-            let kept = self.bound.clone();
-            encoder.on_submitted_work_done(move || drop(kept));
         }
     }
 

@@ -1,5 +1,9 @@
 //! Opens a device for programs that have none.
 
+mod advice;
+
+use advice::advice;
+
 use crate::Error;
 
 /// A device with its adapter's full limits, and its queue.
@@ -32,7 +36,8 @@ pub struct GpuOptions {
     pub backends: Option<wgpu::Backends>,
     /// Whether a discrete or an integrated GPU comes first.
     pub power_preference: wgpu::PowerPreference,
-    /// Part of the adapter's name. Case does not matter.
+    /// Part of the adapter's name. Case does not matter. Browsers hide that name, so there this fits no
+    /// adapter; leave it out.
     pub name: Option<String>,
     /// Whether to consider software drivers only.
     pub fallback: bool,
@@ -63,6 +68,7 @@ impl Gpu {
         }
         Err(Error::NoAdapter {
             wanted: options.describe(),
+            advice: advice(options, !found.is_empty()),
             found: if found.is_empty() {
                 "none at all".to_owned()
             } else {
@@ -78,7 +84,8 @@ impl Gpu {
     }
 
     /// Opens a device on `adapter` with the limits of [`required_limits`], and with
-    /// [`wgpu::Features::PIPELINE_CACHE`] if the adapter supports it.
+    /// [`wgpu::Features::PIPELINE_CACHE`] if the adapter supports it. In a browser it sets the device's
+    /// lost callback; if you set another, see [`DeviceLoss`](crate::DeviceLoss).
     pub async fn open_adapter(adapter: wgpu::Adapter) -> Result<Self, Error> {
         let info = adapter.get_info();
         let descriptor = wgpu::DeviceDescriptor {
@@ -96,6 +103,11 @@ impl Gpu {
                     adapter: info.name.clone(),
                     message: error.to_string(),
                 })?;
+        #[cfg(target_family = "wasm")]
+        {
+            let loss = crate::DeviceLoss::of(&device);
+            device.set_device_lost_callback(move |_, _| loss.report());
+        }
         Ok(Self {
             adapter,
             device,

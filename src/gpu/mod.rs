@@ -54,7 +54,7 @@ pub use snapshot::Snapshot;
 
 use crate::{
     BufferRange, Error, Layout, Options,
-    buffer::{guarded, is_lost},
+    buffer::{guarded, is_lost, is_reported_lost},
     format::{Encoding, Storage},
     progress::{Past, Progress, REMEMBERED},
 };
@@ -269,6 +269,11 @@ impl Optimizer {
     /// encoder's earlier commands leave. Call it once per step; several steps may go into one
     /// encoder.
     ///
+    /// The numbers of a step come to the device in a small buffer, of 256 bytes at the most for each group,
+    /// which comes back once the device has run the step. In a browser it comes back only to a program that
+    /// awaits: a loop that records and submits without awaiting makes such a buffer for each step. At most 64
+    /// stay for reuse.
+    ///
     /// # Errors
     /// [`Error::NoGradients`] if this optimizer expects gradients at each step;
     /// [`Error::Evaluating`] after [`evaluate`](Self::evaluate); [`Error::OutOfMemory`];
@@ -344,9 +349,13 @@ impl Optimizer {
     pub fn zero_grad(&self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
         if let Some(arena) = &self.grad_arena {
             self.check_device("zeroing the gradients")?;
+            let Setup {
+                device, begin_step, ..
+            } = &self.setup;
+            begin_step
+                .staging
+                .keep(device, encoder, self.bound.clone())?;
             encoder.clear_buffer(arena, 0, None);
-            let kept = self.bound.clone();
-            encoder.on_submitted_work_done(move || drop(kept));
             return Ok(());
         }
         let grads = self.grads.as_ref().ok_or(Error::NoGradients)?;
@@ -485,6 +494,12 @@ impl Optimizer {
     ) -> Result<(), Error> {
         if self.evaluating {
             return Err(Error::Evaluating);
+        }
+        // Natively its numbers could not be brought.
+        if is_reported_lost(&self.setup.device) {
+            return Err(Error::DeviceLost {
+                during: "recording a step".to_owned(),
+            });
         }
         let Setup {
             device,

@@ -149,9 +149,18 @@ fn check_needs(
 
 /// Finds the place in the rule's own text that the compiler complained about.
 fn shader_error(rule: &dyn Rule, error: Error, messages: Vec<wgpu::CompilationMessage>) -> Error {
-    let Error::Wgpu { what, message } = error else {
+    let Error::Wgpu { what, mut message } = error else {
         return error;
     };
+    // In Firefox only these say why.
+    let is_error = |found: &&wgpu::CompilationMessage| {
+        found.message_type == wgpu::CompilationMessageType::Error
+    };
+    for found in messages.iter().filter(is_error) {
+        if !message.contains(&found.message) {
+            message = format!("{message}\n{}", found.message);
+        }
+    }
     let place = messages.iter().find_map(|message| message.location);
     // The rule's text comes first. A place beyond it is in this crate's code.
     let before = place.and_then(|place| rule.wgsl().get(..place.offset as usize));
@@ -173,5 +182,37 @@ fn shader_error(rule: &dyn Rule, error: Error, messages: Vec<wgpu::CompilationMe
         place,
         location,
         message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::Adam;
+
+    #[test]
+    fn what_the_compiler_says_is_told_once() {
+        let message = |message_type, text: &str| wgpu::CompilationMessage {
+            message: text.to_owned(),
+            message_type,
+            location: None,
+        };
+        let told = |error: &str| {
+            let error = Error::Wgpu {
+                what: "adam".to_owned(),
+                message: error.to_owned(),
+            };
+            let messages = vec![
+                message(wgpu::CompilationMessageType::Warning, "unused variable"),
+                message(wgpu::CompilationMessageType::Error, "no value 'foo'"),
+            ];
+            match shader_error(&Adam::default(), error, messages) {
+                Error::Shader { message, .. } => message,
+                other => panic!("{other}"),
+            }
+        };
+        // As Firefox and Chromium say it.
+        assert_eq!(told("it failed"), "it failed\nno value 'foo'");
+        assert_eq!(told("parsing: no value 'foo'"), "parsing: no value 'foo'");
     }
 }

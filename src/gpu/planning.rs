@@ -237,7 +237,7 @@ impl<'a> Planner<'a> {
         grads: &[Vec<PlacedGrad>],
     ) -> Result<PlannedStep, Error> {
         let setup = self.setup;
-        let (device, limits) = (&setup.device, &setup.limits);
+        let (device, limits) = (&self.device.clone(), &setup.limits);
         let groups = setup.layout.groups().zip(tensors);
         let groups: Vec<_> = groups
             .map(|(group, tensors)| (setup.bindings(group, Pass::Measure), &tensors[..]))

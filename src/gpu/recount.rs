@@ -46,7 +46,7 @@ impl Recount {
         encoder: &mut wgpu::CommandEncoder,
         begin_step: &BeginStep,
         progress: &[Progress],
-        kept: impl Send + 'static,
+        kept: impl wgpu::WasmNotSend + 'static,
     ) -> Result<(), Error> {
         let rows = progress.iter().map(Progress::origin);
         let rows: Vec<_> = rows.map(Recorded::resting).collect();

@@ -38,10 +38,9 @@ impl Staging {
         encoder: &mut wgpu::CommandEncoder,
         bytes: &[u8],
         target: &wgpu::Buffer,
-        kept: impl Send + 'static,
+        kept: impl wgpu::WasmNotSend + 'static,
     ) -> Result<(), Error> {
-        let free = lock(&self.free).pop();
-        let buffer = free.map_or_else(|| self.make(device), Ok)?;
+        let buffer = self.take(device)?;
         let mapped = buffer.get_mapped_range_mut(..);
         let mut view = mapped.map_err(|_| Error::DeviceLost {
             during: "recording a step".to_owned(),
@@ -50,6 +49,37 @@ impl Staging {
         drop(view);
         buffer.unmap();
         encoder.copy_buffer_to_buffer(&buffer, 0, target, 0, self.size);
+        self.come_back(encoder, buffer, kept);
+        Ok(())
+    }
+
+    /// Has the encoder keep `kept` until it is submitted, and copies nothing.
+    pub fn keep(
+        &self,
+        device: &wgpu::Device,
+        encoder: &wgpu::CommandEncoder,
+        kept: impl wgpu::WasmNotSend + 'static,
+    ) -> Result<(), Error> {
+        // In a browser, only a mapping takes a closure over buffers.
+        let buffer = self.take(device)?;
+        buffer.unmap();
+        self.come_back(encoder, buffer, kept);
+        Ok(())
+    }
+
+    /// A buffer that is mapped.
+    fn take(&self, device: &wgpu::Device) -> Result<Own, Error> {
+        let free = lock(&self.free).pop();
+        free.map_or_else(|| self.make(device), Ok)
+    }
+
+    /// Has `buffer` mapped once the encoder's commands have run.
+    fn come_back(
+        &self,
+        encoder: &wgpu::CommandEncoder,
+        buffer: Own,
+        kept: impl wgpu::WasmNotSend + 'static,
+    ) {
         let (free, mapped) = (self.free.clone(), wgpu::Buffer::clone(&buffer));
         encoder.map_buffer_on_submit(&mapped, wgpu::MapMode::Write, .., move |result| {
             drop(kept);
@@ -58,7 +88,6 @@ impl Staging {
                 free.push(buffer);
             }
         });
-        Ok(())
     }
 
     fn make(&self, device: &wgpu::Device) -> Result<Own, Error> {

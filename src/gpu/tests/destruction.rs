@@ -259,3 +259,26 @@ fn what_a_caller_was_given_is_left() {
     assert_eq!(alive(&gpu, &given), given.len());
     assert_eq!(alive(&gpu, &all), given.len());
 }
+
+#[test]
+fn a_plan_makes_nothing_for_the_optimizer() {
+    let gpu = gpu();
+    for name in rules::names() {
+        let rule = rules::by_name(name).unwrap();
+        let options = Options {
+            average: None,
+            ..everything()
+        };
+        let layout = layout(rule);
+        let buffers = Buffers {
+            params: ranges(&gpu, &layout),
+            grads: None,
+        };
+        let mut optimizer = Optimizer::over(&gpu.device, &layout, buffers, options).unwrap();
+        let before = owned(&optimizer).len();
+        let grads = ranges(&gpu, &layout);
+        pollster::block_on(optimizer.prepare(&grads)).unwrap();
+        assert!(!optimizer.passed[0].1.device.owned().is_empty());
+        assert_eq!(owned(&optimizer).len(), before, "{name}");
+    }
+}

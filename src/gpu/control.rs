@@ -1,4 +1,4 @@
-//! What a caller sets for each group: learning rates, step counts and the like.
+//! What a caller sets: learning rates, step counts and the like for each group, and the loss scale.
 
 use super::{Optimizer, setup::Setup};
 use crate::{
@@ -132,8 +132,9 @@ impl Optimizer {
     /// write comes before everything that is submitted to `queue` afterwards.
     ///
     /// # Errors
-    /// [`Error::Hyperparameter`] unless [`Options::loss_scale`] is set, `scale` is from 2⁻¹²⁶ to 2¹²⁶
-    /// over the number of micro-batches, and `good_steps` are fewer than let the scale grow;
+    /// [`Error::Hyperparameter`] unless [`Options::loss_scale`](crate::Options::loss_scale) is set, `scale`
+    /// is from 2⁻¹²⁶ to 2¹²⁶ over the number of micro-batches, and `good_steps` are fewer than let the
+    /// scale grow;
     /// [`Error::OtherDevice`] for another device's queue; [`Error::DeviceLost`].
     pub fn set_loss_scale(
         &self,

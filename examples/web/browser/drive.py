@@ -25,6 +25,8 @@ class Visit:
         self.address = address
         self.page = browser.page(width, height)
         self.downloads = tempfile.TemporaryDirectory()
+        browser.call("Browser.grantPermissions", origin=address.rstrip("/"),
+                     permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
         browser.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=self.downloads.name)
 
     def open(self, hash):
@@ -193,6 +195,29 @@ def everyone(visit):
         check(len(moved) == len(paths(lines)), f"only {moved} move")
 
 
+def verifies(visit, has_gpu):
+    """The check of every rule's defaults finds all of them right, and says so in a report."""
+    visit.open("function=beale&steps=30")
+    page, hash = visit.page, visit.hash()
+    rules = page.eval("[...document.querySelectorAll('#new-rule option')].map((option) => option.value)")
+    page.click("#to-verify")
+    page.until("!document.querySelector('#verify-part').hidden", 5)
+    page.click("#check")
+    page.until("document.querySelector('#verdict').textContent.includes('right')", 300)
+    check(visit.text("#verdict").startswith(f"{len(rules)} of {len(rules)} are right"), visit.text("#verdict"))
+    rows = page.eval("[...document.querySelectorAll('#checks tbody tr')].map((row) => [...row.cells].map((cell) => cell.textContent))")
+    check([row[0] for row in rows] == rules, f"the rules are {rows}")
+    for row in rows:
+        check(row[1] == "ok" and row[3].endswith("–") != has_gpu and "–" not in row[4], f"{row}")
+    page.click("#report")
+    page.until("document.querySelector('#verdict').textContent.includes('report is')", 5)
+    text = page.eval("navigator.clipboard.readText()")
+    check("Mozilla" in text and all(f"| {rule} | ok |" in text for rule in rules), text)
+    page.click("#to-race")
+    page.until("!document.querySelector('#race-part').hidden", 5)
+    check(visit.hash() == hash, visit.hash())
+
+
 def same_as_native(visit, program, device, tolerance):
     worst = 0
     for hash in (f"function=beale&rules={RULES}&start=1,1.5&steps=400", NOISY,
@@ -219,6 +244,13 @@ def pictures(browser, address, shots):
             visit.page.call("Emulation.setTouchEmulationEnabled", enabled=True)
             visit.rerun(lambda: visit.page.tap("#map", 0.4, 0.7))
             check("start=1,1.5" not in visit.hash(), "a tap chooses a start")
+        visit.open("verify")
+        visit.page.until("!document.querySelector('#verify-part').hidden", 5)
+        visit.page.click("#check")
+        visit.page.until("document.querySelectorAll('#checks tbody tr').length > 3", 60)
+        overflow = visit.page.eval("document.documentElement.scrollWidth - window.innerWidth")
+        check(overflow <= 0, f"{width} pixels wide: the table is {overflow} wider")
+        visit.page.screenshot(os.path.join(shots, f"verify-{width}.png"))
         check(visit.page.complaints() == [], visit.page.complaints())
 
 
@@ -237,6 +269,7 @@ def main(dist, program, shots):
         for test in (clicks, keyboard, links, faults, everyone):
             test(visit)
         same_as_native(visit, program, "gpu", 1e-4)
+        verifies(visit, True)
         check(visit.page.complaints() == [], visit.page.complaints())
         pictures(browser, address, shots)
     with Browser(path) as browser:
@@ -248,6 +281,7 @@ def main(dist, program, shots):
         clicks(visit)
         everyone(visit)
         same_as_native(visit, program, "cpu", 1e-6)
+        verifies(visit, False)
         # That there is no adapter is what the browser itself warns of.
         others = [text for text in visit.page.complaints() if "No available adapters" not in text]
         check(others == [], others)

@@ -1,6 +1,6 @@
 // The page: what users do, and what they see of it.
 
-import start, { catalog as readCatalog, Course, fault_of, Relief } from "./pkg/wgpu_optim_web.js";
+import start, { catalog as readCatalog, Course, fault_of, Relief, variant_count } from "./pkg/wgpu_optim_web.js";
 import { drawCurves } from "./curves.js";
 import { openGpu } from "./device.js";
 import { ACROSS, ReliefMap } from "./map.js";
@@ -10,11 +10,13 @@ import { drawTable, lines, save } from "./results.js";
 import { RuleList } from "./rules.js";
 import { command, fromHash, showcase, toHash } from "./setting.js";
 import { onThemeChange, theme as themeOf } from "./theme.js";
+import { Verifier } from "./verify.js";
 
 const part = (id) => document.getElementById(id);
 const isStill = matchMedia("(prefers-reduced-motion: reduce)");
 // From the last change of a field to the race.
 const PATIENCE = 250;
+const VERIFY = "#verify";
 
 await start();
 const catalog = JSON.parse(readCatalog());
@@ -35,10 +37,12 @@ const say = (text, isFault = false) => {
 
 // Everything that depends on the setting, and then the race.
 function open(given) {
-  entry = catalog.functions.find((entry) => entry.name === given.function);
+  const found = catalog.functions.find((entry) => entry.name === given.function);
+  const relief = new Relief(given.function, found.condition === null ? undefined : given.condition, ACROSS);
   rules.set(given.rules);
+  // What cannot be has thrown by now.
+  entry = found;
   setting = { ...given, rules: rules.texts() };
-  const relief = new Relief(setting.function, entry.condition === null ? undefined : setting.condition, ACROSS);
   map.show(entry, relief);
   const isFlat = entry.domain.length === 1;
   part("contours").textContent = isFlat ? "" : `${relief.remark().replace("contours", "Contours")}.`;
@@ -122,7 +126,7 @@ function show() {
   const shown = Math.floor(playback.step);
   const { steps } = playback;
   const titles = rules.titles();
-  if (titles.length !== race.paths.length) return;
+  if (titles.length !== race.paths.length || part("race-part").hidden) return;
   map.draw(theme, race, shown, setting.start);
   drawCurves(part("curves"), theme, entry, map.relief, race, shown, steps);
   drawTable(part("results"), theme, entry, race, titles, shown);
@@ -203,12 +207,27 @@ function connect() {
     }
   });
   part("save").addEventListener("click", () => save(`${setting.function}.jsonl`, lines(setting, race)));
-  window.addEventListener("hashchange", () => attempt(() => open(fromHash(location.hash, catalog))));
+  part("to-race").addEventListener("click", () => (location.hash = toHash(setting, entry)));
+  part("to-verify").addEventListener("click", () => (location.hash = VERIFY));
+  new Verifier(catalog, variant_count, () => courses[part("where").value], () => part("device").textContent);
+  window.addEventListener("hashchange", route);
   onThemeChange(() => {
     theme = themeOf(catalog);
     rules.draw(theme);
     show();
   });
+}
+
+// Shows the part that the link names, and races what it says.
+function route() {
+  const isVerify = location.hash === VERIFY;
+  part("race-part").hidden = isVerify;
+  part("verify-part").hidden = !isVerify;
+  part("to-race").setAttribute("aria-selected", String(!isVerify));
+  part("to-verify").setAttribute("aria-selected", String(isVerify));
+  if (!isVerify && location.hash !== toHash(setting, entry)) {
+    attempt(() => open(fromHash(location.hash, catalog)));
+  }
 }
 
 // Rules that are put otherwise.
@@ -232,12 +251,14 @@ async function begin() {
     part("where").disabled = true;
   }
   connect();
+  const isVerify = location.hash === VERIFY;
   try {
-    open(fromHash(location.hash, catalog));
+    open(fromHash(isVerify ? "" : location.hash, catalog));
   } catch (error) {
-    open(showcase(catalog.functions.find(({ name }) => name === "beale")));
+    open(fromHash("", catalog));
     say(error.message, true);
   }
+  if (isVerify) location.hash = VERIFY;
   new ResizeObserver(show).observe(part("map"));
 }
 

@@ -17,7 +17,7 @@ use crate::setting::Setting;
 #[wasm_bindgen]
 pub struct Course {
     /// None is the CPU twin.
-    gpu: Option<Gpu>,
+    pub(crate) gpu: Option<Gpu>,
 }
 
 #[wasm_bindgen]

@@ -277,6 +277,14 @@ impl super::Descent for OnGpu<'_> {
     }
 }
 
+impl Drop for OnGpu<'_> {
+    /// On the web a buffer that is dropped stays until the garbage collector comes.
+    fn drop(&mut self) {
+        self.moments.destroy();
+        self.positions.destroy();
+    }
+}
+
 /// All of a course at once: tensor by tensor, ten thousand points would be ten thousand writes.
 fn write_starts(queue: &wgpu::Queue, optimizer: &Optimizer, course: &Course) -> Result<()> {
     let mut arena: Vec<f32> = Vec::new();

@@ -4,6 +4,7 @@ what it computes against NATIVE, the program `landscape`. Writes pictures of it 
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -195,6 +196,37 @@ def everyone(visit):
         check(len(moved) == len(paths(lines)), f"only {moved} move")
 
 
+def finds_basins(visit, program, device):
+    """As many starts end in each kind of minimum as natively, and the link holds the part as well."""
+    visit.open("function=styblinski_tang&rules=adam:lr=0.1,sgd:lr=0.01&steps=200")
+    page, said = visit.page, "#basins-said"
+    done = "document.querySelector('#basins-part').dataset.state !== 'running' && !document.querySelector('#basins-part').hidden"
+    page.click("#to-basins")
+    page.until(done)
+    page.choose("#of", "1")
+    page.until(done)
+    page.choose("#across", "32")
+    page.until(done)
+    check(visit.text(said).startswith("1024 starts"), visit.text(said))
+    check(visit.hash().endswith("&basins=32&of=1"), visit.hash())
+    command = [program, "--function", "styblinski_tang", "--rules", "sgd:lr=0.01", "--steps", "200", "--basins", "32",
+               "--device", device, "--quiet"]
+    other = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    shares = [[float(share) for share in re.findall(r"([\d.]+) %", text)] for text in (visit.text(said), other)]
+    check(len(shares[0]) == 3 and shares[0] == shares[1], shares)
+    check(min(shares[0][:2]) > 10, "there are more basins than one")
+    of_minima = page.eval("[...document.querySelectorAll('#minima tbody tr')].map((row) => parseFloat(row.cells[2].textContent))")
+    check(len(of_minima) == 4 and abs(sum(of_minima) - sum(shares[0][:2])) < 0.3, of_minima)
+    text = visit.text(said)
+    visit.open(visit.hash())
+    page.until(done + f" && document.querySelector('{said}').textContent !== ''")
+    check(visit.text(said) == text, visit.text(said))
+    # What has none says so.
+    visit.open("function=cosh&basins=32&of=0")
+    page.until(done)
+    check("one variable" in visit.text(said), visit.text(said))
+
+
 def verifies(visit, has_gpu):
     """The check of every rule's defaults finds all of them right, and says so in a report."""
     visit.open("function=beale&steps=30")
@@ -228,6 +260,12 @@ def same_as_native(visit, program, device, tolerance):
     print(f"   at most {worst:.1e} from {said.split(maxsplit=1)[1]}")
 
 
+def check_width(visit, width):
+    """Nothing makes the page wider than the window."""
+    over = visit.page.eval("document.documentElement.scrollWidth") - width
+    check(over <= 0, f"{width} pixels wide: {over} more to the side")
+
+
 def pictures(browser, address, shots):
     os.makedirs(shots, exist_ok=True)
     for width, height in ((1280, 900), (390, 844)):
@@ -236,20 +274,22 @@ def pictures(browser, address, shots):
             visit.page.prefer(color_scheme=scheme, reduced_motion="reduce")
             visit.open("")
             visit.page.until("document.querySelector('#shown').textContent === 'step 400'", 5)
-            overflow = visit.page.eval("document.documentElement.scrollWidth - window.innerWidth")
-            check(overflow <= 0, f"{width} pixels wide: {overflow} more to the side")
+            check_width(visit, width)
             visit.page.screenshot(os.path.join(shots, f"race-{width}-{scheme}.png"))
         if width < 600:
             # With a finger.
             visit.page.call("Emulation.setTouchEmulationEnabled", enabled=True)
             visit.rerun(lambda: visit.page.tap("#map", 0.4, 0.7))
             check("start=1,1.5" not in visit.hash(), "a tap chooses a start")
+        visit.open("function=himmelblau&rules=adam:lr=0.1&steps=200&basins=64&of=0")
+        visit.page.until("document.querySelector('#basins-part').dataset.state === 'done'")
+        check_width(visit, width)
+        visit.page.screenshot(os.path.join(shots, f"basins-{width}.png"))
         visit.open("verify")
         visit.page.until("!document.querySelector('#verify-part').hidden", 5)
         visit.page.click("#check")
         visit.page.until("document.querySelectorAll('#checks tbody tr').length > 3", 60)
-        overflow = visit.page.eval("document.documentElement.scrollWidth - window.innerWidth")
-        check(overflow <= 0, f"{width} pixels wide: the table is {overflow} wider")
+        check_width(visit, width)
         visit.page.screenshot(os.path.join(shots, f"verify-{width}.png"))
         check(visit.page.complaints() == [], visit.page.complaints())
 
@@ -269,6 +309,7 @@ def main(dist, program, shots):
         for test in (clicks, keyboard, links, faults, everyone):
             test(visit)
         same_as_native(visit, program, "gpu", 1e-4)
+        finds_basins(visit, program, "gpu")
         verifies(visit, True)
         check(visit.page.complaints() == [], visit.page.complaints())
         pictures(browser, address, shots)
@@ -281,6 +322,7 @@ def main(dist, program, shots):
         clicks(visit)
         everyone(visit)
         same_as_native(visit, program, "cpu", 1e-6)
+        finds_basins(visit, program, "cpu")
         verifies(visit, False)
         # That there is no adapter is what the browser itself warns of.
         others = [text for text in visit.page.complaints() if "No available adapters" not in text]

@@ -1,6 +1,7 @@
 // The page: what users do, and what they see of it.
 
 import start, { catalog as readCatalog, Course, fault_of, Relief, variant_count } from "./pkg/wgpu_optim_web.js";
+import { Basins } from "./basins.js";
 import { drawCurves } from "./curves.js";
 import { openGpu } from "./device.js";
 import { ACROSS, ReliefMap } from "./map.js";
@@ -17,6 +18,7 @@ const isStill = matchMedia("(prefers-reduced-motion: reduce)");
 // From the last change of a field to the race.
 const PATIENCE = 250;
 const VERIFY = "#verify";
+const TABS = ["race", "basins", "verify"];
 
 await start();
 const catalog = JSON.parse(readCatalog());
@@ -29,6 +31,19 @@ let setting, entry;
 let race = new Race(0);
 let courses = {};
 let waiting = null;
+let tab = "race";
+const basins = new Basins(
+  () => ({
+    course: courses[part("where").value],
+    setting,
+    entry,
+    relief: map,
+    theme,
+    titles: rules.titles(),
+    isStill: isStill.matches,
+  }),
+  () => history.replaceState(null, "", address()),
+);
 
 const say = (text, isFault = false) => {
   part("said").textContent = text;
@@ -74,8 +89,13 @@ function fill() {
   visible("condition", entry.condition !== null);
   visible("seed", setting.noise !== null);
   part("command").textContent = command(setting, entry, part("where").value === "cpu");
-  const hash = toHash(setting, entry);
-  if (location.hash !== hash) history.replaceState(null, "", hash);
+  if (location.hash !== address()) history.replaceState(null, "", address());
+}
+
+// The part of the link after the #: all that is shown.
+function address() {
+  if (tab === "verify") return VERIFY;
+  return toHash(setting, entry) + (tab === "basins" ? basins.written() : "");
 }
 
 // Another setting, and the race anew. A slider that is dragged shows the end at once.
@@ -207,27 +227,42 @@ function connect() {
     }
   });
   part("save").addEventListener("click", () => save(`${setting.function}.jsonl`, lines(setting, race)));
-  part("to-race").addEventListener("click", () => (location.hash = toHash(setting, entry)));
-  part("to-verify").addEventListener("click", () => (location.hash = VERIFY));
+  for (const name of TABS) {
+    part(`to-${name}`).addEventListener("click", () => {
+      tab = name;
+      location.hash = address();
+    });
+  }
   new Verifier(catalog, variant_count, () => courses[part("where").value], () => part("device").textContent);
   window.addEventListener("hashchange", route);
   onThemeChange(() => {
     theme = themeOf(catalog);
     rules.draw(theme);
     show();
+    basins.draw();
   });
 }
 
-// Shows the part that the link names, and races what it says.
+function tabOf(hash) {
+  if (hash === VERIFY) return "verify";
+  return /[#&]basins=/.test(hash) ? "basins" : "race";
+}
+
+// Shows the part that the link names, and what it says.
 function route() {
-  const isVerify = location.hash === VERIFY;
-  part("race-part").hidden = isVerify;
-  part("verify-part").hidden = !isVerify;
-  part("to-race").setAttribute("aria-selected", String(!isVerify));
-  part("to-verify").setAttribute("aria-selected", String(isVerify));
-  if (!isVerify && location.hash !== toHash(setting, entry)) {
-    attempt(() => open(fromHash(location.hash, catalog)));
+  tab = tabOf(location.hash);
+  if (tab === "basins") basins.read(location.hash);
+  if (tab !== "verify" && location.hash !== address()) attempt(() => open(fromHash(location.hash, catalog)));
+  turn();
+}
+
+function turn() {
+  for (const name of TABS) {
+    part(`${name}-part`).hidden = name !== tab;
+    part(`to-${name}`).setAttribute("aria-selected", String(name === tab));
   }
+  basins.stop();
+  if (tab === "basins") basins.run();
 }
 
 // Rules that are put otherwise.
@@ -251,14 +286,15 @@ async function begin() {
     part("where").disabled = true;
   }
   connect();
-  const isVerify = location.hash === VERIFY;
+  tab = tabOf(location.hash);
+  if (tab === "basins") basins.read(location.hash);
   try {
-    open(fromHash(isVerify ? "" : location.hash, catalog));
+    open(fromHash(tab === "verify" ? "" : location.hash, catalog));
   } catch (error) {
     open(fromHash("", catalog));
     say(error.message, true);
   }
-  if (isVerify) location.hash = VERIFY;
+  turn();
   new ResizeObserver(show).observe(part("map"));
 }
 

@@ -41,7 +41,7 @@ export class ReliefMap {
     const plot = new Plot(this.canvas, theme, x, y);
     this.plot = plot;
     this.start = start;
-    if (this.levels) this.drawLevels(plot, theme);
+    if (this.levels) this.ground = drawGround(plot, this.levels, theme, this.ground);
     plot.axes(this.levels === null);
     plot.inside((context) => {
       if (!this.levels) this.drawCurve(plot, theme);
@@ -50,14 +50,6 @@ export class ReliefMap {
       this.marks(plot, context, theme, race, shown);
       if (this.cross) this.drawCross(plot, context, theme);
     });
-  }
-
-  drawLevels(plot, theme) {
-    const { rect, ratio, context } = plot;
-    const [width, height] = [Math.round(rect.width * ratio), Math.round(rect.height * ratio)];
-    const key = [width, height, theme.levels[0]].join();
-    if (this.ground?.key !== key) this.ground = { key, picture: ground(this.levels, width, height, theme) };
-    context.drawImage(this.ground.picture, rect.left, rect.top, rect.width, rect.height);
   }
 
   drawCurve(plot, theme) {
@@ -155,6 +147,17 @@ export class ReliefMap {
     this.cross = cross;
     this.redraw?.();
   }
+}
+
+// Levels in a plot's frame. What was drawn of them last serves again if it can.
+export function drawGround(plot, levels, theme, before) {
+  const { rect, ratio, context } = plot;
+  const [width, height] = [Math.round(rect.width * ratio), Math.round(rect.height * ratio)];
+  const key = [width, height, theme.levels[0]].join();
+  const isSame = before?.key === key && before.levels === levels;
+  const drawn = isSame ? before : { key, levels, picture: ground(levels, width, height, theme) };
+  context.drawImage(drawn.picture, rect.left, rect.top, rect.width, rect.height);
+  return drawn;
 }
 
 // The last place up to `shown` that is a number.

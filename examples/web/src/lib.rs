@@ -5,6 +5,7 @@
 //! The functions, the descent, how rules are written, random problems, levels and colours are the other
 //! examples' own files.
 
+mod basins;
 mod catalog;
 mod errors;
 mod race;
@@ -21,6 +22,8 @@ mod budget;
 #[path = "../../landscape/descent/mod.rs"]
 #[allow(dead_code, unused_imports)] // Searches and basins use more of it.
 mod descent;
+#[path = "../../landscape/fates.rs"]
+mod fates;
 #[path = "../../landscape/functions/mod.rs"]
 mod functions;
 #[path = "../../report/src/levels.rs"]

@@ -89,21 +89,26 @@ impl Race {
             }
         }
         let numbers = js_sys::Float64Array::from(&numbers[..]);
-        let said = self.observe.call1(&JsValue::NULL, &numbers);
-        let said = said.map_err(|thrown| anyhow::anyhow!("{thrown:?}"))?;
-        let awaited = JsFuture::from(js_sys::Promise::resolve(&said)).await;
-        let awaited = awaited.map_err(|thrown| anyhow::anyhow!("{thrown:?}"))?;
-        Ok(awaited != JsValue::FALSE)
+        wants_more(self.observe.call1(&JsValue::NULL, &numbers)).await
     }
 }
 
+/// What an observer says at length.
+pub async fn wants_more(said: Result<JsValue, JsValue>) -> Result<bool> {
+    let wrong = |thrown: JsValue| anyhow::anyhow!("{thrown:?}");
+    let promise = js_sys::Promise::resolve(&said.map_err(wrong)?);
+    let awaited = JsFuture::from(promise).await.map_err(wrong)?;
+    Ok(awaited != JsValue::FALSE)
+}
+
+/// The next steps, as soon as they are there.
 #[cfg(target_family = "wasm")]
-async fn next(descent: &mut OnGpu<'_>) -> Result<Option<Chunk>> {
+pub async fn next(descent: &mut OnGpu<'_>) -> Result<Option<Chunk>> {
     descent.advance_async().await
 }
 
 /// For whoever checks this package without the target for the web.
 #[cfg(not(target_family = "wasm"))]
-async fn next(descent: &mut OnGpu<'_>) -> Result<Option<Chunk>> {
+pub async fn next(descent: &mut OnGpu<'_>) -> Result<Option<Chunk>> {
     descent.advance()
 }

@@ -15,7 +15,7 @@ const MOST_STEPS: u64 = 100_000;
 pub struct Setting {
     function: String,
     condition: Option<f64>,
-    rules: Vec<String>,
+    pub rules: Vec<String>,
     /// One number for each variable.
     start: Vec<f64>,
     steps: u64,
@@ -35,19 +35,28 @@ impl Setting {
         function(&self.function, self.condition)
     }
 
-    /// The descent of `function` by all rules.
+    /// The descent of `function` by all rules from the start.
     pub fn plan<'a>(&self, function: &'a dyn Function) -> Result<Plan<'a>> {
+        self.plan_from(function, &self.rules, &[self.start(function)?])
+    }
+
+    /// The descent by some rules from other starts.
+    pub fn plan_from<'a>(
+        &self,
+        function: &'a dyn Function,
+        rules: &[String],
+        starts: &[Point],
+    ) -> Result<Plan<'a>> {
         ensure!(
             (1..=MOST_STEPS).contains(&self.steps),
             "{} steps cannot be raced here: expected 1 to {MOST_STEPS}.",
             self.steps
         );
-        let start = self.start(function)?;
-        let entrants = self.rules.iter().map(|text| {
+        let entrants = rules.iter().map(|text| {
             let rule: RuleText = text.parse().map_err(anyhow::Error::msg)?;
             Ok(Entrant {
                 rule: rule.rule(&[])?,
-                starts: vec![start],
+                starts: starts.to_vec(),
             })
         });
         Ok(Plan {

@@ -65,7 +65,10 @@ impl<'a> Map<'a> {
         while !interrupt.is_requested()
             && let Some(chunk) = descent.advance()?
         {
-            chunk.frames.iter().for_each(|frame| map.fates.observe(frame));
+            chunk
+                .frames
+                .iter()
+                .for_each(|frame| map.fates.observe(frame));
             progress.advance(chunk.done - map.done);
             map.done = chunk.done;
         }

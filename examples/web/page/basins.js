@@ -206,7 +206,8 @@ export class Basins {
       const name = row.insertCell();
       name.innerHTML = sample({ colour: theme.series[index % theme.series.length], dash: [], corners: 0 });
       name.append(`(${at.map((number) => significant(number, 4)).join(", ")})`);
-      row.insertCell().textContent = significant(value, 4);
+      // What f64 makes of zero is noise.
+      row.insertCell().textContent = significant(Math.abs(value) < 1e-12 ? 0 : value, 4);
       row.insertCell().textContent = share;
     }
     part("minima").replaceChildren(table);

@@ -1,7 +1,7 @@
 // Where races are run, and in plain words why not on a GPU.
 
 const BROWSERS =
-  "Chrome and Edge have it since version 113 (on Android since 121), Safari since 26, Firefox since 141 on Windows and 145 on Macs.";
+  "Chrome and Edge have it since version 113 (on Android since 121), Safari since 26, Firefox since 141 on Windows and 145 on Macs with Apple's processors.";
 
 // Why this browser cannot reach a GPU; null if it seems to be able to.
 async function obstacle() {

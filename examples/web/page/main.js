@@ -259,7 +259,7 @@ function route() {
 function turn() {
   for (const name of TABS) {
     part(`${name}-part`).hidden = name !== tab;
-    part(`to-${name}`).setAttribute("aria-selected", String(name === tab));
+    part(`to-${name}`).setAttribute("aria-current", name === tab ? "page" : "false");
   }
   basins.stop();
   if (tab === "basins") basins.run();

@@ -18,6 +18,8 @@ use crate::setting::Setting;
 const MOST_ACROSS: usize = 256;
 /// About so many moments are handed over, however many steps there are.
 const MOMENTS: u64 = 150;
+/// Steps between two turns of the page.
+const STEPS: usize = 32;
 
 /// What came of all starts.
 #[derive(Serialize)]
@@ -124,6 +126,15 @@ struct Flock<'a> {
 impl Flock<'_> {
     /// Whether the observer wants more.
     async fn tell(&mut self, frames: &[Frame]) -> Result<bool> {
+        for frames in frames.chunks(STEPS) {
+            if !self.tell_some(frames).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn tell_some(&mut self, frames: &[Frame]) -> Result<bool> {
         let mut moments = Vec::new();
         for frame in frames {
             self.fates.observe(frame);

@@ -169,8 +169,13 @@ def links(visit):
     visit.open(visit.hash())
     check(visit.saved() == first, "the same race")
     # A wrong one says so.
-    visit.open("function=bealle")
-    check("bealle" in visit.text("#said"), visit.text("#said"))
+    for hash, words in (("function=bealle", "bealle"), ("function=%E0%A4%A", "no text"), ("function=beale&rules=", "No rule takes part"),
+                        ("function=beale&rules=adam:lr=x", "expected a finite"), ("function=quadratic&condition=-3", "expected a finite number above 0")):
+        visit.open(hash)
+        check(words in visit.text("#said"), visit.text("#said"))
+    visit.page.open(visit.address + "#function=beale&start=9,9")
+    visit.page.until("document.body?.dataset.state === 'failed'")
+    check("outside the domain" in visit.text("#said"), visit.text("#said"))
 
 
 def faults(visit):

@@ -125,6 +125,13 @@ async function run(isPlayed) {
   let isFirst = true;
   const { steps } = setting;
   const wanted = setting;
+  if (setting.rules.length === 0) {
+    runner.stop();
+    race = new Race(0);
+    playback.hold(race, steps, 0);
+    document.body.dataset.state = "done";
+    return say("No rule takes part: add one.");
+  }
   try {
     const done = await runner.run(course, wanted, (now) => {
       race = now;
@@ -134,7 +141,6 @@ async function run(isPlayed) {
     });
     if (!done) return;
     document.body.dataset.state = "done";
-    if (setting.rules.length === 0) say("No rule takes part: add one.");
   } catch (error) {
     document.body.dataset.state = "failed";
     say(error.message, true);

@@ -9,7 +9,7 @@ export class RuleList {
   // `changed(isDragged)` after each change that is no fault.
   constructor(list, catalog, faultOf, changed) {
     Object.assign(this, { list, faultOf, changed });
-    this.known = new Map(catalog.rules.map((rule) => [rule.name, rule]));
+    this.known = new Map(catalog.rules.map((rule) => [rule.name, { ...rule, fields: rule.fields.map(short) }]));
     this.rules = [];
   }
 
@@ -118,6 +118,11 @@ export class RuleList {
     row.append(input);
     return row;
   }
+}
+
+// A number without many zeros: 1e-8.
+function short(field) {
+  return field.names.length > 0 ? field : { ...field, value: String(Number(field.value)) };
 }
 
 // A slider's places for numbers and back.

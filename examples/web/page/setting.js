@@ -40,7 +40,7 @@ export function fromHash(hash, catalog) {
   const given = new Map();
   for (const part of hash.replace(/^#/, "").split("&")) {
     const at = part.indexOf("=");
-    if (at > 0) given.set(part.slice(0, at), decodeURIComponent(part.slice(at + 1)));
+    if (at > 0) given.set(part.slice(0, at), decoded(part.slice(at + 1)));
   }
   const name = given.get("function") ?? "beale";
   const entry = catalog.functions.find((entry) => entry.name === name);
@@ -66,6 +66,14 @@ export function fromHash(hash, catalog) {
     throw new Error(`The link's schedule is ${setting.schedule}: expected one of ${SCHEDULES.join(", ")}.`);
   }
   return setting;
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw new Error(`The link has ${JSON.stringify(text)}, which is no text: a % must be followed by the code of a letter.`);
+  }
 }
 
 // What races the same on the user's own machine.

@@ -72,17 +72,17 @@ struct Course {
 
 impl Course {
     /// Of `subject` over all steps, with the state of `slots`.
-    fn of(problem: &Problem, subject: &mut impl Subject, slots: &[&str]) -> Self {
+    fn of(problem: &Problem, subject: &mut impl Readable, slots: &[&str]) -> Self {
         let (mut params, mut state) = (Vec::new(), Vec::new());
         let after = |_, subject: &mut _| {
             let tensors = problem.tensors();
             let of_params = tensors
                 .iter()
-                .map(|&tensor| Subject::values(subject, tensor));
+                .map(|&tensor| Readable::values(subject, tensor));
             params.push(of_params.collect::<Result<_, _>>()?);
             let of_state = tensors.iter().map(|&tensor| {
                 let slots = slots.iter();
-                let values = slots.map(|slot| Subject::state_values(subject, tensor, slot));
+                let values = slots.map(|slot| Readable::state_values(subject, tensor, slot));
                 Ok(values.collect::<Result<Vec<_>, _>>()?.concat())
             });
             state.push(of_state.collect::<Result<_, Error>>()?);

@@ -7,6 +7,7 @@ use report::{Figure, Interrupt, Progress, Section, Table, number};
 use crate::arguments::{Arguments, Task};
 use crate::basins::{self, Map};
 use crate::contenders::Contender;
+use crate::fates;
 use crate::lines::Lines;
 use crate::pictures::Drawn;
 use crate::race::{Path, Race};
@@ -35,7 +36,7 @@ impl Exhibit {
         let mut task = arguments.task()?;
         let mut contenders = arguments.contenders(&*task.function)?;
         if let Some(side) = arguments.basins {
-            task.starts = basins::starts(&*task.function, side as usize)?;
+            task.starts = fates::starts(&*task.function, side as usize)?;
             match arguments.rules.is_empty() {
                 true => contenders.retain(|contender| basins::check(contender).is_ok()),
                 false => contenders.iter().try_for_each(basins::check)?,
@@ -263,7 +264,7 @@ impl Exhibit {
 }
 
 fn row_of(label: &str, map: &Map<'_>) -> Vec<String> {
-    let [lowest, others] = map.shares();
+    let [lowest, others] = map.fates.shares();
     let percent = |share| number::percent(share, 1);
     vec![
         label.to_owned(),

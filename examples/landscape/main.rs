@@ -9,6 +9,7 @@ mod basins;
 mod contenders;
 mod descent;
 mod exhibit;
+mod fates;
 mod functions;
 mod gallery;
 mod lines;

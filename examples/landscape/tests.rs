@@ -158,14 +158,14 @@ fn basins_of_himmelblaus_function_are_those_of_all_four_minima() {
     for device in [gpu(), Device::Cpu] {
         map_of(line, &device, |map| {
             let mut counts = [0; 4];
-            for (index, since) in map.fates.iter().filter_map(|fate| fate.settled) {
+            for (index, since) in map.fates.all.iter().filter_map(|fate| fate.settled) {
                 counts[index] += 1;
                 assert!(since <= 80, "{since}");
             }
             assert!(counts.iter().all(|count| *count > 15), "{counts:?}");
-            assert!(map.shares()[0] > 0.95, "{:?}", map.shares());
+            assert!(map.fates.shares()[0] > 0.95, "{:?}", map.fates.shares());
             // The one at (3, 2) draws what starts beside it, high up on the right.
-            assert_eq!(map.fates[143].settled.unwrap().0, 0);
+            assert_eq!(map.fates.all[143].settled.unwrap().0, 0);
         });
     }
 }
@@ -175,9 +175,9 @@ fn starts_that_end_nowhere_are_in_no_basin() {
     let line = "--function himmelblau --basins 12 --rules sgd:lr=0 --steps 2";
     map_of(line, &Device::Cpu, |map| {
         assert!(
-            map.shares().iter().sum::<f64>() < 0.05,
+            map.fates.shares().iter().sum::<f64>() < 0.05,
             "{:?}",
-            map.shares()
+            map.fates.shares()
         );
         assert_eq!(map.done, 2);
     });

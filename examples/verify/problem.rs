@@ -6,7 +6,7 @@ use wgpu_optim::{
     wgpu,
 };
 
-use super::subject::Subject;
+use super::subject::{Readable, Subject};
 
 /// Everything that decides what the parameters will be.
 pub struct Problem {
@@ -159,7 +159,7 @@ impl Problem {
     /// The parameters that `subject` has at each of `marks`.
     pub fn observe(
         &self,
-        subject: &mut impl Subject,
+        subject: &mut impl Readable,
         marks: &[Mark],
     ) -> Result<Vec<Vec<f64>>, Error> {
         let tensors: Vec<Tensor> = self.layout.tensors().collect();

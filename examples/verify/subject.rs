@@ -14,6 +14,10 @@ pub trait Subject {
     fn take_step(&mut self) -> Result<(), Error>;
     /// Switches to the parameters to evaluate with, or back to those to train with.
     fn set_evaluating(&mut self, evaluating: bool) -> Result<(), Error>;
+}
+
+/// One that can be looked at on the spot; on the web, reading back from a device takes its time.
+pub trait Readable: Subject {
     /// The parameters of `tensor` as they are, widened.
     fn values(&self, tensor: Tensor) -> Result<Vec<f64>, Error>;
     /// The state `slot` of `tensor`, widened.
@@ -71,7 +75,10 @@ impl Subject for OnGpu<'_> {
     fn take_step(&mut self) -> Result<(), Error> {
         self.submit(Optimizer::step)
     }
+}
 
+#[cfg(not(target_family = "wasm"))]
+impl Readable for OnGpu<'_> {
     fn values(&self, tensor: Tensor) -> Result<Vec<f64>, Error> {
         let queue = &self.gpu.queue;
         Ok(widened(&self.optimizer.read_param_blocking(queue, tensor)?))
@@ -119,7 +126,9 @@ impl<T: cpu::Real> Subject for cpu::Optimizer<T> {
     fn take_step(&mut self) -> Result<(), Error> {
         self.step()
     }
+}
 
+impl<T: cpu::Real> Readable for cpu::Optimizer<T> {
     fn values(&self, tensor: Tensor) -> Result<Vec<f64>, Error> {
         Ok(widened(self.param(tensor)?))
     }

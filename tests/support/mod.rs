@@ -27,7 +27,7 @@ use wgpu_optim::{
 
 pub use accuracy::ulp;
 pub use problem::{Problem, input_slots, random_grads, random_params, shape_for, state_slots};
-pub use subject::{OnGpu, Subject};
+pub use subject::{OnGpu, Readable};
 pub use variant::Variant;
 
 /// One device per test program. There must be one: a test without it fails.

@@ -20,5 +20,6 @@ command -v python3 >/dev/null || {
 cargo build --quiet --target "$target"
 rm -rf target/www
 cp -r www target/www
-cargo run --quiet -p bindgen -- "target/$target/debug/wgpu_optim_web_test.wasm" target/www/pkg
+cargo run --quiet --manifest-path ../../examples/web/bindgen/Cargo.toml --target-dir ../../examples/web/bindgen/target -- \
+    "target/$target/debug/wgpu_optim_web_test.wasm" target/www/pkg
 python3 browse.py "$browser" target/www 600

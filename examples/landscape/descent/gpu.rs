@@ -24,8 +24,12 @@ const MOST_BYTES: u64 = 16 << 20;
 const MOST_STEPS: u64 = 256;
 
 /// Most updates of parameter groups in one submission: a driver may take seconds of work for a
-/// device that hangs.
-const MOST_UPDATES: u64 = 16_384;
+/// device that hangs, and on the web a page stands still while they are recorded.
+const MOST_UPDATES: u64 = if cfg!(target_family = "wasm") {
+    1024
+} else {
+    16_384
+};
 
 /// From one step's numbers to the next one's: the largest alignment of a uniform's offset.
 const MOMENT_STRIDE: u64 = 256;
@@ -274,6 +278,14 @@ impl super::Descent for OnGpu<'_> {
         let range = self.range(&submitted);
         let numbers = read_blocking(&self.device, &self.queue, &range)?;
         Ok(Some(self.chunk(submitted, &numbers)))
+    }
+}
+
+impl Drop for OnGpu<'_> {
+    /// On the web a buffer that is dropped stays until the garbage collector comes.
+    fn drop(&mut self) {
+        self.moments.destroy();
+        self.positions.destroy();
     }
 }
 

@@ -2,15 +2,15 @@
 
 use std::fmt::Write;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use contour::ContourBuilder;
 
 use crate::axis::Axis;
 use crate::frame::{Frame, Plan, WIDTH};
 use crate::legend::{self, Entry, Sample};
+use crate::levels::Levels;
 use crate::line_chart::{self, TOLERANCE};
 use crate::marker::Look;
-use crate::number;
 use crate::palette;
 use crate::picture::Picture;
 use crate::polyline::{Point, commands, simplified};
@@ -71,45 +71,6 @@ pub struct Trajectory {
     pub points: Vec<[f64; 2]>,
     /// Which colour and shape; by default its index.
     pub look: Option<usize>,
-}
-
-/// The lowest value, and the limits between levels above it.
-struct Levels {
-    lowest: f64,
-    limits: Vec<f64>,
-}
-
-impl Levels {
-    /// Each as many times as high above the lowest value as the one before, from where 1 % of the
-    /// values are.
-    fn of(values: &[f64]) -> Result<Self> {
-        let mut sorted: Vec<_> = values.iter().copied().filter(|v| v.is_finite()).collect();
-        ensure!(!sorted.is_empty(), "a function without any finite value");
-        sorted.sort_by(f64::total_cmp);
-        let (lowest, highest) = (sorted[0], sorted[sorted.len() - 1]);
-        ensure!(
-            highest > lowest,
-            "a function that is {lowest} everywhere has no contours"
-        );
-        let first = (sorted[sorted.len() / 100] - lowest).max(1e-6 * (highest - lowest));
-        let ratio = (highest - lowest) / first;
-        let count = palette::LEVELS.len();
-        let limits = (0..count - 1).map(|k| first * ratio.powf(k as f64 / (count - 1) as f64));
-        Ok(Self {
-            lowest,
-            limits: limits.collect(),
-        })
-    }
-
-    fn remark(&self) -> String {
-        let last = self.limits.len() - 1;
-        format!(
-            "contours {} to {} above the lowest, × {} each",
-            number::significant(self.limits[0], 2),
-            number::significant(self.limits[last], 2),
-            number::significant(self.limits[1] / self.limits[0], 2)
-        )
-    }
 }
 
 impl ContourMap {

@@ -16,6 +16,7 @@ mod heat_map;
 mod interrupt;
 mod json_lines;
 mod legend;
+mod levels;
 mod line_chart;
 mod marker;
 pub mod number;

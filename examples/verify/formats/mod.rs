@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use wgpu_optim::{Format, Formats, Gpu, Layout, Optimizer, Options, Tensor, cpu, rules};
 
-use crate::subject::{OnGpu, Subject};
+use crate::subject::{OnGpu, Readable, Subject};
 pub use gradients::{Gradients, all};
 
 /// The steps at whose end there is a row.
@@ -165,7 +165,7 @@ fn compare(
     gradients: &mut dyn Gradients,
     ends: &[usize],
     followers: &[Follower],
-    subject: &mut impl Subject,
+    subject: &mut impl Readable,
     mut after: impl FnMut(Vec<Row>) -> Result<()>,
 ) -> Result<()> {
     // The twin in f64 never rounds, so one format will do.

@@ -1,0 +1,355 @@
+#!/usr/bin/env python3
+"""drive.py DIST NATIVE SHOTS: uses the page in DIST as people do, in Chromium, with and without WebGPU, and holds
+what it computes against NATIVE, the program `landscape`. Writes pictures of it to the folder SHOTS."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+from devtools import Browser, find
+from serve import serve
+
+DONE = "document.body?.dataset.state === 'done'"
+# Of the setting that is compared: paths that no rounding sends elsewhere.
+RULES = "sgd:lr=0.01:momentum=0.8,adam:lr=0.1,rmsprop:lr=0.03,lion:lr=0.01,muon:lr=0.01,adafactor:lr=0.05,newton:lr=0.1"
+NOISY = "function=quadratic&rules=sgd:lr=0.01,adam:lr=0.05&start=-4.5,1&steps=300&condition=50&noise=0.5&seed=7&schedule=cosine&warmup=20"
+
+
+class Visit:
+    """A page at one setting, with what it saves."""
+
+    def __init__(self, browser, address, width=1280, height=900):
+        self.address = address
+        self.page = browser.page(width, height)
+        self.downloads = tempfile.TemporaryDirectory()
+        browser.call("Browser.grantPermissions", origin=address.rstrip("/"),
+                     permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
+        browser.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=self.downloads.name)
+
+    def open(self, hash):
+        self.page.open(self.address + ("#" + hash if hash else ""))
+        self.page.until(DONE)
+
+    def rerun(self, act):
+        """Does something that starts a race, and waits for its end."""
+        self.page.eval("document.body.dataset.state = 'waiting'")
+        act()
+        self.page.until(DONE)
+
+    def saved(self):
+        """The lines of a click on Save JSON."""
+        for name in os.listdir(self.downloads.name):
+            os.remove(os.path.join(self.downloads.name, name))
+        self.page.click("#save")
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            names = [name for name in os.listdir(self.downloads.name) if name.endswith(".jsonl")]
+            if names:
+                with open(os.path.join(self.downloads.name, names[0])) as file:
+                    return [json.loads(line) for line in file]
+            time.sleep(0.05)
+        raise TimeoutError("nothing was saved")
+
+    def hash(self):
+        return self.page.eval("location.hash.slice(1)")
+
+    def text(self, selector):
+        return self.page.eval(f"document.querySelector({json.dumps(selector)}).textContent")
+
+    def command(self):
+        """The command that the page names, as it would be typed."""
+        return self.text("#command")
+
+
+def check(is_so, what):
+    if not is_so:
+        raise AssertionError(what)
+
+
+def paths(lines):
+    """Of each rule its places by step, in the order of the lines."""
+    first = [line for line in lines if line["step"] == 0]
+    count = len(first)
+    return [(first[index]["rule"], lines[index::count]) for index in range(count)]
+
+
+def native(program, command, device):
+    """What `landscape` writes for the flags of a command that the page names."""
+    flags = command.split(" -- ", 1)[1].split()
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("--json", "--out"):
+            at = flags.index(name)
+            del flags[at:at + 2]
+        if "--device" not in flags:
+            flags += ["--device", device]
+        out = os.path.join(folder, "native.jsonl")
+        said = subprocess.run([program, *flags, "--json", out, "--quiet"], check=True, capture_output=True, text=True)
+        with open(out) as file:
+            return [json.loads(line) for line in file], said.stdout.splitlines()[0]
+
+
+def compare(page, other, tolerance):
+    """The largest difference between two races, relative to how far the path goes from zero."""
+    check(len(page) == len(other), f"{len(page)} lines, not {len(other)}")
+    worst = 0
+    for mine, theirs in zip(page, other):
+        for key in ("function", "rule", "start", "step", "hyper"):
+            check(mine[key] == theirs[key], f"{key}: {mine[key]}, not {theirs[key]}, at step {mine['step']}")
+        for a, b in zip(mine["x"], theirs["x"], strict=True):
+            difference = abs(a - b) / max(1, abs(b))
+            worst = max(worst, difference)
+            check(difference <= tolerance, f"{mine['rule']} at step {mine['step']}: {mine['x']}, not {theirs['x']}")
+    return worst
+
+
+def falls(lines):
+    """Whether the loss of every rule is lower at the end than at the start."""
+    return all(places[-1]["value"] < places[0]["value"] for _, places in paths(lines))
+
+
+def clicks(visit):
+    """A rule is chosen, the map clicked, the race run: the paths are there and the losses fall."""
+    page = visit.page
+    visit.open("")
+    check(len(paths(visit.saved())) == 5, "the function's own rules")
+    page.choose("#new-rule", "lion")
+    visit.rerun(lambda: page.click("#add"))
+    visit.rerun(lambda: page.write("#rules li:last-child input[inputmode]", "0.01"))
+    visit.rerun(lambda: page.click("#map", 0.75, 0.5))
+    start = [float(number) for number in visit.hash().split("start=")[1].split("&")[0].split(",")]
+    check(start[0] > 1.5 and -1 < start[1] < 0, f"the click is on the right and below the middle, the start at {start}")
+    visit.rerun(lambda: page.click("#run"))
+    lines = visit.saved()
+    check("lion:lr=0.01" in visit.hash(), f"the rule is in the link: {visit.hash()}")
+    check(len(paths(lines)) == 6, "six paths")
+    for rule, places in paths(lines):
+        check(len(places) == 401, f"{rule} has {len(places)} places")
+        check(places[0]["x"] == places[0]["start"] == start, f"{rule} starts there")
+        check(len({tuple(place["x"]) for place in places}) > 100, f"{rule} moves")
+    check(falls(lines), "the losses fall")
+    page.until("document.querySelector('#shown').textContent === 'step 400'", 20)
+    drawn = page.eval("""(() => {
+        const canvas = document.querySelector("#curves");
+        const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+        let coloured = 0;
+        for (let i = 0; i < data.length; i += 4) {
+            const [r, g, b, a] = data.slice(i, i + 4);
+            if (a > 200 && Math.max(r, g, b) - Math.min(r, g, b) > 60) coloured += 1;
+        }
+        return coloured;
+    })()""")
+    check(drawn > 500, f"{drawn} coloured pixels of curves")
+    # Removing it is a race without it.
+    visit.rerun(lambda: page.click("#rules li:last-child .head button"))
+    check(len(paths(visit.saved())) == 5, "a rule is removed")
+
+
+def keyboard(visit):
+    """Arrows and Enter on the map choose a start as well."""
+    visit.open("function=himmelblau&rules=adam:lr=0.1&start=0,0&steps=50")
+    page = visit.page
+    page.eval("document.querySelector('#map').focus()")
+    for _ in range(6):
+        page.key("ArrowRight")
+    page.key("ArrowUp")
+    visit.rerun(lambda: page.key("Enter"))
+    start = visit.saved()[0]["start"]
+    check(start[0] > 0.5 and 0 < start[1] < start[0], f"the start is {start}")
+
+
+def links(visit):
+    """A link that is opened again gives the same race, to the last bit."""
+    visit.open(NOISY)
+    check(visit.hash() == NOISY, f"the link is kept: {visit.hash()}")
+    first = visit.saved()
+    visit.open(visit.hash())
+    check(visit.saved() == first, "the same race")
+    # A wrong one says so.
+    for hash, words in (("function=bealle", "bealle"), ("function=%E0%A4%A", "no text"), ("function=beale&rules=", "No rule takes part"),
+                        ("function=beale&rules=adam:lr=x", "expected a finite"), ("function=quadratic&condition=-3", "expected a finite number above 0")):
+        visit.open(hash)
+        check(words in visit.text("#said"), visit.text("#said"))
+    visit.page.open(visit.address + "#function=beale&start=9,9")
+    visit.page.until("document.body?.dataset.state === 'failed'")
+    check("outside the domain" in visit.text("#said"), visit.text("#said"))
+
+
+def faults(visit):
+    """Numbers that cannot be are refused in words, and the race stays."""
+    visit.open("function=beale&rules=adam:lr=0.1&steps=20")
+    page = visit.page
+    page.write("#rules li input[inputmode]", "-1")
+    check("expected" in visit.text(".fault"), visit.text(".fault"))
+    page.write("#steps", "0")
+    check("expected a whole number from 1" in visit.text("#said"), visit.text("#said"))
+    check("lr=0.1&" in visit.hash() and "steps=20" in visit.hash(), visit.hash())
+
+
+def everyone(visit):
+    """All rules at once, of one variable and of two."""
+    for function in ("rosenbrock", "cosh"):
+        visit.open(f"function={function}&steps=60")
+        visit.rerun(lambda: visit.page.click("#all"))
+        lines = visit.saved()
+        check(len(paths(lines)) == visit.page.eval("document.querySelector('#new-rule').length"), "all rules")
+        check(all(len(places) == 61 for _, places in paths(lines)), "all steps")
+        moved = [rule for rule, places in paths(lines) if places[-1]["x"] != places[0]["x"]]
+        check(len(moved) == len(paths(lines)), f"only {moved} move")
+
+
+def finds_basins(visit, program, device):
+    """As many starts end in each kind of minimum as natively, and the link holds the part as well."""
+    visit.open("function=styblinski_tang&rules=adam:lr=0.1,sgd:lr=0.01&steps=200")
+    page, said = visit.page, "#basins-said"
+    done = "document.querySelector('#basins-part').dataset.state !== 'running' && !document.querySelector('#basins-part').hidden"
+    page.click("#to-basins")
+    page.until(done)
+    page.choose("#of", "1")
+    page.until(done)
+    page.choose("#across", "32")
+    page.until(done)
+    check(visit.text(said).startswith("1024 starts"), visit.text(said))
+    check(visit.hash().endswith("&basins=32&of=1"), visit.hash())
+    command = [program, "--function", "styblinski_tang", "--rules", "sgd:lr=0.01", "--steps", "200", "--basins", "32",
+               "--device", device, "--quiet"]
+    other = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    shares = [[float(share) for share in re.findall(r"([\d.]+) %", text)] for text in (visit.text(said), other)]
+    check(len(shares[0]) == 3 and shares[0] == shares[1], shares)
+    check(min(shares[0][:2]) > 10, "there are more basins than one")
+    # Two rules may share their basins, but not how soon.
+    median = re.search(r"%  +(\d+)$", other, re.MULTILINE).group(1)
+    check(re.search(r"at most \d+, (\d+),", visit.text(said)).group(1) == median, f"{visit.text(said)}, not {median}")
+    of_minima = page.eval("[...document.querySelectorAll('#minima tbody tr')].map((row) => parseFloat(row.cells[2].textContent))")
+    check(len(of_minima) == 4 and abs(sum(of_minima) - sum(shares[0][:2])) < 0.3, of_minima)
+    text = visit.text(said)
+    visit.open(visit.hash())
+    page.until(done + f" && document.querySelector('{said}').textContent !== ''")
+    check(visit.text(said) == text, visit.text(said))
+    # What has none says so.
+    visit.open("function=cosh&basins=32&of=0")
+    page.until(done)
+    check("one variable" in visit.text(said), visit.text(said))
+
+
+def explains(browser, address):
+    """A browser that has no WebGPU at all, and a page that came over a way that may not have it."""
+    for spoiled, words in (("Object.defineProperty(Navigator.prototype, 'gpu', { value: undefined })", "This browser has no WebGPU"),
+                           ("Object.defineProperty(window, 'isSecureContext', { value: false })", "https://")):
+        visit = Visit(browser, address)
+        visit.page.call("Page.addScriptToEvaluateOnNewDocument", source=spoiled)
+        visit.open("function=beale&steps=20")
+        check(words in visit.text("#device"), visit.text("#device"))
+        check(falls(visit.saved()), "it races all the same")
+        check(visit.page.complaints() == [], visit.page.complaints())
+
+
+def verifies(visit, has_gpu):
+    """The check of every rule's defaults finds all of them right, and says so in a report."""
+    visit.open("function=beale&steps=30")
+    page, hash = visit.page, visit.hash()
+    rules = page.eval("[...document.querySelectorAll('#new-rule option')].map((option) => option.value)")
+    page.click("#to-verify")
+    page.until("!document.querySelector('#verify-part').hidden", 5)
+    page.click("#check")
+    page.until("document.querySelector('#verdict').textContent.includes('right')", 300)
+    check(visit.text("#verdict").startswith(f"{len(rules)} of {len(rules)} are right"), visit.text("#verdict"))
+    rows = page.eval("[...document.querySelectorAll('#checks tbody tr')].map((row) => [...row.cells].map((cell) => cell.textContent))")
+    check([row[0] for row in rows] == rules, f"the rules are {rows}")
+    for row in rows:
+        check(row[1] == "ok" and row[3].endswith("–") != has_gpu and "–" not in row[4], f"{row}")
+    page.click("#report")
+    page.until("document.querySelector('#verdict').textContent.includes('report is')", 5)
+    text = page.eval("navigator.clipboard.readText()")
+    check("Mozilla" in text and all(f"| {rule} | ok |" in text for rule in rules), text)
+    page.click("#to-race")
+    page.until("!document.querySelector('#race-part').hidden", 5)
+    check(visit.hash() == hash, visit.hash())
+
+
+def same_as_native(visit, program, device, tolerance):
+    worst = 0
+    for hash in (f"function=beale&rules={RULES}&start=1,1.5&steps=400", NOISY,
+                 "function=local_minimum&rules=sgd:lr=0.001,adam:lr=0.01&steps=200"):
+        visit.open(hash)
+        other, said = native(program, visit.command(), device)
+        worst = max(worst, compare(visit.saved(), other, tolerance))
+    print(f"   at most {worst:.1e} from {said.split(maxsplit=1)[1]}")
+
+
+def check_width(visit, width):
+    """Nothing makes the page wider than the window."""
+    over = visit.page.eval("document.documentElement.scrollWidth") - width
+    check(over <= 0, f"{width} pixels wide: {over} more to the side")
+
+
+def pictures(browser, address, shots):
+    os.makedirs(shots, exist_ok=True)
+    for width, height in ((1280, 900), (390, 844)):
+        visit = Visit(browser, address, width, height)
+        for scheme in ("light", "dark"):
+            visit.page.prefer(color_scheme=scheme, reduced_motion="reduce")
+            visit.open("")
+            visit.page.until("document.querySelector('#shown').textContent === 'step 400'", 5)
+            check_width(visit, width)
+            visit.page.screenshot(os.path.join(shots, f"race-{width}-{scheme}.png"))
+        if width < 600:
+            # With a finger.
+            visit.page.call("Emulation.setTouchEmulationEnabled", enabled=True)
+            visit.rerun(lambda: visit.page.tap("#map", 0.4, 0.7))
+            check("start=1,1.5" not in visit.hash(), "a tap chooses a start")
+        visit.open("function=himmelblau&rules=adam:lr=0.1&steps=200&basins=64&of=0")
+        visit.page.until("document.querySelector('#basins-part').dataset.state === 'done'")
+        check_width(visit, width)
+        visit.page.screenshot(os.path.join(shots, f"basins-{width}.png"))
+        visit.open("verify")
+        visit.page.until("!document.querySelector('#verify-part').hidden", 5)
+        visit.page.click("#check")
+        visit.page.until("document.querySelectorAll('#checks tbody tr').length > 3", 60)
+        check_width(visit, width)
+        visit.page.screenshot(os.path.join(shots, f"verify-{width}.png"))
+        check(visit.page.complaints() == [], visit.page.complaints())
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def main(dist, program, shots):
+    path, address = find(), serve(dist)
+    with Browser(path, "--enable-unsafe-webgpu") as browser:
+        visit = Visit(browser, address)
+        visit.open("")
+        where = visit.text("#device")
+        check("your GPU" in where, where)
+        say(f"== With WebGPU: {where}")
+        for test in (clicks, keyboard, links, faults, everyone):
+            test(visit)
+        same_as_native(visit, program, "gpu", 1e-4)
+        finds_basins(visit, program, "gpu")
+        verifies(visit, True)
+        check(visit.page.complaints() == [], visit.page.complaints())
+        pictures(browser, address, shots)
+    with Browser(path) as browser:
+        visit = Visit(browser, address)
+        visit.open("")
+        where = visit.text("#device")
+        check("CPU twin" in where and "chrome://gpu" in where, where)
+        say(f"== Without WebGPU: {where}")
+        clicks(visit)
+        everyone(visit)
+        same_as_native(visit, program, "cpu", 1e-6)
+        finds_basins(visit, program, "cpu")
+        verifies(visit, False)
+        explains(browser, address)
+        # That there is no adapter is what the browser itself warns of.
+        others = [text for text in visit.page.complaints() if "No available adapters" not in text]
+        check(others == [], others)
+    say(f"pictures to look at: {shots}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,36 @@
+// Where races are run, and in plain words why not on a GPU.
+
+const BROWSERS =
+  "Chrome and Edge have it since version 113 (on Android since 121), Safari since 26, Firefox since 141 on Windows and 145 on Macs with Apple's processors.";
+
+// Why this browser cannot reach a GPU; null if it seems to be able to.
+async function obstacle() {
+  if (!window.isSecureContext) {
+    return "Browsers give WebGPU to pages from https:// and from localhost alone, and this one came another way.";
+  }
+  if (!navigator.gpu) return `This browser has no WebGPU. ${BROWSERS}`;
+  const adapter = await navigator.gpu.requestAdapter().catch(() => null);
+  if (adapter) return null;
+  return (
+    "This browser has WebGPU, but offers no GPU for it: it may be switched off (in Chrome: Settings, System, " +
+    "“Use graphics acceleration when available”), or the browser may not trust this driver. chrome://gpu says more, and " +
+    "chrome://flags/#enable-unsafe-webgpu turns it on all the same."
+  );
+}
+
+async function adapterName() {
+  const info = (await navigator.gpu.requestAdapter())?.info;
+  const words = info?.description ? [info.description] : [info?.vendor, info?.architecture];
+  return words.filter(Boolean).join(" ") || "by no name";
+}
+
+// { gpu, name, why }: the course on the GPU, or null and why.
+export async function openGpu(Course) {
+  const why = await obstacle();
+  if (why) return { gpu: null, why };
+  try {
+    return { gpu: await Course.on_gpu(), name: await adapterName() };
+  } catch (error) {
+    return { gpu: null, why: error.message };
+  }
+}

@@ -1,0 +1,141 @@
+//! What is raced: the words and defaults are those of `landscape`'s command line.
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use wgpu_optim::schedule::Schedule;
+
+use crate::descent::{Entrant, Noise, Plan};
+use crate::functions::{self, Function, Point};
+use crate::rule::RuleText;
+
+/// More would fill a browser's memory with positions.
+const MOST_STEPS: u64 = 100_000;
+
+#[derive(Deserialize)]
+pub struct Setting {
+    function: String,
+    condition: Option<f64>,
+    pub rules: Vec<String>,
+    /// One number for each variable.
+    start: Vec<f64>,
+    steps: u64,
+    /// The standard deviation; none is no noise.
+    noise: Option<f64>,
+    seed: u32,
+    schedule: String,
+    warmup: u64,
+}
+
+impl Setting {
+    pub fn read(json: &str) -> Result<Self> {
+        serde_json::from_str(json).context("The setting cannot be read")
+    }
+
+    pub fn function(&self) -> Result<Box<dyn Function>> {
+        function(&self.function, self.condition)
+    }
+
+    /// The descent of `function` by all rules from the start.
+    pub fn plan<'a>(&self, function: &'a dyn Function) -> Result<Plan<'a>> {
+        self.plan_from(function, &self.rules, &[self.start(function)?])
+    }
+
+    /// The descent by some rules from other starts.
+    pub fn plan_from<'a>(
+        &self,
+        function: &'a dyn Function,
+        rules: &[String],
+        starts: &[Point],
+    ) -> Result<Plan<'a>> {
+        ensure!(
+            (1..=MOST_STEPS).contains(&self.steps),
+            "{} steps cannot be raced here: expected 1 to {MOST_STEPS}.",
+            self.steps
+        );
+        let entrants = rules.iter().map(|text| {
+            let rule: RuleText = text.parse().map_err(anyhow::Error::msg)?;
+            Ok(Entrant {
+                rule: rule.rule(&[])?,
+                starts: starts.to_vec(),
+            })
+        });
+        Ok(Plan {
+            function,
+            entrants: entrants.collect::<Result<_>>()?,
+            steps: self.steps,
+            every: 1,
+            schedule: self.schedule()?,
+            noise: self.noise()?,
+        })
+    }
+
+    fn start(&self, function: &dyn Function) -> Result<Point> {
+        let mut start = [0.0; 2];
+        let dimensions = function.dimensions();
+        ensure!(
+            self.start.len() == dimensions,
+            "A start of {} numbers is no place for {}: expected {dimensions}.",
+            self.start.len(),
+            function.name()
+        );
+        start[..dimensions].copy_from_slice(&self.start);
+        ensure!(
+            function.admits(start),
+            "The start is outside the domain of {}: expected {}.",
+            function.name(),
+            function.domain_text()
+        );
+        Ok(start)
+    }
+
+    fn noise(&self) -> Result<Option<Noise>> {
+        let Some(sigma) = self.noise else {
+            return Ok(None);
+        };
+        ensure!(
+            (sigma as f32).is_normal() && sigma > 0.0,
+            "Noise of {sigma} cannot be made: expected a finite number above 0, as an f32 holds it."
+        );
+        Ok(Some(Noise {
+            sigma,
+            seed: self.seed,
+        }))
+    }
+
+    /// Of the part of each rule's learning rate: an epoch is a step.
+    fn schedule(&self) -> Result<Schedule> {
+        let schedule = match &*self.schedule {
+            "constant" => Schedule::Constant,
+            "step" => Schedule::Step {
+                every: (self.steps / 3).max(1),
+                gamma: 0.1,
+            },
+            "cosine" => Schedule::Cosine {
+                steps: self.steps.saturating_sub(self.warmup).max(1),
+                floor: 0.0,
+            },
+            other => {
+                bail!("There is no schedule {other:?}: expected one of constant, step, cosine.")
+            }
+        };
+        Ok(match self.warmup {
+            0 => schedule,
+            steps => schedule.with_warmup(steps),
+        })
+    }
+}
+
+/// By its name, and for `quadratic` with another ratio of its curvatures.
+pub fn function(name: &str, condition: Option<f64>) -> Result<Box<dyn Function>> {
+    let function = functions::by_name(name)?;
+    let Some(condition) = condition else {
+        return Ok(function);
+    };
+    ensure!(
+        (condition as f32).is_normal() && condition > 0.0,
+        "A condition of {condition} cannot be: expected a finite number above 0, as an f32 holds it."
+    );
+    function
+        .with_condition(condition)
+        .with_context(|| format!("A condition has no meaning for {name}: expected quadratic."))
+}

@@ -1,0 +1,24 @@
+#!/bin/sh
+# Builds the page and uses it in Chromium, with and without WebGPU; holds its races against `landscape`'s.
+#
+#     sh examples/web/test.sh
+set -eu
+cd "$(dirname "$0")"
+
+missing() {
+    echo "not run: $1"
+    exit 0
+}
+
+command -v python3 >/dev/null || missing "there is no python3 to serve the page and to drive a browser (apt-get install python3)"
+python3 -c 'import sys; sys.path.insert(0, "browser"); import devtools; sys.exit(devtools.find() is None)' ||
+    missing "there is no Chromium (apt-get install chromium; or CHROMIUM=PATH)"
+if [ ! -d "$(rustc --print target-libdir --target wasm32-unknown-unknown)" ] && ! command -v rustup >/dev/null; then
+    missing "this toolchain has no wasm32-unknown-unknown, and there is no rustup to add it"
+fi
+
+sh build.sh
+cargo fmt --check
+cargo clippy --release --target wasm32-unknown-unknown --target-dir target -- -D warnings
+cargo build --manifest-path ../../Cargo.toml --example landscape
+python3 browser/drive.py dist "${CARGO_TARGET_DIR:-../../target}/debug/examples/landscape" target/pictures

@@ -16,6 +16,9 @@ python3 -c 'import sys; sys.path.insert(0, "browser"); import devtools; sys.exit
 if [ ! -d "$(rustc --print target-libdir --target wasm32-unknown-unknown)" ] && ! command -v rustup >/dev/null; then
     missing "this toolchain has no wasm32-unknown-unknown, and there is no rustup to add it"
 fi
+for package in . bindgen; do
+    cargo fetch --manifest-path "$package/Cargo.toml" || missing "the packages that $package needs cannot be had"
+done
 
 sh build.sh
 cargo fmt --check

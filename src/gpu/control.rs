@@ -127,6 +127,15 @@ impl Optimizer {
         }
     }
 
+    /// Has `encoder` keep the buffers that steps use until it is submitted.
+    pub(super) fn kept_by(&self, encoder: &wgpu::CommandEncoder) -> Result<(), Error> {
+        let Setup {
+            device, begin_step, ..
+        } = &self.setup;
+        let staging = &begin_step.staging;
+        staging.keep(device, encoder, self.bound.clone())
+    }
+
     /// Continues from another loss scale that was good for `good_steps` steps
     /// ([`Stats::good_steps`](crate::Stats::good_steps)), for instance after loading a checkpoint. The
     /// write comes before everything that is submitted to `queue` afterwards.

@@ -1,6 +1,6 @@
 //! Copies of the parameters in 16 bits, for forward passes.
 
-use super::{Optimizer, binding::SlotBuffer, setup::Setup, step::compute_pass};
+use super::{Optimizer, binding::SlotBuffer, step::compute_pass};
 use crate::{BufferRange, Error, Tensor, buffer::Stored};
 
 impl Optimizer {
@@ -45,12 +45,7 @@ impl Optimizer {
     /// [`Error::DeviceLost`], [`Error::OutOfMemory`].
     pub fn copy_params(&self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
         self.check_device("copying the parameters")?;
-        let Setup {
-            device, begin_step, ..
-        } = &self.setup;
-        begin_step
-            .staging
-            .keep(device, encoder, self.bound.clone())?;
+        self.kept_by(encoder)?;
         self.record_copies(encoder);
         Ok(())
     }

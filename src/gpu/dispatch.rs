@@ -261,7 +261,8 @@ impl<'a> GroupBindings<'a> {
 
     /// The bindings of the pass, except parameters and gradients, for these elements of the state.
     fn entries(&self, elements: &Range<u64>) -> Vec<wgpu::BindGroupEntry<'a>> {
-        let copied = self.copy.filter(|_| self.copies());
+        let copies = self.pass == Pass::Copy || self.pass.stores_params();
+        let copied = self.copy.filter(|_| copies);
         let copied = copied.map(|SlotBuffer { buffer, encoding }| {
             elements_of(COPIES, buffer, 0, *encoding, elements)
         });
@@ -319,14 +320,6 @@ impl<'a> GroupBindings<'a> {
     /// Whether the pass reads the gradients.
     fn has_gradients(&self) -> bool {
         !matches!(self.pass, Pass::Evaluate | Pass::Train | Pass::Copy)
-    }
-
-    /// Whether the pass changes parameters, and so their copy.
-    fn copies(&self) -> bool {
-        matches!(
-            self.pass,
-            Pass::Update | Pass::Evaluate | Pass::Train | Pass::Copy
-        )
     }
 
     /// The slots that the pass reads. `None` means all.

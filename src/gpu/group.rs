@@ -67,6 +67,10 @@ impl GroupBuffers {
             let what = format!("the state {} of rule {}", slot.name, rule.name());
             check_buffer_size(device, &what, encoding.bytes(element_count as u64))?;
         }
+        if let Some(encoding) = storage.copy {
+            let what = format!("the copy of the parameters of rule {}", rule.name());
+            check_buffer_size(device, &what, encoding.bytes(element_count as u64))?;
+        }
         let constants = rule.constants().into_iter();
         let mut constants: Vec<f32> = constants.map(|(_, value)| value as f32).collect();
         // OpenGL measures a uniform block in units of 16 bytes.
@@ -93,16 +97,13 @@ impl GroupBuffers {
                 Ok(SlotBuffer { buffer, encoding })
             });
             let state = state.collect::<Result<Vec<_>, Error>>()?;
-            let copy = storage.copy.map(|encoding| SlotBuffer {
-                // wgpu zeroes new buffers, and parameters begin as zeros too.
-                buffer: device.create_buffer(&wgpu::BufferDescriptor {
-                    label: Some("copy of parameters"),
-                    size: encoding.bytes(element_count as u64),
-                    usage: ARENA_USAGE,
-                    mapped_at_creation: false,
-                }),
-                encoding,
+            // Parameters begin as zeros, and so does their copy.
+            let copy = storage.copy.map(|encoding| {
+                let slot = Slot::element("copy of parameters");
+                let buffer = slot_buffer(device, &slot, encoding, element_count, &[])?;
+                Ok::<_, Error>(SlotBuffer { buffer, encoding })
             });
+            let copy = copy.transpose()?;
             let shapes: Vec<_> = members.iter().map(|member| member.shape).collect();
             let keeps_lines = rule.stages().lines.is_some() && !members.is_empty();
             let lines = keeps_lines.then(|| LineTable::new(device, rule.name(), &shapes));

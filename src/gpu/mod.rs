@@ -349,12 +349,7 @@ impl Optimizer {
     pub fn zero_grad(&self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
         if let Some(arena) = &self.grad_arena {
             self.check_device("zeroing the gradients")?;
-            let Setup {
-                device, begin_step, ..
-            } = &self.setup;
-            begin_step
-                .staging
-                .keep(device, encoder, self.bound.clone())?;
+            self.kept_by(encoder)?;
             encoder.clear_buffer(arena, 0, None);
             return Ok(());
         }

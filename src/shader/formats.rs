@@ -121,12 +121,8 @@ pub(super) fn stores_blocks(rule: &dyn Rule, frame: &Frame, pass: Pass) -> bool 
 /// Whether `pass` rounds by chance what it stores.
 pub(crate) fn rounds(rule: &dyn Rule, frame: &Frame, pass: Pass) -> bool {
     let mut slots = StoredSlot::of(rule, frame, pass).into_iter();
-    stores_params(pass) && frame.storage.params.is_stochastic()
+    pass.stores_params() && frame.storage.params.is_stochastic()
         || slots.any(|slot| slot.is_stored && slot.encoding.is_stochastic())
-}
-
-fn stores_params(pass: Pass) -> bool {
-    matches!(pass, Pass::Update | Pass::Evaluate | Pass::Train)
 }
 
 /// The argument of random bits, if the encoding takes them.
@@ -145,7 +141,7 @@ pub(super) fn formats(rule: &dyn Rule, frame: &Frame, width: Width, pass: Pass) 
     let roles = coded(width, &[("Param", params), ("Grad", grads)]);
     let mut text = text(&roles, slots.iter().map(|slot| slot.encoding));
     if roles.iter().any(|(role, _)| *role == "Param") {
-        text += &encode_param(params, stores_params(pass));
+        text += &encode_param(params, pass.stores_params());
     }
     if rounds(rule, frame, pass) {
         text += include_str!("../../shaders/format/random.wgsl");

@@ -80,6 +80,11 @@ impl Pass {
         }
     }
 
+    /// Whether the pass changes parameters.
+    pub fn stores_params(self) -> bool {
+        matches!(self, Self::Update | Self::Evaluate | Self::Train)
+    }
+
     pub fn entry_point(self) -> &'static str {
         match self {
             Self::Update => "main",

@@ -503,9 +503,9 @@ fn most_bindings(rule: &dyn Rule, frame: Frame, access: Access) -> usize {
 }
 
 /// tests/bindings.txt says what fits WebGPU's eight storage bindings. No format takes one more.
-/// `UPDATE_GOLDEN=1 cargo test --lib bindings` writes it anew.
+/// `UPDATE_GOLDEN=1 cargo test --lib golden` writes it anew.
 #[test]
-fn bindings_are_those_of_the_table_in_every_format() {
+fn bindings_are_those_of_the_golden_table_in_every_format() {
     let storages = [
         Storage::default(),
         Storage {

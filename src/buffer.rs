@@ -146,6 +146,8 @@ pub(crate) struct Stored {
     pub encoding: Encoding,
     /// How many there are.
     pub count: usize,
+    /// Where their other bits lie, if the encoding has a residual.
+    pub residual: Option<BufferRange>,
 }
 
 impl Stored {
@@ -154,7 +156,15 @@ impl Stored {
             range: range.clone(),
             encoding: Encoding::F32,
             count: range.element_count(),
+            residual: None,
         }
+    }
+
+    fn ranges(&self) -> Vec<BufferRange> {
+        let Self {
+            range, residual, ..
+        } = self;
+        [range].into_iter().chain(residual).cloned().collect()
     }
 
     /// See [`read`].
@@ -163,8 +173,7 @@ impl Stored {
         device: &wgpu::Device,
         queue: &wgpu::Queue,
     ) -> Result<Vec<f32>, Error> {
-        let ranges = std::slice::from_ref(&self.range);
-        fetch(device, queue, ranges, |bytes| self.values(bytes)).await?
+        fetch(device, queue, &self.ranges(), |bytes| self.values(bytes)).await?
     }
 
     /// See [`read_blocking`].
@@ -174,8 +183,8 @@ impl Stored {
         device: &wgpu::Device,
         queue: &wgpu::Queue,
     ) -> Result<Vec<f32>, Error> {
-        let ranges = std::slice::from_ref(&self.range);
-        let Some(download) = pollster::block_on(Download::start(device, queue, ranges))? else {
+        let ranges = self.ranges();
+        let Some(download) = pollster::block_on(Download::start(device, queue, &ranges))? else {
             return Ok(Vec::new());
         };
         let mapped = wait(device, &download.mapped, "reading a buffer", Waiting::Idle)?;
@@ -193,6 +202,7 @@ impl Stored {
             range,
             encoding,
             count,
+            residual,
         } = self;
         range.check("write", wgpu::BufferUsages::COPY_DST)?;
         if values.len() != *count {
@@ -203,18 +213,19 @@ impl Stored {
             });
         }
         check_queue(device, queue, &range.buffer, "writing a buffer")?;
+        let beside = encoding.residual().zip(residual.as_ref());
+        let beside = beside.map(|(encoding, range)| (range, padded(encoding, values, range)));
         let write = |bytes: &[u8]| {
             guarded_now(device, "values to write", || {
                 queue.write_buffer(&range.buffer, range.offset, bytes);
+                if let Some((range, bytes)) = &beside {
+                    queue.write_buffer(&range.buffer, range.offset, bytes);
+                }
             })
         };
         let written = match *encoding == Encoding::F32 {
             true => write(bytemuck::cast_slice(values)),
-            false => {
-                let mut bytes = encoding.encoded(values);
-                bytes.resize(range.size as usize, 0);
-                write(&bytes)
-            }
+            false => write(&padded(*encoding, values, range)),
         };
         written.map_err(|error| explain(device, std::slice::from_ref(range), error))
     }
@@ -227,9 +238,20 @@ impl Stored {
             what: format!("{} values to read", self.count),
         })?;
         values.resize(self.count, 0.0);
-        self.encoding.decode(bytes, &mut values);
+        let bits = bytes.len().min(self.range.size as usize);
+        self.encoding.decode(&bytes[..bits], &mut values);
+        if let Some(residual) = self.encoding.residual() {
+            residual.decode(&bytes[bits..], &mut values);
+        }
         Ok(values)
     }
+}
+
+/// The bytes of a whole range.
+fn padded(encoding: Encoding, values: &[f32], range: &BufferRange) -> Vec<u8> {
+    let mut bytes = encoding.encoded(values);
+    bytes.resize(range.size as usize, 0);
+    bytes
 }
 
 /// Gives `take` the bytes of `ranges`, one after another, once they have arrived. Natively, something

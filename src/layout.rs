@@ -255,11 +255,11 @@ impl Layout {
         let Storage {
             params,
             grads,
-            copy,
+            beside,
             ..
         } = self.storage(group);
         let units =
-            [params, grads, copy.unwrap_or(params)].map(|encoding| encoding.unit() as usize);
+            [params, grads, beside.unwrap_or(params)].map(|encoding| encoding.unit() as usize);
         units.into_iter().fold(TENSOR_ALIGNMENT, usize::max)
     }
 

@@ -3,10 +3,10 @@
 mod support;
 
 use rand::RngExt;
-use support::{saved, *};
+use support::{places::everywhere, saved, *};
 use wgpu_optim::{
-    Average, BufferRange, Buffers, Checkpoint, Clip, DispatchLimits, Error, Format, Formats,
-    Layout, LossScale, Optimizer, Options, Rule, cpu, read_blocking,
+    Average, BufferRange, Checkpoint, Clip, Error, Format, Formats, Layout, LossScale, Optimizer,
+    Options, Rule, cpu, read_blocking,
     rules::{self, AdamW, ScheduleFreeSgd, Sgd},
 };
 
@@ -50,42 +50,6 @@ fn assert_copied(optimizer: &Optimizer, label: &str) {
     let params: Vec<_> = tensors.map(read).collect();
     let expected = expected(optimizer.layout(), &params);
     assert!(copies(optimizer) == expected, "{label}");
-}
-
-/// Arenas, arenas in windows, and ranges that begin off the quads.
-fn everywhere(problem: &Problem, options: &Options) -> Vec<(&'static str, Optimizer)> {
-    let bytes = problem.packed_bytes() + 64;
-    let ranges = |start| problem.packed(&buffer(bytes), start);
-    let buffers = Buffers {
-        params: ranges(4),
-        grads: Some(ranges(20)),
-    };
-    let mut places = vec![
-        ("an arena", problem.in_arena(options.clone())),
-        ("ranges", problem.over(buffers, options.clone())),
-    ];
-    let group = only_group(&problem.layout);
-    // A matrix is bound as a whole.
-    if problem
-        .layout
-        .rule(group)
-        .unwrap()
-        .stages()
-        .matrix
-        .is_none()
-    {
-        let limits = Some(DispatchLimits {
-            binding_bytes: 16 * 1024,
-            offset_alignment: 256,
-            workgroups_per_dimension: 3,
-        });
-        let tiny = Options {
-            limits,
-            ..options.clone()
-        };
-        places.push(("an arena in windows", problem.in_arena(tiny)));
-    }
-    places
 }
 
 #[test]

@@ -2,10 +2,13 @@
 
 mod support;
 
-use support::{saved, *};
+use support::{
+    places::{bits, end_of, everywhere},
+    saved, *,
+};
 use wgpu_optim::{
-    BufferRange, Buffers, Checkpoint, Clip, DispatchLimits, Error, Format, Formats, Gpu, Layout,
-    LossScale, Optimizer, Options, Rule, cpu,
+    BufferRange, Buffers, Checkpoint, Clip, Error, Format, Formats, Gpu, Layout, LossScale,
+    Optimizer, Options, Rule, cpu,
     rules::{self, AdamW, ScheduleFreeSgd, Sgd},
     wgpu,
 };
@@ -25,77 +28,6 @@ fn problem(rule: Box<dyn Rule>, formats: Formats, sizes: &[usize]) -> Problem {
     let mut problem = Problem::with_formats(rule, formats, sizes, 3).unwrap();
     quantized(&mut problem);
     problem
-}
-
-fn bits(tensors: &[Vec<f32>]) -> Vec<Vec<u32>> {
-    let of_tensor = |values: &Vec<f32>| values.iter().map(|value| value.to_bits()).collect();
-    tensors.iter().map(of_tensor).collect()
-}
-
-/// Ranges one after another from byte `start` on, each of whole words, and their end.
-fn packed(
-    problem: &Problem,
-    buffer: &wgpu::Buffer,
-    start: u64,
-    format: Format,
-) -> (Vec<BufferRange>, u64) {
-    let mut end = start;
-    let mut ranges = Vec::new();
-    for values in &problem.params {
-        let bytes = values.len() as u64 * format.bytes_per_element() as u64;
-        let size = bytes.next_multiple_of(4);
-        ranges.push(BufferRange {
-            buffer: buffer.clone(),
-            offset: end,
-            size,
-        });
-        end += size;
-    }
-    (ranges, end)
-}
-
-/// Arenas, arenas in windows, and ranges on and off the quads.
-fn everywhere(problem: &Problem, options: &Options) -> Vec<(&'static str, Optimizer)> {
-    let group = only_group(&problem.layout);
-    let Formats { params, grads, .. } = problem.layout.formats(group).unwrap();
-    let tiny = Options {
-        limits: Some(DispatchLimits {
-            binding_bytes: 16 * 1024,
-            offset_alignment: 256,
-            workgroups_per_dimension: 3,
-        }),
-        ..options.clone()
-    };
-    let bytes = problem.packed_bytes() + 64;
-    let over = |starts: [u64; 2]| {
-        let buffers = Buffers {
-            params: packed(problem, &buffer(bytes), starts[0], params).0,
-            grads: Some(packed(problem, &buffer(bytes), starts[1], grads).0),
-        };
-        problem.over(buffers, options.clone())
-    };
-    let mut places = vec![
-        ("an arena", problem.in_arena(options.clone())),
-        ("ranges", over([0, 8])),
-        ("ranges off the quads", over([4, 20])),
-    ];
-    let rule = problem.layout.rule(group).unwrap();
-    // A matrix is bound as a whole.
-    if rule.stages().matrix.is_none() {
-        places.push(("an arena in windows", problem.in_arena(tiny)));
-    }
-    if params == grads {
-        let both = buffer(2 * bytes);
-        let (of_params, end) = packed(problem, &both, 0, params);
-        let (of_grads, _) = packed(problem, &both, end + 4, grads);
-        let buffers = Buffers {
-            params: of_params,
-            grads: Some(of_grads),
-        };
-        let together = problem.over(buffers, options.clone());
-        places.push(("ranges of one buffer", together));
-    }
-    places
 }
 
 /// Everything that a step can do with gradients.
@@ -271,13 +203,15 @@ fn parameters_of_bf16_get_the_bits_of_the_twin_wherever_they_lie() {
 
 #[test]
 fn every_rule_takes_parameters_of_bf16_and_state_of_8_bits() {
-    for name in rules::names().filter(|name| !rule(name).evaluates_elsewhere()) {
+    let names = rules::names().filter(|name| !rule(name).evaluates_elsewhere());
+    let params = [Format::Bf16, Format::Bf16Plus8];
+    for (name, params) in names.flat_map(|name| params.map(|params| (name, params))) {
         let sizes = match rule(name).stages().matrix {
             Some(_) => &[60, 33, 5][..],
             None => &[100, 1025, 7],
         };
         let formats = Formats {
-            params: Format::Bf16,
+            params,
             grads: Format::Bf16,
             state: Format::Int8,
             seed: 2,
@@ -295,7 +229,10 @@ fn every_rule_takes_parameters_of_bf16_and_state_of_8_bits() {
                 differing += pairs.filter(|(a, b)| a.to_bits() != b.to_bits()).count();
             }
             // Where f32 rounds otherwise, a value may become the other neighbour.
-            assert!(differing < 20, "{name} in {place}: {differing} differ");
+            assert!(
+                differing < 20,
+                "{name} with {params} in {place}: {differing} differ"
+            );
         }
     }
 }
@@ -304,72 +241,74 @@ fn every_rule_takes_parameters_of_bf16_and_state_of_8_bits() {
 fn what_shares_a_word_with_an_odd_last_element_stays() {
     const COUNTS: [usize; 3] = [5, 1, 1027];
     const SENTINEL: u16 = 0xabcd;
-    let formats = Formats {
-        params: Format::Bf16,
-        grads: Format::Bf16,
-        ..Formats::default()
-    };
-    let mut layout = Layout::new();
-    let group = layout.group_in(AdamW::default(), formats).unwrap();
-    for count in COUNTS {
-        layout.tensor(group, &count.to_string(), &[count]).unwrap();
-    }
-    let halves = |value: u16| -> Vec<u16> {
-        let tensors = COUNTS.iter();
-        let halves = tensors.flat_map(|count| [vec![value; *count], vec![SENTINEL]].concat());
-        halves.collect()
-    };
-    let Gpu { device, queue, .. } = gpu();
-    let write = |buffer: &wgpu::Buffer, value: u16| {
-        queue.write_buffer(buffer, 0, bytemuck::cast_slice(&halves(value)));
-    };
-    let read = |buffer: &wgpu::Buffer| -> Vec<u16> {
-        let words = wgpu_optim::read_blocking(device, queue, &BufferRange::whole(buffer));
-        let words: Vec<_> = words.unwrap().iter().map(|word| word.to_bits()).collect();
-        bytemuck::cast_slice(&words).to_vec()
-    };
-    let bytes = 2 * halves(0).len() as u64;
-    let (params, grads) = (buffer(bytes), buffer(bytes));
-    let ranges = |buffer: &wgpu::Buffer| {
-        let mut end = 0;
-        let ranges = COUNTS.iter().map(|count| {
-            let size = 2 * (*count as u64 + 1);
-            end += size;
-            BufferRange {
-                buffer: buffer.clone(),
-                offset: end - size,
-                size,
-            }
-        });
-        ranges.collect::<Vec<_>>()
-    };
-    let beside = |index: &usize| halves(0)[*index] == SENTINEL;
-    for (grad, is_performed) in [(0x3f00, true), (0x7fc0, false)] {
-        write(&params, 0x3f80);
-        write(&grads, grad);
-        let buffers = Buffers {
-            params: ranges(&params),
-            grads: Some(ranges(&grads)),
+    for params in [Format::Bf16, Format::Bf16Plus8] {
+        let formats = Formats {
+            params,
+            grads: Format::Bf16,
+            ..Formats::default()
         };
-        let options = Options {
-            zero_grad: true,
-            skip_non_finite: true,
-            ..Options::default()
-        };
-        let mut optimizer = Optimizer::over(device, &layout, buffers, options).unwrap();
-        // More steps after a skipped one would decay the parameters.
-        let steps = if is_performed { 9 } else { 1 };
-        submit(|encoder| (0..steps).for_each(|_| optimizer.step(encoder).unwrap()));
-        assert!(
-            read(&grads) == halves(0),
-            "the gradients are zeroed, and nothing else"
-        );
-        let params = read(&params);
-        for index in (0..params.len()).filter(beside) {
-            assert_eq!(params[index], SENTINEL, "beside a parameter, at {index}");
+        let mut layout = Layout::new();
+        let group = layout.group_in(AdamW::default(), formats).unwrap();
+        for count in COUNTS {
+            layout.tensor(group, &count.to_string(), &[count]).unwrap();
         }
-        let mut own = (0..params.len()).filter(|index| !beside(index));
-        assert_eq!(own.any(|index| params[index] != 0x3f80), is_performed);
+        let halves = |value: u16| -> Vec<u16> {
+            let tensors = COUNTS.iter();
+            let halves = tensors.flat_map(|count| [vec![value; *count], vec![SENTINEL]].concat());
+            halves.collect()
+        };
+        let Gpu { device, queue, .. } = gpu();
+        let write = |buffer: &wgpu::Buffer, value: u16| {
+            queue.write_buffer(buffer, 0, bytemuck::cast_slice(&halves(value)));
+        };
+        let read = |buffer: &wgpu::Buffer| -> Vec<u16> {
+            let words = wgpu_optim::read_blocking(device, queue, &BufferRange::whole(buffer));
+            let words: Vec<_> = words.unwrap().iter().map(|word| word.to_bits()).collect();
+            bytemuck::cast_slice(&words).to_vec()
+        };
+        let bytes = 2 * halves(0).len() as u64;
+        let (params, grads) = (buffer(bytes), buffer(bytes));
+        let ranges = |buffer: &wgpu::Buffer| {
+            let mut end = 0;
+            let ranges = COUNTS.iter().map(|count| {
+                let size = 2 * (*count as u64 + 1);
+                end += size;
+                BufferRange {
+                    buffer: buffer.clone(),
+                    offset: end - size,
+                    size,
+                }
+            });
+            ranges.collect::<Vec<_>>()
+        };
+        let beside = |index: &usize| halves(0)[*index] == SENTINEL;
+        for (grad, is_performed) in [(0x3f00, true), (0x7fc0, false)] {
+            write(&params, 0x3f80);
+            write(&grads, grad);
+            let buffers = Buffers {
+                params: ranges(&params),
+                grads: Some(ranges(&grads)),
+            };
+            let options = Options {
+                zero_grad: true,
+                skip_non_finite: true,
+                ..Options::default()
+            };
+            let mut optimizer = Optimizer::over(device, &layout, buffers, options).unwrap();
+            // More steps after a skipped one would decay the parameters.
+            let steps = if is_performed { 9 } else { 1 };
+            submit(|encoder| (0..steps).for_each(|_| optimizer.step(encoder).unwrap()));
+            assert!(
+                read(&grads) == halves(0),
+                "the gradients are zeroed, and nothing else"
+            );
+            let params = read(&params);
+            for index in (0..params.len()).filter(beside) {
+                assert_eq!(params[index], SENTINEL, "beside a parameter, at {index}");
+            }
+            let mut own = (0..params.len()).filter(|index| !beside(index));
+            assert_eq!(own.any(|index| params[index] != 0x3f80), is_performed);
+        }
     }
 }
 
@@ -400,7 +339,7 @@ fn small_updates_survive_in_bf16() {
         let params = twin.param(x).unwrap().iter();
         params.map(|p| f64::from(*p)).sum::<f64>() / COUNT as f64
     };
-    let (f32, bf16) = (run(Format::F32), run(Format::Bf16));
+    let [f32, bf16] = [Format::F32, Format::Bf16].map(run);
     assert!((f32 - 0.9).abs() < 1e-3, "{f32}");
     // A step of 1e-5 moves an element by 2⁻⁸ with a chance of 1e-5·2⁸. So 10 000 steps scatter by
     // √(0.1·2⁻⁸), and the mean of 2048 elements by 4.4e-4.
@@ -420,7 +359,7 @@ fn what_cannot_be_had_is_refused_by_name() {
                 params: Format::F16,
                 ..f32
             },
-            "parameters cannot be in f16; expected one of: f32, bf16",
+            "parameters cannot be in f16; expected one of: f32, bf16, bf16+8",
         ),
         (
             Formats {
@@ -454,8 +393,8 @@ fn what_cannot_be_had_is_refused_by_name() {
 
     let problem = problem(rule("sgd"), bf16, &[6, 4]);
     let both = buffer(1024);
-    let (params, end) = packed(&problem, &both, 0, Format::Bf16);
-    let (grads, _) = packed(&problem, &both, end, Format::F32);
+    let params = problem.packed_in(Format::Bf16, &both, 0);
+    let grads = problem.packed(&both, end_of(&params));
     let buffers = Buffers {
         params,
         grads: Some(grads),
@@ -467,56 +406,58 @@ fn what_cannot_be_had_is_refused_by_name() {
 
 #[test]
 fn a_checkpoint_keeps_the_halves_of_parameters_wherever_they_lie() {
-    let formats = Formats {
-        params: Format::Bf16,
-        grads: Format::Bf16,
-        state: Format::Int8,
-        seed: 4,
-        copy: None,
-    };
-    let problem = problem(rule("adamw"), formats, &[70, 3, 1]);
-    let options = Options::default();
-    let mut places = everywhere(&problem, &options).into_iter();
-    let mut first = places.next().unwrap().1;
-    problem.write_params(&mut first);
-    saved::take(&mut first, &problem, 0..2);
-    let saved = saved::bytes(&first);
-    saved::take(&mut first, &problem, 2..3);
-    let expected = saved::bytes(&first);
-    assert!(saved != expected);
-    for (place, optimizer) in places {
-        let mut resumed = saved::loaded(optimizer, &saved);
-        assert!(saved::bytes(&resumed) == saved, "{place}");
-        saved::take(&mut resumed, &problem, 2..3);
-        assert!(saved::bytes(&resumed) == expected, "{place}");
-    }
-    let mut twin = cpu::Optimizer::<f32>::new(&problem.layout).unwrap();
-    let checkpoint = Checkpoint::from_bytes(saved.clone()).unwrap();
-    twin.load(&checkpoint).unwrap();
-    assert!(saved::bytes_of(&twin) == saved);
-    // Other formats and another seed are another optimizer.
-    for (other, what) in [
-        (
-            Formats {
-                params: Format::F32,
-                ..formats
-            },
-            "the format of the parameters",
-        ),
-        (
-            Formats {
-                state: Format::Bf16,
-                ..formats
-            },
-            "the format of the state",
-        ),
-        (Formats { seed: 5, ..formats }, "the seed of rounding"),
-    ] {
-        let problem = Problem::with_formats(rule("adamw"), other, &[70, 3, 1], 3).unwrap();
-        let refused = problem
-            .in_arena(options.clone())
-            .load(&gpu().queue, &checkpoint);
-        let message = refused.unwrap_err().to_string();
-        assert!(message.contains(what), "{message}");
+    for params in [Format::Bf16, Format::Bf16Plus8] {
+        let formats = Formats {
+            params,
+            grads: Format::Bf16,
+            state: Format::Int8,
+            seed: 4,
+            copy: None,
+        };
+        let problem = problem(rule("adamw"), formats, &[70, 3, 1]);
+        let options = Options::default();
+        let mut places = everywhere(&problem, &options).into_iter();
+        let mut first = places.next().unwrap().1;
+        problem.write_params(&mut first);
+        saved::take(&mut first, &problem, 0..2);
+        let saved = saved::bytes(&first);
+        saved::take(&mut first, &problem, 2..3);
+        let expected = saved::bytes(&first);
+        assert!(saved != expected);
+        for (place, optimizer) in places {
+            let mut resumed = saved::loaded(optimizer, &saved);
+            assert!(saved::bytes(&resumed) == saved, "{place}");
+            saved::take(&mut resumed, &problem, 2..3);
+            assert!(saved::bytes(&resumed) == expected, "{place}");
+        }
+        let mut twin = cpu::Optimizer::<f32>::new(&problem.layout).unwrap();
+        let checkpoint = Checkpoint::from_bytes(saved.clone()).unwrap();
+        twin.load(&checkpoint).unwrap();
+        assert!(saved::bytes_of(&twin) == saved);
+        // Other formats and another seed are another optimizer.
+        for (other, what) in [
+            (
+                Formats {
+                    params: Format::F32,
+                    ..formats
+                },
+                "the format of the parameters",
+            ),
+            (
+                Formats {
+                    state: Format::Bf16,
+                    ..formats
+                },
+                "the format of the state",
+            ),
+            (Formats { seed: 5, ..formats }, "the seed of rounding"),
+        ] {
+            let problem = Problem::with_formats(rule("adamw"), other, &[70, 3, 1], 3).unwrap();
+            let refused = problem
+                .in_arena(options.clone())
+                .load(&gpu().queue, &checkpoint);
+            let message = refused.unwrap_err().to_string();
+            assert!(message.contains(what), "{message}");
+        }
     }
 }

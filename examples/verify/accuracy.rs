@@ -18,12 +18,14 @@ pub struct Truth {
     rms_movement: f64,
     /// The largest magnitude of any parameter.
     largest: f64,
+    /// The RMS of the parameters.
+    pub rms_value: f64,
 }
 
 impl Truth {
     pub fn new(problem: &Problem, marks: &[Mark], values: Vec<Vec<f64>>) -> Self {
         let (mut movement, mut largest) = (0.0f64, 0.0f64);
-        let mut movements = MeanSquare::default();
+        let [mut movements, mut all] = [MeanSquare::default(), MeanSquare::default()];
         let of_params = |(mark, _): &(&Mark, _)| !matches!(mark.view, View::State(_));
         for (mark, values) in marks.iter().zip(&values).filter(of_params) {
             for (start, value) in problem.params[mark.tensor].iter().zip(values) {
@@ -31,6 +33,7 @@ impl Truth {
                 movement = movement.max(moved);
                 movements.add(moved);
                 largest = largest.max(value.abs());
+                all.add(*value);
             }
         }
         Self {
@@ -38,6 +41,7 @@ impl Truth {
             movement,
             rms_movement: movements.root(),
             largest,
+            rms_value: all.root(),
         }
     }
 

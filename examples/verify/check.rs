@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use wgpu_optim::{BufferRange, Buffers, Clip, Format, Gpu, Optimizer, Options, cpu, rules, wgpu};
+use wgpu_optim::{BufferRange, Buffers, Clip, Formats, Gpu, Optimizer, Options, cpu, rules, wgpu};
 
 use crate::accuracy::{Deviation, Truth};
 use crate::around::{self, Around};
@@ -27,8 +27,8 @@ pub const TWIN_BUDGET: f64 = 1e-2;
 #[derive(Debug, Serialize)]
 pub struct Row {
     pub rule: String,
-    /// Of the state.
-    pub format: &'static str,
+    /// Of the state, or of parameters, gradients and state.
+    pub format: String,
     pub variant: String,
     pub elements: usize,
     pub steps: usize,
@@ -41,7 +41,7 @@ pub struct Row {
     pub of_budget: Option<f64>,
     /// Elements that went another way than in f64: the GPU's, else the f32 twin's.
     pub turned: usize,
-    /// Elements of state that the GPU rounded to the other neighbour than the f32 twin.
+    /// Elements of what is stored by chance that the GPU rounded to the other neighbour than the f32 twin.
     pub flipped: usize,
     pub failures: Vec<String>,
 }
@@ -52,7 +52,7 @@ pub enum Check {
     Variant(Variant),
     /// A rule with something around it.
     Around(&'static str, Around),
-    /// A rule with its state in fewer bits.
+    /// A rule in fewer bits.
     Stored(Stored),
 }
 
@@ -77,10 +77,10 @@ impl Check {
         }
     }
 
-    pub fn format(&self) -> Format {
+    pub fn format(&self) -> String {
         match self {
-            Self::Stored(stored) => stored.format,
-            _ => Format::F32,
+            Self::Stored(stored) => flags::format::name(&stored.formats),
+            _ => flags::format::name(&Formats::default()),
         }
     }
 
@@ -155,7 +155,7 @@ fn check_problem(
     let elements = problem.layout.parameter_count();
     let mut row = Row {
         rule: rule.name().to_owned(),
-        format: Format::F32.name(),
+        format: flags::format::name(&Formats::default()),
         variant,
         elements,
         steps: STEPS,
@@ -234,7 +234,11 @@ pub fn in_ranges(
     gpu: &Gpu,
     marks: &[Mark],
 ) -> Result<Vec<Vec<f64>>> {
-    let ranges = |offset| -> Vec<BufferRange> {
+    let group = problem.layout.groups().next();
+    let formats = problem
+        .layout
+        .formats(group.context("the problem has no group")?)?;
+    let ranges = |format, offset| -> Vec<BufferRange> {
         let buffer = gpu.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("the caller's"),
             size: problem.packed_bytes() + offset,
@@ -243,11 +247,11 @@ pub fn in_ranges(
                 | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        problem.packed(&buffer, offset)
+        problem.packed_in(format, &buffer, offset)
     };
     let buffers = Buffers {
-        params: ranges(12),
-        grads: Some(ranges(4)),
+        params: ranges(formats.params, 12),
+        grads: Some(ranges(formats.grads, 4)),
     };
     let mut optimizer = Optimizer::over(&gpu.device, &problem.layout, buffers, options.clone())?;
     let optimizer = &mut optimizer;

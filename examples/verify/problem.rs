@@ -2,8 +2,8 @@
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use wgpu_optim::{
-    BufferRange, Error, Extent, Formats, Layout, MOST_UNKNOWNS, MatrixWork, Rule, Slot, Tensor,
-    wgpu,
+    BufferRange, Error, Extent, Format, Formats, Layout, MOST_UNKNOWNS, MatrixWork, Rule, Slot,
+    Tensor, wgpu,
 };
 
 use super::subject::{Readable, Subject};
@@ -214,11 +214,18 @@ impl Problem {
         4 * self.layout.parameter_count() as u64
     }
 
-    /// The tensors packed without gaps in `buffer` from `offset` on.
-    pub fn packed(&self, buffer: &wgpu::Buffer, offset: u64) -> Vec<BufferRange> {
+    /// The tensors packed in `buffer` from `offset` on, each in whole words of four bytes.
+    pub fn packed_in(
+        &self,
+        format: Format,
+        buffer: &wgpu::Buffer,
+        offset: u64,
+    ) -> Vec<BufferRange> {
+        // What else a format has does not lie here.
+        let bytes = if format == Format::F32 { 4 } else { 2 };
         let mut end = offset;
         let next = |values: &Vec<f32>| {
-            let size = 4 * values.len() as u64;
+            let size = (bytes * values.len() as u64).next_multiple_of(4);
             end += size;
             BufferRange {
                 buffer: buffer.clone(),

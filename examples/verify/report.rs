@@ -164,7 +164,7 @@ impl Report {
         let gpu_ulp = row.gpu_ulp.map_or("–".into(), |ulp| format!("{ulp:.1}"));
         let cells = [
             row.rule.to_string(),
-            row.format.to_owned(),
+            row.format.clone(),
             row.elements.to_string(),
             row.steps.to_string(),
             error(row.gpu_error),
@@ -178,7 +178,7 @@ impl Report {
         let text = in_columns(&cells, &RULE_WIDTHS);
         let entry = Entry {
             rule: row.rule.to_string(),
-            name: full_name(&row.rule, &row.variant, row.format),
+            name: full_name(&row.rule, &row.variant, &row.format),
             cells: cells.to_vec(),
             of_budget: row.of_budget,
             is_right: row.ok,
@@ -247,7 +247,7 @@ impl Report {
 
     /// A variant that could not be run.
     pub fn not_checked(&mut self, check: &Check, error: &Error) -> Result<()> {
-        let (rule, variant, format) = (check.rule(), check.label(), check.format().name());
+        let (rule, variant, format) = (check.rule(), check.label(), check.format());
         let row = json!({
             "rule": rule,
             "format": format,
@@ -259,7 +259,7 @@ impl Report {
             "ok": false,
             "failures": [format!("{error:#}")],
         });
-        let name = full_name(rule, &variant, format);
+        let name = full_name(rule, &variant, &format);
         self.row(Entry::failed(self.kind, rule, &name, error), &row, &name)
     }
 

@@ -1,7 +1,8 @@
-//! A rule with its state in fewer bits, held against its twin in f64, which never rounds, and against
-//! the twin in f32, which draws the same random bits.
+//! A rule with its state in fewer bits, or its parameters and gradients too, held against its twin in f64,
+//! which never rounds, and against the twin in f32, which draws the same random bits.
 
 use anyhow::{Context, Result, bail};
+use flags::format;
 use wgpu_optim::{Extent, Format, Formats, Gpu, Options, Precision, Rule, Slot, cpu};
 
 use crate::accuracy::Truth;
@@ -28,16 +29,16 @@ pub const WORSE_THAN_TWIN: f64 = 1.25;
 /// The bounds of a GPU.
 pub fn describe() -> String {
     format!(
-        "with state in bf16 or int8: {WORSE_THAN_TWIN} × in place of 2 ×, by RMS. And of a million elements of\n\
-         that state, at most {FLIPPED_PER_MILLION} may be rounded to the other neighbour than in the f32 twin (flipped),\n\
-         since they lie within rounding of a random number"
+        "in fewer bits: {WORSE_THAN_TWIN} × in place of 2 ×, by RMS. And of a million elements that are rounded by\n\
+         chance, at most {FLIPPED_PER_MILLION} may have gone to the other neighbour than in the f32 twin (flipped), since\n\
+         they lie within rounding of a random number"
     )
 }
 
-/// A variant whose state is in `format`.
+/// A variant in these formats.
 pub struct Stored {
     pub variant: Variant,
-    pub format: Format,
+    pub formats: Formats,
 }
 
 /// The state that is rounded.
@@ -48,8 +49,7 @@ fn rounded_slots(rule: &dyn Rule) -> Vec<Slot> {
 }
 
 impl Stored {
-    /// In each format, the first variant for each set of elements' state that `rule` can have, if some
-    /// of it is rounded.
+    /// In each of [`formats`], the first variant for each set of elements' state that `rule` can have.
     pub fn all_of(rule: &'static str) -> Result<Vec<Self>> {
         let (mut sets, mut all) = (Vec::new(), Vec::new());
         for variant in Variant::of_rule(rule)? {
@@ -57,16 +57,13 @@ impl Stored {
             let mut set = state_slots(&*rule);
             set.retain(|slot| slot.extent == Extent::Element);
             let set: Vec<_> = set.iter().map(|slot| (slot.name, slot.precision)).collect();
-            if rounded_slots(&*rule).is_empty() || sets.contains(&set) {
+            if sets.contains(&set) {
                 continue;
             }
             sets.push(set);
-            let formats = Formats::STATE
-                .iter()
-                .filter(|format| **format != Format::F32);
-            all.extend(formats.map(|&format| Self {
+            all.extend(formats(&*rule).into_iter().map(|formats| Self {
                 variant: variant.clone(),
-                format,
+                formats,
             }));
         }
         Ok(all)
@@ -74,21 +71,59 @@ impl Stored {
 
     /// In f64, in f32 and, if there is one, on the GPU.
     pub fn check(&self, gpu: Option<&Gpu>) -> Result<Row> {
-        let formats = Formats {
-            state: self.format,
-            seed: SEED,
-            ..Default::default()
-        };
-        let problem = Problem::with_formats(self.variant.build()?, formats, &SIZES, STEPS)?;
-        check(&problem, self.variant.label(), self.format, gpu)
+        let problem = problem(self.variant.build()?, self.formats, &SIZES)?;
+        check(&problem, self.variant.label(), &self.formats, gpu)
     }
 }
 
+/// Each in which something of `rule` is rounded: state alone, then parameters and gradients with it.
+fn formats(rule: &dyn Rule) -> Vec<Formats> {
+    let in_state = |state| Formats {
+        state,
+        seed: SEED,
+        ..Default::default()
+    };
+    let mut all = Vec::new();
+    let mut smallest = Format::F32;
+    if !rounded_slots(rule).is_empty() {
+        all.extend([Format::Bf16, Format::Int8].map(in_state));
+        smallest = Format::Int8;
+    }
+    // Parameters to evaluate with could not be put back if those to train with were rounded.
+    if !rule.evaluates_elsewhere() {
+        let rounded = [Format::Bf16, Format::Bf16Plus8].map(|params| Formats {
+            params,
+            grads: Format::Bf16,
+            ..in_state(smallest)
+        });
+        all.extend(rounded);
+    }
+    all
+}
+
+/// A problem whose parameters and gradients are such as their formats can hold.
+fn problem(rule: impl Into<Box<dyn Rule>>, formats: Formats, sizes: &[usize]) -> Result<Problem> {
+    let mut problem = Problem::with_formats(rule, formats, sizes, STEPS)?;
+    let keep = |value: &mut f32, format| {
+        let lost = match format {
+            Format::F32 => 0,
+            Format::Bf16Plus8 => 8,
+            _ => 16,
+        };
+        *value = f32::from_bits(value.to_bits() >> lost << lost);
+    };
+    let params = problem.params.iter_mut().flatten();
+    params.for_each(|value| keep(value, formats.params));
+    let grads = problem.grads.iter_mut().flatten().flatten();
+    grads.for_each(|value| keep(value, formats.grads));
+    Ok(problem)
+}
+
 /// Parameters to be looked at after the last step, and behind them the state that is rounded.
-fn marks(problem: &Problem, rule: &dyn Rule) -> Result<(Vec<Mark>, usize)> {
+fn marks(problem: &Problem, rule: &dyn Rule, state: Format) -> Result<(Vec<Mark>, usize)> {
     let mut marks = problem.end(false)?;
     let of_params = marks.len();
-    for slot in rounded_slots(rule) {
+    for slot in rounded_slots(rule).iter().filter(|_| state != Format::F32) {
         let tensors = 0..problem.params.len();
         marks.extend(tensors.map(|tensor| Mark {
             step: problem.grads.len(),
@@ -100,14 +135,14 @@ fn marks(problem: &Problem, rule: &dyn Rule) -> Result<(Vec<Mark>, usize)> {
 }
 
 /// Holds the GPU's and the f32 twin's parameters against f64, by the RMS of their distances, and counts
-/// the elements of the GPU's state that are not what the f32 twin stored.
-fn check(problem: &Problem, variant: String, format: Format, gpu: Option<&Gpu>) -> Result<Row> {
+/// the elements on the GPU that are not what the f32 twin stored.
+fn check(problem: &Problem, variant: String, formats: &Formats, gpu: Option<&Gpu>) -> Result<Row> {
     let group = problem.layout.groups().next();
     let rule = problem
         .layout
         .rule(group.context("the problem has no group")?)?;
     let options = Options::default();
-    let (marks, of_params) = marks(problem, rule)?;
+    let (marks, of_params) = marks(problem, rule, formats.state)?;
     let in_f64 = problem.observe(
         &mut cpu::Optimizer::<f64>::new(&problem.layout)?,
         &marks[..of_params],
@@ -117,7 +152,7 @@ fn check(problem: &Problem, variant: String, format: Format, gpu: Option<&Gpu>) 
     let twin = truth.rms(&in_f32);
     let mut row = Row {
         rule: rule.name().to_owned(),
-        format: format.name(),
+        format: format::name(formats),
         variant,
         elements: problem.layout.parameter_count(),
         steps: problem.grads.len(),
@@ -133,7 +168,7 @@ fn check(problem: &Problem, variant: String, format: Format, gpu: Option<&Gpu>) 
     };
     let farthest =
         |found: &[Vec<f64>]| explain(problem, &marks, &truth.deviation(found, f64::INFINITY));
-    if row.f32_error > twin_budget(format)? {
+    if row.f32_error > twin_budget(formats, &truth)? {
         let twin = farthest(&in_f32);
         row.failures.push(format!("the f32 twin is off: {twin}"));
     }
@@ -156,11 +191,18 @@ fn check(problem: &Problem, variant: String, format: Format, gpu: Option<&Gpu>) 
                     farthest(&found)
                 ));
             }
-            let flips = Flips::between(&found[of_params..], &in_f32[of_params..], format)?;
+            let mut flips = Flips::default();
+            let [of_gpu, of_twin] = [&found, &in_f32].map(|found| found.split_at(of_params));
+            if formats.state != Format::F32 {
+                flips.add(of_gpu.1, of_twin.1, formats.state)?;
+            }
+            if formats.params == Format::Bf16 {
+                flips.add(of_gpu.0, of_twin.0, formats.params)?;
+            }
             row.flipped = row.flipped.max(flips.count);
             if flips.count * 1_000_000 > FLIPPED_PER_MILLION * flips.of {
                 row.failures.push(format!(
-                    "{place}{} of {} elements of state were rounded to another neighbour than in \
+                    "{place}{} of {} elements were rounded to another neighbour than in \
                      the f32 twin; at most {FLIPPED_PER_MILLION} in a million may",
                     flips.count, flips.of
                 ));
@@ -174,15 +216,15 @@ fn check(problem: &Problem, variant: String, format: Format, gpu: Option<&Gpu>) 
     Ok(row)
 }
 
-/// Elements of state that were rounded to another neighbour.
-#[derive(Debug, PartialEq)]
+/// Elements that were rounded to another neighbour.
+#[derive(Debug, Default, PartialEq)]
 struct Flips {
     count: usize,
     of: usize,
 }
 
 impl Flips {
-    fn between(one: &[Vec<f64>], other: &[Vec<f64>], format: Format) -> Result<Self> {
+    fn add(&mut self, one: &[Vec<f64>], other: &[Vec<f64>], format: Format) -> Result<()> {
         // What the rounding of f32 moves, and the scale of a block with it, is far less.
         let least = least_step(format)? / 2.0;
         let pairs = one.iter().flatten().zip(other.iter().flatten());
@@ -190,10 +232,9 @@ impl Flips {
         let is_same = |(one, other): &(&f64, &f64)| {
             (*one - *other).abs() <= least * one.abs().max(other.abs())
         };
-        Ok(Self {
-            of: pairs.clone().count(),
-            count: pairs.filter(|pair| !is_same(pair)).count(),
-        })
+        self.of += pairs.clone().count();
+        self.count += pairs.filter(|pair| !is_same(pair)).count();
+        Ok(())
     }
 }
 
@@ -206,14 +247,27 @@ fn least_step(format: Format) -> Result<f64> {
     })
 }
 
-/// The f32 twin's RMS error, as a part of the RMS movement. Sign-based rules have the largest: there,
-/// elements whose sum is near zero go the other way.
-pub fn twin_budget(format: Format) -> Result<f64> {
-    Ok(match format {
+/// The f32 twin's RMS error, as a part of the RMS movement. Sign-based rules have the largest of state:
+/// there, elements whose sum is near zero go the other way.
+///
+/// A parameter's last place in bf16 is at most 2⁻⁷ of it. Rounding by chance has a variance of at most a
+/// quarter of its square, and adds up as a random walk. In 24 bits the last place is 2⁻¹⁵ of it, and
+/// rounding to the nearest may add up.
+fn twin_budget(formats: &Formats, truth: &Truth) -> Result<f64> {
+    let of_state = match formats.state {
+        Format::F32 => 0.0,
         Format::Bf16 => 0.05,
         Format::Int8 => 0.2,
-        _ => bail!("{format}: nothing is known about its error"),
-    })
+        format => bail!("{format}: nothing is known about its error"),
+    };
+    let steps = STEPS as f64;
+    let of_params = match formats.params {
+        Format::F32 => 0.0,
+        Format::Bf16 => steps.sqrt() * 2f64.powi(-8),
+        Format::Bf16Plus8 => steps * 2f64.powi(-16),
+        format => bail!("{format}: nothing is known about its error"),
+    };
+    Ok(of_state + truth.relative_rms(of_params * truth.rms_value))
 }
 
 #[cfg(test)]
@@ -231,34 +285,62 @@ mod tests {
         all.collect()
     }
 
-    fn problem(rule: impl Into<Box<dyn Rule>>, state: Format, seed: u32) -> Problem {
-        let formats = Formats {
+    fn in_state(state: Format) -> Formats {
+        Formats {
             state,
-            seed,
+            seed: SEED,
             ..Default::default()
-        };
-        Problem::with_formats(rule, formats, &FEW_SIZES, STEPS).unwrap()
+        }
+    }
+
+    fn few(rule: impl Into<Box<dyn Rule>>, formats: Formats) -> Problem {
+        problem(rule, formats, &FEW_SIZES).unwrap()
     }
 
     #[test]
     fn each_set_of_state_that_is_rounded_is_checked_once_in_each_format() {
         let labels = |rule| -> Vec<_> {
             let all = Stored::all_of(rule).unwrap();
-            let name = |stored: &Stored| format!("{} {}", stored.format, stored.variant.label());
+            let name = |stored: &Stored| {
+                let formats = format::name(&stored.formats);
+                format!("{formats} {}", stored.variant.label())
+            };
             all.iter().map(name).collect()
         };
-        // Without momentum there is nothing to store.
+        // Without momentum there is no state to store.
         let sgd = labels("sgd");
+        let of_state = |label: &&String| label.starts_with("bf16 ") || label.starts_with("int8 ");
+        let of_state: Vec<_> = sgd.iter().filter(of_state).collect();
         assert!(
-            sgd.len() == 2 && sgd.iter().all(|label| label.contains("momentum=")),
+            of_state.len() == 2 && of_state.iter().all(|label| label.contains("momentum=")),
             "{sgd:?}"
         );
-        assert_eq!(labels("adagrad"), ["bf16 defaults", "int8 defaults"]);
-        assert_eq!(labels("adam").len(), 4, "{:?}", labels("adam"));
+        assert!(
+            sgd.contains(&"bf16+8/bf16/f32 defaults".to_owned()),
+            "{sgd:?}"
+        );
+        let adagrad = [
+            "bf16 defaults",
+            "int8 defaults",
+            "bf16/bf16/int8 defaults",
+            "bf16+8/bf16/int8 defaults",
+        ];
+        assert_eq!(labels("adagrad"), adagrad);
+        assert_eq!(labels("adam").len(), 8, "{:?}", labels("adam"));
         // Means of rows, copies of gradients and step sizes stay f32.
         for rule in ["adafactor", "rprop", "newton"] {
-            assert!(labels(rule).is_empty(), "{rule}");
+            let labels = labels(rule);
+            assert!(
+                labels.iter().all(|label| label.contains("/f32 ")),
+                "{labels:?}"
+            );
         }
+        // A rule that evaluates elsewhere keeps its parameters in f32.
+        let labels = labels("schedulefree_adamw");
+        assert!(
+            labels.iter().all(|label| !label.contains('/')),
+            "{labels:?}"
+        );
     }
 
     #[test]
@@ -267,7 +349,8 @@ mod tests {
             let step = least_step(format).unwrap();
             let one = [vec![1.0, -3.0, 0.0], vec![1e-9]];
             let flips = |other: [Vec<f64>; 2]| {
-                let flips = Flips::between(&one, &other, format).unwrap();
+                let mut flips = Flips::default();
+                flips.add(&one, &other, format).unwrap();
                 assert_eq!(flips.of, 4);
                 flips.count
             };
@@ -276,16 +359,16 @@ mod tests {
             assert_eq!(flips([vec![1.0 - step, -3.0, 0.0], vec![0.0]]), 2);
             assert_eq!(flips([vec![1.0, 3.0, f64::NAN], vec![1e-9]]), 2);
         }
-        assert!(least_step(Format::F32).is_err() && twin_budget(Format::F32).is_err());
+        assert!(least_step(Format::F32).is_err());
     }
 
     #[test]
     fn every_rule_is_right_on_the_device_of_the_tests() {
         let gpu = Gpu::open_blocking(&GpuOptions::default()).unwrap();
-        for Stored { variant, format } in of_all_rules() {
-            let problem = problem(variant.build().unwrap(), format, SEED);
-            let row = check(&problem, variant.label(), format, Some(&gpu)).unwrap();
-            assert!(row.ok && row.format == format.name(), "{row:?}");
+        for Stored { variant, formats } in of_all_rules() {
+            let problem = few(variant.build().unwrap(), formats);
+            let row = check(&problem, variant.label(), &formats, Some(&gpu)).unwrap();
+            assert!(row.ok && row.format == format::name(&formats), "{row:?}");
             assert!(row.gpu_error.is_some() && row.of_budget.is_some());
         }
     }
@@ -295,10 +378,13 @@ mod tests {
     fn arithmetic_that_rounds_otherwise_stays_within_the_bounds() {
         let mut rng = StdRng::seed_from_u64(5);
         let (mut flipped, mut of) = (0, 0);
-        for Stored { variant, format } in of_all_rules() {
-            let mut problem = problem(variant.build().unwrap(), format, SEED);
+        let of_state = of_all_rules().into_iter();
+        let of_state = of_state.filter(|stored| stored.formats.params == Format::F32);
+        for Stored { variant, formats } in of_state {
+            let format = formats.state;
+            let mut problem = few(variant.build().unwrap(), formats);
             let rule = variant.build().unwrap();
-            let (marks, of_params) = marks(&problem, &*rule).unwrap();
+            let (marks, of_params) = marks(&problem, &*rule, format).unwrap();
             let in_f64 = &mut cpu::Optimizer::<f64>::new(&problem.layout).unwrap();
             let in_f64 = problem.observe(in_f64, &marks[..of_params]).unwrap();
             let truth = Truth::new(&problem, &marks, in_f64);
@@ -317,8 +403,10 @@ mod tests {
                 found <= WORSE_THAN_TWIN * expected,
                 "{label}: {found}, {expected}"
             );
-            let flips =
-                Flips::between(&otherwise[of_params..], &in_f32[of_params..], format).unwrap();
+            let mut flips = Flips::default();
+            flips
+                .add(&otherwise[of_params..], &in_f32[of_params..], format)
+                .unwrap();
             (flipped, of) = (flipped + flips.count, of + flips.of);
         }
         // Otherwise nothing was put to the test.
@@ -339,7 +427,7 @@ mod tests {
     }
 
     /// The failures of momentum with `wgsl`, or with a rate of another twin in f32.
-    fn failures(wgsl: String, factor_in_f32: f64, format: Format) -> String {
+    fn failures(wgsl: String, factor_in_f32: f64, formats: Formats) -> String {
         let gpu = Gpu::open_blocking(&GpuOptions::default()).unwrap();
         let skewed = Skewed {
             is_sign_based: false,
@@ -347,8 +435,8 @@ mod tests {
             wgsl,
             factor_in_f32,
         };
-        let problem = problem(skewed, format, SEED);
-        let row = check(&problem, String::new(), format, Some(&gpu)).unwrap();
+        let problem = few(skewed, formats);
+        let row = check(&problem, String::new(), &formats, Some(&gpu)).unwrap();
         assert_eq!(row.ok, row.failures.is_empty());
         row.failures.join("\n")
     }
@@ -357,15 +445,22 @@ mod tests {
     fn a_wrong_shader_and_a_wrong_twin_are_found_out() {
         let sgd = momentum();
         let right = sgd.wgsl();
-        for format in [Format::Bf16, Format::Int8] {
-            assert_eq!(failures(right.into(), 1.0, format), "");
-            let found = failures(right.replace("now.lr", "(1.1 * now.lr)"), 1.0, format);
-            assert!(found.contains("over the budget"), "{found}");
-            let found = failures(right.replace("now.at.y", "(1.01 * now.at.y)"), 1.0, format);
-            assert!(found.contains("another neighbour"), "{found}");
-            assert!(found.contains("in a caller's ranges"), "{found}");
-            let found = failures(right.into(), 1.5, format);
-            assert!(found.contains("the f32 twin is off"), "{found}");
+        for name in ["bf16", "int8", "bf16/bf16/int8", "bf16+8/bf16/f32"] {
+            let formats = Formats {
+                seed: SEED,
+                ..format::of_all(name).unwrap()
+            };
+            assert_eq!(failures(right.into(), 1.0, formats), "", "{name}");
+            let found = failures(right.replace("now.lr", "(1.1 * now.lr)"), 1.0, formats);
+            assert!(found.contains("over the budget"), "{name}: {found}");
+            assert!(found.contains("in a caller's ranges"), "{name}: {found}");
+            if formats.state != Format::F32 {
+                let wrong = right.replace("now.at.y", "(1.01 * now.at.y)");
+                let found = failures(wrong, 1.0, formats);
+                assert!(found.contains("another neighbour"), "{name}: {found}");
+            }
+            let found = failures(right.into(), 1.5, formats);
+            assert!(found.contains("the f32 twin is off"), "{name}: {found}");
         }
     }
 
@@ -373,12 +468,18 @@ mod tests {
     fn other_random_bits_are_flips() {
         for format in [Format::Bf16, Format::Int8] {
             let state = |seed| {
-                let problem = problem(momentum(), format, seed);
-                let (marks, of_params) = marks(&problem, &momentum()).unwrap();
+                let formats = Formats {
+                    seed,
+                    ..in_state(format)
+                };
+                let problem = few(momentum(), formats);
+                let (marks, of_params) = marks(&problem, &momentum(), format).unwrap();
                 let twin = &mut cpu::Optimizer::<f32>::new(&problem.layout).unwrap();
                 problem.observe(twin, &marks).unwrap().split_off(of_params)
             };
-            let Flips { count, of } = Flips::between(&state(3), &state(4), format).unwrap();
+            let mut flips = Flips::default();
+            flips.add(&state(3), &state(4), format).unwrap();
+            let Flips { count, of } = flips;
             assert!(10 * count > of, "{format}: {count} of {of}");
         }
     }

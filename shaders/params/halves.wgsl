@@ -18,7 +18,7 @@ fn load_param(place: Place) -> vec4<f32> {
     if place.count > 3u {
         halves.w = param_half(place.param + 3u);
     }
-    return decode_param(halves.xz | (halves.yw << vec2<u32>(16u)));
+    return decode_param(halves.xz | (halves.yw << vec2<u32>(16u)), place);
 }
 
 // The word with the upper half of what is there, if that is no element of the place.

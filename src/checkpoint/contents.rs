@@ -23,6 +23,8 @@ pub(crate) struct Entry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
     Param,
+    /// The bits that the parameters lack.
+    Residual,
     State(&'static str),
     /// The count of performed steps, as PyTorch writes it.
     Step,
@@ -33,6 +35,7 @@ impl Part {
     pub fn name(self, tensor: &str) -> String {
         match self {
             Self::Param => format!("model.{tensor}"),
+            Self::Residual => format!("residual.{tensor}"),
             Self::State(AVERAGE) => format!("ema.{tensor}"),
             Self::State(slot) => format!("state.{tensor}.{slot}"),
             Self::Step => format!("state.{tensor}.step"),
@@ -73,8 +76,9 @@ impl Entry {
     }
 }
 
-/// All tensors of a checkpoint of `layout`, whose numbers are of type `dtype`. If that is f32, state is
-/// as its group keeps it.
+/// All tensors of a checkpoint of `layout`, whose numbers are of type `dtype`. If that is f32, parameters
+/// and state are as their group keeps them. Numbers of f64 lack no bits, and yet a file may have a residual:
+/// one that was written in f32.
 ///
 /// They are in the order in which they lie on a device, slot after slot of each group. Counts of steps,
 /// which the host knows, are the last.
@@ -109,6 +113,15 @@ pub(crate) fn entries(
         let mut entry = entry(tensor, dtype, Part::Param, of_layout.shape.clone());
         entry.encoding = layout.storage(of_layout.group).params;
         entries.push(as_kept(entry));
+    }
+    for tensor in layout.tensors().filter(|_| params) {
+        let of_layout = &layout.tensors[tensor.0];
+        if let Some(residual) = layout.storage(of_layout.group).params.residual() {
+            let (part, shape) = (Part::Residual, of_layout.shape.clone());
+            let mut entry = entry(tensor, residual.dtype(), part, shape);
+            entry.encoding = residual;
+            entries.push(entry);
+        }
     }
     for ((group, rule), members) in layout.groups().zip(&layout.groups).zip(&members) {
         let storage = layout.storage(group);

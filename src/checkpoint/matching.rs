@@ -70,6 +70,9 @@ pub(crate) fn exact<'a>(
     let mut known = by_name(checkpoint);
     let mut tensors = Vec::new();
     for entry in expected {
+        if is_whole(&known, &entry, dtype) {
+            continue;
+        }
         let index = take(&mut known, &entry.name)?;
         check(checkpoint, index, &entry)?;
         if entry.part == Part::Step {
@@ -104,7 +107,11 @@ pub(crate) fn params<'a>(
     let mut known = by_name(checkpoint);
     let expected = entries(layout, options, dtype, true).into_iter();
     let mut tensors = Vec::new();
-    for entry in expected.filter(|entry| entry.part == Part::Param) {
+    let of_params = |entry: &Entry| matches!(entry.part, Part::Param | Part::Residual);
+    for entry in expected.filter(of_params) {
+        if is_whole(&known, &entry, dtype) {
+            continue;
+        }
         let index = take(&mut known, &entry.name)?;
         check(checkpoint, index, &entry)?;
         tensors.push((index, entry));
@@ -202,6 +209,9 @@ pub(crate) fn partial<'a>(
             continue;
         };
         entry.name = entry.part.name(name);
+        if is_whole(&known, &entry, dtype) {
+            continue;
+        }
         let index = take(&mut known, &entry.name)?;
         check(checkpoint, index, &entry)?;
         if entry.part == Part::Step {
@@ -235,6 +245,12 @@ pub(crate) fn partial<'a>(
 fn by_name(checkpoint: &Checkpoint) -> HashMap<&str, usize> {
     let names = checkpoint.names().enumerate();
     names.map(|(index, name)| (name, index)).collect()
+}
+
+/// Whether `entry` is a residual that a file of f64 lacks, since its parameters are whole.
+fn is_whole(known: &HashMap<&str, usize>, entry: &Entry, dtype: Dtype) -> bool {
+    let is_missing = !known.contains_key(entry.name.as_str());
+    entry.part == Part::Residual && dtype == Dtype::F64 && is_missing
 }
 
 fn take(known: &mut HashMap<&str, usize>, name: &str) -> Result<usize, Error> {

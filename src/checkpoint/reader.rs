@@ -99,7 +99,7 @@ impl Checkpoint {
         &self.header.user
     }
 
-    /// The names of all tensors in the file: `model.<tensor>`, `ema.<tensor>`,
+    /// The names of all tensors in the file: `model.<tensor>`, `residual.<tensor>`, `ema.<tensor>`,
     /// `state.<tensor>.<slot>` and `state.<tensor>.step`.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.header.tensors.iter().map(|(name, _)| name.as_str())

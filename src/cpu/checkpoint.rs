@@ -119,8 +119,10 @@ impl<T: Real> Optimizer<T> {
         });
         let host = host.collect::<Result<Vec<_>, Error>>()?;
         let (layout, options) = (&self.layout, &self.options);
+        let mut entries = entries(layout, options, dtype::<T>(), save.params);
+        entries.retain(|entry| entry.part != Part::Residual || dtype::<T>() == Dtype::F32);
         Ok(Outline {
-            entries: entries(layout, options, dtype::<T>(), save.params),
+            entries,
             description: Description::new(layout, options, &stats, host, self.evaluating),
             user: save.user.clone(),
         })
@@ -130,7 +132,9 @@ impl<T: Real> Optimizer<T> {
         let mut writer = Writer::new(out, outline)?;
         for entry in &outline.entries {
             match entry.part {
-                Part::Param => writer.write(&bytes(entry, self.param(entry.tensor)?))?,
+                Part::Param | Part::Residual => {
+                    writer.write(&bytes(entry, self.param(entry.tensor)?))?
+                }
                 Part::State(slot) => {
                     writer.write(&bytes(entry, self.state(entry.tensor, slot)?))?
                 }
@@ -177,7 +181,7 @@ impl<T: Real> Optimizer<T> {
         checkpoint.read(&indices, |position, start, bytes| {
             let (index, entry) = &matching.tensors[position];
             let values = match entry.part {
-                Part::Param => loaded.param_mut(entry.tensor)?,
+                Part::Param | Part::Residual => loaded.param_mut(entry.tensor)?,
                 Part::State(slot) => loaded.state_mut(entry.tensor, slot)?,
                 Part::Step => return Ok(()),
             };
@@ -222,7 +226,8 @@ fn bytes<'v, T: Real>(entry: &Entry, values: &'v [T]) -> Cow<'v, [u8]> {
 }
 
 fn decode<T: Real>(encoding: Encoding, bytes: &[u8], values: &mut [T]) {
-    let mut decoded = vec![0.0; values.len()];
+    // A residual completes what is there.
+    let mut decoded: Vec<_> = values.iter().map(|&value| wide(value) as f32).collect();
     encoding.decode(bytes, &mut decoded);
     for (value, decoded) in values.iter_mut().zip(decoded) {
         *value = T::from_f64(f64::from(decoded));

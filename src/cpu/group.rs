@@ -147,7 +147,7 @@ impl<T: Real> GroupState<T> {
 
 /// Rounds all values of a group. Numbers of f64 are the reference, and stay as they are.
 pub(super) fn round<T: Real>(encoding: Encoding, values: &mut [T], noise: Noise) {
-    if !encoding.is_stochastic() || size_of::<T>() != size_of::<f32>() {
+    if !encoding.rounds() || size_of::<T>() != size_of::<f32>() {
         return;
     }
     let chunks = values.par_chunks_mut(CHUNK).enumerate();

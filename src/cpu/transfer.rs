@@ -37,7 +37,7 @@ impl<T: Real> Optimizer<T> {
     /// [`Error::NoCopy`] if the tensor's group has none.
     pub fn param_copy(&self, tensor: Tensor) -> Result<Vec<u8>, Error> {
         let entry = self.layout.entry(tensor)?;
-        let copy = self.layout.storage(entry.group).copy;
+        let copy = self.layout.storage(entry.group).copy();
         let encoding = copy.ok_or_else(|| Error::NoCopy {
             tensor: entry.name.clone(),
         })?;

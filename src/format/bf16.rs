@@ -12,6 +12,7 @@ pub(super) static BF16: Definition = Definition {
     dtype: Dtype::BF16,
     wgsl: &[include_str!("../../shaders/format/bf16.wgsl")],
     copy: Some(include_str!("../../shaders/copy/bf16.wgsl")),
+    residual: None,
     encode: |values, first, rounding, bytes| {
         for (value, index) in values.iter().zip(first..) {
             bytes.extend(encode(*value, index, rounding).to_le_bytes());

@@ -13,6 +13,7 @@ pub(super) static F16: Definition = Definition {
     dtype: Dtype::F16,
     wgsl: &[include_str!("../../shaders/format/f16.wgsl")],
     copy: Some(include_str!("../../shaders/copy/f16.wgsl")),
+    residual: None,
     encode: |values, _, _, bytes| {
         bytes.extend(
             values

@@ -12,6 +12,7 @@ pub(super) static F32: Definition = Definition {
     dtype: Dtype::F32,
     wgsl: &[include_str!("../../shaders/format/f32.wgsl")],
     copy: None,
+    residual: None,
     encode: |values, _, _, bytes| bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
     decode: |bytes, values| {
         let (words, _) = bytes.as_chunks();

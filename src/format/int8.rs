@@ -48,6 +48,7 @@ const COMMON: Definition = Definition {
     is_stochastic: true,
     dtype: Dtype::U8,
     copy: None,
+    residual: None,
     wgsl: &[],
     encode: |_, _, _, _| (),
     decode: |_, _| (),

@@ -3,6 +3,7 @@
 //! A format is one file here and one in `shaders/format/`, and a line below. Rules know nothing of it.
 
 mod bf16;
+mod bf16_plus_8;
 mod f16;
 mod f32;
 mod int8;
@@ -73,6 +74,9 @@ formats! {
     F32 = "f32": f32::F32, f32::F32;
     /// The upper 16 bits of an f32, rounded stochastically: three significant digits.
     Bf16 = "bf16": bf16::BF16, bf16::BF16;
+    /// 24 bits, for parameters alone, rounded to the nearest: the nearest bf16, which a forward pass can read,
+    /// and 8 bits that the optimizer keeps beside it. An update of less than 2⁻¹⁷ of a parameter is lost.
+    Bf16Plus8 = "bf16+8": bf16_plus_8::BF16_PLUS_8, bf16_plus_8::BF16_PLUS_8;
     /// IEEE half precision, for gradients alone.
     F16 = "f16": f16::F16, f16::F16;
     /// 8 bits for the logarithm of each element, and 32 for the largest of each 16, rounded
@@ -83,10 +87,11 @@ formats! {
 impl Format {
     /// Bytes that an element takes, scales counted.
     pub fn bytes_per_element(self) -> f64 {
-        let Definition {
-            block, block_bytes, ..
-        } = self.encoding(Precision::Signed).0;
-        *block_bytes as f64 / *block as f64
+        let encoding = self.encoding(Precision::Signed);
+        let bytes = |Encoding(definition): Encoding| {
+            definition.block_bytes as f64 / definition.block as f64
+        };
+        bytes(encoding) + encoding.residual().map_or(0.0, bytes)
     }
 }
 
@@ -151,7 +156,7 @@ pub struct Formats {
 
 impl Formats {
     /// What parameters may be stored in.
-    pub const PARAMS: &'static [Format] = &[Format::F32, Format::Bf16];
+    pub const PARAMS: &'static [Format] = &[Format::F32, Format::Bf16, Format::Bf16Plus8];
     /// What gradients may be stored in.
     pub const GRADS: &'static [Format] = &[Format::F32, Format::F16, Format::Bf16];
     /// What state may be stored in.
@@ -204,10 +209,20 @@ struct Definition {
     wgsl: &'static [&'static str],
     /// Its file in `shaders/copy/`, if parameters may have a copy in it.
     copy: Option<&'static str>,
+    /// What lies beside the bits in a buffer, if they are not all.
+    residual: Option<&'static Residual>,
     /// Appends whole blocks of these values, the first of which is the element of this number.
     encode: fn(&[f32], u64, Rounding, &mut Vec<u8>),
     /// Fills the values from whole blocks. The last may have more elements.
     decode: fn(&[u8], &mut [f32]),
+}
+
+/// Bits that complete those of another buffer.
+struct Residual {
+    /// It decodes into values that the other bits have been decoded to.
+    of: Definition,
+    /// How a shader loads and stores parameters with it.
+    wgsl: &'static str,
 }
 
 impl Encoding {
@@ -224,6 +239,21 @@ impl Encoding {
     /// The function `nearest_half` of WGSL, for a copy of the parameters.
     pub fn copy(self) -> Option<&'static str> {
         self.0.copy
+    }
+
+    /// The encoding of what lies beside the values.
+    pub fn residual(self) -> Option<Self> {
+        self.0.residual.map(|residual| Self(&residual.of))
+    }
+
+    /// How a shader loads and stores parameters with it.
+    pub fn residual_wgsl(self) -> Option<&'static str> {
+        self.0.residual.map(|residual| residual.wgsl)
+    }
+
+    /// Whether anything is lost.
+    pub fn rounds(self) -> bool {
+        self != Self::F32
     }
 
     pub fn is_stochastic(self) -> bool {
@@ -301,7 +331,13 @@ impl Encoding {
     pub fn round(self, values: &mut [f32], first: u64, rounding: Rounding) {
         let mut bytes = Vec::with_capacity(self.bytes(values.len() as u64) as usize);
         (self.0.encode)(values, first, rounding, &mut bytes);
-        (self.0.decode)(&bytes, values);
+        let residual = self
+            .residual()
+            .map(|residual| (residual, residual.encoded(values)));
+        self.decode(&bytes, values);
+        if let Some((residual, bytes)) = residual {
+            residual.decode(&bytes, values);
+        }
     }
 }
 
@@ -338,8 +374,8 @@ pub(crate) struct Storage {
     pub grads: Encoding,
     /// The format of the rule's own slots.
     pub state: Format,
-    /// That of a copy of the parameters, if there is one. It lies like a slot.
-    pub copy: Option<Encoding>,
+    /// That of what lies beside the parameters, like a slot: a copy of them, or what their own bits lack.
+    pub beside: Option<Encoding>,
 }
 
 impl Storage {
@@ -361,6 +397,11 @@ impl Storage {
         units.into_iter().max().unwrap_or(1)
     }
 
+    /// The encoding of the copy of the parameters, if there is one.
+    pub fn copy(&self) -> Option<Encoding> {
+        self.beside.filter(|_| self.params.residual().is_none())
+    }
+
     /// At a multiple of this many elements, no slot's block is cut.
     pub fn slot_block(&self) -> u64 {
         let blocks = self.slots().map(|encoding| encoding.0.block);
@@ -372,7 +413,7 @@ impl Storage {
         let [exact, signed, non_negative] =
             [Precision::Exact, Precision::Signed, Precision::NonNegative]
                 .map(|precision| self.state.encoding(precision));
-        [exact, signed, non_negative, self.copy.unwrap_or(exact)]
+        [exact, signed, non_negative, self.beside.unwrap_or(exact)]
     }
 }
 
@@ -385,11 +426,13 @@ impl From<Formats> for Storage {
             copy,
             seed: _,
         } = formats;
+        let params = params.encoding(Precision::Signed);
+        let copy = copy.map(|copy| copy.encoding(Precision::Signed));
         Self {
-            params: params.encoding(Precision::Signed),
+            params,
             grads: grads.encoding(Precision::Signed),
             state,
-            copy: copy.map(|copy| copy.encoding(Precision::Signed)),
+            beside: copy.or(params.residual()),
         }
     }
 }

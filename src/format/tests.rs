@@ -2,6 +2,7 @@ use super::*;
 use crate::{GROUP_ALIGNMENT, TENSOR_ALIGNMENT};
 
 const BF16: Encoding = Format::Bf16.encoding(Precision::Signed);
+const PLUS_8: Encoding = Format::Bf16Plus8.encoding(Precision::Signed);
 const INT8: Encoding = Format::Int8.encoding(Precision::Signed);
 const UINT8: Encoding = Format::Int8.encoding(Precision::NonNegative);
 
@@ -12,7 +13,7 @@ fn names_are_read_back_and_others_are_refused() {
     }
     let error = "fp8".parse::<Format>().unwrap_err().to_string();
     assert!(
-        error.contains("fp8") && error.contains("f32, bf16, f16, int8"),
+        error.contains("fp8") && error.contains("f32, bf16, bf16+8, f16, int8"),
         "{error}"
     );
 }
@@ -157,11 +158,87 @@ fn what_was_rounded_stays() {
     }
 }
 
+/// The values of its definition: an f32's bits, the bf16, the residual, the bits of what comes back.
+#[test]
+fn a_bf16_and_8_bits_are_the_nearest_float_of_24_bits() {
+    let cases = [
+        (0x3f80_0000, 0x3f80, 0, 0x3f80_0000),
+        (0x3f80_80ff, 0x3f81, -127, 0x3f80_8100),
+        (0x3f80_8080, 0x3f81, -127, 0x3f80_8100),
+        (0x3f80_7f7f, 0x3f80, 127, 0x3f80_7f00),
+        (0x3fff_ffff, 0x4000, 0, 0x4000_0000),
+        (0xbf7f_ff80, 0xbf80, 0, 0xbf80_0000),
+        (0x0001_2345, 0x0001, 35, 0x0001_2300),
+        (0x7f7f_ff7f, 0x7f80, -1, 0x7f7f_ff00),
+        (0xc049_0fdb, 0xc049, 16, 0xc049_1000),
+        (0x0000_0000, 0x0000, 0, 0x0000_0000),
+        (0x8000_0000, 0x8000, 0, 0x8000_0000),
+        (0x7f80_0000, 0x7f80, 0, 0x7f80_0000),
+        (0xff80_0000, 0xff80, 0, 0xff80_0000),
+        (0x7fff_ffff, 0x7fc0, 0, 0x7fc0_0000),
+        (0x7f80_0001, 0x7fc0, 0, 0x7fc0_0000),
+    ];
+    let residual = PLUS_8.residual().unwrap();
+    for (bits, half, rest, back) in cases {
+        let mut values = [f32::from_bits(bits)];
+        assert_eq!(PLUS_8.encoded(&values), u16::to_le_bytes(half), "{bits:#x}");
+        assert_eq!(residual.encoded(&values), [rest as i8 as u8], "{bits:#x}");
+        PLUS_8.round(&mut values, 0, Rounding::Nearest);
+        assert_eq!(values[0].to_bits(), back, "{bits:#x}");
+    }
+}
+
+/// All that 24 bits can say comes back, and all else moves by half of their last place at most.
+#[test]
+fn no_value_moves_further_than_to_its_nearest_of_24_bits() {
+    for start in (0..=u32::MAX).step_by(1 << 24) {
+        // All exponents of both signs, and one in 257 of the mantissas.
+        let bits: Vec<_> = (start..=start | 0xff_ffff).step_by(257).collect();
+        let mut values: Vec<_> = bits.iter().map(|bits| f32::from_bits(*bits)).collect();
+        PLUS_8.round(&mut values, 0, Rounding::Nearest);
+        for (bits, value) in bits.into_iter().zip(values) {
+            let back = value.to_bits();
+            let before = f32::from_bits(bits);
+            match before.is_finite() {
+                true => assert!(bits.abs_diff(back) <= 0x80, "{bits:#x} became {back:#x}"),
+                false => assert_eq!(before.is_nan(), value.is_nan(), "{bits:#x}"),
+            }
+            assert!(back & 0xff == 0, "{bits:#x} became {back:#x}");
+            let mut again = [value];
+            PLUS_8.round(&mut again, 0, Rounding::Nearest);
+            assert!(again[0].to_bits() == back, "{back:#x}");
+        }
+    }
+}
+
+/// A buffer that others wrote may have any bf16 beside what was left of another number. No number becomes
+/// NaN by that, and none moves by more than half of a bf16's last place.
+#[test]
+fn a_bf16_beside_a_strange_residual_stays_what_it_is() {
+    let residual = PLUS_8.residual().unwrap();
+    for half in 0..=u16::MAX {
+        let bits = u32::from(half) << 16;
+        if !f32::from_bits(bits).is_finite() {
+            continue;
+        }
+        for rest in [-128i8, -1, 0, 1, 127] {
+            let mut values = [0.0];
+            PLUS_8.decode(&half.to_le_bytes(), &mut values);
+            residual.decode(&[rest as u8], &mut values);
+            let found = values[0].to_bits();
+            assert!(
+                found.abs_diff(bits) <= 0x8000,
+                "{half:#x}, {rest}: {found:#x}"
+            );
+        }
+    }
+}
+
 /// All 2¹⁶ halves come back from f32 as they were, but for the payload of NaN.
 #[test]
 fn every_half_comes_back() {
     let f16 = Format::F16.encoding(Precision::Signed);
-    for encoding in [BF16, f16] {
+    for encoding in [BF16, f16, PLUS_8] {
         let halves: Vec<_> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
         let mut values = vec![0.0; 1 << 16];
         encoding.decode(&halves, &mut values);

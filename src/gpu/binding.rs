@@ -18,8 +18,8 @@ pub(super) const PARTIALS: u32 = 12;
 pub(super) const TENSORS: u32 = 13;
 pub(super) const WINDOW: u32 = 14;
 pub(super) const TENSOR_FACTORS: u32 = 15;
-/// The copy of the parameters in 16 bits.
-pub(super) const COPIES: u32 = 16;
+/// What lies beside the parameters: a copy of them, or what their own bits lack.
+pub(super) const BESIDE: u32 = 16;
 
 /// The buffer of an element slot.
 #[derive(Debug)]

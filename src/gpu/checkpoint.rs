@@ -209,6 +209,7 @@ impl Optimizer {
     fn place(&self, entry: &Entry) -> Result<Option<BufferRange>, Error> {
         match entry.part {
             Part::Param => self.own_param(entry.tensor).map(Some),
+            Part::Residual => self.residual(entry.tensor),
             Part::State(slot) => Ok(Some(self.stored_state(entry.tensor, slot)?.range)),
             Part::Step => Ok(None),
         }

@@ -1,4 +1,4 @@
-//! Copies of the parameters in 16 bits, for forward passes.
+//! What lies beside the parameters: copies in 16 bits for forward passes, or what their own bits lack.
 
 use super::{Optimizer, binding::SlotBuffer, step::compute_pass};
 use crate::{BufferRange, Error, Tensor, buffer::Stored};
@@ -41,11 +41,20 @@ impl Optimizer {
     /// Records the copy of all parameters whose groups have one. It is needed once a caller's own ranges
     /// are bound, and after parameters were written by anything but this optimizer.
     ///
+    /// Parameters in [`Format::Bf16Plus8`](crate::Format::Bf16Plus8) become the bf16 that was written:
+    /// without this, each still has the 8 bits of what was there before.
+    ///
     /// # Errors
     /// [`Error::DeviceLost`], [`Error::OutOfMemory`].
     pub fn copy_params(&self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
         self.check_device("copying the parameters")?;
         self.kept_by(encoder)?;
+        for (group, buffers) in self.setup.layout.groups().zip(&self.setup.groups) {
+            let residual = self.setup.layout.storage(group).params.residual();
+            if let Some(beside) = buffers.beside.as_ref().filter(|_| residual.is_some()) {
+                encoder.clear_buffer(&beside.buffer, 0, None);
+            }
+        }
         self.record_copies(encoder);
         Ok(())
     }
@@ -60,11 +69,28 @@ impl Optimizer {
     }
 
     pub(super) fn stored_copy(&self, tensor: Tensor) -> Result<Option<Stored>, Error> {
+        let group = self.setup.layout.entry(tensor)?.group;
+        match self.setup.layout.storage(group).copy() {
+            Some(_) => self.stored_beside(tensor),
+            None => Ok(None),
+        }
+    }
+
+    /// Where the bits lie that the parameters of `tensor` lack, if they do.
+    pub(super) fn residual(&self, tensor: Tensor) -> Result<Option<BufferRange>, Error> {
+        let group = self.setup.layout.entry(tensor)?.group;
+        match self.setup.layout.storage(group).params.residual() {
+            Some(_) => Ok(self.stored_beside(tensor)?.map(|residual| residual.range)),
+            None => Ok(None),
+        }
+    }
+
+    fn stored_beside(&self, tensor: Tensor) -> Result<Option<Stored>, Error> {
         let entry = self.setup.layout.entry(tensor)?;
         let (group, count) = (entry.group.0, entry.element_count);
         let start = self.setup.arena.tensors[tensor.0] - self.setup.arena.groups[group].start;
-        let copy = self.setup.groups[group].copy.as_ref();
-        Ok(copy.map(|SlotBuffer { buffer, encoding }| Stored {
+        let beside = self.setup.groups[group].beside.as_ref();
+        Ok(beside.map(|SlotBuffer { buffer, encoding }| Stored {
             range: BufferRange {
                 buffer: buffer.clone(),
                 offset: encoding.bytes(start as u64),
@@ -72,6 +98,7 @@ impl Optimizer {
             },
             encoding: *encoding,
             count,
+            residual: None,
         }))
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{
     binding::{
-        COPIES, GRADS, HYPER, LINES, PARAMS, SPANS, STEP, SlotBuffer, TENSOR_FACTORS, TENSORS,
+        BESIDE, GRADS, HYPER, LINES, PARAMS, SPANS, STEP, SlotBuffer, TENSOR_FACTORS, TENSORS,
         WINDOW, bind, elements_of, entry, filled_buffer, number_of, numbered, whole,
     },
     owning::OwningDevice,
@@ -65,8 +65,8 @@ pub(super) struct GroupBindings<'a> {
     pub steps: &'a wgpu::Buffer,
     /// The slots in use, each with the group's elements. The average comes last.
     pub state: &'a [SlotBuffer],
-    /// The copy of the parameters in 16 bits, if there is one.
-    pub copy: Option<&'a SlotBuffer>,
+    /// What lies beside the parameters.
+    pub beside: Option<&'a SlotBuffer>,
     pub pass: Pass,
     pub frame: Frame,
     /// Set if gradients are clipped by tensor: the factors of all tensors, and the group's first
@@ -261,16 +261,18 @@ impl<'a> GroupBindings<'a> {
 
     /// The bindings of the pass, except parameters and gradients, for these elements of the state.
     fn entries(&self, elements: &Range<u64>) -> Vec<wgpu::BindGroupEntry<'a>> {
+        let is_copy = self.frame.storage.copy().is_some();
         let copies = self.pass == Pass::Copy || self.pass.stores_params();
-        let copied = self.copy.filter(|_| copies);
-        let copied = copied.map(|SlotBuffer { buffer, encoding }| {
-            elements_of(COPIES, buffer, 0, *encoding, elements)
+        // What the parameters' own bits lack is loaded with them.
+        let beside = self.beside.filter(|_| copies || !is_copy);
+        let beside = beside.map(|SlotBuffer { buffer, encoding }| {
+            elements_of(BESIDE, buffer, 0, *encoding, elements)
         });
         if self.pass == Pass::Copy {
-            return copied.into_iter().collect();
+            return beside.into_iter().collect();
         }
         let mut entries = self.numbers();
-        entries.extend(copied);
+        entries.extend(beside);
         // With an average, evaluation needs the average and nothing else.
         let of_average = self.frame.average && !self.has_gradients();
         if of_average {

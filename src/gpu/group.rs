@@ -25,8 +25,8 @@ pub(super) struct GroupBuffers {
     pub hyper: wgpu::Buffer,
     /// The element slots in use, in the rule's order, and the average after them.
     pub state: Vec<SlotBuffer>,
-    /// The copy of the parameters in 16 bits, if there is one.
-    pub copy: Option<SlotBuffer>,
+    /// What lies beside the parameters: a copy of them, or what their own bits lack.
+    pub beside: Option<SlotBuffer>,
     /// The tensor slots, if there are any.
     pub tensors: Option<TensorTable>,
     /// The slots of rows and columns, if there are any.
@@ -67,8 +67,8 @@ impl GroupBuffers {
             let what = format!("the state {} of rule {}", slot.name, rule.name());
             check_buffer_size(device, &what, encoding.bytes(element_count as u64))?;
         }
-        if let Some(encoding) = storage.copy {
-            let what = format!("the copy of the parameters of rule {}", rule.name());
+        if let Some(encoding) = storage.beside {
+            let what = format!("what lies beside the parameters of rule {}", rule.name());
             check_buffer_size(device, &what, encoding.bytes(element_count as u64))?;
         }
         let constants = rule.constants().into_iter();
@@ -97,21 +97,21 @@ impl GroupBuffers {
                 Ok(SlotBuffer { buffer, encoding })
             });
             let state = state.collect::<Result<Vec<_>, Error>>()?;
-            // Parameters begin as zeros, and so does their copy.
-            let copy = storage.copy.map(|encoding| {
-                let slot = Slot::element("copy of parameters");
+            // Parameters begin as zeros, and so does this.
+            let beside = storage.beside.map(|encoding| {
+                let slot = Slot::element("beside the parameters");
                 let buffer = slot_buffer(device, &slot, encoding, element_count, &[])?;
                 Ok::<_, Error>(SlotBuffer { buffer, encoding })
             });
-            let copy = copy.transpose()?;
+            let beside = beside.transpose()?;
             let shapes: Vec<_> = members.iter().map(|member| member.shape).collect();
             let keeps_lines = rule.stages().lines.is_some() && !members.is_empty();
             let lines = keeps_lines.then(|| LineTable::new(device, rule.name(), &shapes));
             let lines = lines.transpose()?;
             let table = TensorTable::new(device, rule, &members, element_count, lines.as_ref())?;
-            Ok::<_, Error>((hyper, state, copy, table, lines))
+            Ok::<_, Error>((hyper, state, beside, table, lines))
         });
-        let (hyper, state, copy, tensors, lines) = made.await??;
+        let (hyper, state, beside, tensors, lines) = made.await??;
         let builder = MatrixBuilder {
             device,
             pipelines,
@@ -126,7 +126,7 @@ impl GroupBuffers {
             matrix: builder.build().await?,
             hyper,
             state,
-            copy,
+            beside,
             tensors,
             lines,
         })

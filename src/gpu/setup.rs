@@ -138,7 +138,7 @@ impl Setup {
             hyper: &buffers.hyper,
             steps: &self.begin_step.steps,
             state: &buffers.state,
-            copy: buffers.copy.as_ref(),
+            beside: buffers.beside.as_ref(),
             pass,
             frame: Frame {
                 lines_in_quads: buffers.lines.as_ref().is_some_and(LineTable::are_in_quads),
@@ -159,7 +159,7 @@ impl Setup {
             Pass::Prepare => rule.stages().matrix.is_some(),
             Pass::Measure => rule.stages().sum.is_some(),
             Pass::Lines => rule.stages().lines.is_some(),
-            Pass::Copy => self.groups[group.0].copy.is_some(),
+            Pass::Copy => self.layout.storage(group).copy().is_some(),
             Pass::Evaluate | Pass::Train => {
                 self.options.average.is_some() || rule.evaluates_elsewhere()
             }

@@ -64,7 +64,10 @@ impl Optimizer {
     }
 
     pub(super) fn stored_param(&self, tensor: Tensor) -> Result<Stored, Error> {
-        self.stored(tensor, self.own_param(tensor)?, |storage| storage.params)
+        Ok(Stored {
+            residual: self.residual(tensor)?,
+            ..self.stored(tensor, self.own_param(tensor)?, |storage| storage.params)?
+        })
     }
 
     fn stored_grad(&self, tensor: Tensor) -> Result<Stored, Error> {
@@ -82,6 +85,7 @@ impl Optimizer {
             range,
             encoding: encoding(&self.setup.layout.storage(entry.group)),
             count: entry.element_count,
+            residual: None,
         })
     }
 
@@ -139,6 +143,7 @@ impl Optimizer {
             },
             encoding: *encoding,
             count: element_count,
+            residual: None,
         })
     }
 
@@ -225,6 +230,7 @@ fn f32_range(buffer: &wgpu::Buffer, [offset, size]: [u64; 2]) -> Stored {
         },
         encoding: Encoding::F32,
         count: Encoding::F32.elements(size) as usize,
+        residual: None,
     }
 }
 

@@ -133,16 +133,23 @@ fn random(encoding: Encoding, number: usize) -> String {
     }
 }
 
-/// The formats that `pass` loads and stores: their encodings, and the aliases by which the shaders
-/// refer to them. Slots name their encoding themselves.
+/// The formats that `pass` loads and stores: their encodings, and the names by which the shaders refer
+/// to them. Slots name their encoding themselves.
 pub(super) fn formats(rule: &dyn Rule, frame: &Frame, width: Width, pass: Pass) -> String {
     let Storage { params, grads, .. } = frame.storage;
     let slots = StoredSlot::of(rule, frame, pass);
-    let roles = coded(width, &[("Param", params), ("Grad", grads)]);
-    let mut text = text(&roles, slots.iter().map(|slot| slot.encoding));
-    if roles.iter().any(|(role, _)| *role == "Param") {
-        text += &encode_param(params, pass.stores_params());
+    let mut encodings = Vec::new();
+    let mut roles = Vec::new();
+    if is_coded(width, params) {
+        encodings.push(params);
+        roles.push(params_in(params, pass.stores_params()));
     }
+    if is_coded(width, grads) {
+        encodings.push(grads);
+        roles.push(grads_in(grads));
+    }
+    encodings.extend(slots.iter().map(|slot| slot.encoding));
+    let mut text = text(&encodings, roles);
     if rounds(rule, frame, pass) {
         text += include_str!("../../shaders/format/random.wgsl");
     }
@@ -154,51 +161,55 @@ pub(super) fn formats(rule: &dyn Rule, frame: &Frame, width: Width, pass: Pass) 
 
 /// The same for gradients alone.
 pub(super) fn of_grads(width: Width, encoding: Encoding) -> String {
-    text(&coded(width, &[("Grad", encoding)]), [])
+    match is_coded(width, encoding) {
+        true => text(&[encoding], vec![grads_in(encoding)]),
+        false => String::new(),
+    }
 }
 
-/// The roles whose elements are decoded. Those of f32 that move one at a time are not.
-fn coded<'r>(width: Width, roles: &[(&'r str, Encoding)]) -> Vec<(&'r str, Encoding)> {
-    let is_coded = |encoding: &Encoding| width == Width::Quads || encoding.is_half();
-    let roles = roles.iter().copied();
-    roles.filter(|(_, encoding)| is_coded(encoding)).collect()
+/// Whether elements are decoded. Those of f32 that move one at a time are not.
+fn is_coded(width: Width, encoding: Encoding) -> bool {
+    width == Width::Quads || encoding.is_half()
 }
 
-fn text(roles: &[(&str, Encoding)], others: impl IntoIterator<Item = Encoding>) -> String {
+/// The files of `encodings`, each once, and `roles` after them.
+fn text(encodings: &[Encoding], roles: Vec<String>) -> String {
     let mut files = Vec::new();
-    let used = roles.iter().map(|(_, encoding)| *encoding).chain(others);
-    for file in used.flat_map(|encoding| encoding.wgsl()) {
+    for file in encodings.iter().flat_map(|encoding| encoding.wgsl()) {
         if !files.contains(file) {
             files.push(*file);
         }
     }
-    let named = roles
-        .iter()
-        .map(|(role, encoding)| role_of(role, *encoding));
     let files = files.into_iter().map(str::to_owned);
-    files.chain(named).collect::<Vec<_>>().join("\n")
+    files.chain(roles).collect::<Vec<_>>().join("\n")
 }
 
-/// The aliases through which `role` uses its encoding.
-fn role_of(role: &str, encoding: Encoding) -> String {
-    let (what, name) = (role.to_lowercase(), encoding.name());
+/// How gradients are decoded.
+fn grads_in(encoding: Encoding) -> String {
+    let name = encoding.name();
     format!(
-        "alias {role}Quad = Quad_{name};\n\n\
-         fn decode_{what}(quad: {role}Quad) -> vec4<f32> {{\n    \
+        "alias GradQuad = Quad_{name};\n\n\
+         fn decode_grad(quad: GradQuad) -> vec4<f32> {{\n    \
          return decode_{name}(quad);\n}}\n"
     )
 }
 
-/// How parameters are encoded. A pass that does not store them draws no random bits.
-fn encode_param(encoding: Encoding, stores: bool) -> String {
+/// How parameters are decoded and encoded. A pass that does not store them draws no random bits.
+fn params_in(encoding: Encoding, stores: bool) -> String {
+    if let Some(wgsl) = encoding.residual_wgsl() {
+        return wgsl.to_owned();
+    }
+    let name = encoding.name();
     let random = match (encoding.is_stochastic(), stores) {
         (true, false) => ", vec4<u32>()".to_owned(),
         _ => random(encoding, PARAMS_NUMBER),
     };
     format!(
-        "\nfn encode_param(value: vec4<f32>, place: Place) -> ParamQuad {{\n    \
-         return encode_{}(value{random});\n}}\n",
-        encoding.name()
+        "alias ParamQuad = Quad_{name};\n\n\
+         fn decode_param(quad: ParamQuad, place: Place) -> vec4<f32> {{\n    \
+         return decode_{name}(quad);\n}}\n\n\
+         fn encode_param(value: vec4<f32>, place: Place) -> ParamQuad {{\n    \
+         return encode_{name}(value{random});\n}}\n"
     )
 }
 
@@ -216,7 +227,8 @@ mod tests {
             (Format::Int8, Precision::NonNegative),
         ]
         .map(|(format, precision)| format.encoding(precision));
-        let text = text(&[("Param", f32), ("Grad", bf16)], [bf16, int8, uint8, f32]);
+        let roles = vec![params_in(f32, true), grads_in(bf16)];
+        let text = text(&[f32, bf16, bf16, int8, uint8, f32], roles);
         for (what, times) in [
             ("fn decode_f32", 1),
             ("fn decode_bf16", 1),

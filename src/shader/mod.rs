@@ -330,7 +330,7 @@ pub(crate) fn update(rule: &dyn Rule, access: Access, frame: Frame) -> String {
     } else {
         include_str!("../../shaders/average/none.wgsl")
     });
-    match frame.storage.copy.and_then(Encoding::copy) {
+    match frame.storage.copy().and_then(Encoding::copy) {
         Some(nearest) => {
             files.extend([include_str!("../../shaders/copy/halves.wgsl"), nearest]);
         }

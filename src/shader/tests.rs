@@ -1,5 +1,7 @@
 //! Every shader compiles, equals its golden file and declares what the host binds.
 
+mod bindings;
+
 use super::*;
 use crate::{
     Formats, Precision,
@@ -417,7 +419,8 @@ fn no_variant_needs_more_than_webgpus_eight_storage_bindings() {
 #[test]
 fn parameters_gradients_and_state_can_have_a_format_of_their_own() {
     let f32 = Storage::default();
-    let [bf16, f16] = [Format::Bf16, Format::F16].map(|format| format.encoding(Precision::Signed));
+    let [bf16, f16, plus_8] = [Format::Bf16, Format::F16, Format::Bf16Plus8]
+        .map(|format| format.encoding(Precision::Signed));
     let state = |state| Storage { state, ..f32 };
     let cases = [
         (
@@ -440,14 +443,31 @@ fn parameters_gradients_and_state_can_have_a_format_of_their_own() {
         ),
         (
             Storage {
-                copy: Some(f16),
+                params: plus_8,
+                beside: plus_8.residual(),
+                ..f32
+            },
+            "residuals[place.state / 4u] = residual_bf16_plus_8(rounded);",
+        ),
+        (
+            Storage {
+                params: plus_8,
+                grads: bf16,
+                state: Format::Int8,
+                beside: plus_8.residual(),
+            },
+            "fn load_quad(",
+        ),
+        (
+            Storage {
+                beside: Some(f16),
                 ..f32
             },
             "fn copy_params(",
         ),
         (
             Storage {
-                copy: Some(bf16),
+                beside: Some(bf16),
                 state: Format::Int8,
                 ..f32
             },
@@ -487,93 +507,4 @@ fn parameters_gradients_and_state_can_have_a_format_of_their_own() {
             validated(&zero_grads(width, encoding));
         }
     }
-}
-
-/// The storage bindings of the pass of `rule` that has most of them.
-fn most_bindings(rule: &dyn Rule, frame: Frame, access: Access) -> usize {
-    let count = |pass| {
-        let module = validated(&of_rule(rule, access, frame, pass));
-        let globals = module.global_variables.iter();
-        let is_storage = |(_, variable): &(_, &naga::GlobalVariable)| {
-            matches!(variable.space, naga::AddressSpace::Storage { .. })
-        };
-        globals.filter(is_storage).count()
-    };
-    passes(rule).into_iter().map(count).max().unwrap_or(0)
-}
-
-/// tests/bindings.txt says what fits WebGPU's eight storage bindings. No format takes one more.
-/// `UPDATE_GOLDEN=1 cargo test --lib golden` writes it anew.
-#[test]
-fn bindings_are_those_of_the_golden_table_in_every_format() {
-    let storages = [
-        Storage::default(),
-        Storage {
-            params: Format::Bf16.encoding(Precision::Signed),
-            grads: Format::Bf16.encoding(Precision::Signed),
-            state: Format::Int8,
-            ..Storage::default()
-        },
-        Storage {
-            grads: Format::F16.encoding(Precision::Signed),
-            state: Format::Bf16,
-            ..Storage::default()
-        },
-    ];
-    let places = [
-        ("arenas", Access::Arena),
-        (
-            "ranges",
-            Access::Ranges(Width::Scalars, GradPlace::OwnBuffer),
-        ),
-    ];
-    let options = [
-        ("", false, Scale::None),
-        (", average", true, Scale::None),
-        (", tensor norm", false, Scale::ByTensor),
-        (", both", true, Scale::ByTensor),
-    ];
-    let mut table = String::from(
-        "Storage bindings of each rule, with its defaults, by where parameters and gradients lie (arenas,\n\
-         or a caller's ranges) and what surrounds the step (Options::average, Clip::TensorNorm). WebGPU's\n\
-         default is 8; what needs more is refused where the device has no more. -: the rule has an average\n\
-         of its own.\n\nrule              ",
-    );
-    for (place, _) in places {
-        for (option, ..) in options {
-            table += &format!(" {:>20}", format!("{place}{option}"));
-        }
-    }
-    for name in rules::names() {
-        table += &format!("\n{name:18}");
-        let rule = rules::by_name(name).unwrap();
-        for (_, access) in places {
-            for (_, average, scale) in options {
-                if average && rule.evaluates_elsewhere() {
-                    table += &format!(" {:>20}", "-");
-                    continue;
-                }
-                let counts = storages.map(|storage| {
-                    let frame = Frame {
-                        average,
-                        scale,
-                        storage,
-                        ..Frame::default()
-                    };
-                    most_bindings(&*rule, frame, access)
-                });
-                assert!(
-                    counts.iter().all(|count| *count == counts[0]),
-                    "{name}: {counts:?}"
-                );
-                table += &format!(" {:>20}", counts[0]);
-            }
-        }
-    }
-    table += "\n";
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bindings.txt");
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&path, &table).unwrap();
-    }
-    assert_eq!(std::fs::read_to_string(path).unwrap(), table);
 }

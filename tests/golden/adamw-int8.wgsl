@@ -251,7 +251,7 @@ fn locate(workgroup: vec3<u32>, grid: vec3<u32>, lane: u32) -> Place {
 @group(0) @binding(2) var<storage, read_write> params: array<ParamQuad>;
 
 fn load_param(place: Place) -> vec4<f32> {
-    return decode_param(params[place.param / 4u]);
+    return decode_param(params[place.param / 4u], place);
 }
 
 fn store_param(place: Place, p: vec4<f32>) {
@@ -400,18 +400,18 @@ fn encode_uint8(value: vec4<f32>, top: u32, random: vec4<u32>) -> Quad_uint8 {
 
 alias ParamQuad = Quad_bf16;
 
-fn decode_param(quad: ParamQuad) -> vec4<f32> {
+fn decode_param(quad: ParamQuad, place: Place) -> vec4<f32> {
     return decode_bf16(quad);
+}
+
+fn encode_param(value: vec4<f32>, place: Place) -> ParamQuad {
+    return encode_bf16(value, random(place, 0u));
 }
 
 alias GradQuad = Quad_f16;
 
 fn decode_grad(quad: GradQuad) -> vec4<f32> {
     return decode_f16(quad);
-}
-
-fn encode_param(value: vec4<f32>, place: Place) -> ParamQuad {
-    return encode_bf16(value, random(place, 0u));
 }
 // The random bits of stochastic rounding. They follow from a seed, a step, a slot and an element, so
 // that every device and the twin draw the same. Twin: src/format/random.rs

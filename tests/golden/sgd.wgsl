@@ -186,7 +186,7 @@ fn locate(workgroup: vec3<u32>, grid: vec3<u32>, lane: u32) -> Place {
 @group(0) @binding(2) var<storage, read_write> params: array<ParamQuad>;
 
 fn load_param(place: Place) -> vec4<f32> {
-    return decode_param(params[place.param / 4u]);
+    return decode_param(params[place.param / 4u], place);
 }
 
 fn store_param(place: Place, p: vec4<f32>) {
@@ -237,18 +237,18 @@ fn encode_f32(value: vec4<f32>) -> Quad_f32 {
 
 alias ParamQuad = Quad_f32;
 
-fn decode_param(quad: ParamQuad) -> vec4<f32> {
+fn decode_param(quad: ParamQuad, place: Place) -> vec4<f32> {
     return decode_f32(quad);
+}
+
+fn encode_param(value: vec4<f32>, place: Place) -> ParamQuad {
+    return encode_f32(value);
 }
 
 alias GradQuad = Quad_f32;
 
 fn decode_grad(quad: GradQuad) -> vec4<f32> {
     return decode_f32(quad);
-}
-
-fn encode_param(value: vec4<f32>, place: Place) -> ParamQuad {
-    return encode_f32(value);
 }
 
 // There is no running mean of the parameters.

@@ -15,14 +15,15 @@ mod subject;
 #[path = "../../examples/verify/variant.rs"]
 mod variant;
 
+pub mod places;
 pub mod saved;
 
 use std::sync::OnceLock;
 
 use rand::{SeedableRng, rngs::StdRng};
 use wgpu_optim::{
-    Buffers, Extent, Gpu, GpuOptions, Group, Layout, Optimizer, Options, Rule, Snapshot, Stats,
-    Tensor, cpu, rules, wgpu,
+    BufferRange, Buffers, Extent, Format, Gpu, GpuOptions, Group, Layout, Optimizer, Options, Rule,
+    Snapshot, Stats, Tensor, cpu, rules, wgpu,
 };
 
 pub use accuracy::ulp;
@@ -83,6 +84,8 @@ pub trait Problems: Sized {
     fn run(&self, optimizer: &mut Optimizer) -> Vec<Vec<f32>>;
     fn in_arena(&self, options: Options) -> Optimizer;
     fn over(&self, buffers: Buffers, options: Options) -> Optimizer;
+    /// The tensors packed without gaps in `buffer` from `offset` on.
+    fn packed(&self, buffer: &wgpu::Buffer, offset: u64) -> Vec<BufferRange>;
 }
 
 impl Problems for Problem {
@@ -96,6 +99,10 @@ impl Problems for Problem {
 
     fn tensors(&self) -> Vec<Tensor> {
         self.layout.tensors().collect()
+    }
+
+    fn packed(&self, buffer: &wgpu::Buffer, offset: u64) -> Vec<BufferRange> {
+        self.packed_in(Format::F32, buffer, offset)
     }
 
     fn twin<T: cpu::Real>(&self) -> cpu::Optimizer<T> {

@@ -1,12 +1,64 @@
-//! Formats of state on the command line.
+//! Formats on the command line.
 
 use wgpu_optim::{Format, Formats};
 
+/// The format of parameters of that name.
+pub fn of_params(name: &str) -> Result<Format, String> {
+    named(name, Formats::PARAMS)
+}
+
+/// The format of gradients of that name.
+pub fn of_grads(name: &str) -> Result<Format, String> {
+    named(name, Formats::GRADS)
+}
+
 /// The format of state of that name.
 pub fn of_state(name: &str) -> Result<Format, String> {
-    let found = Formats::STATE.iter().find(|format| format.name() == name);
+    named(name, Formats::STATE)
+}
+
+/// Those of parameters, gradients and state, such as `bf16+8/bf16/int8`. A single name, such as `int8`, is
+/// the state's, and all else is f32.
+pub fn of_all(text: &str) -> Result<Formats, String> {
+    let parts: Vec<_> = text.split('/').collect();
+    let f32 = Formats::default();
+    match parts[..] {
+        [state] => Ok(Formats {
+            state: of_state(state)?,
+            ..f32
+        }),
+        [params, grads, state] => Ok(Formats {
+            params: of_params(params)?,
+            grads: of_grads(grads)?,
+            state: of_state(state)?,
+            ..f32
+        }),
+        _ => Err(
+            "expected the format of the state, such as int8, or those of parameters, gradients and state, \
+             such as bf16/bf16/int8"
+                .to_owned(),
+        ),
+    }
+}
+
+/// What [`of_all`] takes.
+pub fn name(formats: &Formats) -> String {
+    let Formats {
+        params,
+        grads,
+        state,
+        ..
+    } = formats;
+    match (params, grads) {
+        (Format::F32, Format::F32) => state.to_string(),
+        _ => format!("{params}/{grads}/{state}"),
+    }
+}
+
+fn named(name: &str, formats: &[Format]) -> Result<Format, String> {
+    let found = formats.iter().find(|format| format.name() == name);
     found.copied().ok_or_else(|| {
-        let names: Vec<_> = Formats::STATE.iter().map(|format| format.name()).collect();
+        let names: Vec<_> = formats.iter().map(|format| format.name()).collect();
         format!("expected one of: {}", names.join(", "))
     })
 }
@@ -16,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn formats_of_state_have_names_and_others_are_refused() {
+    fn formats_have_names_and_others_are_refused() {
         for &format in Formats::STATE {
             assert_eq!(of_state(format.name()), Ok(format));
         }
@@ -25,6 +77,28 @@ mod tests {
                 of_state(name).unwrap_err(),
                 "expected one of: f32, bf16, int8"
             );
+        }
+        let error = of_params("f16").unwrap_err();
+        assert_eq!(error, "expected one of: f32, bf16, bf16+8");
+        let error = of_grads("int8").unwrap_err();
+        assert_eq!(error, "expected one of: f32, f16, bf16");
+    }
+
+    #[test]
+    fn one_name_is_that_of_the_state_and_three_are_those_of_all() {
+        for text in ["f32", "int8", "bf16/bf16/int8", "bf16+8/f16/f32"] {
+            assert_eq!(name(&of_all(text).unwrap()), text);
+        }
+        let all = of_all("bf16+8/f16/int8").unwrap();
+        let formats = [all.params, all.grads, all.state];
+        assert_eq!(formats, [Format::Bf16Plus8, Format::F16, Format::Int8]);
+        for (text, expected) in [
+            ("bf16/int8", "parameters, gradients and state"),
+            ("f16/f16/f32", "expected one of: f32, bf16, bf16+8"),
+            ("", "expected one of: f32, bf16, int8"),
+        ] {
+            let error = of_all(text).unwrap_err();
+            assert!(error.contains(expected), "{text}: {error}");
         }
     }
 }

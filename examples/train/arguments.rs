@@ -49,7 +49,7 @@ pub struct Arguments {
     #[command(flatten)]
     pub around: Around,
 
-    /// Seed of the starting weights, of the order of the samples, and of rounding with --state
+    /// Seed of the starting weights, of the order of the samples, and of rounding with --state and --params
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 
@@ -95,7 +95,7 @@ pub struct Checkpoints {
     pub save_every: Option<u32>,
 
     /// Goes on with the run that was saved to this file, to the bit. --epochs counts all of its epochs.
-    /// Data, network, optimizer, --state, seed and batches must be the same, on either device
+    /// Data, network, optimizer, --params, --state, seed and batches must be the same, on either device
     #[arg(long, value_name = "FILE")]
     pub resume: Option<PathBuf>,
 
@@ -172,6 +172,8 @@ mod tests {
             (["--optimizer", "adamm"], "adamw, "),
             (["--matrices", "muun"], "muon, "),
             (["--state", "fp8"], "f32, bf16, int8"),
+            (["--params", "f16"], "f32, bf16, bf16+8"),
+            (["--grads", "int8"], "f32, f16, bf16"),
         ] {
             let error = parse(&line).unwrap_err();
             assert!(error.contains(expected), "{line:?}: {error}");
@@ -224,16 +226,35 @@ mod tests {
     }
 
     #[test]
-    fn state_is_f32_unless_the_user_says_otherwise_and_rounded_with_the_runs_seed() {
+    fn all_is_f32_unless_the_user_says_otherwise_and_rounded_with_the_runs_seed() {
         let formats = |line: &[&str]| parse(line).unwrap().rules().unwrap().formats;
-        assert_eq!(formats(&[]).state, Format::F32);
-        let line = ["--state", "int8", "--seed", "7", "--matrices", "muon"];
-        let int8 = Formats {
+        assert_eq!(
+            formats(&[]),
+            Formats {
+                seed: 1,
+                ..Formats::default()
+            }
+        );
+        let line = [
+            "--state",
+            "int8",
+            "--params",
+            "bf16+8",
+            "--grads",
+            "f16",
+            "--seed",
+            "7",
+            "--matrices",
+            "muon",
+        ];
+        let expected = Formats {
+            params: Format::Bf16Plus8,
+            grads: Format::F16,
             state: Format::Int8,
             seed: 7,
-            ..Formats::default()
+            copy: None,
         };
-        assert_eq!(formats(&line), int8);
+        assert_eq!(formats(&line), expected);
     }
 
     #[test]

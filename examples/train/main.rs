@@ -84,9 +84,15 @@ fn train(arguments: &Arguments, interrupt: &Interrupt, start: Instant) -> Result
         "optimizer  {rules_words}, {} samples per step",
         plan.batch_size * plan.accumulate as usize
     ))?;
-    let state = arguments.training.state;
-    if state != Format::F32 {
-        report.line(&format!("state      {state}"))?;
+    let formats = arguments.training.formats(arguments.seed);
+    for (what, format) in [
+        ("params", formats.params),
+        ("grads", formats.grads),
+        ("state", formats.state),
+    ] {
+        if format != Format::F32 {
+            report.line(&format!("{what:11}{format}"))?;
+        }
     }
     if let Some(description) = arguments.around.description() {
         report.line(&format!("gradients  {description}"))?;
@@ -119,7 +125,14 @@ fn train(arguments: &Arguments, interrupt: &Interrupt, start: Instant) -> Result
         return session.stopped(&outcome.progress);
     }
     let mut report = session.report;
-    report.summary(&opened.name, parameters, state, &options, start, &outcome)?;
+    report.summary(
+        &opened.name,
+        parameters,
+        &formats,
+        &options,
+        start,
+        &outcome,
+    )?;
     if let Some(path) = &checkpoints.export_weights {
         export::write(path, &architecture, &network.weights()?)?;
     }

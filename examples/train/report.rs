@@ -12,7 +12,7 @@ use trainer::data::Task;
 use trainer::network::Score;
 use trainer::progress::{Best, Progress as Reached};
 use trainer::training::{Epoch, Observer, Outcome, Plan};
-use wgpu_optim::{Format, Options};
+use wgpu_optim::{Formats, Options};
 
 use crate::arguments::Checkpoints;
 
@@ -38,7 +38,9 @@ struct EpochLine {
 struct SummaryLine<'a> {
     device: &'a str,
     parameters: usize,
-    /// The format of the optimizer's state.
+    /// The formats of parameters, of gradients and of the optimizer's state.
+    params: &'a str,
+    grads: &'a str,
     state: &'a str,
     seconds: f64,
     /// From the start of the program to the end of the first step; null if there was none.
@@ -114,7 +116,7 @@ impl Report {
         &mut self,
         device: &str,
         parameters: usize,
-        state: Format,
+        formats: &Formats,
         options: &Options,
         start: Instant,
         outcome: &Outcome,
@@ -161,7 +163,9 @@ impl Report {
         self.json(&SummaryLine {
             device,
             parameters,
-            state: state.name(),
+            params: formats.params.name(),
+            grads: formats.grads.name(),
+            state: formats.state.name(),
             seconds,
             first_step_seconds,
             test_accuracy: accuracy,

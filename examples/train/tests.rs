@@ -101,20 +101,26 @@ fn matrices_and_the_rest_learn_with_rules_of_their_own() {
 }
 
 #[test]
-fn each_format_of_state_learns_as_f32_does_and_by_steps_of_its_own() {
+fn all_formats_learn_as_f32_does_and_by_steps_of_their_own() {
     for on in [On::Cpu, On::Gpu] {
         for matrices in [&[][..], &["--matrices", "muon"]] {
-            let learned = |state| {
-                let line = ["--state", state, "--hidden", "64", "--epochs", "4"];
-                outcome(on, &[&line[..], matrices].concat()).test
+            let learned = |[params, grads, state]: [&str; 3]| {
+                let formats = ["--params", params, "--grads", grads, "--state", state];
+                let line = ["--hidden", "64", "--epochs", "4"];
+                outcome(on, &[&formats[..], &line, matrices].concat()).test
             };
-            let exact = learned("f32");
-            for state in ["bf16", "int8"] {
-                let found = learned(state);
-                assert_ne!(found, exact, "{on:?}, {state}, {matrices:?}");
+            let exact = learned(["f32"; 3]);
+            for formats in [
+                ["f32", "f32", "bf16"],
+                ["f32", "f32", "int8"],
+                ["bf16", "bf16", "f32"],
+                ["bf16+8", "f16", "int8"],
+            ] {
+                let found = learned(formats);
+                assert_ne!(found, exact, "{on:?}, {formats:?}, {matrices:?}");
                 assert!(
                     exact.accuracy > 0.9 && (found.accuracy - exact.accuracy).abs() < 0.02,
-                    "{on:?}, {state}, {matrices:?}: {found:?}, in f32 {exact:?}"
+                    "{on:?}, {formats:?}, {matrices:?}: {found:?}, in f32 {exact:?}"
                 );
             }
         }

@@ -119,6 +119,15 @@ pub struct TrainingFlags {
     #[arg(long, value_name = "SIZE")]
     pub batch_size: Option<BatchSize>,
 
+    /// How parameters are stored: f32, bf16 or bf16+8. In bf16 they are rounded at each step, by chance.
+    /// bf16+8 has 8 more bits, which the optimizer keeps: the network reads the bf16
+    #[arg(long, value_name = "FORMAT", default_value_t, value_parser = flags::format::of_params)]
+    pub params: Format,
+
+    /// How gradients are stored: f32, f16 or bf16, rounded to the nearest. f16 goes with --loss-scale
+    #[arg(long, value_name = "FORMAT", default_value_t, value_parser = flags::format::of_grads)]
+    pub grads: Format,
+
     /// How optimizers keep their state: f32, bf16 or int8. What they average is rounded at each step, by
     /// chance and to the same bits for the same --seed; what must be exact stays f32
     #[arg(long, value_name = "FORMAT", default_value_t, value_parser = flags::format::of_state)]
@@ -141,6 +150,8 @@ impl TrainingFlags {
     /// How state is stored in the training with `seed`.
     pub fn formats(&self, seed: u64) -> Formats {
         Formats {
+            params: self.params,
+            grads: self.grads,
             state: self.state,
             // Beyond 32 bits, seeds differ in their weights and batches alone.
             seed: seed as u32,

@@ -4,10 +4,11 @@
 mod activation;
 mod layers;
 mod loss;
+mod precision;
 
 use anyhow::{Context, Result};
 use ndarray::{Array2, Axis, LinalgScalar, ScalarOperand};
-use wgpu_optim::{Checkpoint, Save, Stats, Tensor, cpu::Optimizer};
+use wgpu_optim::{Checkpoint, Format, Save, Stats, Tensor, cpu::Optimizer};
 
 use super::{Network, Registered, Score, Weights, Write};
 use crate::data::{Dataset, Samples};
@@ -59,9 +60,11 @@ impl<T: Scalar> CpuNetwork<T> {
         let mut optimizer = Optimizer::with_options(&registered.layout, options)?;
         let weights = registered.architecture.initial_weights(seed);
         for (parameters, weights) in registered.parameters().zip(&weights) {
+            let layout = &registered.layout;
+            let format = layout.formats(layout.group_of(parameters.weight)?)?.params;
             let weight = optimizer.param_mut(parameters.weight)?;
             for (parameter, &weight) in weight.iter_mut().zip(weights) {
-                *parameter = T::from_f64(weight.into());
+                *parameter = precision::written(T::from_f64(weight.into()), format);
             }
         }
         Ok(Self {
@@ -214,6 +217,14 @@ impl<T: Scalar> Network for CpuNetwork<T> {
     }
 
     fn update(&mut self, part: f64) -> Result<()> {
+        let layout = &self.registered.layout;
+        for tensor in layout.tensors() {
+            let format = layout.formats(layout.group_of(tensor)?)?.grads;
+            if format != Format::F32 {
+                let gradients = self.optimizer.grad_mut(tensor)?.iter_mut();
+                gradients.for_each(|gradient| *gradient = precision::stored(*gradient, format));
+            }
+        }
         for &(group, lr) in &self.registered.groups {
             self.optimizer.set_lr(group, part * lr)?;
             self.optimizer.refresh(group)?;

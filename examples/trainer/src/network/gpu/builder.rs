@@ -69,6 +69,13 @@ impl<'a> Builder<'a> {
 
         let mut program = self.gather(&order, &samples.inputs, features, &self.inputs);
         program.extend(self.gather(&order, &samples.targets, outputs, &self.targets));
+        let Context {
+            precision,
+            registered,
+            kernels,
+            ..
+        } = &self.context;
+        program.extend(precision.widen(device, registered, kernels)?);
         for stage in &self.stages {
             program.extend_from_slice(&stage.forward);
         }
@@ -79,6 +86,7 @@ impl<'a> Builder<'a> {
                 program.extend_from_slice(&stage.backward);
             }
             program.extend(self.curvatures()?);
+            program.extend(precision.narrow(device, registered, kernels)?);
         }
         Ok(Phase {
             count: samples.count,
@@ -163,6 +171,7 @@ impl<'a> Builder<'a> {
         let Context {
             registered,
             optimizer,
+            precision,
             kernels,
             device,
             ..
@@ -177,7 +186,7 @@ impl<'a> Builder<'a> {
                 device,
                 [count, 0, 0, 0],
                 &[
-                    optimizer.grad(tensor)?.binding(),
+                    precision.gradients(tensor)?.binding(),
                     optimizer.state(tensor, slot)?.binding(),
                 ],
                 [

@@ -6,6 +6,7 @@ mod builder;
 mod kernel;
 mod layers;
 mod limits;
+mod precision;
 
 use std::collections::VecDeque;
 
@@ -23,6 +24,7 @@ use builder::Builder;
 use kernel::{Access, Dispatch, Kernel, Kernels, Workgroups};
 use layers::Context;
 use limits::storage;
+use precision::Precision;
 
 /// Enough to keep the device busy while the next ones are recorded, few enough that the progress
 /// bar moves.
@@ -54,6 +56,8 @@ pub struct GpuNetwork<'g> {
     recorded: usize,
     steps_per_submission: usize,
     in_flight: VecDeque<wgpu::SubmissionIndex>,
+    /// Gradients that add up beside the optimizer's, which zeroes its own alone.
+    sums: Vec<BufferRange>,
 }
 
 /// Training or testing: what to dispatch for each of its batches.
@@ -134,6 +138,7 @@ impl<'g> GpuNetwork<'g> {
             device,
             registered: &registered,
             optimizer: &optimizer,
+            precision: Precision::new(device, &registered, &optimizer)?,
             kernels: Kernels::new(device, &batch_layout),
             rows: batch_size.max(test_rows),
             train_rows: batch_size,
@@ -144,6 +149,10 @@ impl<'g> GpuNetwork<'g> {
         let shader = include_str!("../shaders/sum.wgsl");
         let storage = [Access::Read, Access::Write];
         let sum = builder.context.kernels.get("sum", &[shader], &storage);
+        let sums = match registered.adds_gradients() {
+            true => builder.context.precision.beside(),
+            false => Vec::new(),
+        };
         Ok(Self {
             gpu,
             train,
@@ -155,6 +164,7 @@ impl<'g> GpuNetwork<'g> {
             recorded: 0,
             steps_per_submission: (WORK_PER_SUBMISSION / work).clamp(1, MOST_STEPS_PER_SUBMISSION),
             in_flight: VecDeque::new(),
+            sums,
             optimizer,
             registered,
         })
@@ -296,7 +306,8 @@ impl Network for GpuNetwork<'_> {
     fn poison(&mut self) -> Result<()> {
         let nan = wgpu::util::BufferInitDescriptor {
             label: Some("NaN"),
-            contents: bytemuck::bytes_of(&f32::NAN),
+            // In f32, bf16 and f16.
+            contents: bytemuck::bytes_of(&0x7fc0_7fc0_u32),
             usage: wgpu::BufferUsages::COPY_SRC,
         };
         let nan = self.gpu.device.create_buffer_init(&nan);
@@ -316,6 +327,9 @@ impl Network for GpuNetwork<'_> {
         }
         let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
         self.optimizer.step(encoder)?;
+        for sum in &self.sums {
+            encoder.clear_buffer(&sum.buffer, sum.offset, Some(sum.size));
+        }
         Ok(())
     }
 
@@ -378,8 +392,10 @@ impl Network for GpuNetwork<'_> {
         self.optimizer.evaluate(encoder)?;
         self.submit()?;
         let of = |tensor: Tensor| {
-            let range = self.optimizer.param(tensor)?;
-            anyhow::Ok(read_blocking(&self.gpu.device, &self.gpu.queue, &range)?)
+            anyhow::Ok(
+                self.optimizer
+                    .read_param_blocking(&self.gpu.queue, tensor)?,
+            )
         };
         let parameters = self.registered.parameters();
         let weights = parameters.map(|parameters| {

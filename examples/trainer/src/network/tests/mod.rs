@@ -10,10 +10,12 @@ mod perceptrons;
 
 use std::sync::OnceLock;
 
+use flags::Rules;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use wgpu_optim::{
-    Average, Gpu, GpuOptions, LossScale, Options, Rule, Tensor, read_blocking, rules, wgpu,
+    Average, Format, Formats, Gpu, GpuOptions, LossScale, Options, Rule, Tensor, read_blocking,
+    rules, wgpu,
 };
 
 use super::cpu::{CpuNetwork, Scalar};

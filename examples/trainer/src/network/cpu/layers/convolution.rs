@@ -101,7 +101,7 @@ pub fn forward<T: Scalar>(
         .axis_chunks_iter(Axis(0), at_a_time)
         .zip(sums.axis_chunks_iter_mut(Axis(0), at_a_time))
     {
-        let products = patches.unfold(&images)?.dot(&weights.weight.t()) + weights.bias;
+        let products = patches.unfold(&images)?.dot(&weights.weight.t()) + &weights.bias;
         let shape = sums.raw_dim();
         sums.assign(&products.into_shape_with_order(shape)?);
     }
@@ -202,8 +202,8 @@ mod tests {
             let images = array((100, IMAGE.numbers()));
             let bias = Array1::from_vec(vec![0.5, -0.25, 0.0]);
             let weights = Weights {
-                weight: weight.view(),
-                bias: bias.view(),
+                weight: weight.view().into(),
+                bias: bias.view().into(),
             };
             let found = forward(IMAGE, kernel, &images, &weights).unwrap();
             for (image, found) in images.outer_iter().zip(found.outer_iter()) {

@@ -7,7 +7,7 @@ use super::Weights;
 use crate::network::cpu::Scalar;
 
 pub fn forward<T: Scalar>(inputs: &Array2<T>, weights: &Weights<'_, T>) -> Array2<T> {
-    inputs.dot(&weights.weight.t()) + weights.bias
+    inputs.dot(&weights.weight.t()) + &weights.bias
 }
 
 /// Adds δᵀ·x to `kept` times the gradient that is there.

@@ -6,16 +6,16 @@ mod linear;
 mod max_pool;
 
 use anyhow::Result;
-use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2};
-use wgpu_optim::cpu::Optimizer;
+use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2, CowArray, Ix1, Ix2};
+use wgpu_optim::{Format, cpu::Optimizer};
 
-use super::Scalar;
+use super::{Scalar, precision};
 use crate::network::{Layer, Registered};
 
 /// A layer's weights `[outputs, inputs]` and biases `[outputs]`.
 struct Weights<'a, T> {
-    weight: ArrayView2<'a, T>,
-    bias: ArrayView1<'a, T>,
+    weight: CowArray<'a, T, Ix2>,
+    bias: CowArray<'a, T, Ix1>,
 }
 
 fn weights<'a, T: Scalar>(
@@ -25,9 +25,19 @@ fn weights<'a, T: Scalar>(
 ) -> Result<Weights<'a, T>> {
     let parameters = registered.parameters_of(index)?;
     let shape = (parameters.matrix.outputs, parameters.matrix.inputs);
+    let weight = ArrayView2::from_shape(shape, optimizer.param(parameters.weight)?)?;
+    let bias = ArrayView1::from(optimizer.param(parameters.bias)?);
+    let layout = &registered.layout;
+    let format = |tensor| anyhow::Ok(layout.formats(layout.group_of(tensor)?)?.params);
     Ok(Weights {
-        weight: ArrayView2::from_shape(shape, optimizer.param(parameters.weight)?)?,
-        bias: ArrayView1::from(optimizer.param(parameters.bias)?),
+        weight: match format(parameters.weight)? {
+            Format::F32 => weight.into(),
+            format => weight.mapv(|number| precision::read(number, format)).into(),
+        },
+        bias: match format(parameters.bias)? {
+            Format::F32 => bias.into(),
+            format => bias.mapv(|number| precision::read(number, format)).into(),
+        },
     })
 }
 

@@ -96,14 +96,14 @@ impl Convolution<'_> {
             &[MATMUL, shader, signal.activation],
             &[Read, Read, Read, Write, Write],
         );
-        let optimizer = self.context.optimizer;
+        let precision = &self.context.precision;
         Ok(kernel.dispatch(
             self.context.device,
             self.parameters.matrix.constants(None),
             &[
-                optimizer.param(self.parameters.weight)?.binding(),
+                precision.weights(self.parameters.weight)?.binding(),
                 self.patches.as_entire_binding(),
-                optimizer.param(self.parameters.bias)?.binding(),
+                precision.weights(self.parameters.bias)?.binding(),
                 signal.before.as_entire_binding(),
                 signal.after.as_entire_binding(),
             ],
@@ -122,7 +122,7 @@ impl Convolution<'_> {
             &[MATMUL, shader],
             &[Read, Read, Write],
         );
-        let weight = self.context.optimizer.param(self.parameters.weight)?;
+        let weight = self.context.precision.weights(self.parameters.weight)?;
         Ok(kernel.dispatch(
             self.context.device,
             self.parameters.matrix.constants(None),

@@ -10,8 +10,8 @@ pub fn build(context: &Context<'_>, index: usize, below: Below<'_>) -> Result<St
     use Access::{Read, Write};
     let parameters = context.registered.parameters_of(index)?;
     let matrix = parameters.matrix;
-    let weight = context.optimizer.param(parameters.weight)?;
-    let bias = context.optimizer.param(parameters.bias)?;
+    let weight = context.precision.weights(parameters.weight)?;
+    let bias = context.precision.weights(parameters.bias)?;
     let signal = context.activated(matrix.outputs)?;
 
     let shader = include_str!("../../shaders/forward.wgsl");

@@ -10,6 +10,7 @@ use wgpu_optim::{Optimizer, wgpu};
 
 use super::kernel::{Dispatch, Kernels};
 use super::limits;
+use super::precision::Precision;
 use crate::network::{Layer, Registered};
 
 /// What the layers are built with.
@@ -17,6 +18,7 @@ pub struct Context<'a> {
     pub device: &'a wgpu::Device,
     pub registered: &'a Registered,
     pub optimizer: &'a Optimizer,
+    pub precision: Precision<'a>,
     pub kernels: Kernels<'a>,
     /// Of the largest batch.
     pub rows: usize,

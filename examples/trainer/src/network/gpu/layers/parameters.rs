@@ -24,8 +24,8 @@ pub fn gradients(
     delta: &wgpu::Buffer,
 ) -> Result<Vec<Dispatch>> {
     let matrix = parameters.matrix;
-    let weight = context.optimizer.grad(parameters.weight)?;
-    let bias = context.optimizer.grad(parameters.bias)?;
+    let weight = context.precision.gradients(parameters.weight)?;
+    let bias = context.precision.gradients(parameters.bias)?;
     let adds = context.registered.adds_gradients();
     if matrix.positions == 1 {
         return Ok(vec![

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use ::report::Output;
 use clap::Parser;
-use wgpu_optim::{Format, GpuOptions, rules};
+use wgpu_optim::{Formats, GpuOptions, rules};
 
 use crate::workload::Workload;
 
@@ -20,9 +20,10 @@ pub struct Arguments {
     #[arg(long, value_delimiter = ',', default_value = "sgd,adam,adamw,lion", value_parser = rule)]
     pub rules: Vec<String>,
 
-    /// Formats of the state, each for every rule: f32, bf16, int8
-    #[arg(long, value_delimiter = ',', default_value = "f32", value_parser = flags::format::of_state)]
-    pub formats: Vec<Format>,
+    /// Formats, each for every rule: of the state alone (f32, bf16, int8), or of parameters, gradients
+    /// and state, such as bf16+8/bf16/int8
+    #[arg(long, value_delimiter = ',', default_value = "f32", value_parser = flags::format::of_all)]
+    pub formats: Vec<Formats>,
 
     /// Elements (2^24), ranges of them (2^10..2^26), tensors x elements (5000x64), vit-tiny
     #[arg(
@@ -77,7 +78,7 @@ impl Arguments {
     }
 
     /// Each rule in each format.
-    pub fn rules_in_formats(&self) -> impl Iterator<Item = (&str, Format)> {
+    pub fn rules_in_formats(&self) -> impl Iterator<Item = (&str, Formats)> {
         let formats = |rule| self.formats.iter().map(move |format| (rule, *format));
         self.rules().into_iter().flat_map(formats)
     }
@@ -135,6 +136,8 @@ mod tests {
             (&["--rules", "muon"], "expected all or some of: sgd, "),
             (&["--sizes", "big"], "expected elements"),
             (&["--device", " "], "part of an adapter's name"),
+            (&["--formats", "f16"], "expected one of: f32, bf16, int8"),
+            (&["--formats", "bf16/f16"], "gradients and state"),
             (&["--rounds", "0"], "0 is not in 1.."),
             (
                 &["--out", "a.pdf"],

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use flags::device::describe;
-use wgpu_optim::{Format, Gpu, Layout, Optimizer, Options, rules};
+use wgpu_optim::{Formats, Gpu, Layout, Optimizer, Options, rules};
 
 use crate::clock::Clock;
 use crate::copies::{self, Copy};
@@ -53,17 +53,17 @@ impl Bench {
     }
 
     /// A step of `rule` over `workload` and the fastest copy, one after the other in turns.
-    pub fn row(&mut self, rule: &str, format: Format, workload: &Workload) -> Result<Row> {
+    pub fn row(&mut self, rule: &str, formats: Formats, workload: &Workload) -> Result<Row> {
         let known = rules::by_name(rule)?;
-        let streams = Streams::of(known.as_ref(), format);
+        let streams = Streams::of(known.as_ref(), &formats);
         let elements = workload.element_count();
-        let mut step = self.optimizer(workload.layout(known, format)?)?;
+        let mut step = self.optimizer(workload.layout(known, formats)?)?;
         let mut one_tensor = match workload.tensor_count() {
             1 => None,
             _ => {
                 let layout = workload
                     .as_one_tensor()
-                    .layout(rules::by_name(rule)?, format)?;
+                    .layout(rules::by_name(rule)?, formats)?;
                 Some(self.optimizer(layout)?)
             }
         };
@@ -103,7 +103,7 @@ impl Bench {
         let bytes_per_element = streams.bytes_per_element;
         Ok(Row {
             rule: rule.to_owned(),
-            format: format.name(),
+            format: flags::format::name(&formats),
             size: workload.to_string(),
             elements,
             tensors: workload.tensor_count(),

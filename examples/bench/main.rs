@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use wgpu_optim::{Error, Format, Gpu};
+use wgpu_optim::{Error, Formats, Gpu};
 
 use ::flags::patience::patiently;
 use ::report::exit_code;
@@ -101,7 +101,7 @@ fn each(
     arguments: &Arguments,
     report: &Report,
     mut timed: Timed,
-    mut time: impl FnMut(&str, Format, &workload::Workload) -> Result<Row>,
+    mut time: impl FnMut(&str, Formats, &workload::Workload) -> Result<Row>,
 ) -> Result<Timed> {
     let rounds = usize::from(arguments.rounds);
     report.heading(&timed.device, &timed.clock, &timed.copies, rounds)?;

@@ -245,7 +245,7 @@ mod tests {
     fn row(rule: &str, elements: usize, gb_per_s: f64, ratio: f64) -> Row {
         Row {
             rule: rule.into(),
-            format: "f32",
+            format: "f32".into(),
             size: elements.to_string(),
             elements,
             tensors: 1,

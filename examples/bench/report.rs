@@ -16,7 +16,7 @@ use crate::workload::Workload;
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
     pub rule: String,
-    pub format: &'static str,
+    pub format: String,
     pub size: String,
     pub elements: usize,
     pub tensors: usize,
@@ -43,9 +43,9 @@ pub struct Row {
 }
 
 impl Row {
-    /// The rule, and the format of its state if that is not f32.
+    /// The rule, and the formats if they are not all f32.
     pub fn label(&self) -> String {
-        match self.format {
+        match &self.format[..] {
             "f32" => self.rule.clone(),
             format => format!("{} {format}", self.rule),
         }
@@ -198,7 +198,7 @@ mod tests {
         };
         let row = Row {
             rule: "adam".into(),
-            format: "f32",
+            format: "f32".into(),
             size: "2^10".into(),
             elements: 1024,
             tensors: 1,

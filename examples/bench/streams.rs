@@ -1,6 +1,6 @@
 //! How much memory an update moves.
 
-use wgpu_optim::{Extent, Format, Precision, Rule};
+use wgpu_optim::{Extent, Format, Formats, Precision, Rule};
 
 /// How many arrays an update reads and writes once per element, and how many bytes that is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -13,9 +13,9 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// What the update of `rule` moves with its state in `format`; the sums over tensors of rules that
-    /// look at these read more before it.
-    pub fn of(rule: &dyn Rule, format: Format) -> Self {
+    /// What the update of `rule` moves in `formats`; the sums over tensors of rules that look at these read
+    /// more before it.
+    pub fn of(rule: &dyn Rule, formats: &Formats) -> Self {
         let slots = rule.slots();
         let elements = slots
             .iter()
@@ -24,17 +24,19 @@ impl Streams {
         let state = elements.clone().count();
         let bytes = |exact: bool| match exact {
             true => Format::F32.bytes_per_element(),
-            false => format.bytes_per_element(),
+            false => formats.state.bytes_per_element(),
         };
         let of_slots = elements.map(|slot| {
             let is_exact = slot.input || slot.precision == Precision::Exact;
             let times = if slot.input { 1.0 } else { 2.0 };
             times * bytes(is_exact)
         });
+        let [params, grads] =
+            [formats.params, formats.grads].map(|format| format.bytes_per_element());
         Self {
             reads: 2 + state,
             writes: 1 + state - inputs,
-            bytes_per_element: 12.0 + of_slots.sum::<f64>(),
+            bytes_per_element: 2.0 * params + grads + of_slots.sum::<f64>(),
         }
     }
 
@@ -52,19 +54,22 @@ mod tests {
 
     #[test]
     fn an_update_moves_what_the_readme_says() {
-        for (rule, format, bytes) in [
-            ("sgd", Format::F32, 12.0),
-            ("adam", Format::F32, 28.0),
-            ("adan", Format::F32, 44.0),
-            ("sophia", Format::F32, 32.0),
-            ("newton", Format::F32, 16.0),
-            ("adam", Format::Bf16, 20.0),
-            ("adam", Format::Int8, 17.0),
-            ("asgd", Format::Int8, 20.0),
-            ("newton", Format::Int8, 16.0),
+        for (rule, formats, bytes) in [
+            ("sgd", "f32", 12.0),
+            ("adam", "f32", 28.0),
+            ("adan", "f32", 44.0),
+            ("sophia", "f32", 32.0),
+            ("newton", "f32", 16.0),
+            ("adam", "bf16", 20.0),
+            ("adam", "int8", 17.0),
+            ("asgd", "int8", 20.0),
+            ("newton", "int8", 16.0),
+            ("adam", "bf16/f16/int8", 11.0),
+            ("adam", "bf16+8/bf16/int8", 13.0),
         ] {
             let rule = rules::by_name(rule).unwrap();
-            let streams = Streams::of(rule.as_ref(), format);
+            let formats = flags::format::of_all(formats).unwrap();
+            let streams = Streams::of(rule.as_ref(), &formats);
             assert_eq!(streams.bytes_per_element, bytes);
             let copied = streams.copied(1 << 20) * 4 * (streams.reads + streams.writes);
             assert!((copied as f64 / bytes / f64::from(1 << 20) - 1.0).abs() < 1e-4);

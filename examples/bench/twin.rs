@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use rayon::prelude::*;
-use wgpu_optim::{Format, cpu, rules};
+use wgpu_optim::{Formats, cpu, rules};
 
 use crate::report::Row;
 use crate::statistics::Quartiles;
@@ -31,11 +31,11 @@ fn ways() -> Vec<Way> {
 const ELEMENTS_PER_SAMPLE: usize = 1 << 22;
 
 /// A step of `rule` over `workload` and a copy, one after the other in turns.
-pub fn row(rule: &str, format: Format, workload: &Workload, rounds: usize) -> Result<Row> {
+pub fn row(rule: &str, formats: Formats, workload: &Workload, rounds: usize) -> Result<Row> {
     let known = rules::by_name(rule)?;
-    let streams = Streams::of(known.as_ref(), format);
+    let streams = Streams::of(known.as_ref(), &formats);
     let elements = workload.element_count();
-    let layout = workload.layout(known, format)?;
+    let layout = workload.layout(known, formats)?;
     let mut optimizer = cpu::Optimizer::<f32>::new(&layout)?;
     for tensor in layout.tensors() {
         let grad = optimizer.grad_mut(tensor)?;
@@ -67,7 +67,7 @@ pub fn row(rule: &str, format: Format, workload: &Workload, rounds: usize) -> Re
     let bytes_per_element = streams.bytes_per_element;
     Ok(Row {
         rule: rule.to_owned(),
-        format: format.name(),
+        format: flags::format::name(&formats),
         size: workload.to_string(),
         elements,
         tensors: workload.tensor_count(),

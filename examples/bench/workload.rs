@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use wgpu_optim::{Error, Format, Formats, Layout, Rule};
+use wgpu_optim::{Error, Formats, Layout, Rule};
 
 /// Tensors of one parameter group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,13 +72,9 @@ impl Workload {
         self.shapes().len()
     }
 
-    /// One group of `rule` with these tensors and its state in `format`.
-    pub fn layout(&self, rule: Box<dyn Rule>, format: Format) -> Result<Layout, Error> {
+    /// One group of `rule` with these tensors, stored in `formats`.
+    pub fn layout(&self, rule: Box<dyn Rule>, formats: Formats) -> Result<Layout, Error> {
         let mut layout = Layout::new();
-        let formats = Formats {
-            state: format,
-            ..Formats::default()
-        };
         let group = layout.group_in(rule, formats)?;
         for (index, shape) in self.shapes().iter().enumerate() {
             layout.tensor(group, &index.to_string(), shape)?;

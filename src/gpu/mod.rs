@@ -29,6 +29,7 @@ mod snapshot;
 mod source;
 mod staging;
 mod step;
+mod submission;
 mod sums;
 mod tensors;
 #[cfg(test)]
@@ -295,8 +296,8 @@ impl Optimizer {
     ///
     /// The numbers of a step come to the device in a small buffer, of 256 bytes at the most for each group,
     /// which comes back once the device has run the step. In a browser it comes back only to a program that
-    /// awaits: a loop that records and submits without awaiting makes such a buffer for each step. At most 64
-    /// stay for reuse.
+    /// awaits. A loop that records and submits without awaiting makes such a buffer for each step, but no
+    /// more than 64 stay: others are destroyed when their steps are submitted.
     ///
     /// # Errors
     /// [`Error::NoGradients`] if this optimizer expects gradients at each step;

@@ -46,10 +46,20 @@ cargo fmt --all --check
 rustfmt --check --edition 2024 src/rules/*.rs
 
 say "Lints"
-cargo clippy --workspace --all-targets -- -D warnings
+# `incompatible_msrv` names what the standard library did not have in the `rust-version` of Cargo.toml.
+cargo clippy --workspace --all-targets -- -D warnings -D clippy::incompatible_msrv
 
 say "Documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --lib
+
+say "The library in the oldest Rust that it promises"
+oldest=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
+toolchain=$(rustup toolchain list 2>/dev/null | sed 's/ .*//' | grep "^$oldest[.-]" | head -n 1) || true
+if [ -z "$toolchain" ]; then
+    echo "not run: there is no toolchain of Rust $oldest (rustup toolchain install $oldest)"
+else
+    RUSTFLAGS="-D warnings" rustup run "$toolchain" cargo check --lib --target-dir target/oldest
+fi
 
 say "The library for the web"
 web=wasm32-unknown-unknown

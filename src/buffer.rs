@@ -13,7 +13,7 @@ use std::{
 
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 
-pub(crate) use guarded::{guarded, guarded_now, is_lost};
+pub(crate) use guarded::{Answer, begun, guarded, guarded_now, is_lost};
 pub use loss::DeviceLoss;
 pub(crate) use loss::is_reported_lost;
 pub(crate) use own::Own;

@@ -1,18 +1,21 @@
 //! Brings a step's numbers to the device: the host side of `shaders/begin_step.wgsl`.
 
-use super::{
-    binding::{bind, entry, filled_buffer, zeroed_buffer},
-    owning::OwningDevice,
-    pipelines::Pipelines,
-    records::{COEFFICIENTS_BYTES, GroupStatsRecord, Guard, Recorded, STEP_STRIDE, StatsRecord},
-    staging::Staging,
-};
-use crate::{Error, Options, buffer::guarded, progress::RING, shader};
+use std::sync::Arc;
 
-/// The pipeline and the buffers of `begin_step.wgsl`.
+use super::{
+    answers::GuardedDevice,
+    binding::{filled_buffer, whole, zeroed_buffer},
+    records::{COEFFICIENTS_BYTES, GroupStatsRecord, Guard, Recorded, STEP_STRIDE, StatsRecord},
+    source::ShaderSource,
+    staging::Staging,
+    unbound::Unbound,
+};
+use crate::{Error, Options, progress::RING, shader};
+
+/// The shader and the buffers of `begin_step.wgsl`.
 #[derive(Debug)]
 pub(super) struct BeginStep {
-    pipeline: wgpu::ComputePipeline,
+    source: Arc<ShaderSource>,
     /// Brings a row per group to `recorded`.
     pub staging: Staging,
     pub recorded: wgpu::Buffer,
@@ -28,12 +31,7 @@ pub(super) struct BeginStep {
 }
 
 impl BeginStep {
-    pub async fn new(
-        device: &OwningDevice,
-        pipelines: &mut Pipelines,
-        lrs: &[f64],
-        options: &Options,
-    ) -> Result<Self, Error> {
+    pub fn new(device: &GuardedDevice<'_>, lrs: &[f64], options: &Options) -> Result<Self, Error> {
         let groups = lrs.len() as u64;
         let limits = device.limits();
         let (allowed, limit) = match limits.max_storage_buffer_binding_size {
@@ -65,9 +63,8 @@ impl BeginStep {
             }
             false => "beginning a step",
         };
-        let compiled = pipelines.get(device, what, "begin_step", &text, "main");
-        let pipeline = compiled.await.map_err(|(error, _)| error)?;
-        let made = guarded(device, "the buffers that begin a step", || {
+        let source = ShaderSource::described(text, "main", "begin_step", what);
+        device.guarded("the buffers that begin a step", || {
             let storage = wgpu::BufferUsages::STORAGE;
             let buffer = |label, size, usage| zeroed_buffer(device, label, usage | storage, size);
             let row = size_of::<Recorded>() as u64;
@@ -106,7 +103,7 @@ impl BeginStep {
             });
             let guard = guard.transpose()?;
             Ok(Self {
-                pipeline,
+                source,
                 staging: Staging::new(recorded.size()),
                 recorded,
                 ring,
@@ -115,16 +112,11 @@ impl BeginStep {
                 steps,
                 guard,
             })
-        });
-        made.await?
+        })?
     }
 
-    /// What the shader binds: with a guard, `runs` of gradients and the `switches` of dispatches too.
-    pub async fn bind(
-        &self,
-        device: &wgpu::Device,
-        runs_and_switches: Option<(&wgpu::Buffer, &wgpu::Buffer)>,
-    ) -> Result<wgpu::BindGroup, Error> {
+    /// The dispatch that computes a step's numbers. It binds, with a guard, `runs` of gradients and the `switches` of dispatches too.
+    pub fn dispatch(&self, runs_and_switches: Option<(&wgpu::Buffer, &wgpu::Buffer)>) -> Unbound {
         let mut buffers = vec![
             (0, &self.recorded),
             (1, &self.ring),
@@ -136,12 +128,10 @@ impl BeginStep {
         }
         let entries: Vec<_> = buffers
             .into_iter()
-            .map(|(binding, buffer)| entry(binding, buffer, 0, buffer.size()))
+            .map(|(binding, buffer)| whole(binding, buffer))
             .collect();
-        guarded(device, "the bindings that begin a step", || {
-            bind(device, &self.pipeline, "begin_step", &entries)
-        })
-        .await?
+        let what = "the bindings that begin a step";
+        Unbound::new(&self.source, what, "begin_step", &entries, [1, 1])
     }
 
     /// Copies `rows`, one per group, to the device when the encoder's commands run: each step
@@ -158,22 +148,20 @@ impl BeginStep {
         let target = &self.recorded;
         self.staging.copy(device, encoder, bytes, target, kept)
     }
-
-    pub fn dispatch(&self, pass: &mut wgpu::ComputePass<'_>, bind_group: &wgpu::BindGroup) {
-        pass.set_pipeline(&self.pipeline);
-        pass.set_bind_group(0, bind_group, &[]);
-        pass.dispatch_workgroups(1, 1, 1);
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::{
-        Average, BufferRange, Declaration, Gpu, GpuOptions, gpu::records::Coefficients,
-        progress::Progress, read_blocking, rules::Adam,
+        Average, BufferRange, Declaration, Gpu, GpuOptions,
+        gpu::{
+            answers::Answers, dispatch::Dispatch, owning::OwningDevice, records::Coefficients,
+            unbound::bind_all,
+        },
+        progress::Progress,
+        read_blocking,
+        rules::Adam,
     };
 
     /// Records the steps of Adam one after another.
@@ -214,23 +202,22 @@ mod tests {
         gpu: Gpu,
         _device: Arc<OwningDevice>,
         begin: BeginStep,
-        bind_group: wgpu::BindGroup,
+        dispatch: Dispatch,
     }
 
     impl Bench {
         fn new() -> Self {
             let gpu = Gpu::open_blocking(&GpuOptions::default()).unwrap();
             let options = Options::default();
-            let pipelines = &mut Pipelines::default();
             let device = OwningDevice::new(&gpu.device);
-            let begin = BeginStep::new(&device, pipelines, &[0.5; 2], &options);
-            let begin = pollster::block_on(begin).unwrap();
-            let bind_group = pollster::block_on(begin.bind(&device, None)).unwrap();
+            let answers = Answers::default();
+            let begin = BeginStep::new(&answers.on(&device), &[0.5; 2], &options).unwrap();
+            let mut bound = bind_all(&device, vec![begin.dispatch(None)]).unwrap();
             Self {
                 gpu,
                 _device: device,
                 begin,
-                bind_group,
+                dispatch: bound.remove(0),
             }
         }
 
@@ -241,7 +228,7 @@ mod tests {
             for rows in rows {
                 self.begin.upload(device, &mut encoder, &rows, ()).unwrap();
                 let mut pass = encoder.begin_compute_pass(&Default::default());
-                self.begin.dispatch(&mut pass, &self.bind_group);
+                self.dispatch.record(&mut pass);
             }
             queue.submit([encoder.finish()]);
             let range = BufferRange::whole(&self.begin.steps);

@@ -1,19 +1,21 @@
-//! Dispatches and their bind groups: a plan made concrete on a device.
+//! Dispatches over arenas and a caller's ranges: a plan made concrete on a device.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use super::{
+    answers::GuardedDevice,
     binding::{
         BESIDE, GRADS, HYPER, LINES, PARAMS, SPANS, STEP, SlotBuffer, TENSOR_FACTORS, TENSORS,
-        WINDOW, bind, elements_of, entry, filled_buffer, number_of, numbered, whole,
+        WINDOW, elements_of, entry, filled_buffer, number_of, numbered, whole,
     },
     owning::OwningDevice,
     pipelines::Pipelines,
     records::{STEP_BYTES, STEP_STRIDE},
+    source::ShaderSource,
+    unbound::Unbound,
 };
 use crate::{
     BufferRange, Error, Rule,
-    buffer::guarded,
     format::QUAD,
     layout::TENSOR_ALIGNMENT,
     plan::{
@@ -82,15 +84,15 @@ pub(super) struct GroupBindings<'a> {
 
 /// The dispatches of a group of this many elements, whose parameters and gradients are these parts of
 /// arenas.
-pub(super) async fn over_arena(
-    device: &OwningDevice,
+pub(super) fn over_arena(
+    device: &GuardedDevice<'_>,
     pipelines: &mut Pipelines,
     limits: &DispatchLimits,
     group: GroupBindings<'_>,
     params: &BufferRange,
     grads: &BufferRange,
     count: u64,
-) -> Result<Vec<Dispatch>, Error> {
+) -> Result<Vec<Unbound>, Error> {
     let storage = group.frame.storage;
     let windows = arena_windows(0..count, &storage, limits);
     let mut dispatches = Vec::new();
@@ -99,67 +101,58 @@ pub(super) async fn over_arena(
             [_, 1] => Access::Arena,
             _ => Access::FoldedArena,
         };
-        let pipeline = group.pipeline(device, pipelines, access).await?;
+        let source = group.source(pipelines, access);
         let in_group = &window.elements;
-        let bind_group = guarded(device, "the bindings of an arena", || {
-            let unit = group.window(device, in_group.start)?;
-            let mut entries = group.entries(in_group);
+        let what = "the bindings of an arena";
+        let unit = device.guarded(what, || group.window(device, in_group.start))??;
+        let mut entries = group.entries(in_group);
+        entries.push(elements_of(
+            PARAMS,
+            &params.buffer,
+            params.offset,
+            storage.params,
+            in_group,
+        ));
+        if group.has_gradients() {
             entries.push(elements_of(
-                PARAMS,
-                &params.buffer,
-                params.offset,
-                storage.params,
+                GRADS,
+                &grads.buffer,
+                grads.offset,
+                storage.grads,
                 in_group,
             ));
-            if group.has_gradients() {
-                entries.push(elements_of(
-                    GRADS,
-                    &grads.buffer,
-                    grads.offset,
-                    storage.grads,
-                    in_group,
-                ));
-            }
-            entries.extend(group.window_entries(&unit));
-            bind(device, &pipeline, group.rule.name(), &entries)
-        });
-        dispatches.push(Dispatch {
-            bind_group: bind_group.await??,
-            pipeline,
-            grid: window.grid,
-            switched: None,
-        });
+        }
+        entries.extend(group.window_entries(&unit));
+        let name = group.rule.name();
+        dispatches.push(Unbound::new(&source, what, name, &entries, window.grid));
     }
     Ok(dispatches)
 }
 
 /// The dispatches of a group whose parameters and gradients are a caller's ranges. The ranges have
 /// been checked.
-pub(super) async fn over_ranges(
-    device: &OwningDevice,
+pub(super) fn over_ranges(
+    device: &GuardedDevice<'_>,
     pipelines: &mut Pipelines,
     limits: &DispatchLimits,
     group: GroupBindings<'_>,
     tensors: &[BoundTensor],
-) -> Result<Vec<Dispatch>, Error> {
+) -> Result<Vec<Unbound>, Error> {
     let storage = group.frame.storage;
     let (buffers, ranges) = tensor_ranges(tensors);
     let mut dispatches = Vec::new();
     for window in range_windows(&ranges, BLOCK, &storage, limits) {
         let access = Access::Ranges(window.width, window.grad_place);
-        let pipeline = group.pipeline(device, pipelines, access).await?;
-        let made = guarded(device, "the bindings of a caller's ranges", || {
-            range_dispatch(
-                device,
-                &pipeline,
-                group,
-                &buffers,
-                &window,
-                bytemuck::cast_slice(&window.spans),
-                &[],
-            )
-        });
-        dispatches.push(made.await??);
+        let source = group.source(pipelines, access);
+        dispatches.push(range_dispatch(
+            device,
+            &source,
+            group,
+            &buffers,
+            &window,
+            bytemuck::cast_slice(&window.spans),
+            &[],
+        )?);
     }
     Ok(dispatches)
 }
@@ -199,18 +192,24 @@ pub(super) fn tensor_ranges(tensors: &[BoundTensor]) -> (Vec<&wgpu::Buffer>, Vec
 
 /// A dispatch over `window`, with `spans` as its table.
 pub(super) fn range_dispatch(
-    device: &OwningDevice,
-    pipeline: &wgpu::ComputePipeline,
+    device: &GuardedDevice<'_>,
+    source: &Arc<ShaderSource>,
     group: GroupBindings<'_>,
     buffers: &[&wgpu::Buffer],
     window: &RangeWindow,
     spans: &[u8],
     beside: &[wgpu::BindGroupEntry<'_>],
-) -> Result<Dispatch, Error> {
+) -> Result<Unbound, Error> {
+    let what = match group.pass {
+        Pass::Measure => "the bindings that measure tensors",
+        _ => "the bindings of a caller's ranges",
+    };
     let params = buffers[window.param_buffer];
     let grads = buffers[window.grad_buffer];
-    let spans = filled_buffer(device, "spans", wgpu::BufferUsages::STORAGE, spans)?;
-    let state_window = group.window(device, window.state.start)?;
+    let (spans, state_window) = device.guarded(what, || {
+        let spans = filled_buffer(device, "spans", wgpu::BufferUsages::STORAGE, spans)?;
+        Ok::<_, Error>((spans, group.window(device, window.state.start)?))
+    })??;
     let mut entries = group.entries(&window.state);
     entries.push(entry(
         PARAMS,
@@ -229,25 +228,17 @@ pub(super) fn range_dispatch(
     entries.push(whole(SPANS, &spans));
     entries.extend(group.window_entries(&state_window));
     entries.extend_from_slice(beside);
-    Ok(Dispatch {
-        bind_group: bind(device, pipeline, group.rule.name(), &entries)?,
-        pipeline: pipeline.clone(),
-        grid: window.grid,
-        switched: None,
-    })
+    let name = group.rule.name();
+    Ok(Unbound::new(source, what, name, &entries, window.grid))
 }
 
 impl<'a> GroupBindings<'a> {
     /// The shader of the group's pass.
-    pub async fn pipeline(
-        &self,
-        device: &OwningDevice,
-        pipelines: &mut Pipelines,
-        access: Access,
-    ) -> Result<wgpu::ComputePipeline, Error> {
-        let text = || shader::of_rule(self.rule, access, self.frame, self.pass);
-        let key = (self.index, access, self.pass);
-        pipelines.of_group(device, key, self.rule, text).await
+    fn source(&self, pipelines: &mut Pipelines, access: Access) -> Arc<ShaderSource> {
+        pipelines.of_group((self.index, access, self.pass), || {
+            let text = shader::of_rule(self.rule, access, self.frame, self.pass);
+            ShaderSource::of_rule(self.rule, text, self.pass.entry_point())
+        })
     }
 
     /// The group's `Hyper` and its `Step`.

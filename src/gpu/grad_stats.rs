@@ -1,24 +1,23 @@
 //! Inspects the gradients before a step. This is the host side of `shaders/grad_stats/`, and of the
 //! dispatches that a step may leave out.
 
-use std::ops::Range;
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use super::{
+    answers::GuardedDevice,
     begin_step::BeginStep,
-    binding::{
-        GRADS, SPANS, bind, entry, filled_buffer, number_of, numbered, whole, zeroed_buffer,
-    },
+    binding::{GRADS, SPANS, entry, filled_buffer, number_of, numbered, whole, zeroed_buffer},
     dispatch::{Dispatch, Switched},
-    owning::OwningDevice,
-    phases::GroupStep,
-    pipelines::Pipelines,
+    phases::{GroupStep, each},
     records::{Run, Switch},
+    source::ShaderSource,
+    unbound::Unbound,
 };
 use crate::{
     Clip, Error, Layout, Options,
-    buffer::guarded,
+    format::Encoding,
     layout::TENSOR_ALIGNMENT,
-    plan::{DispatchLimits, GradRange, GradSpan, GradWindow, Size, by_size, grad_windows},
+    plan::{DispatchLimits, GradRange, GradSpan, GradWindow, Size, Width, by_size, grad_windows},
     shader,
 };
 
@@ -41,20 +40,19 @@ const INDICES: u32 = 9;
 
 /// What is recorded before a guarded step. It decides which dispatches of the step run.
 #[derive(Debug)]
-pub(super) struct GradStats {
+pub(super) struct GradStats<D = Dispatch> {
     /// By group.
-    measure: Vec<Vec<Dispatch>>,
-    summarize: Vec<Dispatch>,
-    measure_extreme: Vec<Vec<Dispatch>>,
-    summarize_extreme: Vec<Dispatch>,
-    clip_tensors: Vec<Dispatch>,
-    pub begin_step: wgpu::BindGroup,
+    measure: Vec<Vec<D>>,
+    summarize: Vec<D>,
+    measure_extreme: Vec<Vec<D>>,
+    summarize_extreme: Vec<D>,
+    clip_tensors: Vec<D>,
+    begin_step: D,
 }
 
 /// What a [`GradStats`] is built from.
 pub(super) struct GradStatsBuilder<'a> {
-    pub device: &'a OwningDevice,
-    pub pipelines: &'a mut Pipelines,
+    pub device: &'a GuardedDevice<'a>,
     pub limits: &'a DispatchLimits,
     pub layout: &'a Layout,
     pub options: &'a Options,
@@ -147,79 +145,86 @@ impl<'a> GradRuns<'a> {
 impl GradStatsBuilder<'_> {
     /// Builds what inspects the gradients of `groups`, and makes the dispatches of `steps`
     /// conditional on the result.
-    pub async fn build(
-        mut self,
+    pub fn build(
+        self,
         groups: &[Vec<PlacedGrad>],
-        steps: &mut [GroupStep],
-    ) -> Result<GradStats, Error> {
+        steps: &mut [GroupStep<Unbound>],
+    ) -> Result<GradStats<Unbound>, Error> {
         let Self {
-            device, options, ..
+            device,
+            options,
+            begin_step,
+            ..
         } = self;
         let grads = GradRuns::new(&self, groups);
-        let made = guarded(device, "the statistics of gradients", || {
+        let [runs, partials] = device.guarded("the statistics of gradients", || {
             let storage = wgpu::BufferUsages::STORAGE;
             let runs = filled_buffer(device, "runs", storage, bytemuck::cast_slice(&grads.runs))?;
             let bytes = PARTIAL_BYTES * grads.partials.max(1);
             let partials = zeroed_buffer(device, "partial sums", storage, bytes)?;
             Ok::<_, Error>([runs, partials])
-        });
-        let [runs, partials] = made.await??;
+        })??;
 
         let layout = self.layout;
         let of_layout = layout.groups();
         let encodings: Vec<_> = of_layout.map(|group| layout.storage(group).grads).collect();
         let mut measure = vec![Vec::new(); groups.len()];
         let mut measure_extreme = measure.clone();
+        let mut sources = Sources::default();
         let sums = whole(5, &partials);
         let extremes = [sums.clone(), whole(6, &runs)];
         for window in &grads.windows {
             let of_group = window.group;
             let encoding = encodings[of_group];
-            let text = shader::measure(window.width, encoding);
             for (size, spans) in window.by_size() {
                 let [first, second] = match size {
                     Size::Small => ["measure_small", "measure_small_extreme"],
                     Size::Large => ["measure_large", "measure_large_extreme"],
                 };
                 let grid = size.grid(spans.len(), self.limits);
-                let mut measured =
-                    MeasuredSpans::new(&mut self, &grads, window, &spans, grid).await?;
-                let found = measured.dispatch(&text, first, &extremes[..1]).await?;
+                let measured = MeasuredSpans::new(&self, &grads, window, &spans, grid)?;
+                let mut source = |entry_point| {
+                    sources.get((entry_point, window.width, encoding), shader::measure)
+                };
+                let found = measured.dispatch(&source(first), &extremes[..1]);
                 measure[of_group].push(found);
-                let found = measured.dispatch(&text, second, &extremes).await?;
+                let found = measured.dispatch(&source(second), &extremes);
                 measure_extreme[of_group].push(found);
             }
             if options.zero_grad {
-                let text = shader::zero_grads(window.width, encoding);
                 let (spans, grid) = (&window.spans, window.grid);
-                let mut zeroed = MeasuredSpans::new(&mut self, &grads, window, spans, grid).await?;
-                let zero = zeroed.dispatch(&text, "zero", &[]).await?;
+                let zeroed = MeasuredSpans::new(&self, &grads, window, spans, grid)?;
+                let source = sources.get(("zero", window.width, encoding), shader::zero_grads);
+                let zero = zeroed.dispatch(&source, &[]);
                 steps[of_group].zero_if_skipped.push(zero);
             }
         }
-        let switches = self.make_conditional(steps).await?;
+        let switches = self.make_conditional(steps)?;
 
         let mut summarize = Vec::new();
         let mut summarize_extreme = Vec::new();
         let mut clip_tensors = Vec::new();
         let [summary, clipping] = [shader::summarize(), shader::clip_tensors()];
         for (size, members) in grads.by_size() {
-            let made = guarded(device, "the runs of a size", || {
+            let indices = device.guarded("the runs of a size", || {
                 let storage = wgpu::BufferUsages::STORAGE;
                 filled_buffer(device, "indices", storage, bytemuck::cast_slice(&members))
-            });
-            let indices = made.await??;
+            })??;
             let grid = size.grid(members.len(), self.limits);
             let [first, second, clip] = match size {
                 Size::Small => ["summarize_small", "summarize_small_extreme", "clip_small"],
                 Size::Large => ["summarize_large", "summarize_large_extreme", "clip_large"],
             };
             let entries = [&extremes[..], &[whole(INDICES, &indices)]].concat();
-            let made = self.dispatch(grid, &summary, first, &entries);
-            summarize.push(made.await?);
-            let made = self.dispatch(grid, &summary, second, &entries);
-            summarize_extreme.push(made.await?);
-            let begin_step = self.begin_step;
+            let of_summary = |entry_point| {
+                dispatch(
+                    &ShaderSource::new(summary.clone(), entry_point),
+                    grid,
+                    &entries,
+                )
+            };
+            summarize.push(of_summary(first));
+            summarize_extreme.push(of_summary(second));
             if let (Some(factors), Some(guard)) = (self.tensor_factors, &begin_step.guard) {
                 let entries = [
                     whole(2, &begin_step.stats),
@@ -228,24 +233,22 @@ impl GradStatsBuilder<'_> {
                     whole(8, guard),
                     whole(INDICES, &indices),
                 ];
-                let made = self.dispatch(grid, &clipping, clip, &entries);
-                clip_tensors.push(made.await?);
+                let source = ShaderSource::new(clipping.clone(), clip);
+                clip_tensors.push(dispatch(&source, grid, &entries));
             }
         }
-        let Self { begin_step, .. } = self;
-        let bound = begin_step.bind(device, Some((&runs, &switches)));
         Ok(GradStats {
             measure,
             summarize,
             measure_extreme,
             summarize_extreme,
             clip_tensors,
-            begin_step: bound.await?,
+            begin_step: begin_step.dispatch(Some((&runs, &switches))),
         })
     }
 
     /// Gives each dispatch of `steps` a switch.
-    async fn make_conditional(&self, steps: &mut [GroupStep]) -> Result<wgpu::Buffer, Error> {
+    fn make_conditional(&self, steps: &mut [GroupStep<Unbound>]) -> Result<wgpu::Buffer, Error> {
         let mut dispatches = Vec::new();
         let mut switches = Vec::new();
         for (dispatch, if_skipped) in steps.iter_mut().flat_map(GroupStep::conditional) {
@@ -259,12 +262,11 @@ impl GradStatsBuilder<'_> {
         }
         // No buffer may be empty.
         switches.push(Switch::default());
-        let made = guarded(self.device, "the switches of a step", || {
+        let buffer = self.device.guarded("the switches of a step", || {
             let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::INDIRECT;
             let contents = bytemuck::cast_slice(&switches);
             filled_buffer(self.device, "switches", usage, contents)
-        });
-        let buffer = made.await??;
+        })??;
         for (index, dispatch) in dispatches.into_iter().enumerate() {
             let got = std::mem::offset_of!(Switch, got) + index * size_of::<Switch>();
             dispatch.switched = Some(Switched {
@@ -274,32 +276,66 @@ impl GradStatsBuilder<'_> {
         }
         Ok(buffer)
     }
+}
 
-    /// Builds one dispatch.
-    async fn dispatch(
+fn dispatch(
+    source: &Arc<ShaderSource>,
+    grid: [u32; 2],
+    entries: &[wgpu::BindGroupEntry<'_>],
+) -> Unbound {
+    let name = source.entry_point;
+    Unbound::new(source, name, name, entries, grid)
+}
+
+/// The shaders over windows of gradients. Many windows have the same.
+#[derive(Default)]
+struct Sources(HashMap<(&'static str, Width, Encoding), Arc<ShaderSource>>);
+
+impl Sources {
+    fn get(
         &mut self,
-        grid: [u32; 2],
-        text: &str,
-        entry_point: &'static str,
-        entries: &[wgpu::BindGroupEntry<'_>],
-    ) -> Result<Dispatch, Error> {
-        let device = self.device;
-        let pipeline = self.pipelines.compile(device, text, entry_point).await?;
-        let bind_group = guarded(device, entry_point, || {
-            bind(device, &pipeline, entry_point, entries)
-        });
-        Ok(Dispatch {
-            bind_group: bind_group.await??,
-            pipeline,
-            grid,
-            switched: None,
+        key: (&'static str, Width, Encoding),
+        text: fn(Width, Encoding) -> String,
+    ) -> Arc<ShaderSource> {
+        let (entry_point, width, encoding) = key;
+        let source = self.0.entry(key);
+        let source =
+            source.or_insert_with(|| ShaderSource::new(text(width, encoding), entry_point));
+        source.clone()
+    }
+}
+
+impl<D> GradStats<D> {
+    /// All dispatches.
+    pub fn dispatches(&self) -> impl Iterator<Item = &D> {
+        let measured = self.measure.iter().chain(&self.measure_extreme).flatten();
+        let summarized = self.summarize.iter().chain(&self.summarize_extreme);
+        let others = self.clip_tensors.iter().chain([&self.begin_step]);
+        measured.chain(summarized).chain(others)
+    }
+
+    pub fn try_map<E>(
+        self,
+        map: &mut impl FnMut(D) -> Result<E, Error>,
+    ) -> Result<GradStats<E>, Error> {
+        let mut of_groups = |groups: Vec<Vec<D>>| {
+            let groups = groups.into_iter().map(|group| each(group, map));
+            groups.collect::<Result<Vec<_>, Error>>()
+        };
+        Ok(GradStats {
+            measure: of_groups(self.measure)?,
+            measure_extreme: of_groups(self.measure_extreme)?,
+            summarize: each(self.summarize, map)?,
+            summarize_extreme: each(self.summarize_extreme, map)?,
+            clip_tensors: each(self.clip_tensors, map)?,
+            begin_step: map(self.begin_step)?,
         })
     }
 }
 
 impl GradStats {
-    /// Records what must run before the numbers of a step are computed, for the groups that take
-    /// part.
+    /// Records how the numbers of a step are computed, and what must run before that, for the groups
+    /// that take part.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>, takes_part: impl Fn(usize) -> bool) {
         let mut over_groups = |groups: &[Vec<Dispatch>], then: &[Dispatch]| {
             for (group, dispatches) in groups.iter().enumerate() {
@@ -313,34 +349,32 @@ impl GradStats {
         over_groups(&self.measure_extreme, &self.summarize_extreme);
         let clip_tensors = self.clip_tensors.iter();
         clip_tensors.for_each(|dispatch| dispatch.record(pass));
+        self.begin_step.record(pass);
     }
 }
 
 /// Spans of one window of gradients, to be dispatched.
-struct MeasuredSpans<'m, 'a> {
-    builder: &'m mut GradStatsBuilder<'a>,
+struct MeasuredSpans<'m> {
     buffer: &'m wgpu::Buffer,
     window: &'m GradWindow,
     spans: wgpu::Buffer,
     grid: [u32; 2],
 }
 
-impl<'m, 'a> MeasuredSpans<'m, 'a> {
-    async fn new(
-        builder: &'m mut GradStatsBuilder<'a>,
+impl<'m> MeasuredSpans<'m> {
+    fn new(
+        builder: &GradStatsBuilder<'_>,
         grads: &'m GradRuns<'_>,
         window: &'m GradWindow,
         spans: &[GradSpan],
         grid: [u32; 2],
     ) -> Result<Self, Error> {
-        let made = guarded(builder.device, "the spans of gradients", || {
+        let spans = builder.device.guarded("the spans of gradients", || {
             let table = bytemuck::cast_slice(spans);
             let storage = wgpu::BufferUsages::STORAGE;
             filled_buffer(builder.device, "grad spans", storage, table)
-        });
-        let spans = made.await??;
+        })??;
         Ok(Self {
-            builder,
             buffer: grads.buffers[window.buffer],
             window,
             spans,
@@ -348,20 +382,13 @@ impl<'m, 'a> MeasuredSpans<'m, 'a> {
         })
     }
 
-    async fn dispatch(
-        &mut self,
-        text: &str,
-        entry_point: &'static str,
-        beside: &[wgpu::BindGroupEntry<'_>],
-    ) -> Result<Dispatch, Error> {
+    fn dispatch(&self, source: &Arc<ShaderSource>, beside: &[wgpu::BindGroupEntry<'_>]) -> Unbound {
         let Range { start, end } = self.window.grads;
         let mut entries = vec![
             entry(GRADS, self.buffer, start, end - start),
             whole(SPANS, &self.spans),
         ];
         entries.extend_from_slice(beside);
-        self.builder
-            .dispatch(self.grid, text, entry_point, &entries)
-            .await
+        dispatch(source, self.grid, &entries)
     }
 }

@@ -3,18 +3,17 @@
 use std::ops::Range;
 
 use super::{
+    answers::GuardedDevice,
     begin_step::BeginStep,
     binding::{SlotBuffer, filled_buffer, written_buffer},
     limits::{ARENA_USAGE, check_buffer_size},
     lines::LineTable,
     matrix::{MatrixBuilder, MatrixState},
     owning::OwningDevice,
-    pipelines::Pipelines,
     tensors::{GroupTensor, TensorTable},
 };
 use crate::{
     DispatchLimits, Error, Group, Layout, Options, Rule, Slot,
-    buffer::guarded,
     format::{Encoding, Storage},
     layout::{Arena, GROUP_ALIGNMENT},
 };
@@ -37,7 +36,7 @@ pub(super) struct GroupBuffers {
 
 /// What every group is built from.
 pub(super) struct GroupSource<'a> {
-    pub device: &'a OwningDevice,
+    pub device: &'a GuardedDevice<'a>,
     pub layout: &'a Layout,
     pub arena: &'a Arena,
     pub options: &'a Options,
@@ -46,11 +45,7 @@ pub(super) struct GroupSource<'a> {
 }
 
 impl GroupBuffers {
-    pub async fn new(
-        source: &GroupSource<'_>,
-        pipelines: &mut Pipelines,
-        group: Group,
-    ) -> Result<Self, Error> {
+    pub fn new(source: &GroupSource<'_>, group: Group) -> Result<Self, Error> {
         let &GroupSource {
             device,
             layout,
@@ -84,7 +79,7 @@ impl GroupBuffers {
             })
             .collect();
         let what = format!("the state of rule {}", rule.name());
-        let made = guarded(device, &what, || {
+        let made = device.guarded(&what, || {
             let hyper = filled_buffer(
                 device,
                 "hyper",
@@ -111,10 +106,9 @@ impl GroupBuffers {
             let table = TensorTable::new(device, rule, &members, element_count, lines.as_ref())?;
             Ok::<_, Error>((hyper, state, beside, table, lines))
         });
-        let (hyper, state, beside, tensors, lines) = made.await??;
+        let (hyper, state, beside, tensors, lines) = made??;
         let builder = MatrixBuilder {
             device,
-            pipelines,
             limits,
             begin_step,
             group: group.0,
@@ -123,7 +117,7 @@ impl GroupBuffers {
             state: &state,
         };
         Ok(Self {
-            matrix: builder.build().await?,
+            matrix: builder.build()?,
             hyper,
             state,
             beside,

@@ -1,5 +1,6 @@
 //! The optimizer on a GPU: the host side of its shaders.
 
+mod answers;
 mod arrival;
 mod begin_step;
 mod binding;
@@ -25,27 +26,32 @@ mod records;
 mod recount;
 mod setup;
 mod snapshot;
+mod source;
 mod staging;
 mod step;
+mod submission;
 mod sums;
 mod tensors;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod unbound;
 mod waiting;
 
 use std::{fmt, sync::Arc};
 
+use answers::Answers;
 use begin_step::BeginStep;
 use dispatch::Dispatch;
 use limits::{ARENA_USAGE, check_buffer_size};
 use owning::OwningDevice;
 use pipelines::Pipelines;
-use planning::Planner;
+use planning::{Plan, Planner};
 use records::{Coefficients, Recorded};
-use recount::Recount;
+use recount::upload_counts;
 use setup::Setup;
 use step::{ParamPasses, PlannedStep, compute_pass};
+use unbound::Unbound;
 use waiting::Waiting;
 
 pub use checkpoint::Saving;
@@ -54,7 +60,7 @@ pub use snapshot::Snapshot;
 
 use crate::{
     BufferRange, Error, Layout, Options,
-    buffer::{guarded, is_lost, is_reported_lost},
+    buffer::{is_lost, is_reported_lost},
     format::{Encoding, Storage},
     progress::{Past, Progress, REMEMBERED},
 };
@@ -200,6 +206,24 @@ impl Optimizer {
         ];
         check_buffer_size(device, "the arena of parameters", of_params)?;
         check_buffer_size(device, "the arena of gradients", of_grads)?;
+        let answers = Answers::default();
+        let planned = Self::over_arenas(device, &answers, layout, options, [of_params, of_grads]);
+        let (mut optimizer, plan) = answers.heard(planned).await?;
+        let plan = plan.bind(&optimizer.bound, &mut optimizer.pipelines);
+        let Plan { step, passes } = plan.await?;
+        optimizer.planned = step;
+        optimizer.passes = passes;
+        Ok(optimizer)
+    }
+
+    /// An optimizer over arenas of these sizes, and its plan.
+    fn over_arenas(
+        device: &wgpu::Device,
+        answers: &Answers,
+        layout: &Layout,
+        options: Options,
+        [of_params, of_grads]: [u64; 2],
+    ) -> Result<(Self, Plan<Unbound>), Error> {
         let owning = OwningDevice::new(device);
         let bound = OwningDevice::beside(&owning);
         let arena = |label, size| {
@@ -210,22 +234,21 @@ impl Optimizer {
                 mapped_at_creation: false,
             })
         };
-        let made = guarded(device, "the arenas of parameters and gradients", || {
+        let guarded = answers.on(&bound);
+        let what = "the arenas of parameters and gradients";
+        let [params, grads] = guarded.guarded(what, || {
             [arena("params", of_params), arena("grads", of_grads)]
-        });
-        let [params, grads] = made.await?;
-        let mut optimizer = Self::without_buffers(&owning, layout, options).await?;
+        })?;
+        let mut optimizer = Self::without_buffers(&owning, answers, layout, options)?;
         let setup = &optimizer.setup;
         setup.check_bindings(false)?;
-        let mut planner = Planner::new(setup, &mut optimizer.pipelines, bound.clone());
-        let (planned, passes) = planner.over_arenas(&params, &grads).await?;
-        optimizer.bound = bound;
+        let mut planner = Planner::new(setup, &mut optimizer.pipelines, &bound, answers);
+        let plan = planner.over_arenas(&params, &grads)?;
         optimizer.params = setup.arena_ranges(&params, |storage| storage.params);
         optimizer.grads = Some(setup.arena_ranges(&grads, |storage| storage.grads));
         optimizer.grad_arena = Some(grads);
-        optimizer.planned = Some(planned);
-        optimizer.passes = passes;
-        Ok(optimizer)
+        optimizer.bound = bound;
+        Ok((optimizer, plan))
     }
 
     /// [`over`](Optimizer::over), for the web.
@@ -237,8 +260,10 @@ impl Optimizer {
     ) -> Result<Self, Error> {
         // First, because tables of elements that fit no buffer might fit no memory either.
         ranges::check_params(layout, &buffers.params)?;
-        let mut optimizer =
-            Self::without_buffers(&OwningDevice::new(device), layout, options).await?;
+        let owning = OwningDevice::new(device);
+        let answers = Answers::default();
+        let made = Self::without_buffers(&owning, &answers, layout, options);
+        let mut optimizer = answers.heard(made).await?;
         optimizer.rebind_async(buffers).await?;
         Ok(optimizer)
     }
@@ -250,14 +275,14 @@ impl Optimizer {
         ranges::check_params(&self.setup.layout, &params)?;
         ranges::check_owners(&self.setup.device, &self.setup.layout, &params, "parameter")?;
         let bound = OwningDevice::beside(&self.setup.device);
-        let mut planner = Planner::new(&self.setup, &mut self.pipelines, bound.clone());
-        let planned = match &grads {
-            Some(grads) => Some(planner.over_ranges(&params, grads).await?),
-            None => None,
-        };
-        self.passes = planner.passes_over(&params).await?;
+        let answers = Answers::default();
+        let mut planner = Planner::new(&self.setup, &mut self.pipelines, &bound, &answers);
+        let plan = planner.over(&params, grads.as_deref());
+        let plan = answers.heard(plan).await?;
+        let Plan { step, passes } = plan.bind(&bound, &mut self.pipelines).await?;
+        self.passes = passes;
         self.bound = bound;
-        self.planned = planned;
+        self.planned = step;
         self.params = params;
         self.grads = grads;
         self.grad_arena = None;
@@ -271,8 +296,8 @@ impl Optimizer {
     ///
     /// The numbers of a step come to the device in a small buffer, of 256 bytes at the most for each group,
     /// which comes back once the device has run the step. In a browser it comes back only to a program that
-    /// awaits: a loop that records and submits without awaiting makes such a buffer for each step. At most 64
-    /// stay for reuse.
+    /// awaits. A loop that records and submits without awaiting makes such a buffer for each step, but no
+    /// more than 64 stay: others are destroyed when their steps are submitted.
     ///
     /// # Errors
     /// [`Error::NoGradients`] if this optimizer expects gradients at each step;
@@ -329,9 +354,15 @@ impl Optimizer {
             None => {
                 self.setup.check_bindings(true)?;
                 let device = OwningDevice::beside(&self.bound);
-                let mut planner = Planner::new(&self.setup, &mut self.pipelines, device);
-                let planned = planner.over_ranges(&self.params, grads).await?;
-                (grads.to_vec(), planned)
+                let answers = Answers::default();
+                let mut planner = Planner::new(&self.setup, &mut self.pipelines, &device, &answers);
+                let step = planner.over_ranges(&self.params, grads);
+                let plan = Plan {
+                    step: Some(answers.heard(step).await?),
+                    passes: ParamPasses::default(),
+                };
+                let plan = plan.bind(&device, &mut self.pipelines).await?;
+                (grads.to_vec(), plan.step.ok_or(Error::NotPrepared)?)
             }
         };
         if self.passed.len() == PASSED_KEPT {
@@ -428,18 +459,15 @@ impl Optimizer {
         dispatches: &[Vec<Dispatch>],
     ) -> Result<(), Error> {
         let Setup {
-            device,
-            begin_step,
-            recount,
-            ..
+            device, begin_step, ..
         } = &self.setup;
-        let Some(recount) = recount else {
+        let Some(recount) = &self.passes.recount else {
             return Ok(());
         };
         let kept = self.bound.clone();
-        Recount::upload(device, encoder, begin_step, &self.progress, kept)?;
+        upload_counts(device, encoder, begin_step, &self.progress, kept)?;
         let mut pass = compute_pass(encoder, "optimizer evaluation");
-        recount.dispatch(&mut pass);
+        recount.record(&mut pass);
         for dispatch in dispatches.iter().flatten() {
             dispatch.record(&mut pass);
         }
@@ -447,13 +475,14 @@ impl Optimizer {
     }
 
     /// An optimizer that does not know its parameters yet.
-    async fn without_buffers(
+    fn without_buffers(
         device: &Arc<OwningDevice>,
+        answers: &Answers,
         layout: &Layout,
         options: Options,
     ) -> Result<Self, Error> {
-        let mut pipelines = Pipelines::new(options.pipeline_cache.clone());
-        let setup = Setup::new(device, &mut pipelines, layout, options).await?;
+        let pipelines = Pipelines::new(options.pipeline_cache.clone());
+        let setup = Setup::new(device, &answers.on(device), layout, options)?;
         let waiting = setup.options.skips().then(|| {
             let BeginStep {
                 stats, ring_length, ..
@@ -542,6 +571,6 @@ impl Optimizer {
 
     fn record(&self, encoder: &mut wgpu::CommandEncoder, planned: &PlannedStep) {
         let takes_part = |group: usize| !self.progress[group].frozen;
-        planned.record(encoder, &self.setup.begin_step, takes_part);
+        planned.record(encoder, takes_part);
     }
 }

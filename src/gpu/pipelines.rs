@@ -1,12 +1,19 @@
 //! Compiled shaders, and the errors of those that do not compile.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+#[cfg(not(target_family = "wasm"))]
+use rayon::prelude::*;
 
 #[cfg(not(target_family = "wasm"))]
 use super::needs::ShaderNeeds;
+use super::source::ShaderSource;
 use crate::{
-    Error, Rule, ShaderLocation,
-    buffer::guarded,
+    Error, ShaderLocation,
+    buffer::{Answer, begun},
     shader::{Access, Pass},
 };
 
@@ -17,7 +24,7 @@ pub(super) struct Pipelines {
     cache: Option<wgpu::PipelineCache>,
     by_shader: HashMap<(String, &'static str), wgpu::ComputePipeline>,
     /// The shaders of groups. With this key the text need not be put together again.
-    by_group: HashMap<(usize, Access, Pass), wgpu::ComputePipeline>,
+    by_group: HashMap<(usize, Access, Pass), Arc<ShaderSource>>,
 }
 
 impl Pipelines {
@@ -28,129 +35,174 @@ impl Pipelines {
         }
     }
 
-    /// Compiles one of this crate's own shaders.
-    pub async fn compile(
+    /// The shader of a group. `source` puts it together.
+    pub fn of_group(
         &mut self,
-        device: &wgpu::Device,
-        text: &str,
-        entry_point: &'static str,
-    ) -> Result<wgpu::ComputePipeline, Error> {
-        let what = format!("the shader {entry_point}");
-        let compiled = self.get(device, &what, entry_point, text, entry_point);
-        compiled.await.map_err(|(error, _)| error)
-    }
-
-    /// The shader of a group's rule. `text` puts its text together.
-    pub async fn of_group(
-        &mut self,
-        device: &wgpu::Device,
         key: (usize, Access, Pass),
-        rule: &dyn Rule,
-        text: impl FnOnce() -> String,
-    ) -> Result<wgpu::ComputePipeline, Error> {
-        if let Some(pipeline) = self.by_group.get(&key) {
-            return Ok(pipeline.clone());
-        }
-        let (_, _, pass) = key;
-        let text = text();
-        let compiled = self.compile_rule(device, rule, &text, pass.entry_point());
-        let pipeline = compiled.await?;
-        self.by_group.insert(key, pipeline.clone());
-        Ok(pipeline)
+        source: impl FnOnce() -> Arc<ShaderSource>,
+    ) -> Arc<ShaderSource> {
+        self.by_group.entry(key).or_insert_with(source).clone()
     }
 
-    /// Compiles a shader whose text begins with that of `rule`.
-    pub async fn compile_rule(
+    /// Compiles those of `sources` that are not compiled yet, side by side.
+    ///
+    /// # Errors
+    /// The error of the first that does not compile.
+    pub async fn compile<'a>(
         &mut self,
         device: &wgpu::Device,
-        rule: &dyn Rule,
-        text: &str,
-        entry_point: &'static str,
-    ) -> Result<wgpu::ComputePipeline, Error> {
-        let what = format!("the shader {entry_point} of rule {}", rule.name());
-        let compiled = self.get(device, &what, rule.name(), text, entry_point);
-        compiled
-            .await
-            .map_err(|(error, messages)| shader_error(rule, error, messages))
-    }
-
-    /// If the compiler found the error, its messages come with it. If the device has too little for
-    /// the shader, the error says that of `what`.
-    pub async fn get(
-        &mut self,
-        device: &wgpu::Device,
-        what: &str,
-        label: &str,
-        text: &str,
-        entry_point: &'static str,
-    ) -> Result<wgpu::ComputePipeline, (Error, Vec<wgpu::CompilationMessage>)> {
-        let key = (text.to_owned(), entry_point);
-        if let Some(pipeline) = self.by_shader.get(&key) {
-            return Ok(pipeline.clone());
+        sources: impl IntoIterator<Item = &'a ShaderSource>,
+    ) -> Result<(), Error> {
+        let sources = sources.into_iter();
+        let wanted: Vec<_> = sources
+            .filter(|source| source.compiled.get().is_none())
+            .map(|source| (source, (source.text.clone(), source.entry_point)))
+            .collect();
+        let mut seen = HashSet::new();
+        let missing: Vec<_> = wanted
+            .iter()
+            .filter(|(_, key)| !self.by_shader.contains_key(key) && seen.insert(key))
+            .collect();
+        let sources: Vec<_> = missing.iter().map(|(source, _)| *source).collect();
+        let compiled = side_by_side(device, self.cache.as_ref(), &sources).await;
+        let mut error = None;
+        for ((_, key), compiled) in missing.into_iter().zip(compiled) {
+            match compiled {
+                Ok(pipeline) => {
+                    self.by_shader.insert(key.clone(), pipeline);
+                }
+                Err(found) => error = error.or(Some(found)),
+            }
         }
+        for (source, key) in &wanted {
+            if let Some(pipeline) = self.by_shader.get(key) {
+                source.compiled.get_or_init(|| pipeline.clone());
+            }
+        }
+        error.map_or(Ok(()), Err)
+    }
+}
+
+/// The compiler takes long and has no state, so each thread takes a shader. wgpu keeps error scopes
+/// for each thread.
+#[cfg(not(target_family = "wasm"))]
+async fn side_by_side(
+    device: &wgpu::Device,
+    cache: Option<&wgpu::PipelineCache>,
+    sources: &[&ShaderSource],
+) -> Vec<Result<wgpu::ComputePipeline, Error>> {
+    let compile = |source: &&ShaderSource| {
+        let compiling = Compiling::begin(device, cache, source)?;
+        pollster::block_on(compiling.end(device, source))
+    };
+    sources.par_iter().map(compile).collect()
+}
+
+/// A browser has threads of its own, so all are begun before the first is waited for.
+#[cfg(target_family = "wasm")]
+async fn side_by_side(
+    device: &wgpu::Device,
+    cache: Option<&wgpu::PipelineCache>,
+    sources: &[&ShaderSource],
+) -> Vec<Result<wgpu::ComputePipeline, Error>> {
+    let begun = sources
+        .iter()
+        .map(|source| Compiling::begin(device, cache, source));
+    let begun: Vec<_> = begun.collect();
+    let mut compiled = Vec::new();
+    for (compiling, source) in begun.into_iter().zip(sources) {
+        compiled.push(match compiling {
+            Ok(compiling) => compiling.end(device, source).await,
+            Err(error) => Err(error),
+        });
+    }
+    compiled
+}
+
+/// A shader that is being compiled.
+struct Compiling {
+    module: wgpu::ShaderModule,
+    parsed: Answer,
+    pipeline: wgpu::ComputePipeline,
+    compiled: Answer,
+}
+
+impl Compiling {
+    fn begin(
+        device: &wgpu::Device,
+        cache: Option<&wgpu::PipelineCache>,
+        source: &ShaderSource,
+    ) -> Result<Self, Error> {
         // Reading the shader takes a while. No shader of this crate's needs more than the defaults.
         if !wgpu::Limits::default().check_limits(&device.limits()) {
-            let checked = check_needs(device, what, text, entry_point);
-            checked.map_err(|error| (error, Vec::new()))?;
+            check_needs(device, source)?;
         }
-        let mut module = None;
-        let parsed = guarded(device, label, || {
-            module = Some(device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        let label = &source.label;
+        let (module, parsed) = begun(device, label, || {
+            device.create_shader_module(wgpu::ShaderModuleDescriptor {
                 label: Some(label),
-                source: wgpu::ShaderSource::Wgsl(text.into()),
-            }));
+                source: wgpu::ShaderSource::Wgsl((&source.text).into()),
+            })
         });
-        let parsed = parsed.await;
-        if let (Err(error), Some(module)) = (parsed, &module) {
-            let information = module.get_compilation_info().await;
-            return Err((error, information.messages));
+        // Of a module that is in error this makes a pipeline that is in error too.
+        let (pipeline, compiled) = begun(device, label, || {
+            device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(label),
+                layout: None,
+                module: &module,
+                entry_point: Some(source.entry_point),
+                compilation_options: Default::default(),
+                cache,
+            })
+        });
+        Ok(Self {
+            module,
+            parsed,
+            pipeline,
+            compiled,
+        })
+    }
+
+    async fn end(
+        self,
+        device: &wgpu::Device,
+        source: &ShaderSource,
+    ) -> Result<wgpu::ComputePipeline, Error> {
+        if let Err(error) = self.parsed.get().await {
+            let information = self.module.get_compilation_info().await;
+            return Err(shader_error(source, error, information.messages));
         }
-        let compiled = guarded(device, label, || {
-            Some(
-                device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                    label: Some(label),
-                    layout: None,
-                    module: module.as_ref()?,
-                    entry_point: Some(entry_point),
-                    compilation_options: Default::default(),
-                    cache: self.cache.as_ref(),
-                }),
-            )
-        });
-        let lost = || Error::DeviceLost {
-            during: format!("compiling {label}"),
-        };
-        let compiled = compiled.await.and_then(|made| made.ok_or_else(lost));
-        let pipeline = compiled.map_err(|error| {
-            let checked = check_needs(device, what, text, entry_point);
-            (checked.err().unwrap_or(error), Vec::new())
-        })?;
-        self.by_shader.insert(key, pipeline.clone());
-        Ok(pipeline)
+        if let Err(error) = self.compiled.get().await {
+            // If the device has too little for the shader, that is the better error.
+            check_needs(device, source)?;
+            return Err(shader_error(source, error, Vec::new()));
+        }
+        Ok(self.pipeline)
     }
 }
 
 /// Refuses a shader that the device has too little for. wgpu would say so in other words, or, of
 /// memory that a workgroup shares, not at all.
-fn check_needs(
-    device: &wgpu::Device,
-    what: &str,
-    text: &str,
-    entry_point: &str,
-) -> Result<(), Error> {
+fn check_needs(device: &wgpu::Device, source: &ShaderSource) -> Result<(), Error> {
     // A browser has a compiler of its own, and no device below the defaults.
     #[cfg(not(target_family = "wasm"))]
-    if let Some(needs) = ShaderNeeds::of(text, entry_point) {
-        return needs.check(what, &device.limits());
+    if let Some(needs) = ShaderNeeds::of(&source.text, source.entry_point) {
+        return needs.check(&source.what, &device.limits());
     }
-    let _ = (device, what, text, entry_point);
+    let _ = (device, &source.what);
     Ok(())
 }
 
-/// Finds the place in the rule's own text that the compiler complained about.
-fn shader_error(rule: &dyn Rule, error: Error, messages: Vec<wgpu::CompilationMessage>) -> Error {
-    let Error::Wgpu { what, mut message } = error else {
-        return error;
+/// Finds the place in the rule's own text that the compiler complained about. An error in a shader
+/// of this crate's own stays what it is.
+fn shader_error(
+    source: &ShaderSource,
+    error: Error,
+    messages: Vec<wgpu::CompilationMessage>,
+) -> Error {
+    let (what, mut message, rule_bytes) = match (error, source.rule_bytes) {
+        (Error::Wgpu { what, message }, Some(bytes)) => (what, message, bytes),
+        (other, _) => return other,
     };
     // In Firefox only these say why.
     let is_error = |found: &&wgpu::CompilationMessage| {
@@ -163,7 +215,8 @@ fn shader_error(rule: &dyn Rule, error: Error, messages: Vec<wgpu::CompilationMe
     }
     let place = messages.iter().find_map(|message| message.location);
     // The rule's text comes first. A place beyond it is in this crate's code.
-    let before = place.and_then(|place| rule.wgsl().get(..place.offset as usize));
+    let of_rule = source.text.get(..rule_bytes).unwrap_or_default();
+    let before = place.and_then(|place| of_rule.get(..place.offset as usize));
     let location = before.map(|before| {
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         ShaderLocation {
@@ -188,7 +241,83 @@ fn shader_error(rule: &dyn Rule, error: Error, messages: Vec<wgpu::CompilationMe
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::Adam;
+    use crate::{Gpu, GpuOptions, rules::Adam};
+
+    const EMPTY: &str = "@compute @workgroup_size(1) fn main() {}";
+
+    fn gpu() -> Gpu {
+        Gpu::open_blocking(&GpuOptions::default()).unwrap()
+    }
+
+    fn source(label: &str, text: &str) -> Arc<ShaderSource> {
+        ShaderSource::described(text.to_owned(), "main", label, label)
+    }
+
+    fn compile(
+        pipelines: &mut Pipelines,
+        device: &wgpu::Device,
+        sources: &[Arc<ShaderSource>],
+    ) -> Result<(), Error> {
+        pollster::block_on(pipelines.compile(device, sources.iter().map(|source| &**source)))
+    }
+
+    #[test]
+    fn the_first_error_in_order_is_returned_and_the_others_are_compiled() {
+        let device = gpu().device;
+        let other = format!("{EMPTY} const other = 1;");
+        let sources = [
+            source("good", EMPTY),
+            // It is parsed, but has no such entry point.
+            source("first", "const nothing = 0;"),
+            source("second", "no WGSL"),
+            source("other", &other),
+        ];
+        let pipelines = &mut Pipelines::default();
+        let error = compile(pipelines, &device, &sources).unwrap_err();
+        assert!(
+            matches!(&error, Error::Wgpu { what, .. } if what == "first"),
+            "{error}"
+        );
+        let compiled = sources.map(|source| source.compiled.get().is_some());
+        assert_eq!(compiled, [true, false, false, true]);
+        let second = source("second", "no WGSL");
+        let error = compile(pipelines, &device, &[second]).unwrap_err();
+        assert!(
+            matches!(&error, Error::Wgpu { what, .. } if what == "second"),
+            "{error}"
+        );
+        // Nothing of what failed is left.
+        compile(pipelines, &device, &[source("good", EMPTY)]).unwrap();
+    }
+
+    #[test]
+    fn equal_shaders_are_compiled_once() {
+        let device = gpu().device;
+        let pipelines = &mut Pipelines::default();
+        let sources = ["one", "two"].map(|label| source(label, EMPTY));
+        compile(pipelines, &device, &sources).unwrap();
+        let later = source("three", EMPTY);
+        compile(pipelines, &device, std::slice::from_ref(&later)).unwrap();
+        assert_eq!(pipelines.by_shader.len(), 1);
+        let [one, two] = &sources;
+        assert!(one.compiled.get().is_some());
+        assert_eq!(one.compiled.get(), two.compiled.get());
+        assert_eq!(one.compiled.get(), later.compiled.get());
+    }
+
+    /// The threads of a pool may all wait for pipelines.
+    #[test]
+    fn a_pool_of_one_thread_compiles_too() {
+        let device = gpu().device;
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1);
+        let texts = (0..4).map(|number| format!("{EMPTY} const number = {number};"));
+        let sources: Vec<_> = texts.map(|text| source("numbered", &text)).collect();
+        let compiled = pool.build().unwrap().install(|| {
+            let pipelines = &mut Pipelines::default();
+            compile(pipelines, &device, &sources)
+        });
+        assert_eq!(compiled, Ok(()));
+    }
 
     #[test]
     fn what_the_compiler_says_is_told_once() {
@@ -206,7 +335,8 @@ mod tests {
                 message(wgpu::CompilationMessageType::Warning, "unused variable"),
                 message(wgpu::CompilationMessageType::Error, "no value 'foo'"),
             ];
-            match shader_error(&Adam::default(), error, messages) {
+            let source = ShaderSource::of_rule(&Adam::default(), String::new(), "main");
+            match shader_error(&source, error, messages) {
                 Error::Shader { message, .. } => message,
                 other => panic!("{other}"),
             }

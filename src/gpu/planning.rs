@@ -1,8 +1,10 @@
-//! Plans the dispatches of a step, over arenas or over a caller's ranges.
+//! Plans the dispatches of a step, over arenas or over a caller's ranges. Nothing here waits: shaders are
+//! compiled, and bind groups made, once everything is planned.
 
 use std::sync::Arc;
 
 use super::{
+    answers::{Answers, GuardedDevice},
     dispatch::{BoundTensor, Dispatch, over_arena, over_ranges},
     grad_stats::{GradStatsBuilder, PlacedGrad},
     lines::line_dispatches,
@@ -10,64 +12,124 @@ use super::{
     phases::GroupStep,
     pipelines::Pipelines,
     ranges,
+    recount::recount,
     setup::Setup,
     step::{Beginning, ParamPasses, PlannedStep},
     sums::sum_dispatches,
+    unbound::Unbound,
 };
 use crate::{BufferRange, Error, Group, layout::TENSOR_ALIGNMENT, shader::Pass};
+
+/// What is planned over some parameters.
+#[derive(Debug)]
+pub(super) struct Plan<D = Dispatch> {
+    /// `None` if the gradients are not known.
+    pub step: Option<PlannedStep<D>>,
+    pub passes: ParamPasses<D>,
+}
+
+impl Plan<Unbound> {
+    /// Compiles the shaders that are not in `pipelines` side by side, and makes all bind groups.
+    pub async fn bind(
+        self,
+        device: &OwningDevice,
+        pipelines: &mut Pipelines,
+    ) -> Result<Plan, Error> {
+        let steps = self.step.iter().flat_map(PlannedStep::dispatches);
+        let dispatches = steps.chain(self.passes.dispatches());
+        let sources = dispatches.map(|dispatch| &*dispatch.source);
+        pipelines.compile(device, sources).await?;
+        let answers = Answers::default();
+        let bound = self.bound(answers.on(device));
+        answers.heard(bound).await
+    }
+
+    fn bound(self, device: GuardedDevice<'_>) -> Result<Plan, Error> {
+        let mut bind = |dispatch: Unbound| dispatch.bind(&device);
+        let step = self.step.map(|step| step.try_map(&mut bind)).transpose()?;
+        Ok(Plan {
+            step,
+            passes: self.passes.try_map(&mut bind)?,
+        })
+    }
+}
 
 /// Makes plans for the groups that an optimizer has set up.
 pub(super) struct Planner<'a> {
     setup: &'a Setup,
     pipelines: &'a mut Pipelines,
     /// Owns what is made for the plans.
-    device: Arc<OwningDevice>,
+    owner: &'a Arc<OwningDevice>,
+    /// Is of `owner`.
+    device: GuardedDevice<'a>,
 }
 
 impl<'a> Planner<'a> {
-    pub fn new(setup: &'a Setup, pipelines: &'a mut Pipelines, device: Arc<OwningDevice>) -> Self {
+    pub fn new(
+        setup: &'a Setup,
+        pipelines: &'a mut Pipelines,
+        owner: &'a Arc<OwningDevice>,
+        answers: &'a Answers,
+    ) -> Self {
         Self {
             setup,
             pipelines,
-            device,
+            owner,
+            device: answers.on(owner),
         }
     }
 
     /// A step over this crate's own arenas, and the switch to evaluation and back.
-    pub async fn over_arenas(
+    pub fn over_arenas(
         &mut self,
         params: &wgpu::Buffer,
         grads: &wgpu::Buffer,
-    ) -> Result<(PlannedStep, ParamPasses), Error> {
+    ) -> Result<Plan<Unbound>, Error> {
         let of_params = self.setup.arena_groups(params, |storage| storage.params);
         let of_grads = self.setup.arena_groups(grads, |storage| storage.grads);
         let mut steps = self.empty_steps();
-        let mut passes = ParamPasses::default();
+        let mut passes = self.empty_passes();
         for (step, group) in steps.iter_mut().zip(self.setup.layout.groups()) {
             let (params, grads) = (&of_params[group.0], &of_grads[group.0]);
-            step.prepare = self.in_arenas(group, params, grads, Pass::Prepare).await?;
-            step.update = self.in_arenas(group, params, grads, Pass::Update).await?;
+            step.prepare = self.in_arenas(group, params, grads, Pass::Prepare)?;
+            step.update = self.in_arenas(group, params, grads, Pass::Update)?;
         }
         for group in self.setup.layout.groups() {
             let (params, grads) = (&of_params[group.0], &of_grads[group.0]);
-            let evaluate = self.in_arenas(group, params, grads, Pass::Evaluate).await?;
+            let evaluate = self.in_arenas(group, params, grads, Pass::Evaluate)?;
             passes.evaluate.push(evaluate);
-            let train = self.in_arenas(group, params, grads, Pass::Train).await?;
+            let train = self.in_arenas(group, params, grads, Pass::Train)?;
             passes.train.push(train);
-            let copy = self.in_arenas(group, params, grads, Pass::Copy).await?;
+            let copy = self.in_arenas(group, params, grads, Pass::Copy)?;
             passes.copy.push(copy);
         }
         let tensors = self.arena_tensors(params, grads);
         let grads = self.arena_grads(grads);
-        Ok((self.step(steps, &tensors, &grads).await?, passes))
+        Ok(Plan {
+            step: Some(self.step(steps, &tensors, &grads)?),
+            passes,
+        })
+    }
+
+    /// All that can be planned over a caller's ranges.
+    pub fn over(
+        &mut self,
+        params: &[BufferRange],
+        grads: Option<&[BufferRange]>,
+    ) -> Result<Plan<Unbound>, Error> {
+        let step = grads.map(|grads| self.over_ranges(params, grads));
+        Ok(Plan {
+            step: step.transpose()?,
+            passes: self.passes_over(params)?,
+        })
     }
 
     /// A step over a caller's ranges.
-    pub async fn over_ranges(
+    pub fn over_ranges(
         &mut self,
         params: &[BufferRange],
         grads: &[BufferRange],
-    ) -> Result<PlannedStep, Error> {
+    ) -> Result<PlannedStep<Unbound>, Error> {
         let Setup {
             layout,
             options,
@@ -80,8 +142,8 @@ impl<'a> Planner<'a> {
         let mut steps = self.empty_steps();
         for (step, group) in steps.iter_mut().zip(layout.groups()) {
             let tensors = &tensors[group.0];
-            step.prepare = self.in_ranges(group, tensors, Pass::Prepare).await?;
-            step.update = self.in_ranges(group, tensors, Pass::Update).await?;
+            step.prepare = self.in_ranges(group, tensors, Pass::Prepare)?;
+            step.update = self.in_ranges(group, tensors, Pass::Update)?;
         }
         let grads = arena.groups.iter().zip(&tensors).map(|(group, tensors)| {
             let placed = tensors.iter().map(|tensor| PlacedGrad {
@@ -93,33 +155,33 @@ impl<'a> Planner<'a> {
             placed.collect()
         });
         let grads: Vec<_> = grads.collect();
-        self.step(steps, &tensors, &grads).await
+        self.step(steps, &tensors, &grads)
     }
 
     /// The passes over a caller's parameters that are no step.
-    pub async fn passes_over(&mut self, params: &[BufferRange]) -> Result<ParamPasses, Error> {
+    pub fn passes_over(&mut self, params: &[BufferRange]) -> Result<ParamPasses<Unbound>, Error> {
         // They read no gradients, so the parameters stand in for them.
         let tensors = self.bound_tensors(params, params);
-        let mut passes = ParamPasses::default();
+        let mut passes = self.empty_passes();
         for (group, tensors) in self.setup.layout.groups().zip(&tensors) {
-            let evaluate = self.in_ranges(group, tensors, Pass::Evaluate).await?;
+            let evaluate = self.in_ranges(group, tensors, Pass::Evaluate)?;
             passes.evaluate.push(evaluate);
-            let train = self.in_ranges(group, tensors, Pass::Train).await?;
+            let train = self.in_ranges(group, tensors, Pass::Train)?;
             passes.train.push(train);
-            let copy = self.in_ranges(group, tensors, Pass::Copy).await?;
+            let copy = self.in_ranges(group, tensors, Pass::Copy)?;
             passes.copy.push(copy);
         }
         Ok(passes)
     }
 
     /// The dispatches of `pass` over a group's parts of the arenas.
-    async fn in_arenas(
+    fn in_arenas(
         &mut self,
         group: Group,
         params: &BufferRange,
         grads: &BufferRange,
         pass: Pass,
-    ) -> Result<Vec<Dispatch>, Error> {
+    ) -> Result<Vec<Unbound>, Error> {
         if !self.setup.has(group, pass) {
             return Ok(Vec::new());
         }
@@ -135,27 +197,38 @@ impl<'a> Planner<'a> {
             grads,
             count,
         )
-        .await
     }
 
     /// The dispatches of `pass` over a caller's ranges.
-    async fn in_ranges(
+    fn in_ranges(
         &mut self,
         group: Group,
         tensors: &[BoundTensor],
         pass: Pass,
-    ) -> Result<Vec<Dispatch>, Error> {
+    ) -> Result<Vec<Unbound>, Error> {
         if !self.setup.has(group, pass) {
             return Ok(Vec::new());
         }
         let (device, limits) = (&self.device, &self.setup.limits);
         let bindings = self.setup.bindings(group, pass);
-        over_ranges(device, self.pipelines, limits, bindings, tensors).await
+        over_ranges(device, self.pipelines, limits, bindings, tensors)
     }
 
-    fn empty_steps(&self) -> Vec<GroupStep> {
+    fn empty_steps(&self) -> Vec<GroupStep<Unbound>> {
         let groups = self.setup.layout.groups();
         groups.map(|_| GroupStep::default()).collect()
+    }
+
+    /// Passes over no group yet.
+    fn empty_passes(&self) -> ParamPasses<Unbound> {
+        let setup = self.setup;
+        let recount = setup
+            .switches()
+            .then(|| recount(&setup.begin_step, &setup.options));
+        ParamPasses {
+            recount,
+            ..ParamPasses::default()
+        }
     }
 
     /// A caller's tensors by group.
@@ -230,27 +303,26 @@ impl<'a> Planner<'a> {
     /// Completes `steps`, in which the dispatches that prepare and update are already set. It adds
     /// the dispatches that come before them, over `tensors`. If `grads` must be inspected first, it
     /// makes the dispatches conditional on the result.
-    async fn step(
+    fn step(
         &mut self,
-        mut steps: Vec<GroupStep>,
+        mut steps: Vec<GroupStep<Unbound>>,
         tensors: &[Vec<BoundTensor>],
         grads: &[Vec<PlacedGrad>],
-    ) -> Result<PlannedStep, Error> {
+    ) -> Result<PlannedStep<Unbound>, Error> {
         let setup = self.setup;
-        let (device, limits) = (&self.device.clone(), &setup.limits);
+        let (device, limits) = (&self.device, &setup.limits);
         let groups = setup.layout.groups().zip(tensors);
         let groups: Vec<_> = groups
             .map(|(group, tensors)| (setup.bindings(group, Pass::Measure), &tensors[..]))
             .collect();
-        let sums = sum_dispatches(device, self.pipelines, limits, &groups).await?;
+        let sums = sum_dispatches(device, limits, &groups)?;
         let found = sums.measure.into_iter().zip(sums.conclude);
         for ((step, (group, tensors)), (measure, conclude)) in
             steps.iter_mut().zip(groups).zip(found)
         {
             let buffers = &setup.groups[group.index];
             if let Some(table) = &buffers.lines {
-                let lines = line_dispatches(device, self.pipelines, limits, group, table, tensors);
-                step.lines = lines.await?;
+                step.lines = line_dispatches(device, limits, group, table, tensors)?;
             }
             step.measure = measure;
             step.conclude = conclude;
@@ -260,19 +332,18 @@ impl<'a> Planner<'a> {
         let beginning = if setup.options.skips() {
             let builder = GradStatsBuilder {
                 device,
-                pipelines: self.pipelines,
                 limits,
                 layout: &setup.layout,
                 options: &setup.options,
                 begin_step: &setup.begin_step,
                 tensor_factors: setup.tensor_factors.as_ref(),
             };
-            Beginning::GradStats(Box::new(builder.build(grads, &mut steps).await?))
+            Beginning::GradStats(Box::new(builder.build(grads, &mut steps)?))
         } else {
-            Beginning::Numbers(setup.begin_step.bind(device, None).await?)
+            Beginning::Numbers(setup.begin_step.dispatch(None))
         };
         Ok(PlannedStep {
-            device: self.device.clone(),
+            device: self.owner.clone(),
             beginning,
             shared_sums: sums.shared,
             groups: steps,

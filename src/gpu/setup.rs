@@ -3,18 +3,16 @@
 use std::sync::Arc;
 
 use super::{
+    answers::GuardedDevice,
     begin_step::BeginStep,
     dispatch::GroupBindings,
     group::{GroupBuffers, GroupSource},
     limits::{check_binding_count, check_buffer_size},
     lines::LineTable,
     owning::OwningDevice,
-    pipelines::Pipelines,
-    recount::Recount,
 };
 use crate::{
-    BufferRange, Clip, DispatchLimits, Error, Group, Layout, Options, Rule,
-    buffer::guarded,
+    BufferRange, Clip, DispatchLimits, Error, Group, Layout, Options,
     format::{Encoding, Storage},
     layout::{Arena, TENSOR_ALIGNMENT},
     shader::{Frame, Pass},
@@ -30,17 +28,16 @@ pub(super) struct Setup {
     pub limits: DispatchLimits,
     pub options: Options,
     pub begin_step: BeginStep,
-    /// If evaluation needs other parameters.
-    pub recount: Option<Recount>,
     pub groups: Vec<GroupBuffers>,
     /// The factor of each tensor's gradients, if they are clipped by tensor.
     pub tensor_factors: Option<wgpu::Buffer>,
 }
 
 impl Setup {
-    pub async fn new(
-        device: &Arc<OwningDevice>,
-        pipelines: &mut Pipelines,
+    /// `owner` is the device of `device`.
+    pub fn new(
+        owner: &Arc<OwningDevice>,
+        device: &GuardedDevice<'_>,
         layout: &Layout,
         options: Options,
     ) -> Result<Self, Error> {
@@ -53,13 +50,7 @@ impl Setup {
         limits.check(&of_device)?;
         let arena = layout.arena();
         let lrs: Vec<_> = layout.groups.iter().map(|rule| rule.lr()).collect();
-        let begin_step = BeginStep::new(device, pipelines, &lrs, &options).await?;
-        let elsewhere = |rule: &Arc<dyn Rule>| rule.evaluates_elsewhere();
-        let recount = if options.average.is_some() || layout.groups.iter().any(elsewhere) {
-            Some(Recount::new(device, pipelines, &begin_step, &options).await?)
-        } else {
-            None
-        };
+        let begin_step = BeginStep::new(device, &lrs, &options)?;
         let source = GroupSource {
             device,
             layout,
@@ -70,20 +61,19 @@ impl Setup {
         };
         let mut groups = Vec::new();
         for group in layout.groups() {
-            groups.push(GroupBuffers::new(&source, pipelines, group).await?);
+            groups.push(GroupBuffers::new(&source, group)?);
         }
         let tensor_factors = match options.clip {
-            Clip::TensorNorm(_) => Some(tensor_factors(device, &arena).await?),
+            Clip::TensorNorm(_) => Some(tensor_factors(device, &arena)?),
             _ => None,
         };
         Ok(Self {
-            device: device.clone(),
+            device: owner.clone(),
             layout: layout.clone(),
             arena,
             limits,
             options,
             begin_step,
-            recount,
             groups,
             tensor_factors,
         })
@@ -166,6 +156,12 @@ impl Setup {
         }
     }
 
+    /// Whether the parameters to evaluate with may be others than those to train with.
+    pub fn switches(&self) -> bool {
+        let mut groups = self.layout.groups();
+        groups.any(|group| self.has(group, Pass::Evaluate))
+    }
+
     /// Checks that the device has bindings enough for the passes of a step. A caller's ranges need
     /// one more than arenas.
     pub fn check_bindings(&self, in_ranges: bool) -> Result<(), Error> {
@@ -183,18 +179,17 @@ impl Setup {
 }
 
 /// One factor for each unit of 64 elements of all groups.
-async fn tensor_factors(device: &OwningDevice, arena: &Arena) -> Result<wgpu::Buffer, Error> {
+fn tensor_factors(device: &GuardedDevice<'_>, arena: &Arena) -> Result<wgpu::Buffer, Error> {
     let what = "the factors of tensors that are clipped";
     let units = arena.element_count() / TENSOR_ALIGNMENT;
     let bytes = Encoding::F32.bytes(units as u64);
     check_buffer_size(device, what, bytes)?;
-    let made = guarded(device, what, || {
+    device.guarded(what, || {
         device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("tensor factors"),
             size: bytes,
             usage: wgpu::BufferUsages::STORAGE,
             mapped_at_creation: false,
         })
-    });
-    made.await
+    })
 }

@@ -1,31 +1,45 @@
 //! Small buffers that carry numbers to the device in the encoder's own order, and are reused.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use super::submission::Submission;
 use crate::{
     Error,
     buffer::{Own, guarded_now},
 };
 
-/// How many buffers are kept for reuse. This suffices for the steps that are usually in flight. If
-/// more steps are in flight, further buffers are made and then dropped.
+/// How many buffers take turns. This suffices for the steps that are usually in flight.
 const KEPT: usize = 64;
 
 /// Buffers of one size that take turns. Making a buffer takes longer than all the rest of recording
 /// a step. So each buffer comes back, mapped, once the device has run the commands that read it. If
 /// the encoder is dropped, its buffer does not come back.
+///
+/// In a browser, buffers come back only to a program that yields. While [`KEPT`] are under way, further
+/// ones are made and destroyed at the submission, so no more than those stay, however many steps are
+/// recorded and submitted meanwhile.
 #[derive(Debug)]
 pub(super) struct Staging {
     size: u64,
-    /// Buffers that are free. They are mapped.
-    free: Arc<Mutex<Vec<Own>>>,
+    turns: Arc<Mutex<Turns>>,
+    /// Says when an encoder is submitted. It is made when it is first needed.
+    submission: OnceLock<Submission>,
+}
+
+#[derive(Debug, Default)]
+struct Turns {
+    /// They are mapped.
+    free: Vec<Own>,
+    /// How many will come back, unless their encoders are dropped.
+    under_way: usize,
 }
 
 impl Staging {
     pub fn new(size: u64) -> Self {
         Self {
             size,
-            free: Arc::default(),
+            turns: Arc::default(),
+            submission: OnceLock::new(),
         }
     }
 
@@ -40,7 +54,7 @@ impl Staging {
         target: &wgpu::Buffer,
         kept: impl wgpu::WasmNotSend + 'static,
     ) -> Result<(), Error> {
-        let buffer = self.take(device)?;
+        let (buffer, way) = self.take(device)?;
         let mapped = buffer.get_mapped_range_mut(..);
         let mut view = mapped.map_err(|_| Error::DeviceLost {
             during: "recording a step".to_owned(),
@@ -49,7 +63,10 @@ impl Staging {
         drop(view);
         buffer.unmap();
         encoder.copy_buffer_to_buffer(&buffer, 0, target, 0, self.size);
-        self.come_back(encoder, buffer, kept);
+        match way {
+            Way::Back(turn) => turn.come_back(encoder, buffer, kept),
+            Way::Out(submission) => submission.drop_at(encoder, (buffer, kept)),
+        }
         Ok(())
     }
 
@@ -60,34 +77,35 @@ impl Staging {
         encoder: &wgpu::CommandEncoder,
         kept: impl wgpu::WasmNotSend + 'static,
     ) -> Result<(), Error> {
-        // In a browser, only a mapping takes a closure over buffers.
-        let buffer = self.take(device)?;
-        buffer.unmap();
-        self.come_back(encoder, buffer, kept);
+        self.submission(device)?.drop_at(encoder, kept);
         Ok(())
     }
 
-    /// A buffer that is mapped.
-    fn take(&self, device: &wgpu::Device) -> Result<Own, Error> {
-        let free = lock(&self.free).pop();
-        free.map_or_else(|| self.make(device), Ok)
+    /// A buffer that is mapped, and where it goes.
+    fn take(&self, device: &wgpu::Device) -> Result<(Own, Way<'_>), Error> {
+        let (free, turn) = {
+            let mut turns = lock(&self.turns);
+            let has_turn = turns.under_way < KEPT;
+            turns.under_way += usize::from(has_turn);
+            let turn = has_turn.then(|| Turn(self.turns.clone()));
+            (turns.free.pop(), turn)
+        };
+        let way = match turn {
+            Some(turn) => Way::Back(turn),
+            None => Way::Out(self.submission(device)?),
+        };
+        let buffer = free.map_or_else(|| self.make(device), Ok)?;
+        Ok((buffer, way))
     }
 
-    /// Has `buffer` mapped once the encoder's commands have run.
-    fn come_back(
-        &self,
-        encoder: &wgpu::CommandEncoder,
-        buffer: Own,
-        kept: impl wgpu::WasmNotSend + 'static,
-    ) {
-        let (free, mapped) = (self.free.clone(), wgpu::Buffer::clone(&buffer));
-        encoder.map_buffer_on_submit(&mapped, wgpu::MapMode::Write, .., move |result| {
-            drop(kept);
-            let mut free = lock(&free);
-            if result.is_ok() && free.len() < KEPT {
-                free.push(buffer);
-            }
-        });
+    fn submission(&self, device: &wgpu::Device) -> Result<&Submission, Error> {
+        if self.submission.get().is_none() {
+            // If another thread sets it first, that one is as good.
+            let _ = self.submission.set(Submission::new(device)?);
+        }
+        self.submission.get().ok_or_else(|| Error::DeviceLost {
+            during: "recording a step".to_owned(),
+        })
     }
 
     fn make(&self, device: &wgpu::Device) -> Result<Own, Error> {
@@ -102,9 +120,45 @@ impl Staging {
     }
 }
 
+/// Where a buffer goes once it is recorded.
+enum Way<'a> {
+    /// Back, to be used again.
+    Back(Turn),
+    /// It is destroyed at the submission.
+    Out(&'a Submission),
+}
+
+/// A buffer's turn. It ends when this is dropped.
+#[derive(Debug)]
+struct Turn(Arc<Mutex<Turns>>);
+
+impl Turn {
+    /// Has `buffer` mapped once the encoder's commands have run.
+    fn come_back(
+        self,
+        encoder: &wgpu::CommandEncoder,
+        buffer: Own,
+        kept: impl wgpu::WasmNotSend + 'static,
+    ) {
+        let mapped = wgpu::Buffer::clone(&buffer);
+        encoder.map_buffer_on_submit(&mapped, wgpu::MapMode::Write, .., move |result| {
+            drop(kept);
+            if result.is_ok() {
+                lock(&self.0).free.push(buffer);
+            }
+        });
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        lock(&self.0).under_way -= 1;
+    }
+}
+
 /// A poisoned lock is fine: nothing is ever half done under it.
-fn lock(free: &Mutex<Vec<Own>>) -> MutexGuard<'_, Vec<Own>> {
-    free.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(turns: &Mutex<Turns>) -> MutexGuard<'_, Turns> {
+    turns.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -134,14 +188,40 @@ mod tests {
         let submit = |encoder: wgpu::CommandEncoder| {
             queue.submit([encoder.finish()]);
             let found = read_blocking(&device, &queue, &BufferRange::whole(&target));
-            (found.unwrap()[0], lock(&staging.free).len())
+            (found.unwrap()[0], lock(&staging.turns).free.len())
         };
         let three = record(0..3);
-        assert_eq!(lock(&staging.free).len(), 0, "they are under way");
+        assert_eq!(lock(&staging.turns).free.len(), 0, "they are under way");
         assert_eq!(submit(three), (2.0, 3));
         assert_eq!(submit(record(3..6)), (5.0, 3), "the same three");
         drop(record(6..7));
         assert_eq!(submit(record(7..8)), (7.0, 2), "one was in no submission");
         assert_eq!(submit(record(0..100)), (99.0, KEPT));
+    }
+    #[test]
+    fn what_has_no_turn_is_gone_once_it_is_submitted() {
+        let Gpu { device, queue, .. } = Gpu::open_blocking(&GpuOptions::default()).unwrap();
+        let target = device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: 4,
+            usage: wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let staging = Staging::new(4);
+        let mut encoder = device.create_command_encoder(&Default::default());
+        let kept = Arc::new(());
+        for _ in 0..3 * KEPT {
+            let copied = staging.copy(&device, &mut encoder, &[0; 4], &target, kept.clone());
+            copied.unwrap();
+        }
+        assert_eq!(Arc::strong_count(&kept), 1 + 3 * KEPT);
+        assert_eq!(lock(&staging.turns).under_way, KEPT);
+        queue.submit([encoder.finish()]);
+        // Some of the others may have come back already.
+        assert!(Arc::strong_count(&kept) <= 1 + KEPT);
+        device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
+        let turns = lock(&staging.turns);
+        assert_eq!((turns.free.len(), turns.under_way), (KEPT, 0));
+        assert_eq!(Arc::strong_count(&kept), 1);
     }
 }

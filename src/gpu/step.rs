@@ -3,46 +3,76 @@
 use std::sync::Arc;
 
 use super::{
-    begin_step::BeginStep, dispatch::Dispatch, grad_stats::GradStats, owning::OwningDevice,
-    phases::GroupStep, sums::SharedSums,
+    dispatch::Dispatch,
+    grad_stats::GradStats,
+    owning::OwningDevice,
+    phases::{GroupStep, each},
+    sums::SharedSums,
 };
+use crate::Error;
 
 /// A step over known gradients.
 #[derive(Debug)]
-pub(super) struct PlannedStep {
+pub(super) struct PlannedStep<D = Dispatch> {
     /// Owns the tables that the dispatches read.
     pub device: Arc<OwningDevice>,
-    pub beginning: Beginning,
+    pub beginning: Beginning<D>,
     pub shared_sums: SharedSums,
     /// By group.
-    pub groups: Vec<GroupStep>,
+    pub groups: Vec<GroupStep<D>>,
 }
 
 /// What a step begins with.
 #[derive(Debug)]
-pub(super) enum Beginning {
+pub(super) enum Beginning<D = Dispatch> {
     /// The numbers of the step.
-    Numbers(wgpu::BindGroup),
+    Numbers(D),
     /// An inspection of the gradients, and then the numbers.
-    GradStats(Box<GradStats>),
+    GradStats(Box<GradStats<D>>),
+}
+
+impl<D> PlannedStep<D> {
+    /// All dispatches.
+    pub fn dispatches(&self) -> impl Iterator<Item = &D> {
+        let (numbers, stats) = match &self.beginning {
+            Beginning::Numbers(numbers) => (Some(numbers), None),
+            Beginning::GradStats(stats) => (None, Some(stats.dispatches())),
+        };
+        let groups = self.groups.iter();
+        let of_groups =
+            groups.flat_map(|group| group.until_measured().chain(group.once_measured()));
+        numbers
+            .into_iter()
+            .chain(stats.into_iter().flatten())
+            .chain(of_groups)
+    }
+
+    pub fn try_map<E>(
+        self,
+        map: &mut impl FnMut(D) -> Result<E, Error>,
+    ) -> Result<PlannedStep<E>, Error> {
+        let beginning = match self.beginning {
+            Beginning::Numbers(numbers) => Beginning::Numbers(map(numbers)?),
+            Beginning::GradStats(stats) => Beginning::GradStats(Box::new(stats.try_map(map)?)),
+        };
+        let groups = self.groups.into_iter().map(|group| group.try_map(map));
+        Ok(PlannedStep {
+            device: self.device,
+            beginning,
+            shared_sums: self.shared_sums,
+            groups: groups.collect::<Result<_, Error>>()?,
+        })
+    }
 }
 
 impl PlannedStep {
     /// Records the step for the groups that take part. Its numbers must be on their way.
-    pub fn record(
-        &self,
-        encoder: &mut wgpu::CommandEncoder,
-        begin_step: &BeginStep,
-        takes_part: impl Fn(usize) -> bool,
-    ) {
+    pub fn record(&self, encoder: &mut wgpu::CommandEncoder, takes_part: impl Fn(usize) -> bool) {
         self.shared_sums.clear(encoder, |group| !takes_part(group));
         let mut pass = compute_pass(encoder, "optimizer step");
         match &self.beginning {
-            Beginning::Numbers(bind_group) => begin_step.dispatch(&mut pass, bind_group),
-            Beginning::GradStats(stats) => {
-                stats.record(&mut pass, &takes_part);
-                begin_step.dispatch(&mut pass, &stats.begin_step);
-            }
+            Beginning::Numbers(numbers) => numbers.record(&mut pass),
+            Beginning::GradStats(stats) => stats.record(&mut pass, &takes_part),
         }
         let groups = self.groups.iter().enumerate();
         let groups = groups.filter(|(group, _)| takes_part(*group));
@@ -70,14 +100,52 @@ impl PlannedStep {
 }
 
 /// The dispatches over parameters that are no step, by group.
-#[derive(Debug, Default)]
-pub(super) struct ParamPasses {
+#[derive(Debug)]
+pub(super) struct ParamPasses<D = Dispatch> {
+    /// Brings step counts before a switch, if there is anything to switch.
+    pub recount: Option<D>,
     /// They switch between the parameters to train with and those to evaluate with. There are none for
     /// a rule whose parameters are the same for both.
-    pub evaluate: Vec<Vec<Dispatch>>,
-    pub train: Vec<Vec<Dispatch>>,
+    pub evaluate: Vec<Vec<D>>,
+    pub train: Vec<Vec<D>>,
     /// They copy parameters in 16 bits.
-    pub copy: Vec<Vec<Dispatch>>,
+    pub copy: Vec<Vec<D>>,
+}
+
+impl<D> Default for ParamPasses<D> {
+    fn default() -> Self {
+        Self {
+            recount: None,
+            evaluate: Vec::new(),
+            train: Vec::new(),
+            copy: Vec::new(),
+        }
+    }
+}
+
+impl<D> ParamPasses<D> {
+    /// All dispatches.
+    pub fn dispatches(&self) -> impl Iterator<Item = &D> {
+        let groups = self.evaluate.iter().chain(&self.train).chain(&self.copy);
+        self.recount.iter().chain(groups.flatten())
+    }
+
+    pub fn try_map<E>(
+        self,
+        map: &mut impl FnMut(D) -> Result<E, Error>,
+    ) -> Result<ParamPasses<E>, Error> {
+        let recount = self.recount.map(&mut *map).transpose()?;
+        let mut of_groups = |groups: Vec<Vec<D>>| {
+            let groups = groups.into_iter().map(|group| each(group, map));
+            groups.collect::<Result<Vec<_>, Error>>()
+        };
+        Ok(ParamPasses {
+            recount,
+            evaluate: of_groups(self.evaluate)?,
+            train: of_groups(self.train)?,
+            copy: of_groups(self.copy)?,
+        })
+    }
 }
 
 pub(super) fn compute_pass<'e>(

@@ -1,20 +1,20 @@
 //! Sums over whole tensors, and what a rule concludes from them. This is the host side of
 //! `shaders/tensors/measure.wgsl` and `conclude.wgsl`.
 
-use std::{collections::HashMap, ops::Range};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use bytemuck::{Pod, Zeroable};
 
 use super::{
-    binding::{LINES, PARTIALS, TENSORS, bind, filled_buffer, whole},
-    dispatch::{BoundTensor, Dispatch, GroupBindings, range_dispatch, tensor_ranges},
+    answers::GuardedDevice,
+    binding::{LINES, PARTIALS, TENSORS, filled_buffer, whole},
+    dispatch::{BoundTensor, GroupBindings, range_dispatch, tensor_ranges},
     limits::check_binding_size,
-    owning::OwningDevice,
-    pipelines::Pipelines,
+    source::ShaderSource,
+    unbound::Unbound,
 };
 use crate::{
     Error, Over,
-    buffer::guarded,
     format::{Encoding, Storage},
     plan::{
         DispatchLimits, RangeWindow, Size, Span, by_size, measured_length, measuring_threads,
@@ -29,8 +29,8 @@ const PARTIAL_BYTES: u64 = Encoding::F32.quad_bytes();
 /// What a step sums up, by group.
 pub(super) struct SumDispatches {
     /// They must all run before any group concludes.
-    pub measure: Vec<Vec<Dispatch>>,
-    pub conclude: Vec<Vec<Dispatch>>,
+    pub measure: Vec<Vec<Unbound>>,
+    pub conclude: Vec<Vec<Unbound>>,
     pub shared: SharedSums,
 }
 
@@ -168,9 +168,8 @@ impl Summed {
 }
 
 /// The dispatches that take the sums of all groups, over their tensors.
-pub(super) async fn sum_dispatches(
-    device: &OwningDevice,
-    pipelines: &mut Pipelines,
+pub(super) fn sum_dispatches(
+    device: &GuardedDevice<'_>,
     limits: &DispatchLimits,
     groups: &[(GroupBindings<'_>, &[BoundTensor])],
 ) -> Result<SumDispatches, Error> {
@@ -204,18 +203,16 @@ pub(super) async fn sum_dispatches(
     }
     let bytes = PARTIAL_BYTES * count;
     check_binding_size(device, "the sums over tensors", bytes)?;
-    let made = guarded(device, "the sums over tensors", || {
+    let partials = device.guarded("the sums over tensors", || {
         device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("partial sums"),
             size: bytes,
             usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         })
-    });
-    let partials = made.await?;
+    })?;
     for (index, group, windows) in measured {
-        let made = measure(device, pipelines, limits, group, &windows, &partials);
-        sums.measure[index] = made.await?;
+        sums.measure[index] = measure(device, limits, group, &windows, &partials)?;
         let sum = group.rule.stages().sum;
         let everything = sum.is_some_and(|sum| sum.over == Over::Everything);
         let summed = match of_rules.get(group.rule.name()) {
@@ -229,59 +226,55 @@ pub(super) async fn sum_dispatches(
             }
             _ => windows.by_size(),
         };
-        let made = conclude(device, pipelines, limits, group, &summed, &partials);
-        sums.conclude[index] = made.await?;
+        sums.conclude[index] = conclude(device, limits, group, &summed, &partials)?;
     }
     sums.shared.partials = Some(partials);
     Ok(sums)
 }
 
-async fn measure(
-    device: &OwningDevice,
-    pipelines: &mut Pipelines,
+fn measure(
+    device: &GuardedDevice<'_>,
     limits: &DispatchLimits,
     group: GroupBindings<'_>,
     windows: &SumWindows<'_>,
     partials: &wgpu::Buffer,
-) -> Result<Vec<Dispatch>, Error> {
+) -> Result<Vec<Unbound>, Error> {
     let group = GroupBindings {
         pass: Pass::Measure,
         ..group
     };
     let mut dispatches = Vec::new();
+    let mut sources: HashMap<_, Arc<ShaderSource>> = HashMap::new();
     for (window, parts) in windows.windows.iter().zip(windows.spans()) {
         let access = Access::Ranges(window.width, window.grad_place);
-        let text = shader::of_rule(group.rule, access, group.frame, group.pass);
         for (size, spans) in parts {
             let entry_point = match size {
                 Size::Small => "measure_small",
                 Size::Large => "measure_large",
             };
-            let compiled = pipelines.compile_rule(device, group.rule, &text, entry_point);
-            let pipeline = compiled.await?;
+            let source = sources.entry((access, entry_point)).or_insert_with(|| {
+                let text = shader::of_rule(group.rule, access, group.frame, group.pass);
+                ShaderSource::of_rule(group.rule, text, entry_point)
+            });
             let beside = [whole(PARTIALS, partials)];
-            let made = guarded(device, "the bindings that measure tensors", || {
-                let table = bytemuck::cast_slice(&spans);
-                let buffers = &windows.buffers;
-                range_dispatch(device, &pipeline, group, buffers, window, table, &beside)
-            });
-            dispatches.push(Dispatch {
-                grid: size.grid(spans.len(), limits),
-                ..made.await??
-            });
+            let table = bytemuck::cast_slice(&spans);
+            let buffers = &windows.buffers;
+            let made = range_dispatch(device, source, group, buffers, window, table, &beside);
+            let mut dispatch = made?;
+            dispatch.grid = size.grid(spans.len(), limits);
+            dispatches.push(dispatch);
         }
     }
     Ok(dispatches)
 }
 
-async fn conclude(
-    device: &OwningDevice,
-    pipelines: &mut Pipelines,
+fn conclude(
+    device: &GuardedDevice<'_>,
     limits: &DispatchLimits,
     group: GroupBindings<'_>,
     summed: &[(Size, Vec<Summed>)],
     partials: &wgpu::Buffer,
-) -> Result<Vec<Dispatch>, Error> {
+) -> Result<Vec<Unbound>, Error> {
     let text = shader::conclude_tensors(group.rule);
     let mut dispatches = Vec::new();
     for (size, summed) in summed {
@@ -289,23 +282,18 @@ async fn conclude(
             Size::Small => "conclude_small",
             Size::Large => "conclude_large",
         };
-        let compiled = pipelines.compile_rule(device, group.rule, &text, entry_point);
-        let pipeline = compiled.await?;
-        let made = guarded(device, "the bindings that conclude from sums", || {
+        let source = ShaderSource::of_rule(group.rule, text.clone(), entry_point);
+        let what = "the bindings that conclude from sums";
+        let table = device.guarded(what, || {
             let storage = wgpu::BufferUsages::STORAGE;
-            let summed = filled_buffer(device, "summed", storage, bytemuck::cast_slice(summed))?;
-            let mut entries = group.numbers();
-            entries.push(whole(LINES, &summed));
-            entries.push(whole(PARTIALS, partials));
-            entries.extend(group.tensors.map(|tensors| whole(TENSORS, tensors)));
-            bind(device, &pipeline, entry_point, &entries)
-        });
-        dispatches.push(Dispatch {
-            bind_group: made.await??,
-            pipeline,
-            grid: size.grid(summed.len(), limits),
-            switched: None,
-        });
+            filled_buffer(device, "summed", storage, bytemuck::cast_slice(summed))
+        })??;
+        let mut entries = group.numbers();
+        entries.push(whole(LINES, &table));
+        entries.push(whole(PARTIALS, partials));
+        entries.extend(group.tensors.map(|tensors| whole(TENSORS, tensors)));
+        let grid = size.grid(summed.len(), limits);
+        dispatches.push(Unbound::new(&source, what, entry_point, &entries, grid));
     }
     Ok(dispatches)
 }

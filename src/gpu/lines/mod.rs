@@ -5,15 +5,16 @@ mod tiling;
 use std::slice;
 
 use super::{
-    binding::{GRADS, LINES, PARTIALS, SPANS, bind, entry, filled_buffer, whole},
-    dispatch::{BoundTensor, Dispatch, GroupBindings, tensor_ranges},
+    answers::GuardedDevice,
+    binding::{GRADS, LINES, PARTIALS, SPANS, entry, filled_buffer, whole},
+    dispatch::{BoundTensor, GroupBindings, tensor_ranges},
     limits::{ARENA_USAGE, check_binding_size},
     owning::OwningDevice,
-    pipelines::Pipelines,
+    source::ShaderSource,
+    unbound::Unbound,
 };
 use crate::{
     Error,
-    buffer::guarded,
     format::{Encoding, QUAD},
     layout::TENSOR_ALIGNMENT,
     plan::{DispatchLimits, Size, by_size, fold},
@@ -119,14 +120,13 @@ impl LineTable {
 
 /// The dispatches that update the state of `group`'s lines, in `table`, from the gradients of
 /// `tensors`.
-pub(super) async fn line_dispatches(
-    device: &OwningDevice,
-    pipelines: &mut Pipelines,
+pub(super) fn line_dispatches(
+    device: &GuardedDevice<'_>,
     limits: &DispatchLimits,
     group: GroupBindings<'_>,
     table: &LineTable,
     tensors: &[BoundTensor],
-) -> Result<Vec<Dispatch>, Error> {
+) -> Result<Vec<Unbound>, Error> {
     let group = GroupBindings {
         pass: Pass::Lines,
         ..group
@@ -147,21 +147,19 @@ pub(super) async fn line_dispatches(
     let name = group.rule.name();
     let what = format!("the sums over rows and columns of rule {name}");
     check_binding_size(device, &what, bytes)?;
-    let made = guarded(device, "the sums over rows and columns", || {
+    let partials = device.guarded("the sums over rows and columns", || {
         device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("partial sums of lines"),
             size: bytes,
             usage: wgpu::BufferUsages::STORAGE,
             mapped_at_creation: false,
         })
-    });
-    let partials = made.await?;
+    })?;
     let lines = whole(LINES, &table.buffer);
     let sums = whole(PARTIALS, &partials);
     let mut dispatches = Vec::new();
     let mut builder = LinesBuilder {
         device,
-        pipelines,
         group,
         dispatches: &mut dispatches,
     };
@@ -173,16 +171,14 @@ pub(super) async fn line_dispatches(
         let workgroups = window.tiles.len().div_ceil(TILES_PER_WORKGROUP);
         let grid = fold(workgroups as u64, limits);
         let text = shader::measure_lines(group.rule, group.frame, window.width);
-        let added = builder.add(&text, "measure_lines", tiles, grid, &entries);
-        added.await?;
+        builder.add(text, "measure_lines", tiles, grid, &entries)?;
     }
     if !tiling.rows.is_empty() {
         let strips = bytemuck::cast_slice(&tiling.strips);
         let entries = [lines.clone(), sums];
         let grid = fold(tiling.strips.len() as u64, limits);
         let text = shader::move_lines(group.rule, group.frame);
-        let added = builder.add(&text, "move_lines", strips, grid, &entries);
-        added.await?;
+        builder.add(text, "move_lines", strips, grid, &entries)?;
         for (size, rows) in by_size(tiling.rows, Rows::size) {
             let entry_point = match size {
                 Size::Small => "factor_small",
@@ -191,57 +187,48 @@ pub(super) async fn line_dispatches(
             let grid = size.grid(rows.len(), limits);
             let table = bytemuck::cast_slice(&rows);
             let text = shader::factor_lines(group.rule, group.frame);
-            let added = builder.add(&text, entry_point, table, grid, slice::from_ref(&lines));
-            added.await?;
+            builder.add(text, entry_point, table, grid, slice::from_ref(&lines))?;
         }
     }
     Ok(dispatches)
 }
 
 struct LinesBuilder<'m, 'a> {
-    device: &'m OwningDevice,
-    pipelines: &'m mut Pipelines,
+    device: &'m GuardedDevice<'m>,
     group: GroupBindings<'a>,
-    dispatches: &'m mut Vec<Dispatch>,
+    dispatches: &'m mut Vec<Unbound>,
 }
 
 impl LinesBuilder<'_, '_> {
     /// Adds a dispatch over the rows of `table`.
-    async fn add(
+    fn add(
         &mut self,
-        text: &str,
+        text: String,
         entry_point: &'static str,
         table: &[u8],
         grid: [u32; 2],
         beside: &[wgpu::BindGroupEntry<'_>],
     ) -> Result<(), Error> {
         let Self { device, group, .. } = self;
-        let rule = group.rule;
-        let compiled = self.pipelines.compile_rule(device, rule, text, entry_point);
-        let pipeline = compiled.await?;
-        let measures = entry_point == "measure_lines";
-        let made = guarded(device, "the bindings of rows and columns", || {
+        let source = ShaderSource::of_rule(group.rule, text, entry_point);
+        let what = "the bindings of rows and columns";
+        let (table, window) = device.guarded(what, || {
             let storage = wgpu::BufferUsages::STORAGE;
             let table = filled_buffer(device, entry_point, storage, table)?;
-            let window = group.window(device, 0)?;
-            let mut entries = group.numbers();
-            if entry_point.starts_with("factor") {
-                // This shader reads no `Step`.
-                entries.truncate(1);
-            }
-            entries.push(whole(SPANS, &table));
-            entries.extend_from_slice(beside);
-            if measures {
-                entries.extend(group.window_entries(&window));
-            }
-            bind(device, &pipeline, entry_point, &entries)
-        });
-        self.dispatches.push(Dispatch {
-            bind_group: made.await??,
-            pipeline,
-            grid,
-            switched: None,
-        });
+            Ok::<_, Error>((table, group.window(device, 0)?))
+        })??;
+        let mut entries = group.numbers();
+        if entry_point.starts_with("factor") {
+            // This shader reads no `Step`.
+            entries.truncate(1);
+        }
+        entries.push(whole(SPANS, &table));
+        entries.extend_from_slice(beside);
+        if entry_point == "measure_lines" {
+            entries.extend(group.window_entries(&window));
+        }
+        let dispatch = Unbound::new(&source, what, entry_point, &entries, grid);
+        self.dispatches.push(dispatch);
         Ok(())
     }
 }

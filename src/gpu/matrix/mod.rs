@@ -5,27 +5,28 @@ mod orthogonalize;
 mod solve;
 
 use super::{
+    answers::GuardedDevice,
     begin_step::BeginStep,
-    binding::{SlotBuffer, bind, entry, filled_buffer},
-    dispatch::Dispatch,
+    binding::{SlotBuffer, filled_buffer, whole},
     limits::{ARENA_USAGE, check_buffer_size},
     owning::OwningDevice,
-    pipelines::Pipelines,
+    source::ShaderSource,
     tensors::GroupTensor,
+    unbound::Unbound,
 };
 use orthogonalize::{Matrix, orthogonalize};
 use solve::{DenseSystem, Outcome, solve};
 
 use crate::{
-    DispatchLimits, Error, MatrixWork, Rule, buffer::guarded, layout::TENSOR_ALIGNMENT,
-    matrix::MATRIX_ENCODING, shader, shape::Matrices,
+    DispatchLimits, Error, MatrixWork, Rule, layout::TENSOR_ALIGNMENT, matrix::MATRIX_ENCODING,
+    shader, shape::Matrices,
 };
 
 /// The matrices of one group.
 #[derive(Debug)]
 pub(super) struct MatrixState {
     /// They run after the matrices are prepared and before the update.
-    pub dispatches: Vec<Dispatch>,
+    pub dispatches: Vec<Unbound>,
     pub pairs: Option<PairTable>,
 }
 
@@ -66,8 +67,7 @@ impl PairTable {
 
 /// What a [`MatrixState`] is built from.
 pub(super) struct MatrixBuilder<'a> {
-    pub device: &'a OwningDevice,
-    pub pipelines: &'a mut Pipelines,
+    pub device: &'a GuardedDevice<'a>,
     pub limits: &'a DispatchLimits,
     pub begin_step: &'a BeginStep,
     /// The group's index in the layout.
@@ -80,7 +80,7 @@ pub(super) struct MatrixBuilder<'a> {
 
 impl MatrixBuilder<'_> {
     /// `None` for a rule without a matrix stage.
-    pub async fn build(self) -> Result<Option<MatrixState>, Error> {
+    pub fn build(self) -> Result<Option<MatrixState>, Error> {
         let Some(stage) = self.rule.stages().matrix else {
             return Ok(None);
         };
@@ -98,19 +98,19 @@ impl MatrixBuilder<'_> {
                 steps,
                 coefficients,
             } => MatrixState {
-                dispatches: self.orthogonalize(slot, steps, coefficients).await?,
+                dispatches: self.orthogonalize(slot, steps, coefficients)?,
                 pairs: None,
             },
-            MatrixWork::Solve { damping, .. } => self.solve(slot, damping).await?,
+            MatrixWork::Solve { damping, .. } => self.solve(slot, damping)?,
         }))
     }
 
-    async fn orthogonalize(
+    fn orthogonalize(
         self,
         slot: &wgpu::Buffer,
         steps: u32,
         coefficients: [f64; 3],
-    ) -> Result<Vec<Dispatch>, Error> {
+    ) -> Result<Vec<Unbound>, Error> {
         let matrix = |member: &GroupTensor<'_>| {
             let Matrices { rows, columns, .. } = Matrices::of(member.shape);
             Matrix {
@@ -122,26 +122,23 @@ impl MatrixBuilder<'_> {
         let matrices: Vec<_> = self.members.iter().map(matrix).collect();
         orthogonalize(
             self.device,
-            self.pipelines,
             self.limits,
             slot,
             &matrices,
             steps,
             coefficients,
         )
-        .await
     }
 
-    async fn solve(self, slot: &wgpu::Buffer, damping: f64) -> Result<MatrixState, Error> {
+    fn solve(self, slot: &wgpu::Buffer, damping: f64) -> Result<MatrixState, Error> {
         let Self {
             device,
-            pipelines,
             limits,
             begin_step,
             ..
         } = self;
         let what = format!("the Hessians of rule {}", self.rule.name());
-        let made = guarded(device, &what, || {
+        let made = device.guarded(&what, || {
             let pairs = PairTable::new(device, &what, self.members)?;
             let storage = wgpu::BufferUsages::STORAGE;
             let outcomes = vec![Outcome::default(); self.members.len()];
@@ -151,7 +148,7 @@ impl MatrixBuilder<'_> {
             let group = filled_buffer(device, "group", storage, bytemuck::bytes_of(&group))?;
             Ok::<_, Error>((pairs, outcomes, group))
         });
-        let (pairs, outcomes, group) = made.await??;
+        let (pairs, outcomes, group) = made??;
         let systems: Vec<_> = self
             .members
             .iter()
@@ -163,24 +160,15 @@ impl MatrixBuilder<'_> {
             })
             .collect();
         let buffers = [&pairs.buffer, slot, &outcomes];
-        let solved = solve(device, pipelines, limits, buffers, &systems, damping);
-        let mut dispatches = solved.await?;
-        let pipeline = pipelines.compile(device, &shader::tally(), "tally").await?;
-        let bound = guarded(device, "the tally of systems", || {
-            let stats = &begin_step.stats;
-            let entries = [
-                entry(2, stats, 0, stats.size()),
-                entry(6, &outcomes, 0, outcomes.size()),
-                entry(7, &group, 0, group.size()),
-            ];
-            bind(device, &pipeline, "tally", &entries)
-        });
-        dispatches.push(Dispatch {
-            bind_group: bound.await??,
-            pipeline,
-            grid: [1, 1],
-            switched: None,
-        });
+        let mut dispatches = solve(device, limits, buffers, &systems, damping)?;
+        let source = ShaderSource::new(shader::tally(), "tally");
+        let entries = [
+            whole(2, &begin_step.stats),
+            whole(6, &outcomes),
+            whole(7, &group),
+        ];
+        let what = "the tally of systems";
+        dispatches.push(Unbound::new(&source, what, "tally", &entries, [1, 1]));
         Ok(MatrixState {
             dispatches,
             pairs: Some(pairs),

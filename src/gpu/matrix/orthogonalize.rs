@@ -1,19 +1,19 @@
 //! Newton–Schulz for all matrices of a group. This is the host side of
 //! `shaders/matrix/multiply.wgsl`. The CPU twin is `src/matrix/orthogonalize.rs`.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use bytemuck::{Pod, Zeroable};
 
 use super::batches::{Batch, Needs, batches};
 use crate::{
     Error,
-    buffer::guarded,
     gpu::{
-        binding::{bind, entry, filled_buffer, zeroed_buffer},
-        dispatch::Dispatch,
+        answers::GuardedDevice,
+        binding::{entry, filled_buffer, whole, zeroed_buffer},
         owning::OwningDevice,
-        pipelines::Pipelines,
+        source::ShaderSource,
+        unbound::Unbound,
     },
     matrix::{MATRIX_ENCODING, TileSize, multiply_shader},
     plan::{DispatchLimits, fold},
@@ -73,6 +73,9 @@ struct ProductTile {
     column: u32,
     padding: u32,
 }
+
+/// The bindings, for errors.
+const WHAT: &str = "the bindings of Newton–Schulz";
 
 /// Products that one round takes of each matrix: `A = X Xᵀ`, `B = b A + c A²`, `X ← a X + B X`.
 const STAGES: usize = 3;
@@ -136,21 +139,20 @@ pub(super) fn scratch_bytes(limits: &DispatchLimits, matrices: &[Matrix]) -> Res
 ///
 /// # Errors
 /// [`Error::Limit`] for a matrix that does not fit a binding; [`Error::OutOfMemory`].
-pub(super) async fn orthogonalize(
-    device: &OwningDevice,
-    pipelines: &mut Pipelines,
+pub(super) fn orthogonalize(
+    device: &GuardedDevice<'_>,
     limits: &DispatchLimits,
     x: &wgpu::Buffer,
     matrices: &[Matrix],
     steps: u32,
     coefficients: [f64; 3],
-) -> Result<Vec<Dispatch>, Error> {
+) -> Result<Vec<Unbound>, Error> {
     let work = MatrixBatches::new(limits, matrices)?;
     let mut dispatches = Vec::new();
     if work.batches.is_empty() || steps == 0 {
         return Ok(dispatches);
     }
-    let scratch = guarded(device, "the scratch memory of Newton–Schulz", || {
+    let scratch = device.guarded("the scratch memory of Newton–Schulz", || {
         let make = |label, size| zeroed_buffer(device, label, wgpu::BufferUsages::STORAGE, size);
         Ok::<_, Error>([
             make("the next X", work.span.end - work.span.start)?,
@@ -158,13 +160,15 @@ pub(super) async fn orthogonalize(
             make("the polynomial in X Xᵀ", work.square_bytes)?,
         ])
     });
-    let [next, gram, polynomial] = scratch.await??;
+    let [next, gram, polynomial] = scratch??;
     for (size, batch) in &work.batches {
-        let text = &multiply_shader(*size);
-        let multiply = pipelines.compile(device, text, "multiply").await?;
-        let copy = pipelines.compile(device, text, "copy").await?;
+        let text = multiply_shader(*size);
+        let sources = [
+            ShaderSource::new(text.clone(), "multiply"),
+            ShaderSource::new(text, "copy"),
+        ];
         let tables = Tables::new(size.side(), batch, coefficients);
-        let made = guarded(device, "the bindings of Newton–Schulz", || {
+        let made = device.guarded(WHAT, || {
             let window = &batch.windows[0];
             let operands = Operands {
                 x: Region::new(x, window, 0),
@@ -172,9 +176,9 @@ pub(super) async fn orthogonalize(
                 gram: Region::new(&gram, &(0..batch.sizes[0]), 0),
                 polynomial: Region::new(&polynomial, &(0..batch.sizes[0]), 0),
             };
-            tables.dispatches(device, limits, [&multiply, &copy], &operands, steps)
+            tables.dispatches(device, limits, &sources, &operands, steps)
         });
-        dispatches.extend(made.await??);
+        dispatches.extend(made??);
     }
     Ok(dispatches)
 }
@@ -295,10 +299,10 @@ impl Tables {
         &self,
         device: &OwningDevice,
         limits: &DispatchLimits,
-        [multiply, copy]: [&wgpu::ComputePipeline; 2],
+        [multiply, copy]: &[Arc<ShaderSource>; 2],
         operands: &Operands<'_>,
         steps: u32,
-    ) -> Result<Vec<Dispatch>, Error> {
+    ) -> Result<Vec<Unbound>, Error> {
         let storage = wgpu::BufferUsages::STORAGE;
         let contents = bytemuck::cast_slice(&self.products);
         let products = filled_buffer(device, "products", storage, contents)?;
@@ -315,23 +319,18 @@ impl Tables {
         }
         let stage =
             |stage: usize, left: Option<Region<'_>>, right: Region<'_>, result: Region<'_>| {
-                let pipeline = if left.is_some() { multiply } else { copy };
+                let source = if left.is_some() { multiply } else { copy };
                 let dispatches = tables[stage].iter().map(|(tiles, grid)| {
                     let mut entries = vec![
                         right.entry(1),
                         result.entry(2),
-                        entry(3, &products, 0, products.size()),
-                        entry(4, tiles, 0, tiles.size()),
+                        whole(3, &products),
+                        whole(4, tiles),
                     ];
                     entries.extend(left.map(|left| left.entry(0)));
-                    Ok(Dispatch {
-                        bind_group: bind(device, pipeline, "Newton–Schulz", &entries)?,
-                        pipeline: pipeline.clone(),
-                        grid: *grid,
-                        switched: None,
-                    })
+                    Unbound::new(source, WHAT, "Newton–Schulz", &entries, *grid)
                 });
-                dispatches.collect::<Result<Vec<_>, Error>>()
+                dispatches.collect::<Vec<_>>()
             };
         let Operands {
             x,
@@ -340,16 +339,14 @@ impl Tables {
             polynomial,
         } = *operands;
         let step = |from: Region<'_>, to: Region<'_>| {
-            Ok::<_, Error>(
-                [
-                    stage(0, Some(from), from, gram)?,
-                    stage(1, Some(gram), gram, polynomial)?,
-                    stage(2, Some(polynomial), from, to)?,
-                ]
-                .concat(),
-            )
+            [
+                stage(0, Some(from), from, gram),
+                stage(1, Some(gram), gram, polynomial),
+                stage(2, Some(polynomial), from, to),
+            ]
+            .concat()
         };
-        let [there, back] = [step(x, next)?, step(next, x)?];
+        let [there, back] = [step(x, next), step(next, x)];
         let mut dispatches = [there, back]
             .into_iter()
             .cycle()
@@ -357,7 +354,7 @@ impl Tables {
             .flatten()
             .collect::<Vec<_>>();
         if steps % 2 == 1 {
-            dispatches.extend(stage(2, None, next, x)?);
+            dispatches.extend(stage(2, None, next, x));
         }
         Ok(dispatches)
     }

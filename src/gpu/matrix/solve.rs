@@ -8,12 +8,11 @@ use bytemuck::{Pod, Zeroable};
 use super::batches::{Batch, Needs, batches};
 use crate::{
     Error, MOST_UNKNOWNS,
-    buffer::guarded,
     gpu::{
-        binding::{bind, entry, filled_buffer, zeroed_buffer},
-        dispatch::Dispatch,
-        owning::OwningDevice,
-        pipelines::Pipelines,
+        answers::GuardedDevice,
+        binding::{entry, filled_buffer, whole, zeroed_buffer},
+        source::ShaderSource,
+        unbound::Unbound,
     },
     matrix::{MATRIX_ENCODING, solve_shader},
     plan::{DispatchLimits, fold},
@@ -138,32 +137,29 @@ pub(super) fn scratch_bytes(
 /// # Errors
 /// [`Error::Limit`] for a system of more than [`MOST_UNKNOWNS`] or that does not fit a binding;
 /// [`Error::OutOfMemory`].
-pub(super) async fn solve(
-    device: &OwningDevice,
-    pipelines: &mut Pipelines,
+pub(super) fn solve(
+    device: &GuardedDevice<'_>,
     limits: &DispatchLimits,
     [hessians, steps, outcomes]: [&wgpu::Buffer; 3],
     systems: &[DenseSystem],
     damping: f64,
-) -> Result<Vec<Dispatch>, Error> {
+) -> Result<Vec<Unbound>, Error> {
     let planned = batches_by_threads(limits, systems)?;
     let mut dispatches = Vec::new();
     if planned.is_empty() {
         return Ok(dispatches);
     }
-    let factors = guarded(device, "the factors of dense systems", || {
+    let factors = device.guarded("the factors of dense systems", || {
         let storage = wgpu::BufferUsages::STORAGE;
         zeroed_buffer(device, "factors", storage, factor_bytes(&planned))
-    });
-    let factors = factors.await??;
+    })??;
     let widest = u64::from(limits.workgroups_per_dimension);
     for (threads, batch) in &planned {
         let attempts = match *threads {
             FEW_THREADS => ATTEMPTS,
             _ => ATTEMPTS_AT_ONCE,
         };
-        let text = solve_shader(*threads, attempts);
-        let pipeline = pipelines.compile(device, &text, "solve").await?;
+        let source = ShaderSource::new(solve_shader(*threads, attempts), "solve");
         let size = |range: &Range<u64>| range.end - range.start;
         let [hessian, step, outcome] = &batch.windows;
         for round in 0..ATTEMPTS / attempts {
@@ -171,25 +167,21 @@ pub(super) async fn solve(
             // This is one dispatch, unless there are more systems than one dispatch may have
             // workgroups.
             for rows in rows.chunks((widest * widest) as usize) {
-                let made = guarded(device, "the bindings of dense systems", || {
+                let what = "the bindings of dense systems";
+                let table = device.guarded(what, || {
                     let storage = wgpu::BufferUsages::STORAGE;
                     let contents = bytemuck::cast_slice(rows);
-                    let table = filled_buffer(device, "systems", storage, contents)?;
-                    let entries = [
-                        entry(0, hessians, hessian.start, size(hessian)),
-                        entry(1, steps, step.start, size(step)),
-                        entry(2, &factors, 0, batch.sizes[0]),
-                        entry(3, outcomes, outcome.start, size(outcome)),
-                        entry(4, &table, 0, table.size()),
-                    ];
-                    bind(device, &pipeline, "dense systems", &entries)
-                });
-                dispatches.push(Dispatch {
-                    bind_group: made.await??,
-                    pipeline: pipeline.clone(),
-                    grid: fold(rows.len() as u64, limits),
-                    switched: None,
-                });
+                    filled_buffer(device, "systems", storage, contents)
+                })??;
+                let entries = [
+                    entry(0, hessians, hessian.start, size(hessian)),
+                    entry(1, steps, step.start, size(step)),
+                    entry(2, &factors, 0, batch.sizes[0]),
+                    entry(3, outcomes, outcome.start, size(outcome)),
+                    whole(4, &table),
+                ];
+                let grid = fold(rows.len() as u64, limits);
+                dispatches.push(Unbound::new(&source, what, "dense systems", &entries, grid));
             }
         }
     }

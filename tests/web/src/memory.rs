@@ -145,6 +145,49 @@ pub async fn rebinding(gpu: &Gpu) -> Outcome {
     Ok("20 rebinds, with other gradients between".to_owned())
 }
 
+/// Steps that are recorded and submitted without yielding, beside the same steps with a pause after each.
+pub async fn unyielding(gpu: &Gpu) -> Outcome {
+    const STEPS: usize = 200;
+    /// How many of the buffers that bring a step's numbers take turns.
+    const KEPT: f64 = 64.0;
+    let layout = layout("adamw")?;
+    let make = || Optimizer::new_async(&gpu.device, &layout, Options::default());
+    let mut optimizers = [make().await?, make().await?];
+    let mut most = 0.0f64;
+    for (optimizer, yields) in optimizers.iter_mut().zip([true, false]) {
+        for tensor in layout.tensors() {
+            let count = layout.element_count(tensor)?;
+            let grad: Vec<f32> = (0..count).map(|place| place as f32 - 9.0).collect();
+            optimizer.write_grad(&gpu.queue, tensor, &grad)?;
+        }
+        let before = buffers_alive();
+        for step in 1..=STEPS {
+            for group in layout.groups() {
+                optimizer.set_lr(group, 1.0 / step as f64)?;
+            }
+            let mut encoder = gpu.device.create_command_encoder(&Default::default());
+            optimizer.step(&mut encoder)?;
+            submit(gpu, encoder);
+            if yields {
+                pause().await;
+            } else {
+                most = most.max(buffers_alive() - before);
+            }
+        }
+    }
+    // Those that take turns, one that is being recorded, and the mark of a submission.
+    ensure(most <= KEPT + 2.0, || format!("{most} buffers at once"))?;
+    for tensor in layout.tensors() {
+        let [pausing, other] = &optimizers;
+        let expected = pausing.read_param(&gpu.queue, tensor).await?;
+        let found = other.read_param(&gpu.queue, tensor).await?;
+        ensure(found == expected && found[0] != 0.0, || {
+            format!("{found:?} instead of {expected:?}")
+        })?;
+    }
+    Ok(format!("{STEPS} steps had {most} buffers at once"))
+}
+
 /// What was recorded is submitted after the optimizer is dropped.
 pub async fn recorded(gpu: &Gpu) -> Outcome {
     let before = bytes_alive();

@@ -1,7 +1,12 @@
 use rand::{RngExt, SeedableRng};
 
 use super::*;
-use crate::{BufferRange, Gpu, GpuOptions, matrix, read_blocking, shader::assert_laid_out_as};
+use crate::{
+    BufferRange, Gpu, GpuOptions,
+    gpu::{answers::Answers, dispatch::Dispatch, unbound::bind_all},
+    matrix, read_blocking,
+    shader::assert_laid_out_as,
+};
 
 const MUON: [f64; 3] = [3.4445, -4.7750, 2.0315];
 
@@ -56,9 +61,9 @@ fn made(
     matrices: &[Matrix],
     steps: u32,
 ) -> Result<Vec<Dispatch>, Error> {
-    let pipelines = &mut Pipelines::default();
-    let made = orthogonalize(device, pipelines, limits, x, matrices, steps, MUON);
-    pollster::block_on(made)
+    let answers = Answers::default();
+    let planned = orthogonalize(&answers.on(device), limits, x, matrices, steps, MUON);
+    bind_all(device, planned?)
 }
 
 fn uploaded(device: &OwningDevice, x: &[f32]) -> wgpu::Buffer {

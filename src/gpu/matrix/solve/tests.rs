@@ -1,7 +1,12 @@
 use rand::{RngExt, SeedableRng};
 
 use super::*;
-use crate::{BufferRange, Gpu, GpuOptions, matrix, read_blocking, shader::assert_laid_out_as};
+use crate::{
+    BufferRange, Gpu, GpuOptions,
+    gpu::{answers::Answers, dispatch::Dispatch, owning::OwningDevice, unbound::bind_all},
+    matrix, read_blocking,
+    shader::assert_laid_out_as,
+};
 
 const TINY: DispatchLimits = DispatchLimits {
     binding_bytes: 16 * 1024,
@@ -108,11 +113,12 @@ impl Bench {
         let hessians = upload(&self.hessians);
         let steps = upload(&self.steps);
         let outcomes = upload(&vec![7.0; 4 * (self.systems.len() + 1)]);
-        let pipelines = &mut Pipelines::default();
         let buffers = [&hessians, &steps, &outcomes];
-        let made = solve(&device, pipelines, limits, buffers, &self.systems, damping);
+        let answers = Answers::default();
+        let guarded = answers.on(&device);
+        let planned = solve(&guarded, limits, buffers, &self.systems, damping).unwrap();
         Made {
-            dispatches: pollster::block_on(made).unwrap(),
+            dispatches: bind_all(&device, planned).unwrap(),
             _device: device,
             steps,
             outcomes,

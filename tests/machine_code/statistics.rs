@@ -89,7 +89,7 @@ pub fn check(devices: &[Device]) -> Result<Completion, Failed> {
 }
 
 /// AdamW in fewer bits.
-pub fn in_formats() -> [(&'static str, Formats); 4] {
+pub fn in_formats() -> [(&'static str, Formats); 5] {
     let f32 = Formats::default();
     let state = |state| Formats { state, ..f32 };
     [
@@ -110,6 +110,14 @@ pub fn in_formats() -> [(&'static str, Formats); 4] {
                 params: Format::Bf16,
                 grads: Format::Bf16,
                 state: Format::Int8,
+                ..f32
+            },
+        ),
+        (
+            "adamw, bf16+8",
+            Formats {
+                params: Format::Bf16Plus8,
+                grads: Format::Bf16,
                 ..f32
             },
         ),

@@ -57,15 +57,17 @@ fn every_rule_steps_as_its_twin_does() {
                 .copy_from_slice(&start.collect::<Vec<_>>());
         }
 
+        // Prodigy finds its own rate, and takes this as a factor.
+        let lr = if name == "prodigy" { 1.0 } else { 1e-2 };
         for step in 0..5 {
             let grads = gradients(&module, step);
             for (param, tensor) in [&module.wide, &module.tall].into_iter().zip(tensors) {
                 let grad = numbers_of(&grads, param);
                 twin.grad_mut(tensor).unwrap().copy_from_slice(&grad);
             }
-            twin.set_lr(group, 1e-2).unwrap();
+            twin.set_lr(group, lr).unwrap();
             twin.step().unwrap();
-            module = optim.step(1e-2, module, grads);
+            module = optim.step(lr, module, grads);
         }
         let expected = paths.iter().zip(tensors).map(|(path, tensor)| {
             let values = twin.param(tensor).unwrap().iter().map(|&x| x as f32);
@@ -75,8 +77,6 @@ fn every_rule_steps_as_its_twin_does() {
         let (gap, way) = (gap(&expected, &got), way(&start, &expected));
         println!("{name}: {gap:.1e} from its twin after a way of {way:.1e}");
         assert!(gap <= 1e-4 * way + 1e-6, "{name}: {gap} of {way}");
-        // Those that wait for what a caller fills do not move.
-        let waits = ["sophia", "newton", "newton_dense", "gradient_agreement"];
-        assert!(way > 1e-6 || waits.contains(&name), "{name} did not move");
+        assert!(way > 1e-6, "{name} did not move");
     }
 }

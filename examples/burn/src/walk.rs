@@ -141,10 +141,10 @@ impl<'a> Walk<'a> {
         param: Param<Tensor<D>>,
         grad: Tensor<D>,
         device: Device,
-    ) -> Result<Param<Tensor<D>>, (Param<Tensor<D>>, Error)> {
+    ) -> Result<Param<Tensor<D>>, Box<(Param<Tensor<D>>, Error)>> {
         let path = self.path.join(".");
         if let Err(error) = self.check(&path, &param, &grad, &device) {
-            return Err((param, error));
+            return Err(Box::new((param, error)));
         }
         let shape = param.dims().to_vec();
         if shape.contains(&0) {
@@ -159,11 +159,11 @@ impl<'a> Walk<'a> {
         // All that can fail comes before the parameter is taken out of the module.
         let primitive = match bridge::primitive(tensor.inner()) {
             Ok(primitive) => primitive,
-            Err(error) => return Err((param, error)),
+            Err(error) => return Err(Box::new((param, error))),
         };
         let grad = match self.grad(id, &path, grad) {
             Ok(grad) => grad,
-            Err(error) => return Err((param, error)),
+            Err(error) => return Err(Box::new((param, error))),
         };
         self.seen.device.get_or_insert(device);
 
@@ -250,10 +250,10 @@ impl ModuleMapper for Walk<'_> {
                 None => param,
             };
         };
-        self.step(param, grad, device)
-            .unwrap_or_else(|(param, error)| {
-                self.error = Some(error);
-                param
-            })
+        self.step(param, grad, device).unwrap_or_else(|refused| {
+            let (param, error) = *refused;
+            self.error = Some(error);
+            param
+        })
     }
 }

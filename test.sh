@@ -38,7 +38,8 @@ say "The optimizer for burn"
 burn="--manifest-path examples/burn/Cargo.toml --target-dir examples/burn/target --offline --locked"
 if [ ! -e examples/burn/target/linted ]; then
     echo "not run: burn has not been compiled here; sh examples/burn/test.sh does that, and runs its tests"
-elif ! cargo metadata --manifest-path examples/burn/Cargo.toml --offline --locked --format-version 1 >/dev/null 2>&1; then
+elif ! cargo metadata --manifest-path examples/burn/Cargo.toml --offline --locked --format-version 1 \
+    --filter-platform "$(rustc -vV | sed -n 's/^host: //p')" >/dev/null 2>&1; then
     echo "not run: burn's packages are not at hand; sh examples/burn/test.sh fetches them, and runs its tests"
 else
     # shellcheck disable=SC2086

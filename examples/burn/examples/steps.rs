@@ -17,7 +17,7 @@ use anyhow::{Context, Result};
 use burn::module::Module;
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::Device;
-use wgpu_optim_burn::{FusedOptimizer, Options, rules::Adam};
+use wgpu_optim_burn::{Counts, FusedOptimizer, Options, rules::Adam};
 
 use support::{Params, Transformer, gradients};
 
@@ -26,6 +26,9 @@ const LR: f64 = 1e-3;
 /// A module with both of its optimizers, and how a turn goes.
 trait Workload {
     fn turn(&mut self, of_ours: bool) -> Result<f64>;
+
+    /// What our steps took beside the updates.
+    fn counts(&self) -> &Counts;
 }
 
 struct Contest<M: Module> {
@@ -104,6 +107,10 @@ impl<M: Module> Workload for Contest<M> {
             &mut self.burn.0
         }) = Some(model);
         Ok(time)
+    }
+
+    fn counts(&self) -> &Counts {
+        self.ours.1.counts()
     }
 }
 
@@ -199,6 +206,7 @@ fn main() -> Result<()> {
             quartiles(burn),
             quartiles(ratios)
         );
+        eprintln!("  {:?}", workload.counts());
     }
     Ok(())
 }

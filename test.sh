@@ -7,38 +7,7 @@ cd "$(dirname "$0")"
 
 say() { printf '\n== %s\n' "$1"; }
 
-# Where a Vulkan driver announces itself.
-has_vulkan_driver() {
-    [ -n "${VK_DRIVER_FILES:-}${VK_ICD_FILENAMES:-}" ] && return 0
-    for folder in /usr/share/vulkan/icd.d /etc/vulkan/icd.d /usr/local/share/vulkan/icd.d \
-        "${HOME:-/}/.local/share/vulkan/icd.d" /run/opengl-driver/share/vulkan/icd.d; do
-        for file in "$folder"/*.json; do
-            [ -e "$file" ] && return 0
-        done
-    done
-    return 1
-}
-
-if [ "$(uname -s)" = Linux ] && ! has_vulkan_driver; then
-    say "No Vulkan driver: installing Mesa's software driver"
-    if ! command -v apt-get >/dev/null; then
-        echo "test.sh: there is no Vulkan driver; install one (Mesa's lavapipe will do: the package mesa-vulkan-drivers or vulkan-swrast)" >&2
-        exit 1
-    fi
-    sudo=
-    if [ "$(id -u)" != 0 ]; then
-        if ! command -v sudo >/dev/null; then
-            echo "test.sh: there is no Vulkan driver and no sudo; as root: apt-get install mesa-vulkan-drivers libvulkan1" >&2
-            exit 1
-        fi
-        sudo=sudo
-    fi
-    if ! { $sudo apt-get update -q && $sudo env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y -q mesa-vulkan-drivers libvulkan1; }; then
-        echo "test.sh: could not install a Vulkan driver; by hand: apt-get install mesa-vulkan-drivers libvulkan1" >&2
-        exit 1
-    fi
-fi
+sh tests/vulkan-driver.sh
 
 say "Formatting"
 cargo fmt --all --check
@@ -74,5 +43,17 @@ cargo test --workspace --all-targets
 
 say "Tests: documentation"
 cargo test --workspace --doc
+
+say "The optimizer for burn"
+burn="--manifest-path examples/burn/Cargo.toml --target-dir examples/burn/target --offline --locked"
+if [ ! -e examples/burn/target/linted ]; then
+    echo "not run: burn has not been compiled here; sh examples/burn/test.sh does that, and runs its tests"
+elif ! cargo metadata --manifest-path examples/burn/Cargo.toml --offline --locked --format-version 1 \
+    --filter-platform "$(rustc -vV | sed -n 's/^host: //p')" >/dev/null 2>&1; then
+    echo "not run: burn's packages are not at hand; sh examples/burn/test.sh fetches them, and runs its tests"
+else
+    # shellcheck disable=SC2086
+    cargo check $burn --all-targets
+fi
 
 say "All is well"

@@ -1,0 +1,305 @@
+//! The optimizer over a module's buffers, and how its state follows when groups part.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use wgpu_optim::{BufferRange, Buffers, Checkpoint, Group, Layout, Optimizer, Options, Save, wgpu};
+
+use crate::bridge::{self, Place};
+use crate::device::Shared;
+use crate::evaluation::Twice;
+use crate::groups::Specs;
+use crate::roster::{Arrangement, Roster};
+use crate::walk::Found;
+use crate::{Counts, Error};
+
+/// All that an optimizer knows of a module.
+#[derive(Default)]
+pub(crate) struct State {
+    pub roster: Roster,
+    pub bound: Option<Bound>,
+    /// The state of the members, until there is an optimizer to have it: the file, and what is in it.
+    pub recorded: Option<(Vec<u8>, Checkpoint)>,
+    stand_ins: StandIns,
+}
+
+/// An optimizer over the buffers of a step.
+pub(crate) struct Bound {
+    pub optimizer: Optimizer,
+    pub groups: Vec<Group>,
+    /// Where the optimizer takes the parameters to be.
+    params: Vec<BufferRange>,
+}
+
+impl State {
+    /// What a record has of members, whose state is in `file`.
+    pub fn recorded(roster: Roster, file: Vec<u8>, checkpoint: Checkpoint) -> Self {
+        Self {
+            roster,
+            recorded: Some((file, checkpoint)),
+            ..Self::default()
+        }
+    }
+
+    /// Updates the parameters of `found` in place.
+    pub fn step(
+        &mut self,
+        shared: &Shared,
+        specs: &Specs,
+        options: &Options,
+        found: &[Found],
+        counts: &mut Counts,
+    ) -> Result<(), Error> {
+        let arrangement = self.roster.arranged(found, specs)?;
+        let tensors: Vec<_> = found
+            .iter()
+            .flat_map(|found| [found.param.clone(), found.grad.clone()])
+            .collect();
+        // They must stay where they are until the step is submitted.
+        let places = bridge::places(&tensors)?;
+        let (params, grads) = self.ranges(shared, &arrangement, found, &places)?;
+
+        let mut encoder = shared.device.create_command_encoder(&Default::default());
+        if arrangement.differs || self.bound.is_none() {
+            counts.regrouped += 1;
+            let buffers = Buffers {
+                params: params.clone(),
+                grads: Some(grads),
+            };
+            let (optimizer, groups) =
+                self.grouped(shared, specs, options, &arrangement, buffers)?;
+            self.bound = Some(Bound {
+                optimizer,
+                groups,
+                params,
+            });
+            self.recorded = None;
+            self.roster = arrangement.roster;
+            let Some(bound) = &mut self.bound else {
+                return Ok(());
+            };
+            bound.adjust(&self.roster, &arrangement.present)?;
+            bound.optimizer.step(&mut encoder)?;
+        } else if let Some(bound) = &mut self.bound {
+            bound.adjust(&arrangement.roster, &arrangement.present)?;
+            if params == bound.params {
+                bound.optimizer.step_with(&mut encoder, &grads)?;
+            } else {
+                counts.moved += 1;
+                // With the gradients, so that the step is planned once.
+                bound.optimizer.rebind(Buffers {
+                    params: params.clone(),
+                    grads: Some(grads),
+                })?;
+                bound.params = params;
+                bound.optimizer.step(&mut encoder)?;
+            }
+            self.roster = arrangement.roster;
+        }
+        shared.queue.submit([encoder.finish()]);
+
+        let pairs = places.chunks(2);
+        let pairs = pairs.map(|both| (&both[0].range.buffer, &both[1].range.buffer));
+        counts.buffers = pairs.collect::<HashSet<_>>().len();
+        counts.steps += 1;
+        Ok(())
+    }
+
+    /// Puts the parameters to evaluate with into the second copies of `found`. The first ones have
+    /// those to train with, before and after.
+    pub fn evaluate(&mut self, shared: &Shared, found: &[Twice]) -> Result<(), Error> {
+        let Some(bound) = &mut self.bound else {
+            return Ok(());
+        };
+        let tensors: Vec<_> = found
+            .iter()
+            .flat_map(|twice| [twice.work.clone(), twice.result.clone()])
+            .collect();
+        let places = bridge::places(&tensors)?;
+        let mut params = vec![None; self.roster.members.len()];
+        for (twice, places) in found.iter().zip(places.chunks(2)) {
+            params[twice.position] = Some(places[0].range.clone());
+        }
+        let params = params.into_iter().enumerate().map(|(index, range)| {
+            let stand_ins = &mut self.stand_ins;
+            range.unwrap_or_else(|| stand_ins.of(&shared.device, &self.roster, index).0)
+        });
+        let params: Vec<_> = params.collect();
+        bound.optimizer.rebind(Buffers {
+            params: params.clone(),
+            grads: None,
+        })?;
+        // The next step finds the parameters elsewhere.
+        bound.params = params;
+        let mut encoder = shared.device.create_command_encoder(&Default::default());
+        bound.optimizer.evaluate(&mut encoder)?;
+        // By way of another buffer: within one, wgpu copies nothing.
+        let starts = places.iter().step_by(2).scan(0, |end, place| {
+            let start = *end;
+            *end += place.range.size;
+            Some(start)
+        });
+        let starts: Vec<u64> = starts.collect();
+        let between = shared.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("parameters to evaluate with"),
+            size: places.iter().step_by(2).map(|place| place.range.size).sum(),
+            usage: wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        for (places, &start) in places.chunks(2).zip(&starts) {
+            let from = &places[0].range;
+            encoder.copy_buffer_to_buffer(&from.buffer, from.offset, &between, start, from.size);
+        }
+        for (places, &start) in places.chunks(2).zip(&starts) {
+            let to = &places[1].range;
+            encoder.copy_buffer_to_buffer(&between, start, &to.buffer, to.offset, to.size);
+        }
+        bound.optimizer.train(&mut encoder)?;
+        shared.queue.submit([encoder.finish()]);
+        Ok(())
+    }
+
+    /// Where the parameter and the gradient of each member lie.
+    fn ranges(
+        &mut self,
+        shared: &Shared,
+        arrangement: &Arrangement,
+        found: &[Found],
+        places: &[Place],
+    ) -> Result<(Vec<BufferRange>, Vec<BufferRange>), Error> {
+        let roster = &arrangement.roster;
+        let mut ranges = vec![None; roster.members.len()];
+        for (found, places) in found.iter().zip(places.chunks(2)) {
+            if let Some(position) = roster.position(found.id) {
+                ranges[position] = Some((places[0].range.clone(), places[1].range.clone()));
+            }
+        }
+        let ranges = ranges.into_iter().enumerate().map(|(index, range)| {
+            range.unwrap_or_else(|| self.stand_ins.of(&shared.device, roster, index))
+        });
+        Ok(ranges.unzip())
+    }
+
+    /// An optimizer with the groups of `arrangement`, that goes on from what there is.
+    fn grouped(
+        &self,
+        shared: &Shared,
+        specs: &Specs,
+        options: &Options,
+        arrangement: &Arrangement,
+        buffers: Buffers,
+    ) -> Result<(Optimizer, Vec<Group>), Error> {
+        let mut layout = Layout::new();
+        let mut groups = Vec::new();
+        for &spec in &arrangement.specs {
+            groups.push(specs.get(spec).add_to(&mut layout)?);
+        }
+        for member in &arrangement.roster.members {
+            let group = groups[member.group.unwrap_or_default()];
+            let added = layout.tensor(group, &member.name(), &member.shape);
+            // The layout knows numbers, and the user paths.
+            added.map_err(|error| match error {
+                wgpu_optim::Error::Shape { reason, .. } => {
+                    let problem = format!("its shape is {:?}: {reason}", member.shape);
+                    Error::parameter(&member.path, problem)
+                }
+                error => error.into(),
+            })?;
+        }
+        let mut optimizer = Optimizer::over(&shared.device, &layout, buffers, options.clone())?;
+        let have_state: HashSet<_> = self
+            .roster
+            .members
+            .iter()
+            .filter(|member| member.group.is_some())
+            .map(|member| member.name())
+            .collect();
+        if have_state.is_empty() {
+            return Ok((optimizer, groups));
+        }
+        let saved = match &self.bound {
+            Some(bound) => Some(Checkpoint::from_bytes(
+                bound.saved(shared, BTreeMap::new())?,
+            )?),
+            None => None,
+        };
+        let recorded = self.recorded.as_ref().map(|(_, checkpoint)| checkpoint);
+        if let Some(checkpoint) = saved.as_ref().or(recorded) {
+            let name_before = |name: &str| have_state.contains(name).then(|| name.to_owned());
+            optimizer.load_partial(&shared.queue, checkpoint, name_before)?;
+        }
+        Ok((optimizer, groups))
+    }
+}
+
+impl Bound {
+    /// All but the parameters, in the optimizer's own file format. It waits for the device.
+    pub fn saved(&self, shared: &Shared, user: BTreeMap<String, String>) -> Result<Vec<u8>, Error> {
+        let save = Save {
+            params: false,
+            user,
+        };
+        Ok(self.optimizer.save_bytes_blocking(&shared.queue, &save)?)
+    }
+
+    /// Learning rates of the next step, and which groups take part in it.
+    fn adjust(&mut self, roster: &Roster, present: &[bool]) -> Result<(), Error> {
+        let mut groups = HashMap::new();
+        for (member, &present) in roster.members.iter().zip(present) {
+            if let Some(group) = member.group {
+                groups.entry(group).or_insert((present, member.lr));
+            }
+        }
+        for (index, (present, lr)) in groups {
+            let group = self.groups[index];
+            self.optimizer.set_frozen(group, !present)?;
+            if let (true, Some(lr)) = (present, lr) {
+                self.optimizer.set_lr(group, lr)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Buffers in place of those of members that take no part. An optimizer must have some, and
+/// neither reads nor writes them.
+#[derive(Default)]
+struct StandIns {
+    params: HashMap<usize, BufferRange>,
+    /// One for all.
+    grads: Option<wgpu::Buffer>,
+}
+
+impl StandIns {
+    fn of(
+        &mut self,
+        device: &wgpu::Device,
+        roster: &Roster,
+        index: usize,
+    ) -> (BufferRange, BufferRange) {
+        let size = roster.members[index].bytes();
+        let make = |size| {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("in place of an absent tensor"),
+                size,
+                usage: wgpu::BufferUsages::STORAGE,
+                mapped_at_creation: false,
+            })
+        };
+        let range = |buffer: wgpu::Buffer| BufferRange {
+            buffer,
+            offset: 0,
+            size,
+        };
+        let param = self.params.entry(index);
+        let param = param.or_insert_with(|| range(make(size))).clone();
+        let grads = match &self.grads {
+            Some(grads) if grads.size() >= size => grads.clone(),
+            _ => {
+                let largest = roster.members.iter().map(|member| member.bytes()).max();
+                make(largest.unwrap_or(size))
+            }
+        };
+        self.grads = Some(grads.clone());
+        (param, range(grads))
+    }
+}

@@ -1,0 +1,259 @@
+//! A walk over a module that finds the buffers of its parameters and gradients.
+
+use std::any::Any;
+use std::collections::{HashMap, HashSet};
+
+use burn::Tensor;
+use burn::backend::wgpu::CubeTensor;
+use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::optim::GradAdaptor;
+use burn::tensor::{DType, Device};
+
+use crate::context::Context;
+use crate::{Copied, Counts, Error, Operand, Reason, bridge};
+
+/// A parameter that takes part in a step.
+pub(crate) struct Found {
+    pub id: ParamId,
+    pub path: String,
+    pub shape: Vec<usize>,
+    pub lr: f64,
+    pub param: CubeTensor,
+    pub grad: CubeTensor,
+}
+
+/// What walks leave for later ones.
+#[derive(Default)]
+pub(crate) struct Seen {
+    /// Parameters that have been in a step.
+    ids: HashSet<ParamId>,
+    /// What was said once.
+    said: HashSet<(ParamId, Operand, Reason)>,
+    pub copies: Vec<Copied>,
+    pub counts: Counts,
+    /// The device of all parameters.
+    pub device: Option<Device>,
+}
+
+impl Seen {
+    fn say(&mut self, id: ParamId, path: &str, operand: Operand, reason: Reason) {
+        match reason {
+            Reason::NotContiguous => self.counts.not_contiguous += 1,
+            Reason::Shared => self.counts.shared += 1,
+            Reason::OtherDtype => self.counts.other_dtype += 1,
+        }
+        if self.said.insert((id, operand, reason)) {
+            self.copies.push(Copied {
+                path: path.to_owned(),
+                operand,
+                reason,
+            });
+        }
+    }
+}
+
+/// Finds parameters that have more than one place in a module.
+#[derive(Default)]
+struct Census {
+    seen: HashSet<ParamId>,
+    repeated: HashSet<ParamId>,
+}
+
+impl ModuleVisitor for Census {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if !self.seen.insert(param.id) {
+            self.repeated.insert(param.id);
+        }
+    }
+}
+
+/// Takes each parameter that has a gradient out of the module, finds both buffers, and puts the
+/// parameter back in a buffer that nobody else holds. The values stay as they are.
+pub(crate) struct Walk<'a> {
+    path: Vec<String>,
+    grads: GradAdaptor,
+    lr: ModuleLearningRate,
+    seen: &'a mut Seen,
+    /// Parameters with more than one place: all get the tensor of the first.
+    repeated: HashSet<ParamId>,
+    updated: HashMap<ParamId, Box<dyn Any + Send>>,
+    pub found: Vec<Found>,
+    pub error: Option<Error>,
+}
+
+impl<'a> Walk<'a> {
+    pub fn new<M: Module>(
+        module: &M,
+        grads: GradAdaptor,
+        lr: ModuleLearningRate,
+        seen: &'a mut Seen,
+    ) -> Self {
+        let mut census = Census::default();
+        module.visit(&mut census);
+        Self {
+            path: Vec::new(),
+            grads,
+            lr,
+            seen,
+            repeated: census.repeated,
+            updated: HashMap::new(),
+            found: Vec::new(),
+            error: None,
+        }
+    }
+
+    /// What can be said about a parameter before anything is taken out of the module.
+    fn check<const D: usize>(
+        &self,
+        path: &str,
+        param: &Tensor<D>,
+        grad: &Tensor<D>,
+        device: &Device,
+    ) -> Result<(), Error> {
+        let refused = |problem: String| Err(Error::parameter(path, problem));
+        if param.dtype() != DType::F32 {
+            return refused(format!("it is {:?}; expected F32", param.dtype()));
+        }
+        if !grad.dtype().is_float() {
+            return refused(format!(
+                "its gradient is {:?}; expected a float",
+                grad.dtype()
+            ));
+        }
+        let (shape, of_grad) = (param.dims(), grad.dims());
+        if shape != of_grad {
+            return refused(format!(
+                "its gradient has the shape {of_grad:?}; expected its own, {shape:?}"
+            ));
+        }
+        match &self.seen.device {
+            Some(known) if known != device => refused(format!(
+                "it is on {device:?}; expected all parameters on {known:?}"
+            )),
+            Some(_) => Ok(()),
+            None => crate::device::find(device).map(drop),
+        }
+    }
+
+    fn step<const D: usize>(
+        &mut self,
+        param: Param<Tensor<D>>,
+        grad: Tensor<D>,
+        device: Device,
+    ) -> Result<Param<Tensor<D>>, Box<(Param<Tensor<D>>, Error)>> {
+        let path = self.path.join(".");
+        if let Err(error) = self.check(&path, &param, &grad, &device) {
+            return Err(Box::new((param, error)));
+        }
+        let shape = param.dims().to_vec();
+        if shape.contains(&0) {
+            return Ok(param);
+        }
+        let id = param.id;
+        let tensor = match param.device() == device {
+            true => param.base(),
+            false => param.base().to_device(&device),
+        };
+        let context = Context::of(&tensor);
+        // All that can fail comes before the parameter is taken out of the module.
+        let primitive = match bridge::primitive(tensor.inner()) {
+            Ok(primitive) => primitive,
+            Err(error) => return Err(Box::new((param, error))),
+        };
+        let grad = match self.grad(id, &path, grad) {
+            Ok(grad) => grad,
+            Err(error) => return Err(Box::new((param, error))),
+        };
+        self.seen.device.get_or_insert(device);
+
+        // What the module holds must be gone before the buffer is asked who else holds it.
+        let (id, tensor, mapper) = param.consume();
+        drop(tensor);
+        let resolved = self.own(id, &path, bridge::computed(primitive));
+        self.found.push(Found {
+            id,
+            lr: self.lr.lr_from_param(id, Some(&path)),
+            path,
+            shape,
+            param: resolved.clone(),
+            grad,
+        });
+        let updated = context.restore(bridge::wrap(resolved), id);
+        if self.repeated.contains(&id) {
+            self.updated.insert(id, Box::new(updated.clone()));
+        }
+        Ok(Param::from_mapped_value(id, updated, mapper))
+    }
+
+    /// The gradient in f32, its elements one after another.
+    fn grad<const D: usize>(
+        &mut self,
+        id: ParamId,
+        path: &str,
+        grad: Tensor<D>,
+    ) -> Result<CubeTensor, Error> {
+        let mut grad = bridge::computed(bridge::primitive(grad)?);
+        if grad.dtype != DType::F32 {
+            self.seen.say(id, path, Operand::Grad, Reason::OtherDtype);
+            grad = bridge::as_f32(grad);
+        }
+        if !bridge::is_in_order(&grad) {
+            self.seen
+                .say(id, path, Operand::Grad, Reason::NotContiguous);
+            grad = bridge::in_order(grad);
+        }
+        Ok(grad)
+    }
+
+    /// The parameter in a buffer that a step may write.
+    ///
+    /// Burn gives each parameter of a new module a buffer of its own, and a step over many buffers
+    /// takes as many dispatches. A copy lands in the pool that tensors share.
+    fn own(&mut self, id: ParamId, path: &str, param: CubeTensor) -> CubeTensor {
+        let is_new = self.seen.ids.insert(id);
+        if !bridge::is_in_order(&param) {
+            self.seen
+                .say(id, path, Operand::Param, Reason::NotContiguous);
+            return bridge::in_order(param);
+        }
+        if is_new {
+            self.seen.counts.gathered += 1;
+            return param.copy();
+        }
+        if !param.can_mut() {
+            self.seen.say(id, path, Operand::Param, Reason::Shared);
+            return param.copy();
+        }
+        param
+    }
+}
+
+impl ModuleMapper for Walk<'_> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if self.error.is_some() {
+            return param;
+        }
+        let Some((grad, device)) = self.grads.remove(param.id) else {
+            let updated = self.updated.get(&param.id);
+            let updated = updated.and_then(|tensor| tensor.downcast_ref::<Tensor<D>>());
+            return match updated.cloned() {
+                Some(updated) => param.map(|_| updated),
+                None => param,
+            };
+        };
+        self.step(param, grad, device).unwrap_or_else(|refused| {
+            let (param, error) = *refused;
+            self.error = Some(error);
+            param
+        })
+    }
+}

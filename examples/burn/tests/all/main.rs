@@ -1,0 +1,12 @@
+//! The optimizer in burn's hands. One program, since burn takes long to link.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod against_burn;
+mod buffers;
+mod errors;
+mod groups;
+mod options;
+mod records;
+mod rules;

@@ -88,7 +88,7 @@ clock   {clock}; {rounds} rounds
 copy    {copies}, run in turns with the step: a ratio of 1 is as fast
         as memory allows; medians, with the quartiles
 
-{:<18}  {:>12}  {:>7}  {:>9}  {:>8}  {:<19}  {:<19}  {:>7}  {:>6}  copied by",
+{:<24}  {:>10}  {:>7}  {:>9}  {:>8}  {:<19}  {:<19}  {:>7}  {:>6}  copied by",
             "rule",
             "size",
             "tensors",
@@ -106,7 +106,7 @@ copy    {copies}, run in turns with the step: a ratio of 1 is as fast
             return self.json(&serde_json::to_value(row)?);
         }
         self.text(&format!(
-            "{:<18}  {:>12}  {:>7}  {:>9.3}  {:>8.2}  {:<19}  {:<19}  {:>7}  {:>6}  {}",
+            "{:<24}  {:>10}  {:>7}  {:>9.3}  {:>8.2}  {:<19}  {:<19}  {:>7}  {:>6}  {}",
             row.label(),
             row.size,
             row.tensors,

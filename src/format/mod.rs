@@ -123,7 +123,7 @@ impl FromStr for Format {
 
 /// How a parameter group is stored; see [`Layout::group_in`](crate::Layout::group_in).
 ///
-/// Where it is stored in fewer bits than 32, each step rounds what it computes in f32 to one of the two
+/// Where it is stored in fewer bits than 24, each step rounds what it computes in f32 to one of the two
 /// neighbours that can be stored, by chance and so that the mean is right. The chance follows from
 /// `seed`, the step and the element, so a run can be repeated to the bit, on the CPU too.
 ///

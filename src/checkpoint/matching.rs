@@ -70,11 +70,9 @@ pub(crate) fn exact<'a>(
     let mut known = by_name(checkpoint);
     let mut tensors = Vec::new();
     for entry in expected {
-        if is_whole(&known, &entry, dtype) {
+        let Some(index) = find(checkpoint, &mut known, &entry, dtype)? else {
             continue;
-        }
-        let index = take(&mut known, &entry.name)?;
-        check(checkpoint, index, &entry)?;
+        };
         if entry.part == Part::Step {
             let group = layout.tensors[entry.tensor.0].group;
             check_step(checkpoint, &entry.name, &header.description.groups[group.0])?;
@@ -109,11 +107,9 @@ pub(crate) fn params<'a>(
     let mut tensors = Vec::new();
     let of_params = |entry: &Entry| matches!(entry.part, Part::Param | Part::Residual);
     for entry in expected.filter(of_params) {
-        if is_whole(&known, &entry, dtype) {
+        let Some(index) = find(checkpoint, &mut known, &entry, dtype)? else {
             continue;
-        }
-        let index = take(&mut known, &entry.name)?;
-        check(checkpoint, index, &entry)?;
+        };
         tensors.push((index, entry));
     }
     tensors.sort_by_key(|&(index, _)| index);
@@ -209,11 +205,9 @@ pub(crate) fn partial<'a>(
             continue;
         };
         entry.name = entry.part.name(name);
-        if is_whole(&known, &entry, dtype) {
+        let Some(index) = find(checkpoint, &mut known, &entry, dtype)? else {
             continue;
-        }
-        let index = take(&mut known, &entry.name)?;
-        check(checkpoint, index, &entry)?;
+        };
         if entry.part == Part::Step {
             check_step(checkpoint, &entry.name, group)?;
         } else {
@@ -247,10 +241,21 @@ fn by_name(checkpoint: &Checkpoint) -> HashMap<&str, usize> {
     names.map(|(index, name)| (name, index)).collect()
 }
 
-/// Whether `entry` is a residual that a file of f64 lacks, since its parameters are whole.
-fn is_whole(known: &HashMap<&str, usize>, entry: &Entry, dtype: Dtype) -> bool {
-    let is_missing = !known.contains_key(entry.name.as_str());
-    entry.part == Part::Residual && dtype == Dtype::F64 && is_missing
+/// Takes the tensor of `entry` from those that are `known`. There may be none where it is a residual and
+/// numbers are f64: the parameters of a file of f64 are whole.
+fn find(
+    checkpoint: &Checkpoint,
+    known: &mut HashMap<&str, usize>,
+    entry: &Entry,
+    dtype: Dtype,
+) -> Result<Option<usize>, Error> {
+    let may_lack = entry.part == Part::Residual && dtype == Dtype::F64;
+    if may_lack && !known.contains_key(entry.name.as_str()) {
+        return Ok(None);
+    }
+    let index = take(known, &entry.name)?;
+    check(checkpoint, index, entry)?;
+    Ok(Some(index))
 }
 
 fn take(known: &mut HashMap<&str, usize>, name: &str) -> Result<usize, Error> {

@@ -83,9 +83,10 @@ impl Kind {
         match self {
             Self::Rules => {
                 "Errors are the largest distance of a parameter from the f64 twin, as a part of the largest movement \
-                 of any parameter, and in ulp of the largest parameter; with state in bf16 or int8 they are the RMS of \
+                 of any parameter, and in ulp of the largest parameter; in fewer bits than f32 they are the RMS of \
                  all parameters' distances, as a part of the RMS of their movements. The f32 twin's budget is 0.01, \
-                 which no rounding reaches and another formula would exceed; 0.05 in bf16, 0.2 in int8."
+                 which no rounding reaches and another formula would exceed; 0.05 with state in bf16, \
+                 0.2 in int8, and more where parameters are rounded, by what that adds at most."
             }
             Self::Traces => {
                 "Errors are the largest distance of a parameter from what the file expects, as a part of the largest \

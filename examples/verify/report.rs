@@ -35,7 +35,7 @@ struct Line<'a, R> {
 
 const ERRORS: &str = "\
 error    the largest distance of a parameter from the f64 twin, as a part of the largest movement
-         of any parameter, and in ulp of the largest parameter; with state in bf16 or int8, the RMS
+         of any parameter, and in ulp of the largest parameter; in fewer bits than f32, the RMS
          of all parameters' distances, as a part of the RMS of their movements
 ";
 
@@ -46,7 +46,8 @@ error    the largest distance of a parameter from what the file expects, as a pa
 
 const TWIN_BUDGET: &str = "\
 budget   the f32 twin's error: 1e-2, which no rounding reaches and another formula would exceed;
-         with state in bf16 5e-2, in int8 2e-1
+         with state in bf16 5e-2, in int8 2e-1, and more where parameters are rounded, by what that
+         adds at most
 ";
 
 const TRACE_TWIN_BUDGETS: &str = "\
@@ -346,7 +347,7 @@ impl Report {
 }
 
 /// Of columns, flush left if negative.
-const RULE_WIDTHS: [isize; 11] = [-18, -6, 8, 5, 9, 6, 9, 6, 6, -7, 0];
+const RULE_WIDTHS: [isize; 11] = [-18, -16, 8, 5, 9, 6, 9, 6, 6, -7, 0];
 const FORMAT_WIDTHS: [isize; 10] = [-10, -6, -9, 5, 11, 10, 10, 6, -7, 0];
 const TRACE_WIDTHS: [isize; 9] = [-18, 5, 9, 9, 9, 9, 6, -7, 0];
 

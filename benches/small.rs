@@ -16,11 +16,50 @@ const ROUNDS: usize = 4001;
 struct Nothing {
     pipeline: wgpu::ComputePipeline,
     dispatches: usize,
+    /// What is copied before them.
+    numbers: Option<Numbers>,
+}
+
+/// Numbers that a dispatch reads, and where they come from.
+struct Numbers {
+    from: wgpu::Buffer,
+    to: wgpu::Buffer,
+    bindings: wgpu::BindGroup,
+}
+
+impl Numbers {
+    fn new(device: &wgpu::Device, pipeline: &wgpu::ComputePipeline) -> Self {
+        let buffer = |usage| {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: None,
+                size: 256,
+                usage,
+                mapped_at_creation: false,
+            })
+        };
+        let from = buffer(wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC);
+        let to = buffer(wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST);
+        let bindings = device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: None,
+            layout: &pipeline.get_bind_group_layout(0),
+            entries: &[wgpu::BindGroupEntry {
+                binding: 0,
+                resource: to.as_entire_binding(),
+            }],
+        });
+        Self { from, to, bindings }
+    }
 }
 
 impl Nothing {
-    fn new(device: &wgpu::Device, dispatches: usize) -> Self {
-        let text = "@compute @workgroup_size(1) fn main() {}";
+    fn new(device: &wgpu::Device, dispatches: usize, copies: bool) -> Self {
+        let text = match copies {
+            false => "@compute @workgroup_size(1) fn main() {}",
+            true => {
+                "@group(0) @binding(0) var<storage, read_write> numbers: array<u32>;
+                 @compute @workgroup_size(1) fn main() { numbers[0] += 1u; }"
+            }
+        };
         let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: None,
             source: wgpu::ShaderSource::Wgsl(text.into()),
@@ -34,14 +73,21 @@ impl Nothing {
             cache: None,
         });
         Self {
+            numbers: copies.then(|| Numbers::new(device, &pipeline)),
             pipeline,
             dispatches,
         }
     }
 
     fn record(&self, encoder: &mut wgpu::CommandEncoder) {
+        if let Some(Numbers { from, to, .. }) = &self.numbers {
+            encoder.copy_buffer_to_buffer(from, 0, to, 0, to.size());
+        }
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
         pass.set_pipeline(&self.pipeline);
+        if let Some(Numbers { bindings, .. }) = &self.numbers {
+            pass.set_bind_group(0, bindings, &[]);
+        }
         for _ in 0..self.dispatches {
             pass.dispatch_workgroups(1, 1, 1);
         }
@@ -78,10 +124,12 @@ fn main() {
             Optimizer::new(&gpu.device, &layout, options).unwrap(),
         ))
     };
-    let nothing = |dispatches| Work::Nothing(Nothing::new(&gpu.device, dispatches));
+    let nothing = |dispatches, copies| Work::Nothing(Nothing::new(&gpu.device, dispatches, copies));
     let mut cases = [
-        ("an empty dispatch", nothing(1)),
-        ("two empty dispatches", nothing(2)),
+        ("an empty dispatch", nothing(1, false)),
+        ("two empty dispatches", nothing(2, false)),
+        ("numbers copied, a dispatch reads them", nothing(1, true)),
+        ("numbers copied, two that read them", nothing(2, true)),
         ("a step", step(Options::default())),
         (
             "a step with clipping and a loss scale",

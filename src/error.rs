@@ -52,6 +52,10 @@ pub enum Error {
         allowed: String,
     },
 
+    /// State that is kept in fewer bits than it is read in cannot be borrowed for writing.
+    #[error("the state {slot:?} is kept in {encoding}; replace it by write_state")]
+    Coded { slot: String, encoding: String },
+
     /// A tensor has no copy in 16 bits.
     #[error("{tensor:?} has no copy; choose Formats::copy for its group")]
     NoCopy { tensor: String },

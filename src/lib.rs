@@ -59,6 +59,7 @@ pub mod schedule;
 mod shader;
 mod shape;
 mod stats;
+mod vectors;
 
 pub use wgpu;
 

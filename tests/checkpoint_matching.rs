@@ -165,7 +165,7 @@ fn a_model_that_changed_loads_what_it_still_has() {
                 found,
                 saved.read_state_blocking(queue, theirs, slot).unwrap()
             );
-            assert_eq!(found, twin.state(ours, slot).unwrap());
+            assert_eq!(found, *twin.state(ours, slot).unwrap());
         }
         let found = optimizer.read_param_blocking(queue, ours).unwrap();
         assert_eq!(found, saved.read_param_blocking(queue, theirs).unwrap());

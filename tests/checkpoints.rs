@@ -201,8 +201,8 @@ fn a_file_does_not_know_where_it_came_from() {
         wide.load(&checkpoint).unwrap();
         for tensor in problem.layout.tensors() {
             for slot in slots_of(&problem.layout, tensor) {
-                let narrow = twin.state(tensor, slot).unwrap().iter();
-                let widened: Vec<_> = narrow.map(|&value| f64::from(value)).collect();
+                let narrow = twin.state(tensor, slot).unwrap();
+                let widened: Vec<_> = narrow.iter().map(|&value| f64::from(value)).collect();
                 assert_eq!(wide.state(tensor, slot).unwrap(), widened, "{}", case.label);
             }
         }

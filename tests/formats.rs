@@ -4,7 +4,7 @@ mod support;
 
 use support::*;
 use wgpu_optim::{
-    Buffers, DispatchLimits, Format, Formats, Layout, Optimizer, Options, Rule, cpu, rules,
+    Buffers, DispatchLimits, Error, Format, Formats, Layout, Optimizer, Options, Rule, cpu, rules,
     rules::{Adagrad, Sgd},
 };
 
@@ -113,7 +113,7 @@ fn the_gpu_stores_the_bits_of_the_twin_wherever_the_tensors_lie() {
             let expected: Vec<_> = problem
                 .layout
                 .tensors()
-                .map(|tensor| bits(twin.state(tensor, slot).unwrap()))
+                .map(|tensor| bits(&twin.state(tensor, slot).unwrap()))
                 .collect();
             for (place, mut optimizer) in everywhere(&problem) {
                 problem.run(&mut optimizer);
@@ -320,5 +320,39 @@ fn what_is_written_is_read_back_rounded_to_the_nearest() {
             let short = optimizer.write_state(&gpu().queue, tensor, "exp_avg", &values[1..]);
             assert!(matches!(short, Err(wgpu_optim::Error::Length { .. })));
         }
+    }
+}
+
+#[test]
+fn the_twin_lends_no_state_in_fewer_bits_and_rounds_what_it_is_given() {
+    let rule = || rule("adamw");
+    for (format, distance) in [(Format::Bf16, 1.0 / 256.0), (Format::Int8, 1.0 / 16.0)] {
+        let problem = in_format(rule(), format, 7, &[70, 5]);
+        let tensor = problem.tensors()[0];
+        let mut twin = cpu::Optimizer::<f32>::new(&problem.layout).unwrap();
+        let refused = twin.state_mut(tensor, "exp_avg").unwrap_err();
+        assert!(matches!(refused, Error::Coded { .. }), "{refused}");
+        let short = twin.write_state(tensor, "exp_avg", &[1.0; 69]);
+        let is_length = |expected, actual| matches!(short, Err(Error::Length { expected: e, actual: a, .. }) if (e, a) == (expected, actual));
+        assert!(is_length(70, 69), "{short:?}");
+        let values: Vec<f32> = (0..70).map(|i| 1.0 + 0.01 * i as f32).collect();
+        twin.write_state(tensor, "exp_avg", &values).unwrap();
+        let found = twin.state(tensor, "exp_avg").unwrap().into_owned();
+        assert_ne!(found, values, "{format}");
+        for (found, value) in found.iter().zip(&values) {
+            assert!(
+                (found / value - 1.0).abs() <= distance,
+                "{found} for {value}"
+            );
+        }
+        twin.write_state(tensor, "exp_avg", &found).unwrap();
+        assert_eq!(*twin.state(tensor, "exp_avg").unwrap(), found, "{format}");
+        // The next tensor is as it was.
+        let other = twin.state(problem.tensors()[1], "exp_avg").unwrap();
+        assert_eq!(*other, [0.0; 5]);
+        // Numbers of f64 are the reference.
+        let mut exact = cpu::Optimizer::<f64>::new(&problem.layout).unwrap();
+        exact.state_mut(tensor, "exp_avg").unwrap().fill(1.003);
+        assert_eq!(*exact.state(tensor, "exp_avg").unwrap(), [1.003; 70]);
     }
 }

@@ -227,7 +227,7 @@ fn state_matches_the_f64_twin() {
                 let found = optimizer.read_state_blocking(queue, tensor, slot).unwrap();
                 let truth = truth.state(tensor, slot).unwrap();
                 let f32_twin = f32_twin.state(tensor, slot).unwrap();
-                let (error, budget) = (error(&found, truth), budget(f32_twin, truth));
+                let (error, budget) = (error(&found, &truth), budget(&f32_twin, &truth));
                 assert!(
                     error <= budget,
                     "{variant:?}, {}: {error:e} > {budget:e}",

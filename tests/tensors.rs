@@ -187,7 +187,7 @@ fn adafactor_takes_tensors_of_any_shape() {
             let found = optimizer.read_state_blocking(queue, tensor, slot).unwrap();
             let right = twin.state(tensor, slot).unwrap();
             assert_eq!(found.len(), right.len());
-            for (found, right) in found.iter().zip(right) {
+            for (found, right) in found.iter().zip(right.iter()) {
                 let distance = (f64::from(*found) - right).abs();
                 assert!(
                     distance <= 1e-5 * right.abs(),
@@ -654,13 +654,13 @@ fn thawed(rests: bool) -> [Vec<f64>; 3] {
         read(b, "d"),
         on_gpu.read_param_blocking(queue, b).unwrap(),
     ];
-    let of_f32 = [in_f32.state(a, "d"), in_f32.state(b, "d"), in_f32.param(b)];
-    let of_f64 = [in_f64.state(a, "d"), in_f64.state(b, "d"), in_f64.param(b)];
-    [
-        wide(found.concat()),
-        wide(of_f32.map(|values| values.unwrap().to_vec()).concat()),
-        of_f64.map(|values| values.unwrap().to_vec()).concat(),
-    ]
+    fn of_twin<T: cpu::Real>(twin: &cpu::Optimizer<T>, [a, b]: [Tensor; 2]) -> Vec<T> {
+        let d = |tensor| twin.state(tensor, "d").unwrap();
+        [&d(a), &d(b), twin.param(b).unwrap()].concat()
+    }
+    let of_f32 = of_twin(&in_f32, tensors);
+    let of_f64 = of_twin(&in_f64, tensors);
+    [wide(found.concat()), wide(of_f32), of_f64]
 }
 
 /// d, d, and the second group's parameters, by prodigyopt's formulas in Python's f64, written for this

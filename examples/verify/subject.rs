@@ -134,7 +134,7 @@ impl<T: cpu::Real> Readable for cpu::Optimizer<T> {
     }
 
     fn state_values(&self, tensor: Tensor, slot: &str) -> Result<Vec<f64>, Error> {
-        Ok(widened(self.state(tensor, slot)?))
+        Ok(widened(&self.state(tensor, slot)?))
     }
 }
 

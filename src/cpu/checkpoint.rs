@@ -136,7 +136,7 @@ impl<T: Real> Optimizer<T> {
                     writer.write(&bytes(entry, self.param(entry.tensor)?))?
                 }
                 Part::State(slot) => {
-                    writer.write(&bytes(entry, self.state(entry.tensor, slot)?))?
+                    writer.write(&bytes(entry, &self.state(entry.tensor, slot)?))?
                 }
                 Part::Step => writer.write(&outline.step_of(&self.layout, entry.tensor))?,
             }
@@ -180,6 +180,20 @@ impl<T: Real> Optimizer<T> {
         let mut come = Vec::new();
         checkpoint.read(&indices, |position, start, bytes| {
             let (index, entry) = &matching.tensors[position];
+            if let Part::State(slot) = entry.part
+                && let Some((coded, elements)) = loaded.coded(entry.tensor, slot)?
+            {
+                come.extend_from_slice(bytes);
+                if come.len() == entry.bytes() {
+                    if let Some(row) = entry.padded_row() {
+                        let without = entry.without_padding(&come[row..]);
+                        come[row..].copy_from_slice(&without);
+                    }
+                    coded.bytes_mut(elements).copy_from_slice(&come);
+                    come.clear();
+                }
+                return Ok(());
+            }
             let values = match entry.part {
                 Part::Param | Part::Residual => loaded.param_mut(entry.tensor)?,
                 Part::State(slot) => loaded.state_mut(entry.tensor, slot)?,

@@ -5,7 +5,8 @@ use rayon::prelude::*;
 use super::arena::CHUNK;
 use crate::{
     LossScale, Options,
-    rule::{LaneSum, Real, vectorized, wide},
+    rule::{LaneSum, Real, wide},
+    vectors::vectorized,
 };
 
 /// The norm of `grads`, or `None` if one of them is NaN or infinite.

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::{
     arena::{CHUNK, Values, zeros},
+    coded::Coded,
     lines::LineState,
 };
 use crate::{
@@ -14,7 +15,6 @@ use crate::{
     layout::Arena,
     progress::{Past, Progress, Skips},
     rule::{Real, Step},
-    shader::FIRST_SLOT_NUMBER,
     shape::Matrices,
 };
 
@@ -26,11 +26,11 @@ pub(super) struct GroupState<T> {
     /// What the group kept once before its last steps.
     pub past: Past,
     pub slots: Vec<Slot>,
-    /// How each of them is rounded.
-    pub encodings: Vec<Encoding>,
     /// One arena per element slot, indexed from the group's start. It is empty if the slot is not
-    /// in use.
+    /// in use, or is coded.
     pub state: Vec<Values<T>>,
+    /// The same of those in fewer bits.
+    pub coded: Vec<Option<Coded>>,
     pub tensors: Vec<TensorState<T>>,
     /// How the systems of equations went.
     pub solved: Tally,
@@ -82,21 +82,31 @@ impl<T: Real> GroupState<T> {
         let encoding_of = |slot| rule.stages().encoding_of(slot, &storage);
         let encodings: Vec<_> = slots.iter().map(encoding_of).collect();
         let mut state = Vec::new();
+        let mut coded = Vec::new();
         for (slot, encoding) in slots.iter().zip(&encodings) {
-            let count = if slot.used {
-                arena.groups[group.0].len()
-            } else {
-                0
-            };
+            let count = arena.groups[group.0].len();
+            // Numbers of f64 are the reference, and stay as they are.
+            let is_coded = encoding.rounds() && size_of::<T>() == size_of::<f32>();
+            let count_if = |is_there| if slot.used && is_there { count } else { 0 };
             // Parameters and gradients are arrays 0 and 1.
-            let mut values = Values::zeros(count, 2 + state.len(), slot.name)?;
+            let mut values = Values::zeros(count_if(!is_coded), 2 + state.len(), slot.name)?;
+            let mut in_bytes = match slot.used && is_coded {
+                true => Some(Coded::zeros(*encoding, count, slot.name)?),
+                false => None,
+            };
             // Padding must stay zero, so it starts at zero even if the tensors start at another
             // value.
-            let start = start_of(slot, *encoding);
-            for tensor in layout.tensors_in(arena, group).filter(|_| slot.used) {
-                values[tensor].fill(start);
+            let start = T::from_f64(slot.start);
+            let starts_at_zero = start == T::zero();
+            let tensors = layout.tensors_in(arena, group);
+            for tensor in tensors.filter(|_| slot.used && !starts_at_zero) {
+                match &mut in_bytes {
+                    Some(coded) => coded.write(tensor.clone(), &vec![start; tensor.len()]),
+                    None => values[tensor].fill(start),
+                }
             }
             state.push(values);
+            coded.push(in_bytes);
         }
         let of_tensor = rule.tensor_slots();
         let keeps_lines = rule.stages().lines.is_some();
@@ -127,21 +137,10 @@ impl<T: Real> GroupState<T> {
             skips: Skips::default(),
             past: Past::default(),
             slots,
-            encodings,
             state,
+            coded,
             rule: rule.clone(),
         })
-    }
-}
-
-impl<T: Real> GroupState<T> {
-    /// Rounds the state after step `t` to what its formats can hold. `seed` is the group's.
-    pub fn round(&mut self, seed: u32, t: u64) {
-        let slots = self.state.iter_mut().zip(&self.encodings).enumerate();
-        for (index, (values, encoding)) in slots {
-            let number = (FIRST_SLOT_NUMBER + index) as u32;
-            round(*encoding, values, Noise::new(seed, t, number));
-        }
     }
 }
 
@@ -157,14 +156,4 @@ pub(super) fn round<T: Real>(encoding: Encoding, values: &mut [T], noise: Noise)
             encoding.round(values, first, Rounding::Stochastic(noise));
         }
     });
-}
-
-/// The start of a slot, as it is stored.
-fn start_of<T: Real>(slot: &Slot, encoding: Encoding) -> T {
-    if size_of::<T>() != size_of::<f32>() {
-        return T::from_f64(slot.start);
-    }
-    let mut start = [slot.start as f32];
-    encoding.round(&mut start, 0, Rounding::Nearest);
-    T::from_f64(f64::from(start[0]))
 }

@@ -7,8 +7,9 @@ use rayon::prelude::*;
 use super::arena::{CHUNK, zeros};
 use crate::{
     Error,
-    rule::{LaneSum, LinePart, Real, Step, Twin, bounded, vectorized, wide},
+    rule::{LaneSum, LinePart, Real, Step, Twin, bounded, wide},
     shape::Matrices,
+    vectors::vectorized,
 };
 
 /// Rows that one thread takes at a time.

@@ -4,6 +4,7 @@
 
 mod arena;
 mod checkpoint;
+mod coded;
 mod control;
 mod gradients;
 mod group;
@@ -220,7 +221,7 @@ impl<T: Real> Optimizer<T> {
                     now: Step::default().rounded(),
                     tensor: None,
                 };
-                self.each_block(group, &[all], work);
+                self.each_block(group, &[all], None, work);
             } else if let (Some(_), Some(average)) = (self.options.average, state.last_mut()) {
                 average.swap_with_slice(&mut self.params[range]);
             }

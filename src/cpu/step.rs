@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use super::{
     Optimizer,
     arena::CHUNK,
+    coded::{Coded, Rounded},
     gradients::{clip_factor, norm},
     group::{GroupState, StepPart, round},
     turn::{Turn, Work, turns},
@@ -161,7 +162,7 @@ impl<T: Real> Optimizer<T> {
         let mut sums = vec![Sums::default(); parts.len()];
         let measure = |twin: &dyn Twin<T>, block: Block<'_, T>, now| twin.measure(block, now);
         // In order, so that the result does not depend on the threads.
-        for (part, more) in self.each_block(group, parts, &measure) {
+        for (part, more) in self.each_block(group, parts, None, &measure) {
             sums[part] = added(sums[part], more);
         }
         sums
@@ -195,17 +196,19 @@ impl<T: Real> Optimizer<T> {
     }
 
     fn update(&mut self, group: Group, t: u64, parts: &[StepPart<T>]) {
+        let seed = self.layout.seed(group);
+        let rounded = Some(Rounded { seed, t });
         let average = self.options.average;
         if average.is_some_and(|average| !average.debias) && t == 1 {
             self.start_average(group);
         }
         if let Some(stage) = self.groups[group.0].rule.stages().matrix {
-            self.each_block(group, parts, &|twin, block, now| twin.prepare(block, now));
+            let prepare = |twin: &dyn Twin<T>, block: Block<'_, T>, now| twin.prepare(block, now);
+            self.each_block(group, parts, rounded, &prepare);
             self.step_matrices(group, &stage);
         }
-        self.each_block(group, parts, &|twin, block, now| twin.update(block, now));
-        let seed = self.layout.seed(group);
-        self.groups[group.0].round(seed, t);
+        let update = |twin: &dyn Twin<T>, block: Block<'_, T>, now| twin.update(block, now);
+        self.each_block(group, parts, rounded, &update);
         let encoding = self.layout.storage(group).params;
         let params = &mut self.params[self.arena.groups[group.0].clone()];
         round(encoding, params, Noise::new(seed, t, PARAMS_NUMBER as u32));
@@ -268,11 +271,13 @@ impl<T: Real> Optimizer<T> {
     }
 
     /// Does `work` on each block of `parts`. Returns the results in order, each with the index of
-    /// its part. Blocks of many small parts share a thread's turn.
+    /// its part. Blocks of many small parts share a thread's turn. What `work` does to slots in fewer bits
+    /// stays only with `rounded`.
     pub(super) fn each_block<R: Send>(
         &mut self,
         group: Group,
         parts: &[StepPart<T>],
+        rounded: Option<Rounded>,
         work: &Work<'_, T, R>,
     ) -> Vec<(usize, R)> {
         let clip_value = self.clip_value();
@@ -281,6 +286,7 @@ impl<T: Real> Optimizer<T> {
             rule,
             tensors,
             state,
+            coded,
             ..
         } = &mut self.groups[group.0];
         // The average comes last and does not belong to the rule.
@@ -303,11 +309,13 @@ impl<T: Real> Optimizer<T> {
                 let part = &parts[index];
                 let tensor = part.tensor.map(|index| &tensors[index]);
                 let work = |block: Block<'_, T>| work(twin, block, part.now);
-                (index, piece.give(part, tensor, clip_value, work))
+                (index, piece.give(part, tensor, clip_value, rounded, work))
             });
             pieces.collect::<Vec<_>>()
         };
-        let turns = turns(rest);
+        let coded = coded[..of_rule].iter_mut();
+        let coded = coded.map(|slot| slot.as_mut().map(Coded::part));
+        let turns = turns(rest, coded.collect());
         let done: Vec<_> = if turns.len() > 1 {
             turns.into_par_iter().map(work).collect()
         } else {

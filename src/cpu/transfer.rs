@@ -1,8 +1,8 @@
 //! Where tensors lie: parameters, gradients and state as slices.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
-use super::{Optimizer, group::GroupState};
+use super::{Optimizer, coded::Coded, group::GroupState};
 use crate::{
     Error, Group, Layout, Tensor,
     layout::TensorEntry,
@@ -64,9 +64,15 @@ impl<T: Real> Optimizer<T> {
     ///
     /// # Errors
     /// [`Error::UnknownState`] if the tensor's rule has no state with that name.
-    pub fn state(&self, tensor: Tensor, slot: &str) -> Result<&[T], Error> {
-        Ok(match self.state_place(tensor, slot)? {
-            StatePlace::Elements(group, slot, range) => &self.groups[group.0].state[slot][range],
+    pub fn state(&self, tensor: Tensor, slot: &str) -> Result<Cow<'_, [T]>, Error> {
+        Ok(Cow::Borrowed(match self.state_place(tensor, slot)? {
+            StatePlace::Elements(group, slot, range) => {
+                let group = &self.groups[group.0];
+                match &group.coded[slot] {
+                    Some(coded) => return Ok(Cow::Owned(coded.read(range))),
+                    None => &group.state[slot][range],
+                }
+            }
             StatePlace::Tensor(group, tensor, slot) => {
                 std::slice::from_ref(&self.groups[group.0].tensors[tensor].values[slot])
             }
@@ -75,14 +81,49 @@ impl<T: Real> Optimizer<T> {
                 let lines = self.groups[group.0].tensors[tensor].lines.as_ref();
                 lines.map(|lines| lines.part(part)).unwrap_or_default()
             }
-        })
+        }))
     }
 
-    /// The state `slot` of `tensor`, for writing. What its format cannot hold is rounded by the next step.
+    /// Replaces the state `slot` of `tensor`, rounded to the nearest that its format can hold.
+    ///
+    /// # Errors
+    /// As [`state`](Self::state); [`Error::Length`] unless there are as many values.
+    pub fn write_state(&mut self, tensor: Tensor, slot: &str, values: &[T]) -> Result<(), Error> {
+        let check = |expected| match values.len() == expected {
+            true => Ok(()),
+            false => Err(Error::Length {
+                what: format!("the state {slot:?}"),
+                expected,
+                actual: values.len(),
+            }),
+        };
+        if let Some((coded, range)) = self.coded(tensor, slot)? {
+            check(range.len())?;
+            coded.write(range, values);
+            return Ok(());
+        }
+        let state = self.state_mut(tensor, slot)?;
+        check(state.len())?;
+        state.copy_from_slice(values);
+        Ok(())
+    }
+
+    /// The state `slot` of `tensor`, for writing.
+    ///
+    /// # Errors
+    /// As [`state`](Self::state); [`Error::Coded`] if it is stored in fewer bits than it is read in. Those
+    /// are written by [`write_state`](Self::write_state).
     pub fn state_mut(&mut self, tensor: Tensor, slot: &str) -> Result<&mut [T], Error> {
         Ok(match self.state_place(tensor, slot)? {
-            StatePlace::Elements(group, slot, range) => {
-                &mut self.groups[group.0].state[slot][range]
+            StatePlace::Elements(group, index, range) => {
+                let group = &mut self.groups[group.0];
+                if let Some(coded) = &group.coded[index] {
+                    return Err(Error::Coded {
+                        slot: slot.to_owned(),
+                        encoding: coded.encoding().name().to_owned(),
+                    });
+                }
+                &mut group.state[index][range]
             }
             StatePlace::Tensor(group, tensor, slot) => {
                 std::slice::from_mut(&mut self.groups[group.0].tensors[tensor].values[slot])
@@ -92,6 +133,20 @@ impl<T: Real> Optimizer<T> {
                 let lines = self.groups[group.0].tensors[tensor].lines.as_mut();
                 lines.map(|lines| lines.part_mut(part)).unwrap_or_default()
             }
+        })
+    }
+
+    /// The slot in fewer bits that `slot` of `tensor` is, and its elements there.
+    pub(super) fn coded(
+        &mut self,
+        tensor: Tensor,
+        slot: &str,
+    ) -> Result<Option<(&mut Coded, Range<usize>)>, Error> {
+        Ok(match self.state_place(tensor, slot)? {
+            StatePlace::Elements(group, slot, range) => self.groups[group.0].coded[slot]
+                .as_mut()
+                .map(|coded| (coded, range)),
+            _ => None,
         })
     }
 

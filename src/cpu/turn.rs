@@ -5,9 +5,16 @@ use std::ops::Range;
 
 use super::{
     arena::CHUNK,
+    coded::{CodedPart, Rounded},
     group::{StepPart, TensorState},
 };
-use crate::rule::{Block, Bound, Real, Step, Twin, clipped};
+use crate::{
+    rule::{Block, Bound, Real, Step, Twin, clipped},
+    shader::FIRST_SLOT_NUMBER,
+};
+
+/// Elements that one thread takes at a time if it decodes them.
+const DECODED: usize = 2048;
 
 /// The work on each block of a group.
 pub(super) type Work<'a, T, R> = dyn Fn(&dyn Twin<T>, Block<'_, T>, Step<T>) -> R + Sync + 'a;
@@ -17,6 +24,8 @@ pub(super) struct Turn<'a, T> {
     /// Counted from the group's start.
     start: usize,
     block: Block<'a, T>,
+    /// The slots in fewer bits. They are empty in the block.
+    coded: Vec<Option<CodedPart<'a>>>,
 }
 
 /// The elements of one part that lie in one turn.
@@ -25,19 +34,44 @@ pub(super) struct Piece<'a, T> {
     pub part: usize,
     /// Counted from the part's start.
     elements: Range<usize>,
+    /// Counted from the group's start.
+    start: usize,
     block: Block<'a, T>,
+    coded: Vec<Option<CodedPart<'a>>>,
+}
+
+/// Splits off what comes before element `end`, where `coded` begins at element `start`.
+fn split_off<'a>(
+    coded: &mut [Option<CodedPart<'a>>],
+    start: usize,
+    end: usize,
+) -> Vec<Option<CodedPart<'a>>> {
+    let slots = coded.iter_mut();
+    let slots = slots.map(|slot| slot.as_mut().map(|slot| slot.split_off(start, end)));
+    slots.collect()
 }
 
 /// Cuts all of a group's elements into turns. Turns of a large group are longer, so that there are
 /// not too many. Their length must not depend on the number of threads, because sums must not.
-pub(super) fn turns<T: Real>(mut all: Block<'_, T>) -> Vec<Turn<'_, T>> {
+pub(super) fn turns<'a, T: Real>(
+    mut all: Block<'a, T>,
+    mut coded: Vec<Option<CodedPart<'a>>>,
+) -> Vec<Turn<'a, T>> {
     let count = all.params.len();
-    let length = if count < 64 * CHUNK { CHUNK } else { 4 * CHUNK };
+    let length = match coded.iter().any(Option::is_some) {
+        true => DECODED,
+        false if count < 64 * CHUNK => CHUNK,
+        false => 4 * CHUNK,
+    };
     let starts = (0..count).step_by(length);
     starts
-        .map(|start| Turn {
-            start,
-            block: all.split_off(length.min(all.params.len())),
+        .map(|start| {
+            let length = length.min(all.params.len());
+            Turn {
+                start,
+                block: all.split_off(length),
+                coded: split_off(&mut coded, start, start + length),
+            }
         })
         .collect()
 }
@@ -45,7 +79,11 @@ pub(super) fn turns<T: Real>(mut all: Block<'_, T>) -> Vec<Turn<'_, T>> {
 impl<'a, T: Real> Turn<'a, T> {
     /// The pieces of this turn, one for each of `parts` that has elements in it.
     pub fn pieces(self, parts: &[StepPart<T>]) -> impl Iterator<Item = Piece<'a, T>> {
-        let Turn { start, mut block } = self;
+        let Turn {
+            start,
+            mut block,
+            mut coded,
+        } = self;
         let end = start + block.params.len();
         let first = parts.partition_point(|part| part.elements.end <= start);
         let mut at = start;
@@ -55,26 +93,40 @@ impl<'a, T: Real> Turn<'a, T> {
             let piece = elements.start.max(start)..elements.end.min(end);
             // What lies between the parts is padding.
             block.split_off(piece.start - at);
+            split_off(&mut coded, at, piece.start);
             at = piece.end;
             Piece {
                 part: index,
                 elements: piece.start - elements.start..piece.end - elements.start,
+                start: piece.start,
                 block: block.split_off(piece.len()),
+                coded: split_off(&mut coded, piece.start, piece.end),
             }
         })
     }
 }
 
 impl<T: Real> Piece<'_, T> {
-    /// Calls `work` with the block as the rule must see it.
+    /// Calls `work` with the block as the rule must see it. With `rounded`, the slots in fewer bits become
+    /// what `work` leaves of them.
     pub fn give<R>(
-        self,
+        mut self,
         part: &StepPart<T>,
         tensor: Option<&TensorState<T>>,
         clip_value: Option<T>,
+        rounded: Option<Rounded>,
         work: impl FnOnce(Block<'_, T>) -> R,
     ) -> R {
         let mut block = self.block;
+        let count = block.params.len();
+        let slots = self.coded.iter_mut().enumerate();
+        let slots = slots.filter_map(|(index, slot)| Some((index, slot.as_mut()?)));
+        let mut decoded: Vec<_> = slots
+            .map(|(index, slot)| (index, slot.decoded(count), slot))
+            .collect();
+        for (index, values, _) in &mut decoded {
+            block.state[*index] = values;
+        }
         block.grad_scale = part.now.grad_scale;
         if part.now.t == 0 {
             block.bound = Bound::none();
@@ -96,6 +148,13 @@ impl<T: Real> Piece<'_, T> {
                     .extend(lines.iter_mut().map(|line| &mut line[..]));
             }
         }
-        work(block)
+        let done = work(block);
+        if let Some(rounded) = rounded {
+            for (index, values, slot) in &mut decoded {
+                let number = (FIRST_SLOT_NUMBER + *index) as u32;
+                slot.store(values, self.start, number, rounded);
+            }
+        }
+        done
     }
 }

@@ -23,11 +23,10 @@ pub(super) static BF16_PLUS_8: Definition = Definition {
         wgsl: include_str!("../../shaders/params/with_residual.wgsl"),
     }),
     encode: |values, _, _, bytes| {
-        bytes.extend(
-            values
-                .iter()
-                .flat_map(|value| half(rounded(*value)).to_le_bytes()),
-        );
+        let (halves, _) = bytes.as_chunks_mut();
+        for (bytes, value) in halves.iter_mut().zip(values) {
+            *bytes = half(rounded(*value)).to_le_bytes();
+        }
     },
     decode: |bytes, values| {
         let (halves, _) = bytes.as_chunks();
@@ -48,10 +47,10 @@ const RESIDUAL: Definition = Definition {
     copy: None,
     residual: None,
     encode: |values, _, _, bytes| {
-        bytes.extend(values.iter().map(|value| {
+        for (byte, value) in bytes.iter_mut().zip(values) {
             let rounded = rounded(*value);
-            rounded.wrapping_sub(u32::from(half(rounded)) << 8) as u8
-        }));
+            *byte = rounded.wrapping_sub(u32::from(half(rounded)) << 8) as u8;
+        }
     },
     decode: |bytes, values| {
         for (value, byte) in values.iter_mut().zip(bytes) {

@@ -15,11 +15,10 @@ pub(super) static F16: Definition = Definition {
     copy: Some(include_str!("../../shaders/copy/f16.wgsl")),
     residual: None,
     encode: |values, _, _, bytes| {
-        bytes.extend(
-            values
-                .iter()
-                .flat_map(|value| f16::from_f32(*value).to_le_bytes()),
-        );
+        let (halves, _) = bytes.as_chunks_mut();
+        for (half, value) in halves.iter_mut().zip(values) {
+            *half = f16::from_f32(*value).to_le_bytes();
+        }
     },
     decode: |bytes, values| {
         let (halves, _) = bytes.as_chunks();

@@ -13,7 +13,12 @@ pub(super) static F32: Definition = Definition {
     wgsl: &[include_str!("../../shaders/format/f32.wgsl")],
     copy: None,
     residual: None,
-    encode: |values, _, _, bytes| bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+    encode: |values, _, _, bytes| {
+        let (words, _) = bytes.as_chunks_mut();
+        for (word, value) in words.iter_mut().zip(values) {
+            *word = value.to_le_bytes();
+        }
+    },
     decode: |bytes, values| {
         let (words, _) = bytes.as_chunks();
         for (value, word) in values.iter_mut().zip(words) {

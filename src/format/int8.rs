@@ -14,15 +14,15 @@
 
 use safetensors::Dtype;
 
-use super::{Definition, Rounding};
+use super::{Definition, QUAD, ROW, Rounding};
+use crate::vectors::vectorized;
 
 const LOG8: &str = include_str!("../../shaders/format/log8.wgsl");
 
 /// Elements that share a scale.
 const BLOCK: usize = 16;
 
-/// Elements whose scales lie together.
-const ROW: usize = 64;
+/// The scales of a row lie together.
 const SCALE_BYTES: usize = 4 * ROW / BLOCK;
 
 pub(super) static SIGNED: Definition = Definition {
@@ -55,91 +55,141 @@ const COMMON: Definition = Definition {
 };
 
 /// The magnitude's bits. Subnormals count as zero, so it does not matter whether a device flushes them.
+#[inline(always)]
 fn magnitude(value: f32) -> u32 {
     let bits = value.to_bits() & 0x7fff_ffff;
     if bits < 0x0080_0000 { 0 } else { bits }
 }
 
+/// What makes the nearest of a distance, in place of random bits. It lies between two of them.
+const NEAREST: u32 = 1 << 16;
+
+/// What random bits make of a distance.
+#[inline(always)]
+fn doubled(random: u32) -> u32 {
+    2 * random + 1
+}
+
 /// The code of a magnitude, without its sign, in a block whose largest is `top`. A distance lies in one of
 /// three ranges, each with half the steps of the one before.
-fn code<const L: u32, const SIGNED: bool>(magnitude: u32, top: u32, random: Option<u32>) -> u32 {
+#[inline(always)]
+fn code<const L: u32, const SIGNED: bool>(magnitude: u32, top: u32, doubled: u32) -> u32 {
     let last = 32 * L - 1;
-    if magnitude == 0 {
-        return last;
-    }
-    let distance = top - magnitude;
+    let distance = top.wrapping_sub(magnitude);
     let range = (distance / (L << 23)).min(2);
-    let added = match random {
-        None => 1 << (range + 18),
-        Some(random) => (2 * random + 1) << (range + 2),
-    };
-    let code = 8 * L * range + ((distance + added) >> (range + 19));
-    code.min(if SIGNED { last } else { last - 1 })
+    let added = doubled << (range + 2);
+    let code = 8 * L * range + (distance.wrapping_add(added) >> (range + 19));
+    let code = code.min(if SIGNED { last } else { last - 1 });
+    if magnitude == 0 { last } else { code }
 }
 
 /// The magnitude of a code, in a block whose largest is `top`.
+#[inline(always)]
 fn magnitude_of<const L: u32>(code: u32, top: u32) -> u32 {
-    if code == 32 * L - 1 || top < 0x0080_0000 {
-        return 0;
-    }
     let range = (code / (8 * L)).max(1) - 1;
     let distance = (code - 8 * L * range) << (range + 19);
     // A scale that was not encoded, in a file, may be anything.
-    (top as i32).wrapping_sub(distance as i32).max(0x0080_0000) as u32
+    let magnitude = (top as i32).wrapping_sub(distance as i32).max(0x0080_0000) as u32;
+    let is_zero = code == 32 * L - 1 || top < 0x0080_0000;
+    if is_zero { 0 } else { magnitude }
 }
 
 fn encode<const L: u32, const SIGNED: bool>(
     values: &[f32],
     first: u64,
     rounding: Rounding,
-    bytes: &mut Vec<u8>,
+    bytes: &mut [u8],
 ) {
-    for (row, start) in values.chunks(ROW).zip((first..).step_by(ROW)) {
-        let tops = std::array::from_fn::<_, { ROW / BLOCK }, _>(|index| {
-            let block = row.iter().skip(BLOCK * index).take(BLOCK);
-            block.map(|value| magnitude(*value)).max().unwrap_or(0)
-        });
-        bytes.extend(tops.iter().flat_map(|top| top.to_le_bytes()));
-        for (index, quad) in row.chunks(4).enumerate() {
-            let top = tops[4 * index / BLOCK];
-            let random = match rounding {
-                Rounding::Nearest => None,
-                Rounding::Stochastic(noise) => {
-                    Some(noise.of_quad((start / 4) as u32 + index as u32))
-                }
+    vectorized::<f32, _>(
+        #[inline(always)]
+        || {
+            let (rows, _) = bytes.as_chunks_mut();
+            let rows = values.chunks(ROW).zip(rows);
+            for ((values, bytes), first) in rows.zip((first..).step_by(ROW)) {
+                // What is missing in the last row is zero.
+                let mut row = [0.0; ROW];
+                row[..values.len()].copy_from_slice(values);
+                encode_row::<L, SIGNED>(&row, first, rounding, bytes);
+            }
+        },
+    );
+}
+
+#[inline(always)]
+fn encode_row<const L: u32, const SIGNED: bool>(
+    values: &[f32; ROW],
+    first: u64,
+    rounding: Rounding,
+    bytes: &mut [u8; SCALE_BYTES + ROW],
+) {
+    let doubled = match rounding {
+        Rounding::Nearest => [NEAREST; ROW],
+        Rounding::Stochastic(noise) => noise.of_row((first / QUAD) as u32).map(doubled),
+    };
+    let mut magnitudes = [0; ROW];
+    for (magnitude, value) in magnitudes.iter_mut().zip(values) {
+        *magnitude = self::magnitude(*value);
+    }
+    let (tops, codes) = bytes.split_at_mut(SCALE_BYTES);
+    let (tops, _) = tops.as_chunks_mut();
+    let (blocks, _) = magnitudes.as_chunks::<BLOCK>();
+    let of_elements = values.chunks(BLOCK).zip(doubled.chunks(BLOCK));
+    let of_blocks = tops.iter_mut().zip(codes.chunks_mut(BLOCK)).zip(blocks);
+    for (((top_bytes, codes), magnitudes), (values, doubled)) in of_blocks.zip(of_elements) {
+        let top = largest(magnitudes);
+        *top_bytes = top.to_le_bytes();
+        let elements = magnitudes.iter().zip(values).zip(doubled);
+        for (byte, ((magnitude, value), doubled)) in codes.iter_mut().zip(elements) {
+            let code = code::<L, SIGNED>(*magnitude, top, *doubled);
+            let sign = if SIGNED {
+                value.to_bits() >> 31 << 7
+            } else {
+                0
             };
-            bytes.extend(quad.iter().enumerate().map(|(i, value)| {
-                let random = random.map(|random| random[i]);
-                let code = code::<L, SIGNED>(magnitude(*value), top, random);
-                let sign = if SIGNED {
-                    value.to_bits() >> 31 << 7
-                } else {
-                    0
-                };
-                (code | sign) as u8
-            }));
+            *byte = (code | sign) as u8;
         }
-        // What is missing in the last row is zero.
-        let zero = (32 * L - 1) as u8;
-        bytes.extend(std::iter::repeat_n(zero, ROW - row.len()));
     }
 }
 
-fn decode<const L: u32, const SIGNED: bool>(bytes: &[u8], values: &mut [f32]) {
-    let (rows, _) = bytes.as_chunks::<{ SCALE_BYTES + ROW }>();
-    for (row, values) in rows.iter().zip(values.chunks_mut(ROW)) {
-        let (tops, codes) = row.split_at(SCALE_BYTES);
-        let (tops, _) = tops.as_chunks();
-        let blocks = values.chunks_mut(BLOCK).zip(codes.chunks(BLOCK));
-        for ((values, codes), top) in blocks.zip(tops) {
-            let top = u32::from_le_bytes(*top);
-            for (value, code) in values.iter_mut().zip(codes) {
-                let code = u32::from(*code);
-                let sign = if SIGNED { code >> 7 << 31 } else { 0 };
-                let code = if SIGNED { code & 127 } else { code };
-                *value = f32::from_bits(magnitude_of::<L>(code, top) | sign);
-            }
+/// The largest of a block, by halves, of which compilers make vectors.
+#[inline(always)]
+fn largest(block: &[u32; BLOCK]) -> u32 {
+    let mut most = *block;
+    let mut half = BLOCK / 2;
+    while half > 0 {
+        let (low, high) = most.split_at_mut(half);
+        for (low, high) in low.iter_mut().zip(high) {
+            *low = (*low).max(*high);
         }
+        half /= 2;
+    }
+    most[0]
+}
+
+fn decode<const L: u32, const SIGNED: bool>(bytes: &[u8], values: &mut [f32]) {
+    vectorized::<f32, _>(
+        #[inline(always)]
+        || {
+            let (rows, _) = bytes.as_chunks::<{ SCALE_BYTES + ROW }>();
+            for (row, values) in rows.iter().zip(values.chunks_mut(ROW)) {
+                let (tops, codes) = row.split_at(SCALE_BYTES);
+                let (tops, _) = tops.as_chunks();
+                let blocks = values.chunks_mut(BLOCK).zip(codes.chunks(BLOCK));
+                for ((values, codes), top) in blocks.zip(tops) {
+                    decode_block::<L, SIGNED>(u32::from_le_bytes(*top), codes, values);
+                }
+            }
+        },
+    );
+}
+
+#[inline(always)]
+fn decode_block<const L: u32, const SIGNED: bool>(top: u32, codes: &[u8], values: &mut [f32]) {
+    for (value, code) in values.iter_mut().zip(codes) {
+        let code = u32::from(*code);
+        let sign = if SIGNED { code >> 7 << 31 } else { 0 };
+        let code = if SIGNED { code & 127 } else { code };
+        *value = f32::from_bits(magnitude_of::<L>(code, top) | sign);
     }
 }
 
@@ -151,7 +201,7 @@ pub(super) fn round_with(is_signed: bool, values: &mut [f32], random: u32) {
         let top = top.unwrap_or(0);
         for value in values {
             let sign = value.to_bits() & 1 << 31;
-            let code = code::<L, SIGNED>(magnitude(*value), top, Some(random));
+            let code = code::<L, SIGNED>(magnitude(*value), top, doubled(random));
             *value = f32::from_bits(magnitude_of::<L>(code, top) | sign);
         }
     }

@@ -20,6 +20,9 @@ use crate::{Error, Precision};
 /// Elements that a shader moves at once.
 pub(crate) const QUAD: u64 = 4;
 
+/// Elements that are encoded at once, so that compilers make vectors of it.
+const ROW: usize = 64;
+
 /// Every device can begin a binding at a multiple of this many bytes.
 pub(crate) const BINDING_ALIGNMENT: u64 = 256;
 
@@ -211,8 +214,8 @@ struct Definition {
     copy: Option<&'static str>,
     /// What lies beside the bits in a buffer, if they are not all.
     residual: Option<&'static Residual>,
-    /// Appends whole blocks of these values, the first of which is the element of this number.
-    encode: fn(&[f32], u64, Rounding, &mut Vec<u8>),
+    /// Fills the bytes with whole blocks of these values, the first of which is the element of this number.
+    encode: fn(&[f32], u64, Rounding, &mut [u8]),
     /// Fills the values from whole blocks. The last may have more elements.
     decode: fn(&[u8], &mut [f32]),
 }
@@ -316,9 +319,15 @@ impl Encoding {
 
     /// The bytes of these values in a buffer, each rounded to the nearest.
     pub fn encoded(self, values: &[f32]) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        (self.0.encode)(values, 0, Rounding::Nearest, &mut bytes);
+        let mut bytes = vec![0; self.bytes(values.len() as u64) as usize];
+        self.encode(values, 0, Rounding::Nearest, &mut bytes);
         bytes
+    }
+
+    /// Fills the [`bytes`](Self::bytes) of these values. `first` is the number of the first element, at the
+    /// start of a block and of a quad.
+    pub fn encode(self, values: &[f32], first: u64, rounding: Rounding, bytes: &mut [u8]) {
+        (self.0.encode)(values, first, rounding, bytes);
     }
 
     /// The values of these bytes of a buffer.
@@ -329,8 +338,8 @@ impl Encoding {
     /// Replaces values by what remains of them once they are stored. `first` is the number of the first
     /// element, at the start of a block and of a quad.
     pub fn round(self, values: &mut [f32], first: u64, rounding: Rounding) {
-        let mut bytes = Vec::with_capacity(self.bytes(values.len() as u64) as usize);
-        (self.0.encode)(values, first, rounding, &mut bytes);
+        let mut bytes = vec![0; self.bytes(values.len() as u64) as usize];
+        self.encode(values, first, rounding, &mut bytes);
         let residual = self
             .residual()
             .map(|residual| (residual, residual.encoded(values)));

@@ -1,7 +1,10 @@
 //! The random bits of stochastic rounding. They follow from a seed, a step, a slot and an element, so
 //! that every device and the twin draw the same. Twin: shaders/format/random.wgsl
 
+use super::ROW;
+
 /// O'Neill's permuted congruential generator, as a hash of 32 bits.
+#[inline(always)]
 pub(crate) fn pcg(x: u32) -> u32 {
     let s = x.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
     let w = ((s >> ((s >> 28) + 4)) ^ s).wrapping_mul(277_803_737);
@@ -27,10 +30,20 @@ impl Noise {
         Self([0, 1].map(|half| pcg(step.wrapping_add(2 * slot + half))))
     }
 
-    /// 16 bits for each of the four elements from 4·`quad` on.
-    pub fn of_quad(self, quad: u32) -> [u32; 4] {
-        let [a, b] = self.0.map(|key| pcg(quad ^ key));
-        [a & 0xffff, a >> 16, b & 0xffff, b >> 16]
+    /// 16 bits for each element of a row, the first of which is 4·`quad`. A quad has two words.
+    #[inline(always)]
+    pub fn of_row(self, quad: u32) -> [u32; ROW] {
+        let mut words = [0; ROW / 2];
+        let (quads, _) = words.as_chunks_mut::<2>();
+        for (quad, words) in (quad..).zip(quads) {
+            *words = self.0.map(|key| pcg(quad ^ key));
+        }
+        let mut halves = [0; ROW];
+        let (pairs, _) = halves.as_chunks_mut::<2>();
+        for (pair, word) in pairs.iter_mut().zip(words) {
+            *pair = [word & 0xffff, word >> 16];
+        }
+        halves
     }
 }
 
@@ -69,7 +82,7 @@ mod tests {
             let noise = Noise::new(pcg(seed), t, stream / 2);
             assert_eq!(noise.0[stream as usize % 2], key, "seed {seed}, step {t}");
             let half = 2 * (stream as usize % 2);
-            let [low, high] = [0, 1].map(|i| noise.of_quad(quad)[half + i]);
+            let [low, high] = [0, 1].map(|i| noise.of_row(quad)[half + i]);
             assert_eq!(low | high << 16, word, "quad {quad}");
         }
     }

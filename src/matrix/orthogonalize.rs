@@ -4,7 +4,7 @@
 
 use rayon::prelude::*;
 
-use crate::rule::{Real, vectorized};
+use crate::{rule::Real, vectors::vectorized};
 
 /// Replaces `x` by the result of `steps` rounds of `A = X Xᵀ; X ← a X + (b A + c A²) X`. `x` is
 /// row-major and already divided by its norm. If it has more rows than columns, X is its transpose.

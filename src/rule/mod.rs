@@ -17,7 +17,7 @@ pub use slot::{Extent, Precision, Slot};
 pub(crate) use stages::LinePart;
 pub use stages::{Lines, MOST_UNKNOWNS, MatrixStage, MatrixWork, Over, Stages, Sum};
 pub use twin::{Block, Real, Shape, Step, Sums, Twin};
-pub(crate) use twin::{LaneSum, bounded, clipped, vectorized, wide};
+pub(crate) use twin::{LaneSum, bounded, clipped, wide};
 
 use crate::Error;
 use trial::Asked;

@@ -3,15 +3,13 @@
 use std::fmt;
 
 use bytemuck::Pod;
-#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-use fearless_simd::{Level, Simd};
 use num_traits::{Float, NumCast};
 
 use super::{
     Bound,
     trial::{self, Asked},
 };
-use crate::{Rule, shape::Matrices};
+use crate::{Rule, shape::Matrices, vectors::vectorized};
 
 /// f32 or f64.
 pub trait Real: Float + Pod + Send + Sync + fmt::Debug + fmt::Display + private::Sealed {
@@ -378,21 +376,6 @@ impl LaneSum {
 #[inline(always)]
 pub(crate) fn wide<T: Real>(value: T) -> f64 {
     value.to_f64().unwrap_or(f64::NAN)
-}
-
-/// Does `work` with AVX2 vectors where the processor has them. All of `work` must be inlined.
-/// Without this, a program uses the vectors of the oldest x86-64. Products and sums are never
-/// fused, so results do not depend on it. For f64, which is only a reference, the code is not
-/// compiled twice.
-#[inline(always)]
-pub(crate) fn vectorized<T: Real, R>(work: impl FnOnce() -> R) -> R {
-    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-    if size_of::<T>() == size_of::<f32>()
-        && let Some(avx2) = Level::new().as_avx2()
-    {
-        return avx2.vectorize(work);
-    }
-    work()
 }
 
 /// A gradient after clipping by value, if there is such clipping.

@@ -134,7 +134,7 @@ mod tests {
         grads.copy_from_slice(&[1.0, -1.0]);
         optimizer.step().unwrap();
         assert_eq!(
-            optimizer.state(tensor, "momentum_buffer").unwrap(),
+            *optimizer.state(tensor, "momentum_buffer").unwrap(),
             [3.0, 1.0]
         );
         assert_eq!(optimizer.param(tensor).unwrap(), [-6.0, 0.0]);
@@ -185,7 +185,7 @@ mod tests {
         optimizer.step().unwrap();
         let params = optimizer.param(tensor).unwrap();
         assert!(params[0] < 0.0 && params[1] > 0.0);
-        assert_eq!(optimizer.state(tensor, "mask_scale").unwrap(), [1.0]);
+        assert_eq!(*optimizer.state(tensor, "mask_scale").unwrap(), [1.0]);
     }
 
     /// By the rule's own plain step: where it moves against the gradient, with the gradient or not

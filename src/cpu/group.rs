@@ -159,6 +159,31 @@ pub(super) fn round<T: Real>(encoding: Encoding, values: &mut [T], noise: Noise)
     });
 }
 
+/// Swaps the parameters of a group with their average, to evaluate or to go back. Numbers of f64 are not
+/// rounded.
+pub(super) fn swap<T: Real>(
+    encoding: Encoding,
+    params: &mut [T],
+    averages: &mut [T],
+    to_evaluate: bool,
+) {
+    if !encoding.rounds() || size_of::<T>() != size_of::<f32>() {
+        return params.swap_with_slice(averages);
+    }
+    let chunks = params
+        .par_chunks_mut(CHUNK)
+        .zip(averages.par_chunks_mut(CHUNK));
+    chunks.for_each(|(params, averages)| {
+        let both = [params, averages].map(bytemuck::try_cast_slice_mut);
+        if let [Ok(params), Ok(averages)] = both {
+            match to_evaluate {
+                true => encoding.swap_in(params, averages),
+                false => encoding.swap_back(params, averages),
+            }
+        }
+    });
+}
+
 /// The start of a slot, as it is stored.
 fn start_of<T: Real>(slot: &Slot, encoding: Encoding) -> T {
     if size_of::<T>() != size_of::<f32>() {

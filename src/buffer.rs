@@ -1,10 +1,12 @@
 //! Ranges of GPU buffers, and how to read and write numbers in them.
 
+mod bytes;
 mod guarded;
 mod loss;
 mod own;
 mod ownership;
 
+use std::borrow::Cow;
 #[cfg(not(target_family = "wasm"))]
 use std::{
     pin::pin,
@@ -19,7 +21,7 @@ pub(crate) use loss::is_reported_lost;
 pub(crate) use own::Own;
 pub(crate) use ownership::{check_owned, check_queue};
 
-use crate::{Error, format::Encoding};
+use crate::{Error, format::Encoding, memory::reserved};
 
 /// A range of bytes of a buffer, which holds one tensor: of f32 unless its [`Formats`](crate::Formats) say
 /// otherwise. Elements of 16 bits take whole words, so an odd number of them has two bytes more.
@@ -183,12 +185,7 @@ impl Stored {
         device: &wgpu::Device,
         queue: &wgpu::Queue,
     ) -> Result<Vec<f32>, Error> {
-        let ranges = self.ranges();
-        let Some(download) = pollster::block_on(Download::start(device, queue, &ranges))? else {
-            return Ok(Vec::new());
-        };
-        let mapped = wait(device, &download.mapped, "reading a buffer", Waiting::Idle)?;
-        download.finish(mapped, |bytes| self.values(bytes))?
+        fetch_at_once(device, queue, &self.ranges(), |bytes| self.values(bytes))?
     }
 
     /// See [`write`]. Each value is rounded to the nearest that can be stored.
@@ -198,45 +195,68 @@ impl Stored {
         queue: &wgpu::Queue,
         values: &[f32],
     ) -> Result<(), Error> {
-        let Self {
-            range,
-            encoding,
-            count,
-            residual,
-        } = self;
-        range.check("write", wgpu::BufferUsages::COPY_DST)?;
-        if values.len() != *count {
+        self.check_write(device, queue, "values to write", self.count, values.len())?;
+        let encoded = match self.encoding == Encoding::F32 {
+            true => Cow::Borrowed(bytemuck::cast_slice(values)),
+            false => Cow::Owned(self.encoding.try_encoded(values)?),
+        };
+        let beside = self.encoding.residual();
+        let beside = beside.map(|residual| residual.try_encoded(values));
+        self.put(
+            device,
+            queue,
+            encoded,
+            &beside.transpose()?.unwrap_or_default(),
+        )
+    }
+
+    /// Refuses to write where nothing can be written, and a wrong number of `what`.
+    fn check_write(
+        &self,
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        what: &str,
+        expected: usize,
+        actual: usize,
+    ) -> Result<(), Error> {
+        self.range.check("write", wgpu::BufferUsages::COPY_DST)?;
+        if actual != expected {
             return Err(Error::Length {
-                what: "values to write".to_owned(),
-                expected: *count,
-                actual: values.len(),
+                what: what.to_owned(),
+                expected,
+                actual,
             });
         }
-        check_queue(device, queue, &range.buffer, "writing a buffer")?;
-        let beside = encoding.residual().zip(residual.as_ref());
-        let beside = beside.map(|(encoding, range)| (range, padded(encoding, values, range)));
-        let write = |bytes: &[u8]| {
-            guarded_now(device, "values to write", || {
+        check_queue(device, queue, &self.range.buffer, "writing a buffer")
+    }
+
+    /// Writes encoded values and what lies beside them, each to a whole range.
+    fn put(
+        &self,
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        encoded: Cow<'_, [u8]>,
+        beside: &[u8],
+    ) -> Result<(), Error> {
+        let Self {
+            range, residual, ..
+        } = self;
+        let encoded = padded(encoded, range);
+        let beside = residual
+            .as_ref()
+            .map(|range| (range, padded(beside.into(), range)));
+        let written = guarded_now(device, "values to write", || {
+            queue.write_buffer(&range.buffer, range.offset, &encoded);
+            if let Some((range, bytes)) = &beside {
                 queue.write_buffer(&range.buffer, range.offset, bytes);
-                if let Some((range, bytes)) = &beside {
-                    queue.write_buffer(&range.buffer, range.offset, bytes);
-                }
-            })
-        };
-        let written = match *encoding == Encoding::F32 {
-            true => write(bytemuck::cast_slice(values)),
-            false => write(&padded(*encoding, values, range)),
-        };
+            }
+        });
         written.map_err(|error| explain(device, std::slice::from_ref(range), error))
     }
 
     /// The numbers in the range's bytes.
     fn values(&self, bytes: &[u8]) -> Result<Vec<f32>, Error> {
-        let mut values = Vec::new();
-        let reserved = values.try_reserve_exact(self.count);
-        reserved.map_err(|_| Error::OutOfMemory {
-            what: format!("{} values to read", self.count),
-        })?;
+        let mut values = reserved(self.count, "values to read")?;
         values.resize(self.count, 0.0);
         let bits = bytes.len().min(self.range.size as usize);
         self.encoding.decode(&bytes[..bits], &mut values);
@@ -248,10 +268,14 @@ impl Stored {
 }
 
 /// The bytes of a whole range.
-fn padded(encoding: Encoding, values: &[f32], range: &BufferRange) -> Vec<u8> {
-    let mut bytes = encoding.encoded(values);
-    bytes.resize(range.size as usize, 0);
-    bytes
+fn padded<'b>(bytes: Cow<'b, [u8]>, range: &BufferRange) -> Cow<'b, [u8]> {
+    let size = range.size as usize;
+    if bytes.len() == size {
+        return bytes;
+    }
+    let mut bytes = bytes.into_owned();
+    bytes.resize(size, 0);
+    Cow::Owned(bytes)
 }
 
 /// Gives `take` the bytes of `ranges`, one after another, once they have arrived. Natively, something
@@ -281,6 +305,21 @@ pub(crate) fn fetch_blocking<R>(
         return Ok(take(&[]));
     };
     let mapped = wait(device, &download.mapped, "reading buffers", Waiting::Beside)?;
+    download.finish(mapped, take)
+}
+
+/// [`fetch`], blocking, once the queue has done everything that was submitted before.
+#[cfg(not(target_family = "wasm"))]
+fn fetch_at_once<R>(
+    device: &wgpu::Device,
+    queue: &wgpu::Queue,
+    ranges: &[BufferRange],
+    take: impl FnOnce(&[u8]) -> R,
+) -> Result<R, Error> {
+    let Some(download) = pollster::block_on(Download::start(device, queue, ranges))? else {
+        return Ok(take(&[]));
+    };
+    let mapped = wait(device, &download.mapped, "reading a buffer", Waiting::Idle)?;
     download.finish(mapped, take)
 }
 

@@ -49,6 +49,7 @@ mod gpu;
 pub mod hyperparameter;
 mod layout;
 mod matrix;
+mod memory;
 mod options;
 mod plan;
 pub mod presets;

@@ -39,7 +39,11 @@ pub struct Options {
     /// that add to them. That takes no further pass over memory. A skipped step zeroes them too.
     pub zero_grad: bool,
     /// A running mean of the parameters to [evaluate](crate::Optimizer::evaluate) with. It is kept
-    /// as the state `"average"`, without a further pass over memory.
+    /// as the state `"average"` in f32, without a further pass over memory.
+    ///
+    /// Evaluation swaps it with the parameters. If they are stored in fewer bits
+    /// ([`Formats::params`]), they become the average rounded to the nearest, and the state
+    /// `"average"` has their bits with the average's lower bits below. Going back restores both to the bit.
     pub average: Option<Average>,
     /// Limits below those of the device. `None` means the device's own. The CPU has none.
     pub limits: Option<DispatchLimits>,
@@ -229,11 +233,12 @@ impl Options {
         for group in layout.groups() {
             let Formats { params, .. } = layout.formats(group)?;
             let rule = layout.rule(group)?;
-            // What is put in place of them would be rounded, and could not be put back.
-            if params != Format::F32 && (self.average.is_some() || rule.evaluates_elsewhere()) {
+            // The rule computes one kind of parameters from the other. Where rounding makes one of two,
+            // nothing says which of them it was.
+            if params != Format::F32 && rule.evaluates_elsewhere() {
                 return Err(Error::Format {
                     what: format!(
-                        "parameters of rule {} that are evaluated elsewhere",
+                        "parameters of rule {}, which evaluates with others and computes its own back from them,",
                         rule.name()
                     ),
                     format: params,

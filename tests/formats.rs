@@ -2,9 +2,9 @@
 
 mod support;
 
-use support::*;
+use support::{places::everywhere, *};
 use wgpu_optim::{
-    Buffers, DispatchLimits, Error, Format, Formats, Layout, Optimizer, Options, Rule, cpu, rules,
+    Error, Format, Formats, Layout, Optimizer, Options, Rule, cpu, rules,
     rules::{Adagrad, Sgd},
 };
 
@@ -64,43 +64,6 @@ fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
 }
 
-/// An optimizer per way of memory: arenas, arenas in many windows, ranges that move by quads, by
-/// single elements, and together.
-fn everywhere(problem: &Problem) -> Vec<(&'static str, Optimizer)> {
-    let limits = DispatchLimits {
-        binding_bytes: 16 * 1024,
-        offset_alignment: 256,
-        workgroups_per_dimension: 5,
-    };
-    let tiny = Options {
-        limits: Some(limits),
-        ..Options::default()
-    };
-    let bytes = problem.packed_bytes();
-    let over = |start: u64, options: &Options| {
-        let (params, grads) = (buffer(bytes + start), buffer(bytes + 16));
-        let buffers = Buffers {
-            params: problem.packed(&params, start),
-            grads: Some(problem.packed(&grads, 16)),
-        };
-        problem.over(buffers, options.clone())
-    };
-    let both = buffer(2 * bytes + 8);
-    let together = Buffers {
-        params: problem.packed(&both, 0),
-        grads: Some(problem.packed(&both, bytes + 8)),
-    };
-    let plain = Options::default();
-    vec![
-        ("an arena", problem.in_arena(plain.clone())),
-        ("an arena in windows", problem.in_arena(tiny.clone())),
-        ("ranges", over(0, &plain)),
-        ("ranges in windows", over(0, &tiny)),
-        ("ranges off the quads", over(12, &plain)),
-        ("ranges of one buffer", problem.over(together, plain)),
-    ]
-}
-
 #[test]
 fn the_gpu_stores_the_bits_of_the_twin_wherever_the_tensors_lie() {
     for format in FORMATS {
@@ -115,7 +78,7 @@ fn the_gpu_stores_the_bits_of_the_twin_wherever_the_tensors_lie() {
                 .tensors()
                 .map(|tensor| bits(&twin.state(tensor, slot).unwrap()))
                 .collect();
-            for (place, mut optimizer) in everywhere(&problem) {
+            for (place, mut optimizer) in everywhere(&problem, &Options::default()) {
                 problem.run(&mut optimizer);
                 let found = state_bits(&optimizer, slot);
                 for (found, expected) in found.iter().zip(&expected) {
@@ -236,7 +199,10 @@ fn every_rule_in_every_format_does_what_its_twin_does() {
             };
             let problem = in_format(rule(name), format, 3, &sizes);
             let (twin, truth) = (problem.twin::<f32>(), problem.twin::<f64>());
-            for (place, mut optimizer) in everywhere(&problem).into_iter().step_by(4) {
+            for (place, mut optimizer) in everywhere(&problem, &Options::default())
+                .into_iter()
+                .step_by(2)
+            {
                 let found = problem.run(&mut optimizer);
                 let (mut differing, mut moved, mut off) = (0, 0.0f64, 0.0f64);
                 for (tensor, found) in problem.layout.tensors().zip(&found) {

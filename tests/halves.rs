@@ -7,9 +7,9 @@ use support::{
     saved, *,
 };
 use wgpu_optim::{
-    BufferRange, Buffers, Checkpoint, Clip, Error, Format, Formats, Gpu, Layout, LossScale,
+    BufferRange, Buffers, Checkpoint, Clip, Format, Formats, Gpu, Layout, LossScale,
     Optimizer, Options, Rule, cpu,
-    rules::{self, AdamW, ScheduleFreeSgd, Sgd},
+    rules::{self, AdamW, Sgd},
     wgpu,
 };
 
@@ -383,14 +383,6 @@ fn what_cannot_be_had_is_refused_by_name() {
         params: Format::Bf16,
         ..f32
     };
-    let mut layout = Layout::new();
-    let group = layout.group_in(ScheduleFreeSgd::default(), bf16).unwrap();
-    layout.tensor(group, "x", &[4]).unwrap();
-    let made = Optimizer::new(&gpu().device, &layout, Options::default());
-    assert!(matches!(made, Err(Error::Format { .. })), "{made:?}");
-    let twin = cpu::Optimizer::<f32>::new(&layout);
-    assert!(matches!(twin, Err(Error::Format { .. })));
-
     let problem = problem(rule("sgd"), bf16, &[6, 4]);
     let both = buffer(1024);
     let params = problem.packed_in(Format::Bf16, &both, 0);

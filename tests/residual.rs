@@ -8,8 +8,7 @@ use support::{
     saved, *,
 };
 use wgpu_optim::{
-    Average, BufferRange, Checkpoint, Format, Formats, Layout, Optimizer, Options, cpu,
-    read_blocking,
+    BufferRange, Checkpoint, Format, Formats, Layout, Optimizer, Options, cpu, read_blocking,
     rules::{AdamW, Sgd},
 };
 
@@ -167,21 +166,6 @@ fn an_update_of_a_32_768th_moves_a_parameter_and_one_of_a_262_144th_is_lost() {
     };
     assert_eq!(step(2f64.powi(-15)), [1.0 + 2f32.powi(-15); 5]);
     assert_eq!(step(2f64.powi(-18)), [1.0; 5]);
-}
-
-#[test]
-fn an_average_that_could_not_be_put_back_is_refused() {
-    let options = Options {
-        average: Some(Average {
-            decay: 0.9,
-            debias: true,
-        }),
-        ..Options::default()
-    };
-    let problem = problem(AdamW::default(), formats(Format::F32));
-    let made = Optimizer::new(&gpu().device, &problem.layout, options);
-    let message = made.unwrap_err().to_string();
-    assert!(message.contains("cannot be in bf16+8"), "{message}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ fn to_evaluate(place: Place) {
     let average = load_average(place);
     store_param(place, average);
     store_copy(place, average);
-    slot_average[place.state / 4u] = p;
+    slot_average[place.state / 4u] = bitcast<vec4<u32>>(p);
 }
 
 fn to_train(place: Place) {

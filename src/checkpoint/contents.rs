@@ -64,10 +64,7 @@ impl Entry {
 
     /// The last row with zeros beyond the last number.
     pub fn without_padding(&self, row: &[u8]) -> Vec<u8> {
-        let in_row = self.encoding.elements(row.len() as u64) as usize;
-        let mut values = vec![0.0; in_row - self.encoding.padding(self.count)];
-        self.encoding.decode(row, &mut values);
-        self.encoding.encoded(&values)
+        self.encoding.without_padding(row, self.count)
     }
 
     pub fn bytes(&self) -> usize {

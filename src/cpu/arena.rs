@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use crate::{Error, rule::Real};
+use crate::{Error, memory::reserved, rule::Real};
 
 /// Elements that one thread takes at a time.
 pub(super) const CHUNK: usize = 16 * 1024;
@@ -47,11 +47,7 @@ impl<T> DerefMut for Values<T> {
 }
 
 pub(super) fn zeros<T: Real>(count: usize, what: &str) -> Result<Vec<T>, Error> {
-    let mut values = Vec::new();
-    let reserved = values.try_reserve_exact(count);
-    reserved.map_err(|_| Error::OutOfMemory {
-        what: format!("{count} {what}"),
-    })?;
+    let mut values = reserved(count, what)?;
     values.resize(count, T::zero());
     Ok(values)
 }

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     Optimizer,
+    bytes::{as_f32, store},
     group::{GroupState, Tally},
 };
 #[cfg(not(target_family = "wasm"))]
@@ -17,8 +18,9 @@ use crate::{
         Description, Dtype, Entry, Matching, Outline, Part, Writer, entries, exact, params, partial,
     },
     format::Encoding,
+    options::AVERAGE,
     progress::{Past, Skips},
-    rule::{Real, wide},
+    rule::Real,
 };
 
 impl<T: Real> Optimizer<T> {
@@ -66,12 +68,16 @@ impl<T: Real> Optimizer<T> {
 
     /// Continues from `checkpoint`: state, counts, learning rates and all else that is in it. It must
     /// be of an optimizer with the same tensors, rules, hyperparameters and options, except that the
-    /// learning rate comes from it. Numbers of f32 may be loaded into f64.
+    /// learning rate comes from it. Numbers of f32 may be loaded into f64, but not if they were saved in
+    /// evaluation with an average of parameters in fewer bits.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] says what differs; the optimizer is as it was. [`Error::OutOfMemory`].
     pub fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
         let matching = exact(checkpoint, &self.layout, &self.options, dtype::<T>())?;
+        if matching.description.evaluating {
+            self.check_evaluating(checkpoint, &matching)?;
+        }
         let mut loaded = self.with(checkpoint, &matching)?;
         loaded.evaluating = matching.description.evaluating;
         *self = loaded;
@@ -104,6 +110,29 @@ impl<T: Real> Optimizer<T> {
         let matching = partial(checkpoint, layout, options, dtype::<T>(), name_in_file)?;
         *self = self.with(checkpoint, &matching)?;
         Ok(matching.loaded)
+    }
+
+    /// Refuses averages that share their words with parameters if numbers here are f64, which do not.
+    fn check_evaluating(
+        &self,
+        checkpoint: &Checkpoint,
+        matching: &Matching<'_>,
+    ) -> Result<(), Error> {
+        for (index, entry) in &matching.tensors {
+            let group = self.layout.entry(entry.tensor)?.group;
+            let shares = self.layout.storage(group).params.rounds()
+                && entry.part == Part::State(AVERAGE)
+                && checkpoint.dtype(*index) == Dtype::F32;
+            if shares && dtype::<T>() == Dtype::F64 {
+                return Err(Error::Checkpoint {
+                    what: format!("tensor {:?}", entry.name),
+                    problem: "it was saved in evaluation, and shares its bits with parameters that are not \
+                              f32; expected a file that was saved after train()"
+                        .to_owned(),
+                });
+            }
+        }
+        Ok(())
     }
 
     fn outline(&self, save: &Save) -> Result<Outline, Error> {
@@ -185,11 +214,7 @@ impl<T: Real> Optimizer<T> {
             {
                 come.extend_from_slice(bytes);
                 if come.len() == entry.bytes() {
-                    if let Some(row) = entry.padded_row() {
-                        let without = entry.without_padding(&come[row..]);
-                        come[row..].copy_from_slice(&without);
-                    }
-                    coded.bytes_mut(elements).copy_from_slice(&come);
+                    coded.fill(elements, &come);
                     come.clear();
                 }
                 return Ok(());
@@ -200,6 +225,13 @@ impl<T: Real> Optimizer<T> {
                 Part::Step => return Ok(()),
             };
             match checkpoint.dtype(*index) {
+                Dtype::F32 if dtype::<T>() == Dtype::F32 => {
+                    // An average that shares its word with a parameter may look like a NaN whose bits a
+                    // conversion would change.
+                    if let Ok(values) = bytemuck::try_cast_slice_mut(&mut values[start / 4..]) {
+                        copy(bytes, values, f32::from_le_bytes);
+                    }
+                }
                 Dtype::F32 => copy(bytes, &mut values[start / 4..], |bytes| {
                     T::from_f64(f64::from(f32::from_le_bytes(bytes)))
                 }),
@@ -232,20 +264,15 @@ fn copy<T, const N: usize>(bytes: &[u8], values: &mut [T], number: impl Fn([u8; 
 fn bytes<'v, T: Real>(entry: &Entry, values: &'v [T]) -> Cow<'v, [u8]> {
     match entry.dtype {
         Dtype::F32 | Dtype::F64 => Cow::Borrowed(bytemuck::cast_slice(values)),
-        _ => {
-            let values: Vec<_> = values.iter().map(|&value| wide(value) as f32).collect();
-            Cow::Owned(entry.encoding.encoded(&values))
-        }
+        _ => Cow::Owned(entry.encoding.encoded(&as_f32(values))),
     }
 }
 
 fn decode<T: Real>(encoding: Encoding, bytes: &[u8], values: &mut [T]) {
     // A residual completes what is there.
-    let mut decoded: Vec<_> = values.iter().map(|&value| wide(value) as f32).collect();
+    let mut decoded = as_f32(values).into_owned();
     encoding.decode(bytes, &mut decoded);
-    for (value, decoded) in values.iter_mut().zip(decoded) {
-        *value = T::from_f64(f64::from(decoded));
-    }
+    store(&decoded, values);
 }
 
 fn dtype<T>() -> Dtype {

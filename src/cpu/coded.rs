@@ -84,7 +84,22 @@ impl Coded {
         &self.bytes[self.bytes_of(elements)]
     }
 
-    pub fn bytes_mut(&mut self, elements: Range<usize>) -> &mut [u8] {
+    /// Puts as many bytes in their place. Codes that belong to no element become those of zeros.
+    pub fn fill(&mut self, elements: Range<usize>, bytes: &[u8]) {
+        let (encoding, count) = (self.encoding, elements.len());
+        let to = self.bytes_mut(elements);
+        to.copy_from_slice(bytes);
+        let [rows, row_bytes] = encoding.blocks(count);
+        let padding = encoding.padding(count);
+        if padding > 0 {
+            let row = &mut to[(rows - 1) * row_bytes..];
+            let mut values = vec![0.0; encoding.elements(row_bytes as u64) as usize - padding];
+            encoding.decode(row, &mut values);
+            encoding.encode(&values, 0, Rounding::Nearest, row);
+        }
+    }
+
+    fn bytes_mut(&mut self, elements: Range<usize>) -> &mut [u8] {
         let bytes = self.bytes_of(elements);
         &mut self.bytes[bytes]
     }

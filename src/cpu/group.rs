@@ -26,6 +26,8 @@ pub(super) struct GroupState<T> {
     /// What the group kept once before its last steps.
     pub past: Past,
     pub slots: Vec<Slot>,
+    /// How each of them is stored.
+    pub encodings: Vec<Encoding>,
     /// One arena per element slot, indexed from the group's start. It is empty if the slot is not
     /// in use, or is coded.
     pub state: Vec<Values<T>>,
@@ -137,6 +139,7 @@ impl<T: Real> GroupState<T> {
             skips: Skips::default(),
             past: Past::default(),
             slots,
+            encodings,
             state,
             coded,
             rule: rule.clone(),
@@ -154,6 +157,31 @@ pub(super) fn round<T: Real>(encoding: Encoding, values: &mut [T], noise: Noise)
         if let Ok(values) = bytemuck::try_cast_slice_mut(values) {
             let first = (chunk * CHUNK) as u64;
             encoding.round(values, first, Rounding::Stochastic(noise));
+        }
+    });
+}
+
+/// Swaps the parameters of a group with their average, to evaluate or to go back. Numbers of f64 are not
+/// rounded.
+pub(super) fn swap<T: Real>(
+    encoding: Encoding,
+    params: &mut [T],
+    averages: &mut [T],
+    to_evaluate: bool,
+) {
+    if !encoding.rounds() || size_of::<T>() != size_of::<f32>() {
+        return params.swap_with_slice(averages);
+    }
+    let chunks = params
+        .par_chunks_mut(CHUNK)
+        .zip(averages.par_chunks_mut(CHUNK));
+    chunks.for_each(|(params, averages)| {
+        let both = [params, averages].map(bytemuck::try_cast_slice_mut);
+        if let [Ok(params), Ok(averages)] = both {
+            match to_evaluate {
+                true => encoding.swap_in(params, averages),
+                false => encoding.swap_back(params, averages),
+            }
         }
     });
 }

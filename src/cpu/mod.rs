@@ -3,6 +3,7 @@
 //! In f64 it is the reference for GPU results. In f32 it is a multi-threaded fallback.
 
 mod arena;
+mod bytes;
 mod checkpoint;
 mod coded;
 mod control;
@@ -18,7 +19,7 @@ use rayon::prelude::*;
 pub use crate::rule::{Block, Real, Shape, Step, Sums, Twin, ema, pull};
 use arena::{CHUNK, Values};
 use gradients::{Scaler, clip_factor};
-use group::{GroupState, StepPart};
+use group::{GroupState, StepPart, swap};
 use turn::Work;
 
 use crate::{Clip, Error, GroupStats, Layout, Options, Stats, layout::Arena};
@@ -186,7 +187,8 @@ impl<T: Real> Optimizer<T> {
     /// Replaces the parameters to train with by those to evaluate with. The two differ if there is
     /// an [average](Options::average), or if a rule evaluates elsewhere
     /// ([`Declaration::evaluates_elsewhere`](crate::Declaration::evaluates_elsewhere)). Call it
-    /// before evaluating, and at the end of training.
+    /// before evaluating, and at the end of training. In f32, parameters in fewer bits become the average
+    /// rounded to the nearest, and [`train`](Self::train) restores both to the bit.
     pub fn evaluate(&mut self) {
         if !std::mem::replace(&mut self.evaluating, true) {
             self.switch(&|twin, block, _| twin.evaluate(block));
@@ -223,7 +225,8 @@ impl<T: Real> Optimizer<T> {
                 };
                 self.each_block(group, &[all], None, work);
             } else if let (Some(_), Some(average)) = (self.options.average, state.last_mut()) {
-                average.swap_with_slice(&mut self.params[range]);
+                let encoding = self.layout.storage(group).params;
+                swap(encoding, &mut self.params[range], average, self.evaluating);
             }
         }
     }

@@ -209,24 +209,13 @@ impl<T: Real> Optimizer<T> {
         }
         let update = |twin: &dyn Twin<T>, block: Block<'_, T>, now| twin.update(block, now);
         self.each_block(group, parts, rounded, &update);
+        if let Some(average) = average {
+            // It is of what the step computes, before that is rounded.
+            self.move_average(group, pull(1.0 - average.weight(t)));
+        }
         let encoding = self.layout.storage(group).params;
         let params = &mut self.params[self.arena.groups[group.0].clone()];
         round(encoding, params, Noise::new(seed, t, PARAMS_NUMBER as u32));
-        if let Some(average) = average {
-            let range = self.arena.groups[group.0].clone();
-            let weight = T::from_f64(pull(1.0 - average.weight(t)));
-            let state = &mut self.groups[group.0].state;
-            let Some(average) = state.last_mut() else {
-                return;
-            };
-            let params = self.params[range].par_chunks(CHUNK);
-            let chunks = average.par_chunks_mut(CHUNK).zip(params);
-            chunks.for_each(|(average, params)| {
-                for (average, &p) in average.iter_mut().zip(params) {
-                    *average = ema(*average, p, weight);
-                }
-            });
-        }
     }
 
     /// Orthogonalizes or solves the matrices in the slot of `stage`, after that slot was filled.
@@ -268,6 +257,22 @@ impl<T: Real> Optimizer<T> {
         if let Some(average) = self.groups[group.0].state.last_mut() {
             average.copy_from_slice(&self.params[range]);
         }
+    }
+
+    /// Moves the average towards the parameters.
+    fn move_average(&mut self, group: Group, weight: f64) {
+        let range = self.arena.groups[group.0].clone();
+        let weight = T::from_f64(weight);
+        let Some(average) = self.groups[group.0].state.last_mut() else {
+            return;
+        };
+        let params = self.params[range].par_chunks(CHUNK);
+        let chunks = average.par_chunks_mut(CHUNK).zip(params);
+        chunks.for_each(|(average, params)| {
+            for (average, &p) in average.iter_mut().zip(params) {
+                *average = ema(*average, p, weight);
+            }
+        });
     }
 
     /// Does `work` on each block of `parts`. Returns the results in order, each with the index of

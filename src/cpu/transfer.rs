@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use super::{Optimizer, coded::Coded, group::GroupState};
+use super::{Optimizer, bytes::as_f32, coded::Coded, group::GroupState};
 use crate::{
     Error, Group, Layout, Tensor,
     layout::TensorEntry,
@@ -41,8 +41,7 @@ impl<T: Real> Optimizer<T> {
         let encoding = copy.ok_or_else(|| Error::NoCopy {
             tensor: entry.name.clone(),
         })?;
-        let params = self.param(tensor)?.iter();
-        let values: Vec<_> = params.map(|p| p.to_f32().unwrap_or(f32::NAN)).collect();
+        let values = as_f32(self.param(tensor)?);
         let mut bytes = encoding.encoded(&values);
         bytes.resize(encoding.range_bytes(values.len() as u64) as usize, 0);
         Ok(bytes)
@@ -157,7 +156,7 @@ impl<T: Real> Optimizer<T> {
     }
 
     /// Where the state `slot` of `tensor` lies.
-    fn state_place(&self, tensor: Tensor, slot: &str) -> Result<StatePlace, Error> {
+    pub(super) fn state_place(&self, tensor: Tensor, slot: &str) -> Result<StatePlace, Error> {
         let &TensorEntry { group, .. } = self.layout.entry(tensor)?;
         let GroupState { rule, slots, .. } = &self.groups[group.0];
         let in_group = self.arena.in_group[tensor.0];
@@ -185,7 +184,7 @@ impl<T: Real> Optimizer<T> {
 }
 
 /// Where a slot's state lies.
-enum StatePlace {
+pub(super) enum StatePlace {
     /// The group, the element slot, the elements.
     Elements(Group, usize, Range<usize>),
     /// The group, the tensor in it, the tensor slot.

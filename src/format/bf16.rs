@@ -10,6 +10,7 @@ pub(super) static BF16: Definition = Definition {
     block: 1,
     block_bytes: 2,
     is_stochastic: true,
+    upper_bits: Some(16),
     dtype: Dtype::BF16,
     wgsl: &[include_str!("../../shaders/format/bf16.wgsl")],
     copy: Some(include_str!("../../shaders/copy/bf16.wgsl")),

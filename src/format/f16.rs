@@ -10,6 +10,7 @@ pub(super) static F16: Definition = Definition {
     block: 1,
     block_bytes: 2,
     is_stochastic: false,
+    upper_bits: None,
     dtype: Dtype::F16,
     wgsl: &[include_str!("../../shaders/format/f16.wgsl")],
     copy: Some(include_str!("../../shaders/copy/f16.wgsl")),

@@ -9,6 +9,7 @@ pub(super) static F32: Definition = Definition {
     block: 1,
     block_bytes: 4,
     is_stochastic: false,
+    upper_bits: Some(32),
     dtype: Dtype::F32,
     wgsl: &[include_str!("../../shaders/format/f32.wgsl")],
     copy: None,

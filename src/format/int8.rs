@@ -46,6 +46,7 @@ const COMMON: Definition = Definition {
     block: ROW as u64,
     block_bytes: (SCALE_BYTES + ROW) as u64,
     is_stochastic: true,
+    upper_bits: None,
     dtype: Dtype::U8,
     copy: None,
     residual: None,

@@ -8,6 +8,7 @@ mod f16;
 mod f32;
 mod int8;
 mod random;
+mod swap;
 
 use std::{fmt, str::FromStr};
 
@@ -15,7 +16,7 @@ use safetensors::Dtype;
 
 pub(crate) use random::{Noise, Rounding, pcg};
 
-use crate::{Error, Precision};
+use crate::{Error, Precision, memory::reserved};
 
 /// Elements that a shader moves at once.
 pub(crate) const QUAD: u64 = 4;
@@ -206,6 +207,8 @@ struct Definition {
     block_bytes: u64,
     /// Whether it rounds to either neighbour, by chance.
     is_stochastic: bool,
+    /// How many of an f32's upper bits an element is, those beside it included. `None` if it is others.
+    upper_bits: Option<u32>,
     /// The type that a checkpoint has it in.
     dtype: Dtype,
     /// Its files in `shaders/format/`.
@@ -290,6 +293,14 @@ impl Encoding {
         elements.next_multiple_of(self.0.block as usize) - elements
     }
 
+    /// A row of blocks, the last of `elements`, with zeros beyond the last element.
+    pub fn without_padding(self, row: &[u8], elements: usize) -> Vec<u8> {
+        let in_row = self.elements(row.len() as u64) as usize;
+        let mut values = vec![0.0; in_row - self.padding(elements)];
+        self.decode(row, &mut values);
+        self.encoded(&values)
+    }
+
     /// Whether elements are encoded in blocks, each with its scale.
     pub fn is_in_blocks(self) -> bool {
         self.0.block > 1
@@ -298,6 +309,12 @@ impl Encoding {
     /// How many bytes `elements` from the start of a block on take.
     pub const fn bytes(self, elements: u64) -> u64 {
         elements.div_ceil(self.0.block) * self.0.block_bytes
+    }
+
+    /// How many bytes `count` elements and what lies beside them take.
+    pub fn stored_bytes(self, count: usize) -> [usize; 2] {
+        let bytes = |encoding: Self| encoding.bytes(count as u64) as usize;
+        [bytes(self), self.residual().map_or(0, bytes)]
     }
 
     /// How many elements `bytes` hold.
@@ -328,6 +345,16 @@ impl Encoding {
     /// start of a block and of a quad.
     pub fn encode(self, values: &[f32], first: u64, rounding: Rounding, bytes: &mut [u8]) {
         (self.0.encode)(values, first, rounding, bytes);
+    }
+
+    /// [`encoded`](Self::encoded), if there is memory for it.
+    pub fn try_encoded(self, values: &[f32]) -> Result<Vec<u8>, Error> {
+        // A range in a buffer ends at a whole word.
+        let size = self.range_bytes(values.len() as u64) as usize;
+        let mut bytes = reserved(size, "bytes to write")?;
+        bytes.resize(self.bytes(values.len() as u64) as usize, 0);
+        self.encode(values, 0, Rounding::Nearest, &mut bytes);
+        Ok(bytes)
     }
 
     /// The values of these bytes of a buffer.

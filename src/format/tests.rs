@@ -252,3 +252,84 @@ fn every_half_comes_back() {
         }
     }
 }
+
+/// All upper halves of an average, each with what lies around a tie of both formats.
+fn hostile_averages() -> Vec<u32> {
+    let tails = [
+        0u32, 1, 0x7e, 0x7f, 0x80, 0x81, 0xff, 0x100, 0x7f7f, 0x7f80, 0x7fff, 0x8000, 0x8001,
+        0x807f, 0x8080, 0xff7f, 0xff80, 0xffff,
+    ];
+    let uppers = (0..=u32::from(u16::MAX)).map(|upper| upper << 16);
+    let all = uppers.flat_map(|upper| tails.map(|tail| upper | tail));
+    all.collect()
+}
+
+#[test]
+fn parameters_and_their_average_are_swapped_and_come_back_to_the_bit() {
+    let averages = hostile_averages();
+    for encoding in [BF16, PLUS_8] {
+        let lower = encoding.lower_bits().unwrap();
+        let half = lower / 2 + 1;
+        // Everything that can be stored, in turn.
+        let mut params: Vec<_> = (0..averages.len() as u32)
+            .map(|index| f32::from_bits(index.wrapping_mul(0x9e37_79b9)))
+            .collect();
+        encoding.round(&mut params, 0, Rounding::Nearest);
+        let mut shown = params.clone();
+        let mut words: Vec<_> = averages.iter().map(|bits| f32::from_bits(*bits)).collect();
+        encoding.swap_in(&mut shown, &mut words);
+        for ((bits, shown), word) in averages.iter().zip(&shown).zip(&words) {
+            let average = f32::from_bits(*bits);
+            assert_eq!(average.is_nan(), shown.is_nan(), "{bits:#x}");
+            assert_eq!(bits >> 31, shown.to_bits() >> 31, "{bits:#x}");
+            if !average.is_nan() {
+                let distance = bits.abs_diff(shown.to_bits());
+                assert!(distance <= half, "{bits:#x} is shown as {shown:e}");
+            }
+            assert_eq!(word.to_bits() & lower, bits & lower, "{bits:#x}");
+        }
+        let mut stored = shown.clone();
+        encoding.round(&mut stored, 0, Rounding::Nearest);
+        let bits = |values: &[f32]| -> Vec<_> { values.iter().map(|p| p.to_bits()).collect() };
+        assert!(bits(&stored) == bits(&shown), "{encoding:?}");
+        encoding.swap_back(&mut shown, &mut words);
+        assert!(bits(&shown) == bits(&params), "{encoding:?}");
+        for (bits, back) in averages.iter().zip(bits(&words)) {
+            let is_nan = f32::from_bits(*bits).is_nan();
+            let is_kept = encoding == BF16 && bits & 0x40_0000 != 0;
+            match is_nan && !is_kept {
+                true => {
+                    assert!(f32::from_bits(back).is_nan() && (bits ^ back) & (lower | 1 << 31) == 0)
+                }
+                false => assert_eq!(*bits, back),
+            }
+        }
+    }
+}
+
+/// Whatever number somebody writes in evaluation, and whatever lower bits it meets, it becomes a number next
+/// to it.
+#[test]
+fn a_number_that_is_written_in_evaluation_stays_one() {
+    for encoding in [BF16, PLUS_8] {
+        let lower = encoding.lower_bits().unwrap();
+        let all = hostile_averages();
+        let mut written: Vec<_> = all.iter().map(|bits| f32::from_bits(*bits)).collect();
+        written.retain(|value| value.is_finite());
+        encoding.round(&mut written, 0, Rounding::Nearest);
+        // Some become infinite.
+        written.retain(|value| value.is_finite());
+        for below in [0, 1, lower / 2, lower / 2 + 1, lower] {
+            let mut words = vec![f32::from_bits(below); written.len()];
+            let mut params = written.clone();
+            encoding.swap_back(&mut params, &mut words);
+            for (written, word) in written.iter().zip(words) {
+                let distance = written.to_bits().abs_diff(word.to_bits());
+                assert!(
+                    distance <= lower && word.is_finite(),
+                    "{written:e}: {word:e}"
+                );
+            }
+        }
+    }
+}

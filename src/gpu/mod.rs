@@ -4,6 +4,7 @@ mod answers;
 mod arrival;
 mod begin_step;
 mod binding;
+mod bytes;
 mod checkpoint;
 mod control;
 mod copies;
@@ -401,7 +402,9 @@ impl Optimizer {
     /// Records the change from the parameters to train with to those to evaluate with. The two
     /// differ if there is an [average](Options::average), or if a rule [evaluates
     /// elsewhere](crate::Declaration::evaluates_elsewhere). Call it before evaluating, and at the
-    /// end of training.
+    /// end of training. Parameters in fewer bits than f32 become the average rounded to the nearest, and
+    /// [`train`](Self::train) restores both to the bit. Of what you write to parameters meanwhile, the average
+    /// takes over the bits that they have.
     ///
     /// ```
     /// # use wgpu_optim::{Gpu, GpuOptions, Layout, Optimizer, Options, rules::ScheduleFreeSgd};

@@ -86,8 +86,12 @@ fn slots(rule: &dyn Rule, frame: Frame, pass: Pass) -> String {
         let _ = writeln!(
             text,
             "@group(0) @binding({binding}) var<storage, read_write> slot_{AVERAGE}: \
-             array<vec4<f32>>;",
+             array<vec4<u32>>;",
         );
+        if let Some(lower @ 1..) = frame.storage.params.lower_bits() {
+            text += "\n// The bits of an f32 that parameters lack.\n";
+            let _ = writeln!(text, "const LOWER: u32 = {lower:#x}u;");
+        }
     }
     let lines = rule.stages().lines;
     let lines = lines.filter(|_| looks_at_lines(rule, reads));

@@ -342,10 +342,10 @@ pub(crate) fn update(rule: &dyn Rule, access: Access, frame: Frame) -> String {
     }
     if frame.average || rule.evaluates_elsewhere() {
         files.push(include_str!("../../shaders/evaluation/entry_points.wgsl"));
-        files.push(if frame.average {
-            include_str!("../../shaders/evaluation/by_average.wgsl")
-        } else {
-            include_str!("../../shaders/evaluation/by_rule.wgsl")
+        files.push(match (frame.average, frame.storage.params.rounds()) {
+            (false, _) => include_str!("../../shaders/evaluation/by_rule.wgsl"),
+            (true, false) => include_str!("../../shaders/evaluation/by_average.wgsl"),
+            (true, true) => include_str!("../../shaders/evaluation/by_rounded_average.wgsl"),
         });
     }
     files.join("\n")

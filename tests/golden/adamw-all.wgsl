@@ -284,13 +284,13 @@ fn decode_grad(quad: GradQuad) -> vec4<f32> {
 // The running mean of the parameters moves in the same pass.
 
 fn load_average(place: Place) -> vec4<f32> {
-    return slot_average[place.state / 4u];
+    return bitcast<vec4<f32>>(slot_average[place.state / 4u]);
 }
 
 fn store_average(place: Place, p: vec4<f32>, updated: vec4<f32>, average: vec4<f32>) {
     let start = select(average, p, now.t == 1u);
     let moved = ema(start, updated, now.average_weight);
-    slot_average[place.state / 4u] = moved;
+    slot_average[place.state / 4u] = bitcast<vec4<u32>>(moved);
 }
 
 // There is no copy of the parameters.
@@ -302,7 +302,7 @@ fn store_copy(place: Place, p: vec4<f32>) {
 
 @group(0) @binding(5) var<storage, read_write> slot_exp_avg: array<Quad_f32>;
 @group(0) @binding(6) var<storage, read_write> slot_exp_avg_sq: array<Quad_f32>;
-@group(0) @binding(7) var<storage, read_write> slot_average: array<vec4<f32>>;
+@group(0) @binding(7) var<storage, read_write> slot_average: array<vec4<u32>>;
 
 fn load_state(place: Place) -> State {
     var state = State();
@@ -370,7 +370,7 @@ fn to_evaluate(place: Place) {
     let average = load_average(place);
     store_param(place, average);
     store_copy(place, average);
-    slot_average[place.state / 4u] = p;
+    slot_average[place.state / 4u] = bitcast<vec4<u32>>(p);
 }
 
 fn to_train(place: Place) {

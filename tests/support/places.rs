@@ -14,7 +14,7 @@ pub fn end_of(ranges: &[BufferRange]) -> u64 {
     ranges.last().map_or(0, |last| last.offset + last.size)
 }
 
-/// Arenas, arenas in windows, and ranges on and off the quads.
+/// Arenas, ranges on and off the quads, both in windows, and ranges of one buffer.
 pub fn everywhere(problem: &Problem, options: &Options) -> Vec<(&'static str, Optimizer)> {
     let group = only_group(&problem.layout);
     let Formats { params, grads, .. } = problem.layout.formats(group).unwrap();
@@ -27,7 +27,7 @@ pub fn everywhere(problem: &Problem, options: &Options) -> Vec<(&'static str, Op
         ..options.clone()
     };
     let bytes = problem.packed_bytes() + 64;
-    let over = |starts: [u64; 2]| {
+    let over = |starts: [u64; 2], options: &Options| {
         let buffers = Buffers {
             params: problem.packed_in(params, &buffer(bytes), starts[0]),
             grads: Some(problem.packed_in(grads, &buffer(bytes), starts[1])),
@@ -36,12 +36,13 @@ pub fn everywhere(problem: &Problem, options: &Options) -> Vec<(&'static str, Op
     };
     let mut places = vec![
         ("an arena", problem.in_arena(options.clone())),
-        ("ranges", over([0, 8])),
-        ("ranges off the quads", over([4, 20])),
+        ("ranges", over([0, 8], options)),
+        ("ranges off the quads", over([4, 20], options)),
     ];
     let rule = problem.layout.rule(group).unwrap();
     // A matrix is bound as a whole.
     if rule.stages().matrix.is_none() {
+        places.push(("ranges in windows", over([0, 16], &tiny)));
         places.push(("an arena in windows", problem.in_arena(tiny)));
     }
     if params == grads {

@@ -1,0 +1,62 @@
+//! Numbers as they are stored, byte for byte.
+
+#[cfg(not(target_family = "wasm"))]
+use super::fetch_at_once;
+use super::{Stored, fetch};
+use crate::{Error, format::Encoding, memory::reserved};
+
+impl Encoding {
+    /// Replaces what means nothing, beyond the last of `count` elements, by zeros.
+    fn clear_padding(self, bytes: &mut Vec<u8>, count: usize) {
+        if self.padding(count) > 0 {
+            let [_, of_row] = self.blocks(count);
+            let last = bytes.split_off(bytes.len().saturating_sub(of_row));
+            bytes.extend(self.without_padding(&last, count));
+        }
+    }
+}
+
+impl Stored {
+    /// Reads the bytes, and after all of them those that lie beside.
+    pub async fn read_bytes(
+        &self,
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+    ) -> Result<Vec<u8>, Error> {
+        fetch(device, queue, &self.ranges(), |bytes| self.bytes(bytes)).await?
+    }
+
+    /// [`read_bytes`](Self::read_bytes), blocking.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn read_bytes_blocking(
+        &self,
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+    ) -> Result<Vec<u8>, Error> {
+        fetch_at_once(device, queue, &self.ranges(), |bytes| self.bytes(bytes))?
+    }
+
+    /// Writes what [`read_bytes`](Self::read_bytes) gives.
+    pub fn write_bytes(
+        &self,
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        bytes: &[u8],
+    ) -> Result<(), Error> {
+        let [own, beside] = self.encoding.stored_bytes(self.count);
+        self.check_write(device, queue, "bytes to write", own + beside, bytes.len())?;
+        let (own, beside) = bytes.split_at(own);
+        self.put(device, queue, own.into(), beside)
+    }
+
+    /// The bytes of the elements among those of the ranges.
+    fn bytes(&self, ranges: &[u8]) -> Result<Vec<u8>, Error> {
+        let [own, beside] = self.encoding.stored_bytes(self.count);
+        let mut bytes = reserved(own + beside, "bytes to read")?;
+        let (of_own, of_beside) = ranges.split_at(ranges.len().min(self.range.size as usize));
+        bytes.extend_from_slice(&of_own[..own.min(of_own.len())]);
+        self.encoding.clear_padding(&mut bytes, self.count);
+        bytes.extend_from_slice(&of_beside[..beside.min(of_beside.len())]);
+        Ok(bytes)
+    }
+}

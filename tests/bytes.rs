@@ -1,0 +1,182 @@
+//! Parameters and state as they are stored: what is read is what the device has, and writing it brings all of
+//! it back, there and in the twin.
+
+mod support;
+
+use support::{
+    places::{bits, everywhere},
+    saved, *,
+};
+use wgpu_optim::{
+    Error, Format, Formats, Layout, Optimizer, Options, cpu, read_blocking,
+    rules::{self, AdamW},
+};
+
+const SIZES: [usize; 8] = [1, 3, 64, 65, 1023, 1025, 7, 5000];
+
+/// Parameters and state of every format.
+fn formats() -> [Formats; 4] {
+    let all = [
+        (Format::F32, Format::F32, Some(Format::F16)),
+        (Format::F32, Format::Bf16, None),
+        (Format::Bf16, Format::Int8, None),
+        (Format::Bf16Plus8, Format::Int8, None),
+    ];
+    all.map(|(params, state, copy)| Formats {
+        params,
+        state,
+        copy,
+        ..Formats::default()
+    })
+}
+
+/// The bytes of parameters, and of each slot.
+type Bytes = Vec<(Vec<u8>, Vec<Vec<u8>>)>;
+
+fn read(optimizer: &Optimizer) -> Bytes {
+    let (layout, queue) = (optimizer.layout(), &gpu().queue);
+    let of_tensor = |tensor| {
+        let slots = slots_of(layout, tensor).into_iter();
+        let state = slots.map(|slot| optimizer.read_state_bytes_blocking(queue, tensor, slot));
+        (
+            optimizer.read_param_bytes_blocking(queue, tensor).unwrap(),
+            state.map(Result::unwrap).collect(),
+        )
+    };
+    layout.tensors().map(of_tensor).collect()
+}
+
+fn write(optimizer: &Optimizer, bytes: &Bytes) {
+    let (layout, queue) = (optimizer.layout(), &gpu().queue);
+    for (tensor, (params, state)) in layout.tensors().zip(bytes) {
+        optimizer.write_param_bytes(queue, tensor, params).unwrap();
+        for (slot, bytes) in slots_of(layout, tensor).into_iter().zip(state) {
+            let written = optimizer.write_state_bytes(queue, tensor, slot, bytes);
+            written.unwrap();
+        }
+    }
+}
+
+/// All that is read as f32, as bits.
+fn numbers(problem: &Problem, optimizer: &Optimizer) -> Vec<Vec<u32>> {
+    let mut all = problem.read_params(optimizer);
+    for tensor in problem.layout.tensors() {
+        for slot in slots_of(&problem.layout, tensor) {
+            let values = optimizer.read_state_blocking(&gpu().queue, tensor, slot);
+            all.push(values.unwrap());
+        }
+    }
+    bits(&all)
+}
+
+#[test]
+fn bytes_that_were_read_bring_back_all_of_a_tensor_wherever_it_lies() {
+    for formats in formats() {
+        let problem = Problem::with_formats(AdamW::default(), formats, &SIZES, 2).unwrap();
+        for (place, mut optimizer) in everywhere(&problem, &Options::default()) {
+            let label = format!("{formats:?} in {place}");
+            problem.write_params(&mut optimizer);
+            saved::take(&mut optimizer, &problem, 0..2);
+            let bytes = read(&optimizer);
+            let expected = numbers(&problem, &optimizer);
+            let fresh = problem.in_arena(Options::default());
+            assert_ne!(numbers(&problem, &fresh), expected, "{label}");
+            write(&fresh, &bytes);
+            assert!(numbers(&problem, &fresh) == expected, "{label}");
+            assert!(read(&fresh) == bytes, "{label}");
+            // The twin decodes and encodes the same.
+            let mut twin = cpu::Optimizer::<f32>::new(&problem.layout).unwrap();
+            let mut values = Vec::new();
+            let mut of_state = Vec::new();
+            for (tensor, (params, state)) in problem.layout.tensors().zip(&bytes) {
+                twin.write_param_bytes(tensor, params).unwrap();
+                assert!(twin.param_bytes(tensor).unwrap() == *params, "{label}");
+                values.push(twin.param(tensor).unwrap().to_vec());
+                for (slot, bytes) in slots_of(&problem.layout, tensor).into_iter().zip(state) {
+                    twin.write_state_bytes(tensor, slot, bytes).unwrap();
+                    let found = twin.state_bytes(tensor, slot).unwrap();
+                    assert!(found == *bytes, "{label}, {slot}");
+                    of_state.push(twin.state(tensor, slot).unwrap().to_vec());
+                }
+            }
+            values.extend(of_state);
+            assert!(self::bits(&values) == expected, "{label}");
+            if formats.copy.is_some() {
+                let copies = |optimizer: &Optimizer| -> Vec<Vec<f32>> {
+                    let tensors = problem.layout.tensors();
+                    let ranges = tensors.map(|tensor| optimizer.param_copy(tensor).unwrap());
+                    ranges
+                        .map(|range| read_blocking(&gpu().device, &gpu().queue, &range).unwrap())
+                        .collect()
+                };
+                assert!(self::bits(&copies(&fresh)) == self::bits(&copies(&optimizer)));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_extent_of_state_has_its_bytes() {
+    for name in rules::names() {
+        let mut layout = Layout::new();
+        let group = layout.group(rule(name)).unwrap();
+        layout.tensor(group, "weight", &[6, 5]).unwrap();
+        if rule(name).stages().matrix.is_none() {
+            layout.tensor(group, "bias", &[6]).unwrap();
+        }
+        let problem = Problem::random(layout, 2, 1);
+        let mut optimizer = problem.in_arena(Options::default());
+        problem.run(&mut optimizer);
+        let fresh = problem.in_arena(Options::default());
+        let bytes = read(&optimizer);
+        write(&fresh, &bytes);
+        assert!(read(&fresh) == bytes, "{name}");
+        let expected = numbers(&problem, &optimizer);
+        assert!(numbers(&problem, &fresh) == expected, "{name}");
+        let mut twin = cpu::Optimizer::<f32>::new(&problem.layout).unwrap();
+        for (tensor, (_, state)) in problem.layout.tensors().zip(&bytes) {
+            for (slot, bytes) in slots_of(&problem.layout, tensor).into_iter().zip(state) {
+                twin.write_state_bytes(tensor, slot, bytes).unwrap();
+                let found = twin.state_bytes(tensor, slot).unwrap();
+                assert!(found == *bytes, "{name}, {slot}");
+            }
+        }
+    }
+}
+
+#[test]
+fn bytes_are_as_many_as_the_format_says_and_others_are_refused() {
+    let expected = [[400, 400], [400, 200], [200, 160], [300, 160]];
+    for (formats, [of_params, of_state]) in formats().into_iter().zip(expected) {
+        let problem = Problem::with_formats(AdamW::default(), formats, &[100], 1).unwrap();
+        let optimizer = problem.in_arena(Options::default());
+        let mut twin = cpu::Optimizer::<f32>::new(&problem.layout).unwrap();
+        let (tensor, queue) = (problem.tensors()[0], &gpu().queue);
+        // A new buffer has other bytes that are zeros.
+        let zeros = [0.0; 100];
+        let written = optimizer.write_state(queue, tensor, "exp_avg", &zeros);
+        written.unwrap();
+        let (params, state) = read(&optimizer).remove(0);
+        assert_eq!([params.len(), state[0].len()], [of_params, of_state]);
+        assert_eq!(twin.param_bytes(tensor).unwrap(), params);
+        assert_eq!(twin.state_bytes(tensor, "exp_avg").unwrap(), state[0]);
+        let refused = |expected: usize| Error::Length {
+            what: "bytes to write".to_owned(),
+            expected,
+            actual: expected - 1,
+        };
+        let short = &params[1..];
+        let error = Err(refused(of_params));
+        assert_eq!(optimizer.write_param_bytes(queue, tensor, short), error);
+        assert_eq!(twin.write_param_bytes(tensor, short), error);
+        let short = &state[0][1..];
+        let error = Err(refused(of_state));
+        let found = optimizer.write_state_bytes(queue, tensor, "exp_avg", short);
+        assert_eq!(found, error);
+        assert_eq!(twin.write_state_bytes(tensor, "exp_avg", short), error);
+        let unknown = optimizer.write_state_bytes(queue, tensor, "momentum", &[]);
+        assert!(matches!(unknown, Err(Error::UnknownState { .. })));
+        let unknown = twin.state_bytes(tensor, "momentum");
+        assert!(matches!(unknown, Err(Error::UnknownState { .. })));
+    }
+}

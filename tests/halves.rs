@@ -7,8 +7,8 @@ use support::{
     saved, *,
 };
 use wgpu_optim::{
-    BufferRange, Buffers, Checkpoint, Clip, Error, Format, Formats, Gpu, Layout, LossScale,
-    Optimizer, Options, Rule, cpu,
+    BufferRange, Buffers, Checkpoint, Clip, Format, Formats, Gpu, Layout, LossScale, Optimizer,
+    Options, Rule, cpu,
     rules::{self, AdamW, Sgd},
     wgpu,
 };

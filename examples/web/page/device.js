@@ -18,18 +18,23 @@ async function obstacle() {
   );
 }
 
-async function adapterName() {
+// Programs that compute in a GPU's place.
+const SOFTWARE = /swiftshader|llvmpipe|lavapipe|basic render|warp/i;
+
+async function adapter() {
   const info = (await navigator.gpu.requestAdapter())?.info;
   const words = info?.description ? [info.description] : [info?.vendor, info?.architecture];
-  return words.filter(Boolean).join(" ") || "by no name";
+  const name = words.filter(Boolean).join(" ") || "by no name";
+  const all = [name, info?.vendor, info?.architecture, info?.device].join(" ");
+  return { name, isSoftware: info?.isFallbackAdapter === true || SOFTWARE.test(all) };
 }
 
-// { gpu, name, why }: the course on the GPU, or null and why.
+// { gpu, name, isSoftware, why }: the course on the GPU, or null and why.
 export async function openGpu(Course) {
   const why = await obstacle();
   if (why) return { gpu: null, why };
   try {
-    return { gpu: await Course.on_gpu(), name: await adapterName() };
+    return { gpu: await Course.on_gpu(), ...(await adapter()) };
   } catch (error) {
     return { gpu: null, why: error.message };
   }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the page and uses it in Chromium, with and without WebGPU; holds its races against `landscape`'s
+# Builds the page and uses it in Chromium, with and without WebGPU, and in Firefox where it is installed; holds its races against `landscape`'s
 # and its trainings against `compare`'s.
 #
 #     sh examples/web/test.sh

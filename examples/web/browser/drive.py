@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """drive.py DIST NATIVE SHOTS: uses the page in DIST as people do, in Chromium, with and without WebGPU, and holds
 what it computes against the programs `landscape`, `compare` and `bench` in the folder NATIVE. Writes pictures of it to the
-folder SHOTS. Further words choose what is tried: race, train, bench, pictures."""
+folder SHOTS. Further words choose what is tried: race, train, bench, pictures, firefox."""
 
 import json
 import os
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 
+import firefox
 import timing
 import training
 from devtools import Browser, find
@@ -267,6 +268,22 @@ def say(text):
     print(text, flush=True)
 
 
+def in_firefox(path, address, programs):
+    """A race, a training and Verify; on the CPU twin where this Firefox has no WebGPU, as on Linux up to 140."""
+    with firefox.Firefox(path) as browser:
+        visit = Visit.in_firefox(browser, address)
+        visit.open("")
+        where = visit.text("#device")
+        say(f"== {browser.version}: {where}")
+        has_gpu = "your GPU" in where
+        check(has_gpu or "CPU twin" in where and "This browser has no WebGPU" in where, where)
+        device = "gpu" if has_gpu else "cpu"
+        same_as_native(visit, os.path.join(programs, "landscape"), device, 1e-4 if has_gpu else 1e-6)
+        training.same_as_native(visit, programs, 1e-3 if has_gpu else 1e-5)
+        verifies(visit, has_gpu)
+        check(browser.complaints() == [], browser.complaints())
+
+
 def main(dist, programs, shots, *wanted):
     path, address = find(), serve(dist)
     program = os.path.join(programs, "landscape")
@@ -310,6 +327,11 @@ def main(dist, programs, shots, *wanted):
         # That there is no adapter is what the browser itself warns of.
         others = [text for text in visit.page.complaints() if "No available adapters" not in text]
         check(others == [], others)
+    if is_wanted("firefox"):
+        if path := firefox.find():
+            in_firefox(path, address, programs)
+        else:
+            say("not run: there is no Firefox (apt-get install firefox-esr; or FIREFOX=PATH)")
     say(f"pictures to look at: {shots}")
 
 

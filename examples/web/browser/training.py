@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import tempfile
+import time
 
 from visit import check, check_width
 
@@ -201,10 +202,14 @@ def tried(visit, folder, tolerance):
 
 def pictured(visit, width, path):
     """As it is after a training with a digit on the pad."""
-    open_at(visit, "train")
+    open_at(visit, "train&rules=sgd:lr=0.03:momentum=0.9,adamw:lr=0.003,lion:lr=0.0005,muon:lr=0.02&epochs=6&hidden=32")
     train(visit)
     for stroke in DIGITS[7]:
         (visit.page.swipe if width < 600 else visit.page.drag)("#pad", stroke)
     visit.page.until("document.querySelectorAll('#guesses .part').length === 40", 5)
     check_width(visit, width)
+    over = visit.page.eval("['scores', 'guesses'].filter((id) => (({ scrollWidth, clientWidth }) => scrollWidth > clientWidth)(document.getElementById(id)))")
+    check(over == [], f"{width} pixels wide: {over} are cut off")
+    # What a finger moved over is painted anew some time later.
+    time.sleep(1)
     visit.page.screenshot(path)

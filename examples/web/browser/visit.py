@@ -19,6 +19,12 @@ class Visit:
                      permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
         browser.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=self.downloads.name)
 
+    @classmethod
+    def in_firefox(cls, firefox, address):
+        visit = cls.__new__(cls)
+        visit.address, visit.page, visit.downloads = address, firefox, firefox.downloads
+        return visit
+
     def open(self, hash):
         self.page.open(self.address + ("#" + hash if hash else ""))
         self.page.until(DONE)
@@ -36,10 +42,12 @@ class Visit:
         self.page.click(button)
         until = time.monotonic() + 20
         while time.monotonic() < until:
-            names = [name for name in os.listdir(self.downloads.name) if name.endswith(".jsonl")]
-            if names:
+            names = os.listdir(self.downloads.name)
+            # Some browsers keep the place with an empty file.
+            if names and all(name.endswith(".jsonl") for name in names):
                 with open(os.path.join(self.downloads.name, names[0])) as file:
-                    return [json.loads(line) for line in file]
+                    if lines := [json.loads(line) for line in file]:
+                        return lines
             time.sleep(0.05)
         raise TimeoutError("nothing was saved")
 

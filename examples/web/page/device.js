@@ -9,8 +9,11 @@ async function obstacle() {
     return "Browsers give WebGPU to pages from https:// and from localhost alone, and this one came another way.";
   }
   if (!navigator.gpu) return `This browser has no WebGPU. ${BROWSERS}`;
-  const adapter = await navigator.gpu.requestAdapter().catch(() => null);
-  if (adapter) return null;
+  try {
+    if (await navigator.gpu.requestAdapter()) return null;
+  } catch (error) {
+    return `This browser has no WebGPU to offer, and says: ${error.message} ${BROWSERS}`;
+  }
   return (
     "This browser has WebGPU, but offers no GPU for it: it may be switched off (in Chrome: Settings, System, " +
     "“Use graphics acceleration when available”), or the browser may not trust this driver. chrome://gpu says more, and " +

@@ -9,8 +9,10 @@ const FIRST = 1;
 // `runs` has the lines of each rule's epochs.
 export function drawCurves(part, theme, runs, epochs) {
   const axis = { low: 0, high: Math.max(epochs, 1), label: "epoch" };
-  const [low, high] = range(runs, "train_loss", 0, [0.1, 3]);
-  const losses = new Plot(part("losses"), theme, axis, { low: low / 1.4, high: high * 1.4, label: "training loss", isLog: true });
+  const [least, most] = range(runs, "train_loss", 0, [0.1, 3]);
+  // A power of ten at least, which has its tick.
+  const [low, high] = [Math.min(least / 1.4, most / 10), most * 1.4];
+  const losses = new Plot(part("losses"), theme, axis, { low, high, label: "training loss", isLog: true });
   lines(losses, theme, runs, "train_loss");
   const [worst] = range(runs, "test_accuracy", FIRST, [0.8, 1]);
   const floor = Math.max(0, Math.floor(10 * worst - 0.2) / 10);

@@ -49,7 +49,7 @@ const basins = new Basins(
   }),
   moved,
 );
-const trainer = new Trainer(catalog, wasm, () => courses, () => theme, moved);
+const trainer = new Trainer(catalog, wasm, () => ({ ...courses, ...adapter }), () => theme, moved);
 const timer = new Timer(catalog, wasm.timed_rules(), () => ({ course: courses.gpu, ...adapter }), moved);
 
 const say = (text, isFault = false) => {

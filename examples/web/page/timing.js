@@ -25,7 +25,7 @@ export class Timer {
     const titles = new Map(catalog.rules.map(({ name, title }) => [name, title]));
     part("timed").append(...rules.map((name) => this.box(name, titles.get(name))));
     part("stored").append(...FORMATS.map(([name, title]) => this.box(name, title)));
-    part("size").append(...POWERS.map((power) => new Option((2 ** power).toLocaleString("en"), `2^${power}`)));
+    part("size").append(...POWERS.map((power) => new Option(`${(2 ** power).toLocaleString("en")} parameters`, `2^${power}`)));
     part("rounds").append(...ROUNDS.map((rounds) => new Option(`${rounds} rounds`, rounds)));
     for (const id of ["size", "rounds"]) part(id).addEventListener("change", () => this.choose());
     part("time").addEventListener("click", () => (this.#isStopped ? this.run() : this.stop()));

@@ -8,8 +8,10 @@ import { decoded, encoded, SCHEDULES } from "./setting.js";
 
 const part = (id) => document.getElementById(id);
 const MOST_RULES = 5;
-// Beside what suits the digits: what most people start with.
-const USUAL = ["sgd:lr=0.03:momentum=0.9", "adamw", "lion", "muon"];
+// What most people start with, each with what suits the digits; and the widths that `compare` has.
+const USUAL = { rules: ["sgd:lr=0.03:momentum=0.9", "adamw", "lion", "muon"], hidden: "256,128" };
+// Where a CPU stands in for a GPU, patience counts.
+const USUAL_OF_SOFTWARE = { rules: USUAL.rules.slice(0, 3), hidden: "48" };
 // The keys of a link.
 const KEYS = { epochs: "epochs", batch_size: "batch", hidden: "hidden", seed: "seed", schedule: "schedule", warmup: "warmup" };
 const FIELDS = {
@@ -26,9 +28,10 @@ export class Trainer {
   #isRunning = false;
   #theme;
 
-  // `wasm` has what the module exports; `courses()` where it is computed; `moved()` hears of another setting.
-  constructor(catalog, wasm, courses, theme, moved) {
-    Object.assign(this, { wasm, courses, moved });
+  // `wasm` has what the module exports; `device()` gives the courses on `gpu` and `cpu`, and whether the GPU is
+  // software; `moved()` hears of another setting.
+  constructor(catalog, wasm, device, theme, moved) {
+    Object.assign(this, { wasm, device, moved });
     this.#theme = theme;
     this.texts = new Map(catalog.rules.map(({ name, training }) => [name, training]));
     const names = (text) => text.split(":").slice(1).map((pair) => pair.split("=")[0]);
@@ -36,8 +39,7 @@ export class Trainer {
     this.rules = new RuleList(part("learners"), catalog, wasm.training_fault_of, () => this.change({}), options);
     const usable = catalog.rules.filter(({ training }) => training !== null);
     part("new-learner").append(...usable.map(({ name, title }) => new Option(title, name, false, name === "adam")));
-    this.setting = this.usual();
-    this.rules.set(this.setting.rules);
+    this.setting = null;
     this.runs = [];
     this.trial = null;
     const digits = wasm.test_digit_count();
@@ -50,8 +52,9 @@ export class Trainer {
   }
 
   usual() {
-    const rules = USUAL.map((text) => this.texts.get(text) ?? text);
-    return { rules, epochs: 12, batch_size: "32", hidden: "256,128", seed: 1, schedule: "cosine", warmup: 0 };
+    const { rules, hidden } = this.device().isSoftware ? USUAL_OF_SOFTWARE : USUAL;
+    const texts = rules.map((text) => this.texts.get(text) ?? text);
+    return { rules: texts, epochs: 12, batch_size: "32", hidden, seed: 1, schedule: "cosine", warmup: 0 };
   }
 
   // The setting of a link; what it leaves out is as usual. Says what is wrong with it.
@@ -71,6 +74,7 @@ export class Trainer {
   }
 
   written() {
+    if (!this.setting) this.read("");
     const pairs = Object.entries(KEYS).map(([name, key]) => `${key}=${encoded(this.setting[name])}`);
     return `#train&rules=${encoded(this.setting.rules.join(","))}&${pairs.join("&")}`;
   }
@@ -153,6 +157,7 @@ export class Trainer {
 
   // Everything, when the part comes into view.
   show() {
+    if (!this.setting) this.read("");
     this.rules.draw(this.theme);
     this.fill();
     this.guess();
@@ -193,7 +198,7 @@ export class Trainer {
       return isCurrent() && !this.isStopped;
     };
     try {
-      const trial = this.courses()[part("train-where").value].trial(JSON.stringify(this.setting));
+      const trial = this.device()[part("train-where").value].trial(JSON.stringify(this.setting));
       this.trial = trial;
       this.running(true);
       this.draw();

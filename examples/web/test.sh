@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds the page and uses it in Chromium, with and without WebGPU, and in Firefox where it is installed; holds its races against `landscape`'s
-# and its trainings against `compare`'s.
+# Builds the page and uses it in Chromium, with and without WebGPU, and in Firefox where it is installed. Holds its
+# races against `landscape`'s and its trainings against `compare`'s.
 #
 #     sh examples/web/test.sh
 set -eu

@@ -194,6 +194,10 @@ class Page:
             select.dispatchEvent(new Event("change", {{ bubbles: true }}));
         }})()""")
 
+    def settle(self):
+        """Until what has changed is painted, beyond the window as well: a browser tells of the window alone."""
+        time.sleep(1)
+
     def screenshot(self, path, is_whole=True):
         answer = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=is_whole)
         with open(path, "wb") as file:

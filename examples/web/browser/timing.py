@@ -77,4 +77,5 @@ def pictured(visit, width, path):
     open_at(visit, "bench&rules=sgd,adamw,lion,adafactor&formats=f32,bf16&size=2^18&rounds=5")
     check(len(time(visit)) == 8, "all are timed")
     check_width(visit, width)
+    visit.page.settle()
     visit.page.screenshot(path)

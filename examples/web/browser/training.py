@@ -5,7 +5,6 @@ import math
 import os
 import subprocess
 import tempfile
-import time
 
 from visit import check, check_width
 
@@ -210,6 +209,5 @@ def pictured(visit, width, path):
     check_width(visit, width)
     over = visit.page.eval("['scores', 'guesses'].filter((id) => (({ scrollWidth, clientWidth }) => scrollWidth > clientWidth)(document.getElementById(id)))")
     check(over == [], f"{width} pixels wide: {over} are cut off")
-    # What a finger moved over is painted anew some time later.
-    time.sleep(1)
+    visit.page.settle()
     visit.page.screenshot(path)

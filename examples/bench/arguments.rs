@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use ::report::Output;
 use clap::Parser;
-use wgpu_optim::{Formats, GpuOptions, rules};
+use wgpu_optim::{Formats, GpuOptions};
 
+use crate::streams::timed;
 use crate::workload::Workload;
 
 /// Times optimizer steps against a copy of as much memory.
@@ -86,13 +87,6 @@ impl Arguments {
     pub fn workloads(&self) -> impl Iterator<Item = &Workload> {
         self.sizes.iter().flatten()
     }
-}
-
-/// All rules but those that are bound by products of matrices and systems of equations.
-fn timed() -> impl Iterator<Item = &'static str> {
-    let by_memory =
-        |name: &&str| rules::by_name(name).is_ok_and(|rule| rule.stages().matrix.is_none());
-    rules::names().filter(by_memory)
 }
 
 fn device(text: &str) -> Result<String, String> {

@@ -5,9 +5,18 @@ use std::time::Instant;
 use anyhow::Result;
 use wgpu_optim::{BufferRange, Gpu, read_blocking, wgpu};
 
+use crate::statistics::Quartiles;
+
 /// What timestamps need beside a device.
 const NEEDED: wgpu::Features =
     wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::TIMESTAMP_QUERY_INSIDE_ENCODERS);
+
+/// Samples shorter than this are made of several steps.
+const SHORTEST_MS: f64 = 1.0;
+const MOST_REPETITIONS: f64 = 64.0;
+
+/// Recordings that are timed.
+const RECORDED: usize = 101;
 
 /// Timestamp queries of the device; the wall clock around submitting and waiting where it has none.
 pub struct Clock {
@@ -69,8 +78,29 @@ impl Clock {
         }
     }
 
-    /// Milliseconds that what `record` records takes.
-    pub fn time(
+    /// How often to repeat what takes so many milliseconds, for a sample that the clock can tell.
+    pub fn repetitions(&self, once: f64) -> usize {
+        (SHORTEST_MS / once).clamp(1.0, MOST_REPETITIONS).ceil() as usize
+    }
+
+    /// Microseconds of the host's time that `record` takes.
+    pub fn record(
+        &self,
+        mut record: impl FnMut(&mut wgpu::CommandEncoder) -> Result<()>,
+    ) -> Result<f64> {
+        let mut times = Vec::new();
+        for _ in 0..RECORDED {
+            let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+            let start = Instant::now();
+            record(&mut encoder)?;
+            times.push(1e6 * start.elapsed().as_secs_f64());
+        }
+        Ok(Quartiles::of(times).median)
+    }
+
+    /// Milliseconds that what `record` records takes. A browser's clock lets the page go on meanwhile; this
+    /// one waits.
+    pub async fn time(
         &self,
         record: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<()>,
     ) -> Result<f64> {
@@ -128,7 +158,7 @@ mod tests {
                     encoder.copy_buffer_to_buffer(&from, 0, &to, 0, None);
                     Ok(())
                 });
-                copied.unwrap()
+                pollster::block_on(copied).unwrap()
             };
             (0..9).map(time).fold(f64::INFINITY, f64::min)
         };

@@ -1,6 +1,7 @@
 //! Shaders that do nothing but move memory: the ceiling of an update that moves as much.
 
 use std::fmt;
+use std::ops::Deref;
 
 use anyhow::Result;
 use wgpu_optim::{Gpu, wgpu};
@@ -177,16 +178,34 @@ impl Copy {
     }
 
     /// Milliseconds of `repetitions`.
-    pub fn time(&self, clock: &Clock, repetitions: usize) -> Result<f64> {
-        clock.time(|encoder| {
+    pub async fn time(&self, clock: &Clock, repetitions: usize) -> Result<f64> {
+        let record = |encoder: &mut wgpu::CommandEncoder| {
             (0..repetitions).for_each(|_| self.record(encoder));
             Ok(())
-        })
+        };
+        clock.time(record).await
+    }
+}
+
+/// What is copied, and destroyed at the end: a browser would keep it.
+pub struct Arrays(Vec<wgpu::Buffer>);
+
+impl Drop for Arrays {
+    fn drop(&mut self) {
+        self.0.iter().for_each(wgpu::Buffer::destroy);
+    }
+}
+
+impl Deref for Arrays {
+    type Target = [wgpu::Buffer];
+
+    fn deref(&self) -> &[wgpu::Buffer] {
+        &self.0
     }
 }
 
 /// What to copy: as many arrays as are read, padded to whole blocks.
-pub fn arrays(gpu: &Gpu, streams: Streams, elements: usize) -> Vec<wgpu::Buffer> {
+pub fn arrays(gpu: &Gpu, streams: Streams, elements: usize) -> Arrays {
     let padded = elements.next_multiple_of(BLOCK);
     // Zeros move faster on some devices.
     let numbers: Vec<f32> = (0..padded)
@@ -204,12 +223,12 @@ pub fn arrays(gpu: &Gpu, streams: Streams, elements: usize) -> Vec<wgpu::Buffer>
         gpu.queue.submit([]);
         array
     };
-    (0..streams.reads).map(array).collect()
+    Arrays((0..streams.reads).map(array).collect())
 }
 
 /// The two fastest of [`SHAPES`] on `arrays`, `repetitions` in a sample. Where a host is busy, which of
 /// them it is shows only in more rounds than a contest has.
-pub fn finalists(
+pub async fn finalists(
     gpu: &Gpu,
     clock: &Clock,
     streams: Streams,
@@ -221,7 +240,7 @@ pub fn finalists(
     let mut times = vec![Vec::new(); copies.len()];
     for _ in 0..CONTEST_ROUNDS {
         for (copy, times) in copies.iter().zip(&mut times) {
-            times.push(copy.time(clock, repetitions)?);
+            times.push(copy.time(clock, repetitions).await?);
         }
     }
     let mut ranking: Vec<_> = SHAPES

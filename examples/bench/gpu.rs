@@ -1,41 +1,34 @@
 //! Steps on a device, against copies of as much memory.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
-use std::time::Instant;
 
 use anyhow::Result;
 use flags::device::describe;
-use wgpu_optim::{Formats, Gpu, Layout, Optimizer, Options, rules};
+use wgpu_optim::{Formats, Gpu, Layout, Optimizer, Options, rules, wgpu};
 
 use crate::clock::Clock;
-use crate::copies::{self, Copy};
-use crate::report::Row;
+use crate::copies::{self, Arrays, Copy};
+use crate::row::Row;
 use crate::statistics::Quartiles;
 use crate::streams::Streams;
 use crate::workload::Workload;
-
-/// Samples shorter than this are made of several steps.
-const SHORTEST_MS: f64 = 1.0;
-const MOST_REPETITIONS: f64 = 64.0;
-
-/// Steps recorded to time the recording.
-const RECORDED: usize = 101;
 
 pub struct Bench {
     gpu: Gpu,
     clock: Clock,
     rounds: usize,
     /// Which copies were the fastest, by how many arrays are read and written, and their length.
-    finalists: HashMap<(usize, usize, usize), [copies::Shape; 2]>,
+    finalists: RefCell<HashMap<(usize, usize, usize), [copies::Shape; 2]>>,
 }
 
 impl Bench {
-    pub fn new(gpu: Gpu, rounds: usize) -> Self {
+    pub fn new(gpu: Gpu, clock: Clock, rounds: usize) -> Self {
         Self {
-            clock: Clock::new(&gpu),
             gpu,
+            clock,
             rounds,
-            finalists: HashMap::new(),
+            finalists: RefCell::default(),
         }
     }
 
@@ -48,49 +41,44 @@ impl Bench {
         &self.gpu.info.name
     }
 
-    pub fn clock(&self) -> &'static str {
+    pub fn clock(&self) -> &str {
         self.clock.name()
     }
 
     /// A step of `rule` over `workload` and the fastest copy, one after the other in turns.
-    pub fn row(&mut self, rule: &str, formats: Formats, workload: &Workload) -> Result<Row> {
+    pub async fn row(&self, rule: &str, formats: Formats, workload: &Workload) -> Result<Row> {
         let known = rules::by_name(rule)?;
         let streams = Streams::of(known.as_ref(), &formats);
         let elements = workload.element_count();
-        let mut step = self.optimizer(workload.layout(known, formats)?)?;
+        let mut step = self.optimizer(workload.layout(known, formats)?).await?;
         let mut one_tensor = match workload.tensor_count() {
             1 => None,
             _ => {
                 let layout = workload
                     .as_one_tensor()
                     .layout(rules::by_name(rule)?, formats)?;
-                Some(self.optimizer(layout)?)
+                Some(self.optimizer(layout).await?)
             }
         };
-        let once = self.time(&mut step, 1)?.min(self.time(&mut step, 1)?);
-        let repetitions = (SHORTEST_MS / once).clamp(1.0, MOST_REPETITIONS).ceil() as usize;
-        let copies = self.copies(streams, streams.copied(elements), repetitions)?;
+        let repetitions = self.repetitions(&mut step).await?;
+        let copied = streams.copied(elements);
+        let (copies, _arrays) = self.copies(streams, copied, repetitions).await?;
 
         let mut times = Vec::new();
         let mut copied = [Vec::new(), Vec::new()];
         let mut one_tensor_ratios = Vec::new();
         for round in 0..self.rounds {
             // The copies and the step, or the other way round.
-            let mut time_copies = || -> Result<()> {
-                for (copy, times) in copies.iter().zip(&mut copied) {
-                    times.push(copy.time(&self.clock, repetitions)? / repetitions as f64);
-                }
-                Ok(())
-            };
-            if round % 2 == 0 {
-                time_copies()?;
+            let is_copied_first = round % 2 == 0;
+            if is_copied_first {
+                self.time_copies(&copies, repetitions, &mut copied).await?;
             }
-            let stepped = self.time(&mut step, repetitions)?;
-            if round % 2 == 1 {
-                time_copies()?;
+            let stepped = self.time(&mut step, repetitions).await?;
+            if !is_copied_first {
+                self.time_copies(&copies, repetitions, &mut copied).await?;
             }
             if let Some(one_tensor) = &mut one_tensor {
-                one_tensor_ratios.push(stepped / self.time(one_tensor, repetitions)?);
+                one_tensor_ratios.push(stepped / self.time(one_tensor, repetitions).await?);
             }
             times.push(stepped / repetitions as f64);
         }
@@ -115,15 +103,15 @@ impl Bench {
             copy: copies[fastest].shape.to_string(),
             one_tensor_ratio: (!one_tensor_ratios.is_empty())
                 .then(|| Quartiles::of(one_tensor_ratios)),
-            record_us: Some(self.record(&mut step)?),
+            record_us: Some(self.clock.record(|encoder| Ok(step.step(encoder)?))?),
             others_cpu: None,
         })
     }
 
     /// With gradients that are not zero, which some devices move faster.
-    fn optimizer(&self, layout: Layout) -> Result<Optimizer> {
+    async fn optimizer(&self, layout: Layout) -> Result<Optimizer> {
         let Gpu { device, queue, .. } = &self.gpu;
-        let optimizer = Optimizer::new(device, &layout, Options::default())?;
+        let optimizer = Optimizer::new_async(device, &layout, Options::default()).await?;
         for tensor in layout.tensors() {
             let count = layout.element_count(tensor)?;
             let grad: Vec<f32> = (0..count)
@@ -135,45 +123,62 @@ impl Bench {
         Ok(optimizer)
     }
 
+    /// How many steps make a sample.
+    async fn repetitions(&self, step: &mut Optimizer) -> Result<usize> {
+        let first = self.time(step, 1).await?;
+        let once = first.min(self.time(step, 1).await?);
+        let repetitions = self.clock.repetitions(once);
+        if repetitions == 1 {
+            return Ok(1);
+        }
+        // What a clock sees of a single step may be mostly the way there and back.
+        let several = self.time(step, repetitions).await?;
+        Ok(self.clock.repetitions(several / repetitions as f64))
+    }
+
     /// The two fastest copies of `streams`, with arrays of their own.
-    fn copies(
-        &mut self,
+    async fn copies(
+        &self,
         streams: Streams,
         elements: usize,
         repetitions: usize,
-    ) -> Result<[Copy; 2]> {
+    ) -> Result<([Copy; 2], Arrays)> {
         let key = (streams.reads, streams.writes, elements);
         let arrays = copies::arrays(&self.gpu, streams, elements);
-        let shapes = match self.finalists.get(&key) {
-            Some(shapes) => *shapes,
+        let known = self.finalists.borrow().get(&key).copied();
+        let shapes = match known {
+            Some(shapes) => shapes,
             None => {
-                let clock = &self.clock;
-                copies::finalists(&self.gpu, clock, streams, &arrays, elements, repetitions)?
+                let (gpu, clock) = (&self.gpu, &self.clock);
+                copies::finalists(gpu, clock, streams, &arrays, elements, repetitions).await?
             }
         };
-        self.finalists.insert(key, shapes);
-        Ok(shapes.map(|shape| Copy::new(&self.gpu, shape, streams, &arrays, elements)))
+        self.finalists.borrow_mut().insert(key, shapes);
+        let copies = shapes.map(|shape| Copy::new(&self.gpu, shape, streams, &arrays, elements));
+        Ok((copies, arrays))
+    }
+
+    /// A turn of each copy.
+    async fn time_copies(
+        &self,
+        copies: &[Copy; 2],
+        repetitions: usize,
+        copied: &mut [Vec<f64>; 2],
+    ) -> Result<()> {
+        for (copy, times) in copies.iter().zip(copied) {
+            times.push(copy.time(&self.clock, repetitions).await? / repetitions as f64);
+        }
+        Ok(())
     }
 
     /// Milliseconds of that many steps.
-    fn time(&self, optimizer: &mut Optimizer, steps: usize) -> Result<f64> {
-        self.clock.time(|encoder| {
+    async fn time(&self, optimizer: &mut Optimizer, steps: usize) -> Result<f64> {
+        let record = |encoder: &mut wgpu::CommandEncoder| {
             for _ in 0..steps {
                 optimizer.step(encoder)?;
             }
             Ok(())
-        })
-    }
-
-    /// Microseconds of the host's time that recording a step takes.
-    fn record(&self, optimizer: &mut Optimizer) -> Result<f64> {
-        let mut times = Vec::new();
-        for _ in 0..RECORDED {
-            let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-            let start = Instant::now();
-            optimizer.step(&mut encoder)?;
-            times.push(1e6 * start.elapsed().as_secs_f64());
-        }
-        Ok(Quartiles::of(times).median)
+        };
+        self.clock.time(record).await
     }
 }

@@ -11,6 +11,7 @@ mod gpu;
 mod load;
 mod page;
 mod report;
+mod row;
 mod statistics;
 mod streams;
 mod twin;
@@ -27,9 +28,11 @@ use wgpu_optim::{Error, Formats, Gpu};
 use ::flags::patience::patiently;
 use ::report::exit_code;
 use arguments::Arguments;
+use clock::Clock;
 use gpu::Bench;
 use page::Timed;
-use report::{Report, Row};
+use report::Report;
+use row::Row;
 
 fn main() -> ExitCode {
     exit_code(
@@ -61,14 +64,16 @@ fn run(arguments: &Arguments) -> Result<bool> {
                 "--device {device} (gpu, cpu or part of an adapter's name; cpu needs no driver)"
             )
         })?;
-        let mut bench = Bench::new(clock::with_timestamps(opened)?, rounds);
+        let gpu = clock::with_timestamps(opened)?;
+        let clock = Clock::new(&gpu);
+        let bench = Bench::new(gpu, clock, rounds);
         let copies = format!("the fastest of {} copy shaders", copies::SHAPES.len());
         let of_device = Timed::new(bench.device(), bench.name(), bench.clock(), copies);
         timed.push(each(
             arguments,
             &report,
             of_device,
-            |rule, format, workload| bench.row(rule, format, workload),
+            |rule, format, workload| pollster::block_on(bench.row(rule, format, workload)),
         )?);
     }
     if arguments.twin || arguments.adapter().is_none() {

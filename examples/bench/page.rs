@@ -8,7 +8,7 @@ use ::report::{
 use anyhow::Result;
 
 use crate::load::percent;
-use crate::report::Row;
+use crate::row::Row;
 use crate::statistics::Quartiles;
 
 /// The rows of one device.

@@ -1,6 +1,6 @@
 //! How much memory an update moves.
 
-use wgpu_optim::{Extent, Format, Formats, Precision, Rule};
+use wgpu_optim::{Extent, Format, Formats, Precision, Rule, rules};
 
 /// How many arrays an update reads and writes once per element, and how many bytes that is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,10 +47,16 @@ impl Streams {
     }
 }
 
+/// All rules but those that are bound by products of matrices and systems of equations.
+pub fn timed() -> impl Iterator<Item = &'static str> {
+    let by_memory =
+        |name: &&str| rules::by_name(name).is_ok_and(|rule| rule.stages().matrix.is_none());
+    rules::names().filter(by_memory)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wgpu_optim::rules;
 
     #[test]
     fn an_update_moves_what_the_readme_says() {

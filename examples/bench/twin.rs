@@ -6,7 +6,7 @@ use anyhow::Result;
 use rayon::prelude::*;
 use wgpu_optim::{Formats, cpu, rules};
 
-use crate::report::Row;
+use crate::row::Row;
 use crate::statistics::Quartiles;
 use crate::streams::Streams;
 use crate::workload::Workload;

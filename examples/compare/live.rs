@@ -3,32 +3,17 @@
 use anyhow::Result;
 use report::number::{percent, seconds, significant};
 use report::{JsonLines, Progress};
-use serde::Serialize;
 use trainer::data::Task;
 use trainer::training::{End, Epoch};
 
 use crate::contest::{Audience, Entrant, Run};
+use crate::line::EpochLine;
 
 pub struct Live {
     pub task: Task,
     pub progress: Progress,
     pub json: Option<JsonLines>,
     pub is_quiet: bool,
-}
-
-/// A line of the JSON file. Losses are null where they are no finite numbers.
-#[derive(Serialize)]
-struct EpochLine<'a> {
-    /// As the command line has it.
-    optimizer: &'a str,
-    seed: u64,
-    epoch: u32,
-    train_loss: f64,
-    test_loss: f64,
-    /// Null where the targets are numbers.
-    test_accuracy: Option<f64>,
-    /// Of training alone, since the start.
-    seconds: f64,
 }
 
 impl Live {
@@ -53,16 +38,8 @@ impl Audience for Live {
         let Some(json) = &mut self.json else {
             return Ok(());
         };
-        let is_classification = self.task == Task::Classification;
-        json.write(&EpochLine {
-            optimizer: &entrant.candidate.text.to_string(),
-            seed,
-            epoch: epoch.number,
-            train_loss: epoch.train.loss,
-            test_loss: epoch.test.loss,
-            test_accuracy: is_classification.then_some(epoch.test.accuracy),
-            seconds: epoch.seconds,
-        })
+        let optimizer = entrant.candidate.text.to_string();
+        json.write(&EpochLine::new(&optimizer, seed, epoch, self.task))
     }
 
     fn run(&mut self, entrant: &Entrant, run: &Run) -> Result<()> {

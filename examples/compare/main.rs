@@ -6,6 +6,7 @@
 mod arguments;
 mod contest;
 mod curves;
+mod line;
 mod live;
 mod page;
 mod spread;

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds the page and uses it in Chromium, with and without WebGPU; holds its races against `landscape`'s.
+# Builds the page and uses it in Chromium, with and without WebGPU, and in Firefox where it is installed. Holds its
+# races against `landscape`'s and its trainings against `compare`'s.
 #
 #     sh examples/web/test.sh
 set -eu
@@ -23,5 +24,5 @@ done
 sh build.sh
 cargo fmt --check
 cargo clippy --release --target wasm32-unknown-unknown --target-dir target -- -D warnings
-cargo build --manifest-path ../../Cargo.toml --example landscape
-python3 browser/drive.py dist "${CARGO_TARGET_DIR:-../../target}/debug/examples/landscape" target/pictures
+cargo build --manifest-path ../../Cargo.toml --example landscape --example compare --example bench
+python3 browser/drive.py dist "${CARGO_TARGET_DIR:-../../target}/debug/examples" target/pictures

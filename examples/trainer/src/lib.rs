@@ -2,6 +2,7 @@
 //! `train`, `compare` and `search` are made of it.
 
 pub mod candidate;
+pub mod clock;
 pub mod data;
 pub mod defaults;
 pub mod flags;

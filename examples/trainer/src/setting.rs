@@ -8,7 +8,7 @@ use crate::candidate::Candidate;
 use crate::data::Dataset;
 use crate::flags::TrainingFlags;
 use crate::memory::state_bytes;
-use crate::network::{self, Architecture, Network};
+use crate::network::{self, Architecture, Network, Registered};
 use crate::training::Plan;
 
 /// The same device, data, network and training for every candidate: with the same seed they start at
@@ -40,23 +40,36 @@ impl<'a> Setting<'a> {
     }
 
     /// The network that `candidate` trains, with its starting weights.
+    #[cfg(not(target_family = "wasm"))]
     pub fn network(&self, candidate: &Candidate, plan: &Plan) -> Result<Box<dyn Network + 'a>> {
-        let (architecture, rules) = (self.architecture.clone(), self.rules(candidate, plan.seed)?);
-        let registered = architecture.register(rules, Options::default())?;
-        network::open(
-            self.device,
-            registered,
-            self.data,
-            plan.batch_size,
-            plan.seed,
-        )
-        .with_context(|| candidate.text.to_string())
+        let registered = self.registered(candidate, plan.seed)?;
+        let (batch_size, seed) = (plan.batch_size, plan.seed);
+        network::open(self.device, registered, self.data, batch_size, seed)
+            .with_context(|| candidate.text.to_string())
+    }
+
+    /// [`network`](Self::network), for programs that may not wait.
+    pub async fn network_async(
+        &self,
+        candidate: &Candidate,
+        plan: &Plan,
+    ) -> Result<Box<dyn Network + 'a>> {
+        let registered = self.registered(candidate, plan.seed)?;
+        let (batch_size, seed) = (plan.batch_size, plan.seed);
+        network::open_async(self.device, registered, self.data, batch_size, seed)
+            .await
+            .with_context(|| candidate.text.to_string())
+    }
+
+    /// The network's tensors with the rules of `candidate`.
+    pub fn registered(&self, candidate: &Candidate, seed: u64) -> Result<Registered> {
+        let architecture = self.architecture.clone();
+        architecture.register(self.rules(candidate, seed)?, Options::default())
     }
 
     /// Bytes that `candidate` keeps for each parameter beside it and its gradient.
     pub fn state_bytes_per_parameter(&self, candidate: &Candidate) -> Result<f64> {
-        let architecture = self.architecture.clone();
-        let registered = architecture.register(self.rules(candidate, 0)?, Options::default())?;
+        let registered = self.registered(candidate, 0)?;
         let bytes = state_bytes(&registered.layout)?;
         Ok(bytes / registered.layout.parameter_count() as f64)
     }

@@ -1,8 +1,9 @@
 //! The training loop, the same for every device.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
+#[cfg(not(target_family = "wasm"))]
 use flags::patience::patiently;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -10,7 +11,8 @@ use rand_chacha::ChaCha8Rng;
 use wgpu_optim::Stats;
 use wgpu_optim::schedule::Schedule;
 
-use crate::network::{Network, Score, batch_count};
+use crate::clock::Instant;
+use crate::network::{Network, Score, Waiting, batch_count};
 use crate::progress::Progress;
 
 pub struct Plan {
@@ -102,6 +104,10 @@ pub trait Observer {
     fn stops(&self) -> bool {
         false
     }
+    /// What to wait for before the next batch: where others need their turn.
+    fn turn(&mut self) -> Option<Waiting<'_, ()>> {
+        None
+    }
 }
 
 /// The order in which each epoch visits the samples: depends on nothing but their number and the
@@ -130,7 +136,13 @@ impl Shuffle {
 }
 
 /// The scores before training, as epoch 0: of all training data and of the test data.
+#[cfg(not(target_family = "wasm"))]
 pub fn untrained(network: &mut dyn Network, plan: &Plan) -> Result<Epoch> {
+    pollster::block_on(untrained_async(network, plan))
+}
+
+/// [`untrained`], for programs that may not wait.
+pub async fn untrained_async(network: &mut dyn Network, plan: &Plan) -> Result<Epoch> {
     let order: Vec<u32> = (0..plan.samples as u32).collect();
     network.start_epoch(&order)?;
     for batch in 0..batch_count(plan.samples, plan.batch_size) {
@@ -138,8 +150,8 @@ pub fn untrained(network: &mut dyn Network, plan: &Plan) -> Result<Epoch> {
     }
     Ok(Epoch {
         number: 0,
-        train: network.train_score()?,
-        test: network.test_score()?,
+        train: network.train_score_async().await?,
+        test: network.test_score_async().await?,
         lr: plan.lr,
         samples_per_second: 0.0,
         steps: 0,
@@ -149,6 +161,7 @@ pub fn untrained(network: &mut dyn Network, plan: &Plan) -> Result<Epoch> {
 
 /// Trains. Batches count on across epochs towards the number that makes a step; those that are left
 /// over at the end make none.
+#[cfg(not(target_family = "wasm"))]
 pub fn train(
     network: &mut dyn Network,
     plan: &Plan,
@@ -159,52 +172,42 @@ pub fn train(
 
 /// [`train`], from `progress` on. The network must be as it was when that was reached, but for its
 /// gradient.
+#[cfg(not(target_family = "wasm"))]
 pub fn resume(
     network: &mut dyn Network,
     plan: &Plan,
     progress: Progress,
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
-    let start = Instant::now();
-    let mut training = Training::new(network, plan, progress)?;
-    let mut end = End::Complete;
-    while training.progress.epochs < plan.epochs {
-        let Some(epoch) = training.epoch(observer)? else {
-            end = End::Stopped;
-            break;
+    pollster::block_on(async {
+        let start = Instant::now();
+        let mut training = Training::new(network, plan, progress)?;
+        let end = loop {
+            if let Some(end) = training.advance(observer).await? {
+                break end;
+            }
         };
-        training.progress = training.progress.after(&epoch);
-        observer.finished(&epoch)?;
-        if !epoch.is_finite() {
-            end = End::Diverged {
-                epoch: epoch.number,
-            };
-            break;
-        }
-        observer.reached(&training.progress, training.network)?;
-    }
-    if end == End::Stopped {
-        end = training.stop(observer)?;
-    }
-    Ok(Outcome {
-        test: training.progress.test.unwrap_or(UNKNOWN),
-        time: start.elapsed(),
-        first_step: training.first_step,
-        stats: training.network.stats()?,
-        end,
-        progress: training.progress,
+        Ok(Outcome {
+            test: training.progress.test.unwrap_or(UNKNOWN),
+            time: start.elapsed(),
+            first_step: training.first_step,
+            stats: training.network.stats_async().await?,
+            end,
+            progress: training.progress,
+        })
     })
 }
 
 /// Before the first epoch is complete.
+#[cfg(not(target_family = "wasm"))]
 const UNKNOWN: Score = Score {
     loss: f64::NAN,
     accuracy: f64::NAN,
 };
 
-/// What goes on from one epoch to the next.
-struct Training<'a> {
-    network: &'a mut dyn Network,
+/// A training under way, of which several may take turns.
+pub struct Training<'a> {
+    pub network: &'a mut dyn Network,
     plan: &'a Plan,
     progress: Progress,
     shuffle: Shuffle,
@@ -218,7 +221,8 @@ struct Training<'a> {
 }
 
 impl<'a> Training<'a> {
-    fn new(network: &'a mut dyn Network, plan: &'a Plan, progress: Progress) -> Result<Self> {
+    /// From `progress` on. The network must be as it was when that was reached, but for its gradient.
+    pub fn new(network: &'a mut dyn Network, plan: &'a Plan, progress: Progress) -> Result<Self> {
         let (batches, accumulate) = (progress.all_batches(plan), u64::from(plan.accumulate));
         let steps = batches / accumulate;
         let last = steps.checked_sub(1);
@@ -259,34 +263,54 @@ impl<'a> Training<'a> {
         Ok(())
     }
 
+    /// Goes on to the end of the epoch. Tells how the training came to its end once it has.
+    pub async fn advance(&mut self, observer: &mut dyn Observer) -> Result<Option<End>> {
+        if self.progress.epochs >= self.plan.epochs {
+            return Ok(Some(End::Complete));
+        }
+        let Some(epoch) = self.epoch(observer).await? else {
+            return Ok(Some(self.stop(observer).await?));
+        };
+        self.progress = self.progress.after(&epoch);
+        observer.finished(&epoch)?;
+        if !epoch.is_finite() {
+            let epoch = epoch.number;
+            return Ok(Some(End::Diverged { epoch }));
+        }
+        observer.reached(&self.progress, self.network)?;
+        Ok(None)
+    }
+
     /// None if the observer stops it.
-    fn epoch(&mut self, observer: &mut dyn Observer) -> Result<Option<Epoch>> {
+    async fn epoch(&mut self, observer: &mut dyn Observer) -> Result<Option<Epoch>> {
         let plan = self.plan;
         let start = Instant::now();
         let before = self.progress.samples(plan);
         self.network.start_epoch(self.shuffle.next_epoch())?;
         for batch in self.progress.batches..batch_count(plan.samples, plan.batch_size) {
+            if let Some(others) = observer.turn() {
+                others.await?;
+            }
             if observer.stops() {
                 return Ok(None);
             }
             if self.first_step.is_none() {
-                // Some drivers compile when they first run a shader.
-                patiently("compiling the shaders", || self.batch(batch))?;
+                self.first_batch(batch).await?;
             } else {
-                self.batch(batch)?;
+                self.batch(batch).await?;
             }
             self.progress.batches += 1;
             observer.advanced(plan.batch_size.min(plan.samples - batch * plan.batch_size));
         }
         // Waits for the device: the clock has all of the epoch's steps.
-        let train = self.progress.train + self.network.train_score()?;
+        let train = self.progress.train + self.network.train_score_async().await?;
         let seconds = start.elapsed().as_secs_f64();
         self.seconds += seconds;
         let samples = self.progress.samples(plan) - before;
         Ok(Some(Epoch {
             number: self.progress.epochs + 1,
             train,
-            test: self.network.test_score()?,
+            test: self.network.test_score_async().await?,
             lr: self.lr,
             samples_per_second: samples as f64 / seconds,
             steps: self.steps,
@@ -294,18 +318,31 @@ impl<'a> Training<'a> {
         }))
     }
 
-    fn batch(&mut self, batch: usize) -> Result<()> {
+    /// Some drivers compile when they first run a shader.
+    #[cfg(not(target_family = "wasm"))]
+    async fn first_batch(&mut self, batch: usize) -> Result<()> {
+        patiently("compiling the shaders", || {
+            pollster::block_on(self.batch(batch))
+        })
+    }
+
+    #[cfg(target_family = "wasm")]
+    async fn first_batch(&mut self, batch: usize) -> Result<()> {
+        self.batch(batch).await
+    }
+
+    async fn batch(&mut self, batch: usize) -> Result<()> {
         self.network.backward(batch)?;
         self.micro_batches += 1;
         if self.micro_batches == self.plan.accumulate {
-            self.step()?;
+            self.step().await?;
         }
         Ok(())
     }
 
     /// Within an epoch.
-    fn stop(&mut self, observer: &mut dyn Observer) -> Result<End> {
-        let train = self.progress.train + self.network.train_score()?;
+    async fn stop(&mut self, observer: &mut dyn Observer) -> Result<End> {
+        let train = self.progress.train + self.network.train_score_async().await?;
         if !train.loss.is_finite() {
             let epoch = self.progress.epochs + 1;
             return Ok(End::Diverged { epoch });
@@ -315,7 +352,7 @@ impl<'a> Training<'a> {
         Ok(End::Stopped)
     }
 
-    fn step(&mut self) -> Result<()> {
+    async fn step(&mut self) -> Result<()> {
         self.micro_batches = 0;
         let part = self.plan.schedule.at(1.0, self.steps);
         self.lr = part * self.plan.lr;
@@ -326,7 +363,7 @@ impl<'a> Training<'a> {
         }
         self.network.update(part)?;
         if self.first_step.is_none() {
-            self.network.finish()?;
+            self.network.finish_async().await?;
             self.first_step = Some(Instant::now());
         }
         Ok(())
@@ -335,6 +372,8 @@ impl<'a> Training<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::ready;
+
     use wgpu_optim::{Checkpoint, Save};
 
     use super::*;
@@ -383,25 +422,25 @@ mod tests {
         fn update(&mut self, _: f64) -> Result<()> {
             Ok(())
         }
-        fn finish(&mut self) -> Result<()> {
-            Ok(())
+        fn finish_async(&mut self) -> Waiting<'_, ()> {
+            Box::pin(ready(Ok(())))
         }
-        fn train_score(&mut self) -> Result<Score> {
+        fn train_score_async(&mut self) -> Waiting<'_, Score> {
             let diverges = self.epoch == self.diverges_in;
-            Ok(Score {
+            Box::pin(ready(Ok(Score {
                 loss: if diverges { f64::NAN } else { 1.0 },
                 accuracy: 0.5,
-            })
+            })))
         }
-        fn test_score(&mut self) -> Result<Score> {
+        fn test_score_async(&mut self) -> Waiting<'_, Score> {
             std::thread::sleep(SLOW);
-            Ok(Score {
+            Box::pin(ready(Ok(Score {
                 loss: 1.0,
                 accuracy: 0.5,
-            })
+            })))
         }
-        fn stats(&mut self) -> Result<Stats> {
-            Ok(Stats::default())
+        fn stats_async(&mut self) -> Waiting<'_, Stats> {
+            Box::pin(ready(Ok(Stats::default())))
         }
         fn save(&mut self, _: &Save) -> Result<Write> {
             Ok(Box::new(|_| Ok(())))
@@ -412,8 +451,8 @@ mod tests {
         fn load_weights(&mut self, _: &Checkpoint) -> Result<()> {
             Ok(())
         }
-        fn weights(&mut self) -> Result<Vec<Weights>> {
-            Ok(Vec::new())
+        fn weights_async(&mut self) -> Waiting<'_, Vec<Weights>> {
+            Box::pin(ready(Ok(Vec::new())))
         }
     }
 

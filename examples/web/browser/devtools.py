@@ -11,7 +11,7 @@ import tempfile
 import time
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-KEYS = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Enter": 13, "Tab": 9}
+KEYS = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Enter": 13, "Tab": 9, "Delete": 46}
 
 
 def find():
@@ -149,14 +149,34 @@ class Page:
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left" if kind != "mouseMoved" else "none",
                       buttons=buttons, clickCount=int(kind != "mouseMoved"))
 
+    def drag(self, selector, places):
+        """A stroke over the parts of an element, with the button down."""
+        for index, (x, y) in enumerate(places):
+            x, y = self.place(selector, x, y)
+            if index == 0:
+                self.call("Input.dispatchMouseEvent", type="mousePressed", x=x, y=y, button="left", buttons=1, clickCount=1)
+            self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y, button="left", buttons=1)
+        self.call("Input.dispatchMouseEvent", type="mouseReleased", x=x, y=y, button="left", clickCount=1)
+
+    def swipe(self, selector, places):
+        """The same with a finger."""
+        kind = "touchStart"
+        for x, y in places:
+            x, y = self.place(selector, x, y)
+            self.call("Input.dispatchTouchEvent", type=kind, touchPoints=[{"x": x, "y": y}])
+            kind = "touchMove"
+        self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
     def tap(self, selector, x=0.5, y=0.5):
         x, y = self.place(selector, x, y)
         self.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
         self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
 
     def key(self, name):
+        """A key by its name, or by what it writes."""
+        code = KEYS.get(name) or ord(name)
         for kind in ("rawKeyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=KEYS[name])
+            self.call("Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=code)
 
     def write(self, selector, text):
         """Types over what a field has, and leaves it."""
@@ -173,6 +193,10 @@ class Page:
             select.value = {json.dumps(value)};
             select.dispatchEvent(new Event("change", {{ bubbles: true }}));
         }})()""")
+
+    def settle(self):
+        """Until what has changed is painted, beyond the window as well: a browser tells of the window alone."""
+        time.sleep(1)
 
     def screenshot(self, path, is_whole=True):
         answer = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=is_whole)

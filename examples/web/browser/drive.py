@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """drive.py DIST NATIVE SHOTS: uses the page in DIST as people do, in Chromium, with and without WebGPU, and holds
-what it computes against NATIVE, the program `landscape`. Writes pictures of it to the folder SHOTS."""
+what it computes against the programs `landscape`, `compare` and `bench` in the folder NATIVE. Writes pictures of it to the
+folder SHOTS. Further words choose what is tried: race, train, bench, pictures, firefox."""
 
 import json
 import os
@@ -8,66 +9,17 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 
+import firefox
+import timing
+import training
 from devtools import Browser, find
 from serve import serve
+from visit import Visit, check, check_width
 
-DONE = "document.body?.dataset.state === 'done'"
 # Of the setting that is compared: paths that no rounding sends elsewhere.
 RULES = "sgd:lr=0.01:momentum=0.8,adam:lr=0.1,rmsprop:lr=0.03,lion:lr=0.01,muon:lr=0.01,adafactor:lr=0.05,newton:lr=0.1"
 NOISY = "function=quadratic&rules=sgd:lr=0.01,adam:lr=0.05&start=-4.5,1&steps=300&condition=50&noise=0.5&seed=7&schedule=cosine&warmup=20"
-
-
-class Visit:
-    """A page at one setting, with what it saves."""
-
-    def __init__(self, browser, address, width=1280, height=900):
-        self.address = address
-        self.page = browser.page(width, height)
-        self.downloads = tempfile.TemporaryDirectory()
-        browser.call("Browser.grantPermissions", origin=address.rstrip("/"),
-                     permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
-        browser.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=self.downloads.name)
-
-    def open(self, hash):
-        self.page.open(self.address + ("#" + hash if hash else ""))
-        self.page.until(DONE)
-
-    def rerun(self, act):
-        """Does something that starts a race, and waits for its end."""
-        self.page.eval("document.body.dataset.state = 'waiting'")
-        act()
-        self.page.until(DONE)
-
-    def saved(self):
-        """The lines of a click on Save JSON."""
-        for name in os.listdir(self.downloads.name):
-            os.remove(os.path.join(self.downloads.name, name))
-        self.page.click("#save")
-        until = time.monotonic() + 20
-        while time.monotonic() < until:
-            names = [name for name in os.listdir(self.downloads.name) if name.endswith(".jsonl")]
-            if names:
-                with open(os.path.join(self.downloads.name, names[0])) as file:
-                    return [json.loads(line) for line in file]
-            time.sleep(0.05)
-        raise TimeoutError("nothing was saved")
-
-    def hash(self):
-        return self.page.eval("location.hash.slice(1)")
-
-    def text(self, selector):
-        return self.page.eval(f"document.querySelector({json.dumps(selector)}).textContent")
-
-    def command(self):
-        """The command that the page names, as it would be typed."""
-        return self.text("#command")
-
-
-def check(is_so, what):
-    if not is_so:
-        raise AssertionError(what)
 
 
 def paths(lines):
@@ -280,12 +232,6 @@ def same_as_native(visit, program, device, tolerance):
     print(f"   at most {worst:.1e} from {said.split(maxsplit=1)[1]}")
 
 
-def check_width(visit, width):
-    """Nothing makes the page wider than the window."""
-    over = visit.page.eval("document.documentElement.scrollWidth") - width
-    check(over <= 0, f"{width} pixels wide: {over} more to the side")
-
-
 def pictures(browser, address, shots):
     os.makedirs(shots, exist_ok=True)
     for width, height in ((1280, 900), (390, 844)):
@@ -305,6 +251,10 @@ def pictures(browser, address, shots):
         visit.page.until("document.querySelector('#basins-part').dataset.state === 'done'")
         check_width(visit, width)
         visit.page.screenshot(os.path.join(shots, f"basins-{width}.png"))
+        for scheme in ("light", "dark"):
+            visit.page.prefer(color_scheme=scheme, reduced_motion="reduce")
+            training.pictured(visit, width, os.path.join(shots, f"train-{width}-{scheme}.png"))
+            timing.pictured(visit, width, os.path.join(shots, f"bench-{width}-{scheme}.png"))
         visit.open("verify")
         visit.page.until("!document.querySelector('#verify-part').hidden", 5)
         visit.page.click("#check")
@@ -318,36 +268,72 @@ def say(text):
     print(text, flush=True)
 
 
-def main(dist, program, shots):
+def in_firefox(path, address, programs):
+    """A race, a training and Verify; on the CPU twin where this Firefox has no WebGPU, as on Linux up to 140."""
+    with firefox.Firefox(path) as browser:
+        visit = Visit.in_firefox(browser, address)
+        visit.open("")
+        where = visit.text("#device")
+        say(f"== {browser.version}: {where}")
+        has_gpu = "your GPU" in where
+        check(has_gpu or "CPU twin" in where and "This browser has no WebGPU" in where, where)
+        device = "gpu" if has_gpu else "cpu"
+        same_as_native(visit, os.path.join(programs, "landscape"), device, 1e-4 if has_gpu else 1e-6)
+        training.same_as_native(visit, programs, 1e-3 if has_gpu else 1e-5)
+        verifies(visit, has_gpu)
+        check(browser.complaints() == [], browser.complaints())
+
+
+def main(dist, programs, shots, *wanted):
     path, address = find(), serve(dist)
+    program = os.path.join(programs, "landscape")
+    is_wanted = lambda name: not wanted or name in wanted
     with Browser(path, "--enable-unsafe-webgpu") as browser:
         visit = Visit(browser, address)
         visit.open("")
         where = visit.text("#device")
         check("your GPU" in where, where)
         say(f"== With WebGPU: {where}")
-        for test in (clicks, keyboard, links, faults, everyone):
-            test(visit)
-        same_as_native(visit, program, "gpu", 1e-4)
-        finds_basins(visit, program, "gpu")
-        verifies(visit, True)
+        if is_wanted("race"):
+            for test in (clicks, keyboard, links, faults, everyone):
+                test(visit)
+            same_as_native(visit, program, "gpu", 1e-4)
+            finds_basins(visit, program, "gpu")
+            verifies(visit, True)
+        if is_wanted("train"):
+            training.tried(visit, programs, 1e-3)
+        if is_wanted("bench"):
+            timing.tried(visit, programs)
         check(visit.page.complaints() == [], visit.page.complaints())
-        pictures(browser, address, shots)
+        if is_wanted("pictures"):
+            pictures(browser, address, shots)
     with Browser(path) as browser:
         visit = Visit(browser, address)
         visit.open("")
         where = visit.text("#device")
         check("CPU twin" in where and "chrome://gpu" in where, where)
         say(f"== Without WebGPU: {where}")
-        clicks(visit)
-        everyone(visit)
-        same_as_native(visit, program, "cpu", 1e-6)
-        finds_basins(visit, program, "cpu")
-        verifies(visit, False)
-        explains(browser, address)
+        if is_wanted("race"):
+            clicks(visit)
+            everyone(visit)
+            same_as_native(visit, program, "cpu", 1e-6)
+            finds_basins(visit, program, "cpu")
+            verifies(visit, False)
+        if is_wanted("train"):
+            training.tried(visit, programs, 1e-5)
+        if is_wanted("bench"):
+            timing.refused(visit)
+        if is_wanted("race"):
+            # Its pages take over where the browser saves to.
+            explains(browser, address)
         # That there is no adapter is what the browser itself warns of.
         others = [text for text in visit.page.complaints() if "No available adapters" not in text]
         check(others == [], others)
+    if is_wanted("firefox"):
+        if path := firefox.find():
+            in_firefox(path, address, programs)
+        else:
+            say("not run: there is no Firefox (apt-get install firefox-esr; or FIREFOX=PATH)")
     say(f"pictures to look at: {shots}")
 
 

@@ -1,6 +1,6 @@
 // The page: what users do, and what they see of it.
 
-import start, { catalog as readCatalog, Course, fault_of, Relief, variant_count } from "./pkg/wgpu_optim_web.js";
+import start, * as wasm from "./pkg/wgpu_optim_web.js";
 import { Basins } from "./basins.js";
 import { drawCurves } from "./curves.js";
 import { openGpu } from "./device.js";
@@ -11,25 +11,30 @@ import { drawTable, lines, save } from "./results.js";
 import { RuleList } from "./rules.js";
 import { command, fromHash, showcase, toHash } from "./setting.js";
 import { onThemeChange, theme as themeOf } from "./theme.js";
+import { Timer } from "./timing.js";
+import { Trainer } from "./training.js";
 import { Verifier } from "./verify.js";
 
 const part = (id) => document.getElementById(id);
 const isStill = matchMedia("(prefers-reduced-motion: reduce)");
 // From the last change of a field to the race.
 const PATIENCE = 250;
-const VERIFY = "#verify";
-const TABS = ["race", "basins", "verify"];
+const TABS = ["race", "basins", "train", "verify", "bench"];
+// Those that say nothing of the race.
+const OTHERS = ["train", "verify", "bench"];
 
 await start();
-const catalog = JSON.parse(readCatalog());
+const { Course, Relief } = wasm;
+const catalog = JSON.parse(wasm.catalog());
 const runner = new Runner();
 const playback = new Playback(show);
 const map = new ReliefMap(part("map"), (start) => change({ start }));
-const rules = new RuleList(part("rules"), catalog, fault_of, (isDragged) => change({ rules: rules.texts() }, isDragged));
+const rules = new RuleList(part("rules"), catalog, wasm.fault_of, (isDragged) => change({ rules: rules.texts() }, isDragged));
 let theme = themeOf(catalog);
 let setting, entry;
 let race = new Race(0);
 let courses = {};
+let adapter = {};
 let waiting = null;
 let tab = "race";
 const basins = new Basins(
@@ -42,8 +47,10 @@ const basins = new Basins(
     titles: rules.titles(),
     isStill: isStill.matches,
   }),
-  () => history.replaceState(null, "", address()),
+  moved,
 );
+const trainer = new Trainer(catalog, wasm, () => ({ ...courses, ...adapter }), () => theme, moved);
+const timer = new Timer(catalog, wasm.timed_rules(), () => ({ course: courses.gpu, ...adapter }), moved);
 
 const say = (text, isFault = false) => {
   part("said").textContent = text;
@@ -94,8 +101,14 @@ function fill() {
 
 // The part of the link after the #: all that is shown.
 function address() {
-  if (tab === "verify") return VERIFY;
+  if (tab === "verify") return "#verify";
+  if (tab === "train") return trainer.written();
+  if (tab === "bench") return timer.written();
   return toHash(setting, entry) + (tab === "basins" ? basins.written() : "");
+}
+
+function moved() {
+  history.replaceState(null, "", address());
 }
 
 // Another setting, and the race anew. A slider that is dragged shows the end at once.
@@ -239,18 +252,20 @@ function connect() {
       location.hash = address();
     });
   }
-  new Verifier(catalog, variant_count, () => courses[part("where").value], () => part("device").textContent);
+  new Verifier(catalog, wasm.variant_count, () => courses[part("where").value], () => part("device").textContent);
   window.addEventListener("hashchange", route);
   onThemeChange(() => {
     theme = themeOf(catalog);
     rules.draw(theme);
     show();
     basins.draw();
+    trainer.redraw();
   });
 }
 
 function tabOf(hash) {
-  if (hash === VERIFY) return "verify";
+  const other = OTHERS.find((name) => new RegExp(`^#${name}(&|$)`).test(hash));
+  if (other) return other;
   return /[#&]basins=/.test(hash) ? "basins" : "race";
 }
 
@@ -258,8 +273,26 @@ function tabOf(hash) {
 function route() {
   tab = tabOf(location.hash);
   if (tab === "basins") basins.read(location.hash);
-  if (tab !== "verify" && location.hash !== address()) attempt(() => open(fromHash(location.hash, catalog)));
+  readOther();
+  if (!OTHERS.includes(tab) && location.hash !== address()) attempt(() => open(fromHash(location.hash, catalog)));
   turn();
+}
+
+// What the link says of a part beside the race.
+function readOther() {
+  if (!OTHERS.includes(tab) || location.hash === address()) return;
+  if (tab === "train") {
+    trainer.forget();
+    trainer.attempt(() => trainer.read(location.hash));
+  }
+  if (tab === "bench") {
+    try {
+      timer.read(location.hash);
+    } catch (error) {
+      timer.say(error.message);
+    }
+  }
+  moved();
 }
 
 function turn() {
@@ -269,6 +302,10 @@ function turn() {
   }
   basins.stop();
   if (tab === "basins") basins.run();
+  if (tab === "train") trainer.show();
+  else trainer.stop();
+  if (tab === "bench") timer.show();
+  else timer.stop();
 }
 
 // Rules that are put otherwise.
@@ -281,21 +318,22 @@ function put(work) {
 }
 
 async function begin() {
-  const { gpu, name, why } = await openGpu(Course);
+  const { gpu, why, ...found } = await openGpu(Course);
+  adapter = found;
   courses = { gpu, cpu: Course.on_cpu() };
   part("device").textContent = gpu
-    ? `Computed on your GPU, which the browser calls ${name}.`
+    ? `Computed on your GPU, which the browser calls ${adapter.name}.`
     : `Computed by the CPU twin in wasm, since there is no WebGPU here. ${why}`;
   part("device").classList.toggle("notice", !gpu);
   if (!gpu) {
-    part("where").value = "cpu";
-    part("where").disabled = true;
+    for (const id of ["where", "train-where"]) Object.assign(part(id), { value: "cpu", disabled: true });
   }
   connect();
   tab = tabOf(location.hash);
   if (tab === "basins") basins.read(location.hash);
+  readOther();
   try {
-    open(fromHash(tab === "verify" ? "" : location.hash, catalog));
+    open(fromHash(OTHERS.includes(tab) ? "" : location.hash, catalog));
   } catch (error) {
     open(fromHash("", catalog));
     say(error.message, true);

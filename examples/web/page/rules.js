@@ -6,9 +6,10 @@ import { look, sample } from "./theme.js";
 const DIGITS = 3;
 
 export class RuleList {
-  // `changed(isDragged)` after each change that is no fault.
-  constructor(list, catalog, faultOf, changed) {
-    Object.assign(this, { list, faultOf, changed });
+  // `changed(isDragged)` after each change that is no fault. `kept(name)` are the hyperparameters of a rule
+  // that are written even where they have the rule's defaults; `prefix` tells two lists of a page apart.
+  constructor(list, catalog, faultOf, changed, { kept = () => [], prefix = "rule" } = {}) {
+    Object.assign(this, { list, faultOf, changed, kept, prefix });
     this.known = new Map(catalog.rules.map((rule) => [rule.name, { ...rule, fields: rule.fields.map(short) }]));
     this.rules = [];
   }
@@ -30,15 +31,24 @@ export class RuleList {
   }
 
   texts() {
-    return this.rules.map(written);
+    return this.rules.map((entry) => this.written(entry));
   }
 
   titles() {
     return this.rules.map(title);
   }
 
-  add(name) {
-    this.set([...this.texts(), name]);
+  add(text) {
+    this.set([...this.texts(), text]);
+  }
+
+  // As in a link: with the learning rate, and with what else differs from the defaults.
+  written(entry) {
+    const { rule, values } = entry;
+    const different = differing(entry).map(({ name }) => name);
+    const names = new Set(["lr", ...this.kept(rule.name), ...different]);
+    const fields = rule.fields.filter(({ name }) => names.has(name));
+    return [rule.name, ...fields.map(({ name }) => `${name}=${values.get(name)}`)].join(":");
   }
 
   draw(theme) {
@@ -66,7 +76,7 @@ export class RuleList {
     fault.setAttribute("role", "alert");
     const tell = (isDragged) => {
       name.textContent = title(entry);
-      const found = this.faultOf(written(entry));
+      const found = this.faultOf(this.written(entry));
       fault.hidden = !found;
       fault.textContent = found ?? "";
       if (!found) this.changed(isDragged);
@@ -81,7 +91,7 @@ export class RuleList {
 
   field(entry, field, index, tell) {
     const row = element("div", { className: "hyper" });
-    const id = `rule-${index}-${field.name}`;
+    const id = `${this.prefix}-${index}-${field.name}`;
     const label = element("label", { htmlFor: id, textContent: field.name, title: field.allowed });
     const value = entry.values.get(field.name);
     if (field.names.length > 0) {
@@ -151,14 +161,6 @@ function differing({ rule, values }) {
     const now = values.get(name);
     return now !== value && !(now !== "" && Number(now) === Number(value));
   });
-}
-
-// As in a link: with the learning rate, and with what else differs from the defaults.
-function written(entry) {
-  const { rule, values } = entry;
-  const different = differing(entry);
-  const fields = rule.fields.filter((field) => field.name === "lr" || different.includes(field));
-  return [rule.name, ...fields.map(({ name }) => `${name}=${values.get(name)}`)].join(":");
 }
 
 function title(entry) {

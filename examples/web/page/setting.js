@@ -30,9 +30,12 @@ export function toHash(setting, entry) {
   if (setting.noise !== null) parts.push(["noise", setting.noise], ["seed", setting.seed]);
   if (setting.schedule !== "constant") parts.push(["schedule", setting.schedule]);
   if (setting.warmup > 0) parts.push(["warmup", setting.warmup]);
-  // Colons, commas and equals signs stay readable.
-  const written = (text) => encodeURIComponent(text).replace(/%3A/g, ":").replace(/%2C/g, ",").replace(/%3D/g, "=");
-  return "#" + parts.map(([name, value]) => `${name}=${written(String(value))}`).join("&");
+  return "#" + parts.map(([name, value]) => `${name}=${encoded(value)}`).join("&");
+}
+
+// A value of a link. Colons, commas and equals signs stay readable.
+export function encoded(value) {
+  return encodeURIComponent(value).replace(/%3A/g, ":").replace(/%2C/g, ",").replace(/%3D/g, "=");
 }
 
 // The setting of a link. What it leaves out is the function's own.
@@ -68,7 +71,7 @@ export function fromHash(hash, catalog) {
   return setting;
 }
 
-function decoded(text) {
+export function decoded(text) {
   try {
     return decodeURIComponent(text);
   } catch {

@@ -1,7 +1,9 @@
 //! What there is to choose from, as JSON.
 
 use anyhow::Result;
+use flags::RuleText;
 use serde::Serialize;
+use trainer::candidate::Candidate;
 use wasm_bindgen::JsError;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wgpu_optim::hyperparameter::{Field, Hyperparameter, Interval};
@@ -10,7 +12,6 @@ use wgpu_optim::rules;
 use crate::errors::thrown;
 use crate::functions::{self, Function};
 use crate::palette::{self, Colour};
-use crate::rule::RuleText;
 
 #[derive(Serialize)]
 struct Catalog {
@@ -45,6 +46,8 @@ struct RuleEntry {
     name: &'static str,
     title: String,
     fields: Vec<FieldEntry>,
+    /// With what suits the digits; None where a network cannot use it.
+    training: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -141,6 +144,9 @@ fn rule(name: &'static str) -> Result<RuleEntry> {
         name,
         title: RuleText::named(name).title(),
         fields: fields.iter().map(field).collect(),
+        training: Candidate::new(RuleText::named(name))
+            .ok()
+            .map(|candidate| candidate.explicit.to_string()),
     })
 }
 

@@ -1,12 +1,12 @@
 //! What is raced: the words and defaults are those of `landscape`'s command line.
 
 use anyhow::{Context, Result, bail, ensure};
+use flags::RuleText;
 use serde::Deserialize;
 use wgpu_optim::schedule::Schedule;
 
 use crate::descent::{Entrant, Noise, Plan};
 use crate::functions::{self, Function, Point};
-use crate::rule::RuleText;
 
 /// More would fill a browser's memory with positions.
 const MOST_STEPS: u64 = 100_000;

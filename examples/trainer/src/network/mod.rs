@@ -8,15 +8,21 @@ pub mod registered;
 #[cfg(test)]
 mod tests;
 
+use std::future::Future;
 use std::ops::Add;
+#[cfg(not(target_family = "wasm"))]
 use std::path::Path;
+use std::pin::Pin;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use flags::device::Device;
+#[cfg(not(target_family = "wasm"))]
 use flags::patience::patiently;
 use serde::{Deserialize, Serialize};
-use wgpu_optim::{Checkpoint, Error, Save, Stats};
+use wgpu_optim::{Checkpoint, Stats};
+#[cfg(not(target_family = "wasm"))]
+use wgpu_optim::{Error, Save};
 
 pub use architecture::{Architecture, Layer, Shape};
 pub use registered::Registered;
@@ -62,8 +68,13 @@ impl Add for Score {
     }
 }
 
+/// What there is once the device has answered. A browser's page goes on meanwhile; elsewhere it is there
+/// when it is first asked for, and that waits.
+pub type Waiting<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + 'a>>;
+
 /// Writes what was saved to a file, on any thread. The file that was there is replaced as a whole or
 /// not at all.
+#[cfg(not(target_family = "wasm"))]
 pub type Write = Box<dyn FnOnce(&Path) -> Result<(), Error> + Send>;
 
 /// The numbers of one layer.
@@ -91,27 +102,51 @@ pub trait Network {
     /// it started with.
     fn update(&mut self, part: f64) -> Result<()>;
     /// Waits for what the device has been handed.
-    fn finish(&mut self) -> Result<()>;
+    fn finish_async(&mut self) -> Waiting<'_, ()>;
     /// The epoch's training score: each batch scored by the weights that it met. Batches that were not
     /// scored since the epoch's start count as zeros. Waits for the device.
-    fn train_score(&mut self) -> Result<Score>;
+    fn train_score_async(&mut self) -> Waiting<'_, Score>;
     /// The present weights' score on the test data. Waits for the device.
-    fn test_score(&mut self) -> Result<Score>;
+    fn test_score_async(&mut self) -> Waiting<'_, Score>;
     /// How the updates went. Waits for the device.
-    fn stats(&mut self) -> Result<Stats>;
+    fn stats_async(&mut self) -> Waiting<'_, Stats>;
+    /// The weights that test data are scored with, of each layer that has some. Waits for the device.
+    fn weights_async(&mut self) -> Waiting<'_, Vec<Weights>>;
     /// Takes a copy of weights and optimizer as they are now, and does not wait for the device. The
     /// gradient that is there is not in it.
+    #[cfg(not(target_family = "wasm"))]
     fn save(&mut self, save: &Save) -> Result<Write>;
     /// Weights and optimizer go on from `checkpoint`.
     fn load(&mut self, checkpoint: &Checkpoint) -> Result<()>;
     /// The weights alone are those of `checkpoint`.
     fn load_weights(&mut self, checkpoint: &Checkpoint) -> Result<()>;
-    /// Those that test data are scored with, of each layer that has some. Waits for the device.
-    fn weights(&mut self) -> Result<Vec<Weights>>;
+
+    // For programs that may wait.
+
+    #[cfg(not(target_family = "wasm"))]
+    fn finish(&mut self) -> Result<()> {
+        pollster::block_on(self.finish_async())
+    }
+    #[cfg(not(target_family = "wasm"))]
+    fn train_score(&mut self) -> Result<Score> {
+        pollster::block_on(self.train_score_async())
+    }
+    #[cfg(not(target_family = "wasm"))]
+    fn test_score(&mut self) -> Result<Score> {
+        pollster::block_on(self.test_score_async())
+    }
+    #[cfg(not(target_family = "wasm"))]
+    fn stats(&mut self) -> Result<Stats> {
+        pollster::block_on(self.stats_async())
+    }
+    #[cfg(not(target_family = "wasm"))]
+    fn weights(&mut self) -> Result<Vec<Weights>> {
+        pollster::block_on(self.weights_async())
+    }
 }
 
 /// The network on `device`, with the starting weights of `seed`.
-pub fn open<'d>(
+pub async fn open_async<'d>(
     device: &'d Device,
     registered: Registered,
     data: &Dataset,
@@ -120,12 +155,24 @@ pub fn open<'d>(
 ) -> Result<Box<dyn Network + 'd>> {
     Ok(match device {
         Device::Gpu(gpu) => {
-            let network = patiently("compiling the shaders", || {
-                GpuNetwork::new(gpu, registered, data, batch_size, seed)
-            });
+            let network = GpuNetwork::new_async(gpu, registered, data, batch_size, seed).await;
             Box::new(network.with_context(|| format!("on {}", gpu.info.name))?)
         }
         Device::Cpu => Box::new(CpuNetwork::<f32>::new(registered, data, batch_size, seed)?),
+    })
+}
+
+/// [`open_async`], for programs that may wait.
+#[cfg(not(target_family = "wasm"))]
+pub fn open<'d>(
+    device: &'d Device,
+    registered: Registered,
+    data: &Dataset,
+    batch_size: usize,
+    seed: u64,
+) -> Result<Box<dyn Network + 'd>> {
+    patiently("compiling the shaders", || {
+        pollster::block_on(open_async(device, registered, data, batch_size, seed))
     })
 }
 

@@ -5,14 +5,22 @@ mod activation;
 mod layers;
 mod loss;
 mod precision;
+mod trained;
+
+use std::future::ready;
 
 use anyhow::{Context, Result};
 use ndarray::{Array2, Axis, LinalgScalar, ScalarOperand};
-use wgpu_optim::{Checkpoint, Format, Save, Stats, Tensor, cpu::Optimizer};
+#[cfg(not(target_family = "wasm"))]
+use wgpu_optim::Save;
+use wgpu_optim::{Checkpoint, Format, Stats, Tensor, cpu::Optimizer};
 
-use super::{Network, Registered, Score, Weights, Write};
+#[cfg(not(target_family = "wasm"))]
+use super::Write;
+use super::{Network, Registered, Score, Waiting, Weights};
 use crate::data::{Dataset, Samples};
 use loss::Tally;
+pub use trained::Trained;
 
 /// The numbers that the network can compute in: f32 and f64.
 pub trait Scalar:
@@ -83,32 +91,10 @@ impl<T: Scalar> CpuNetwork<T> {
         &self.optimizer
     }
 
-    /// Every layer's activations on `inputs`; the last layer's are the network's answers.
-    fn forward(&self, inputs: &Array2<T>) -> Result<Vec<Activations<T>>> {
-        let architecture = &self.registered.architecture;
-        let mut layers: Vec<Activations<T>> = Vec::new();
-        for (index, placed) in architecture.layers().iter().enumerate() {
-            let below = layers.last().map_or(inputs, |layer| &layer.after);
-            let sums = layers::forward(&self.registered, &self.optimizer, index, below)?;
-            layers.push(if placed.activated {
-                Activations {
-                    after: sums.mapv(|z| architecture.activation.value(z)),
-                    before: Some(sums),
-                }
-            } else {
-                Activations {
-                    after: sums,
-                    before: None,
-                }
-            });
-        }
-        Ok(layers)
-    }
-
     /// Scores a batch and, if asked, leaves its mean loss' gradient in the optimizer, times the loss
     /// scale.
     pub(super) fn pass(&mut self, rows: &Rows<T>, backward: bool) -> Result<Tally> {
-        let activations = self.forward(&rows.inputs)?;
+        let activations = forward(&self.registered, &self.optimizer, &rows.inputs)?;
         let top = activations.last().context("A network needs layers.")?;
         let loss = self.registered.architecture.loss;
         let (tally, delta) = loss::score(loss, &top.after, &rows.targets);
@@ -163,6 +149,64 @@ impl<T: Scalar> CpuNetwork<T> {
         let end = (first + self.batch_size).min(self.order.len());
         self.train.select(&self.order[first..end])
     }
+
+    fn score_test_data(&mut self) -> Result<Score> {
+        self.optimizer.evaluate();
+        let mut tally = Tally::default();
+        for first in (0..self.test.inputs.nrows()).step_by(TEST_ROWS) {
+            let end = (first + TEST_ROWS).min(self.test.inputs.nrows());
+            let rows = self.test.select(&(first..end).collect::<Vec<_>>());
+            tally.add(self.pass(&rows, false)?);
+        }
+        self.optimizer.train();
+        Ok(tally.score())
+    }
+
+    fn copy_weights(&mut self) -> Result<Vec<Weights>> {
+        self.optimizer.evaluate();
+        let of = |tensor: Tensor| -> Result<Vec<f32>> {
+            let numbers = self.optimizer.param(tensor)?.iter();
+            Ok(numbers
+                .map(|number| number.to_f32().unwrap_or(f32::NAN))
+                .collect())
+        };
+        let parameters = self.registered.parameters();
+        let weights = parameters.map(|parameters| {
+            Ok(Weights {
+                weight: of(parameters.weight)?,
+                bias: of(parameters.bias)?,
+            })
+        });
+        let weights = weights.collect();
+        self.optimizer.train();
+        weights
+    }
+}
+
+/// Every layer's activations on `inputs`; the last layer's are the network's answers.
+fn forward<T: Scalar>(
+    registered: &Registered,
+    optimizer: &Optimizer<T>,
+    inputs: &Array2<T>,
+) -> Result<Vec<Activations<T>>> {
+    let architecture = &registered.architecture;
+    let mut layers: Vec<Activations<T>> = Vec::new();
+    for (index, placed) in architecture.layers().iter().enumerate() {
+        let below = layers.last().map_or(inputs, |layer| &layer.after);
+        let sums = layers::forward(registered, optimizer, index, below)?;
+        layers.push(if placed.activated {
+            Activations {
+                after: sums.mapv(|z| architecture.activation.value(z)),
+                before: Some(sums),
+            }
+        } else {
+            Activations {
+                after: sums,
+                before: None,
+            }
+        });
+    }
+    Ok(layers)
 }
 
 impl<T: Scalar> Rows<T> {
@@ -233,30 +277,27 @@ impl<T: Scalar> Network for CpuNetwork<T> {
         Ok(())
     }
 
-    fn train_score(&mut self) -> Result<Score> {
-        Ok(self.tally.part_of(self.order.len()))
+    fn finish_async(&mut self) -> Waiting<'_, ()> {
+        Box::pin(ready(Ok(())))
     }
 
-    fn test_score(&mut self) -> Result<Score> {
-        self.optimizer.evaluate();
-        let mut tally = Tally::default();
-        for first in (0..self.test.inputs.nrows()).step_by(TEST_ROWS) {
-            let end = (first + TEST_ROWS).min(self.test.inputs.nrows());
-            let rows = self.test.select(&(first..end).collect::<Vec<_>>());
-            tally.add(self.pass(&rows, false)?);
-        }
-        self.optimizer.train();
-        Ok(tally.score())
+    fn train_score_async(&mut self) -> Waiting<'_, Score> {
+        Box::pin(ready(Ok(self.tally.part_of(self.order.len()))))
     }
 
-    fn finish(&mut self) -> Result<()> {
-        Ok(())
+    fn test_score_async(&mut self) -> Waiting<'_, Score> {
+        Box::pin(async move { self.score_test_data() })
     }
 
-    fn stats(&mut self) -> Result<Stats> {
-        Ok(self.optimizer.stats())
+    fn stats_async(&mut self) -> Waiting<'_, Stats> {
+        Box::pin(ready(Ok(self.optimizer.stats())))
     }
 
+    fn weights_async(&mut self) -> Waiting<'_, Vec<Weights>> {
+        Box::pin(async move { self.copy_weights() })
+    }
+
+    #[cfg(not(target_family = "wasm"))]
     fn save(&mut self, save: &Save) -> Result<Write> {
         let (optimizer, save) = (self.optimizer.clone(), save.clone());
         Ok(Box::new(move |path| optimizer.save(path, &save)))
@@ -268,25 +309,5 @@ impl<T: Scalar> Network for CpuNetwork<T> {
 
     fn load_weights(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         Ok(self.optimizer.load_params(checkpoint)?)
-    }
-
-    fn weights(&mut self) -> Result<Vec<Weights>> {
-        self.optimizer.evaluate();
-        let of = |tensor: Tensor| -> Result<Vec<f32>> {
-            let numbers = self.optimizer.param(tensor)?.iter();
-            Ok(numbers
-                .map(|number| number.to_f32().unwrap_or(f32::NAN))
-                .collect())
-        };
-        let parameters = self.registered.parameters();
-        let weights = parameters.map(|parameters| {
-            Ok(Weights {
-                weight: of(parameters.weight)?,
-                bias: of(parameters.bias)?,
-            })
-        });
-        let weights = weights.collect();
-        self.optimizer.train();
-        weights
     }
 }

@@ -7,16 +7,21 @@ mod kernel;
 mod layers;
 mod limits;
 mod precision;
+mod waiting;
 
 use std::collections::VecDeque;
 
 use anyhow::{Context as _, Result, bail};
+#[cfg(not(target_family = "wasm"))]
+use wgpu_optim::Save;
 use wgpu_optim::wgpu::{self, util::DeviceExt};
-use wgpu_optim::{BufferRange, Checkpoint, Gpu, Optimizer, Save, Stats, Tensor, read_blocking};
+use wgpu_optim::{BufferRange, Checkpoint, Gpu, Optimizer, Stats};
 
+#[cfg(not(target_family = "wasm"))]
+use super::Write;
 use super::architecture::Matrix;
 use super::{
-    Activation, Architecture, Loss, Network, Registered, Score, Weights, Write, batch_count,
+    Activation, Architecture, Loss, Network, Registered, Score, Waiting, Weights, batch_count,
 };
 use crate::data::Dataset;
 use batches::{batch_slots, bind_batches};
@@ -25,6 +30,7 @@ use kernel::{Access, Dispatch, Kernel, Kernels, Workgroups};
 use layers::Context;
 use limits::storage;
 use precision::Precision;
+pub use waiting::finished;
 
 /// Enough to keep the device busy while the next ones are recorded, few enough that the progress
 /// bar moves.
@@ -86,7 +92,19 @@ impl Phase {
 
 impl<'g> GpuNetwork<'g> {
     /// Fails with a sentence if the network or a batch is too large for the device.
+    #[cfg(not(target_family = "wasm"))]
     pub fn new(
+        gpu: &'g Gpu,
+        registered: Registered,
+        data: &Dataset,
+        batch_size: usize,
+        seed: u64,
+    ) -> Result<Self> {
+        pollster::block_on(Self::new_async(gpu, registered, data, batch_size, seed))
+    }
+
+    /// [`new`](Self::new), for programs that may not wait.
+    pub async fn new_async(
         gpu: &'g Gpu,
         registered: Registered,
         data: &Dataset,
@@ -96,9 +114,9 @@ impl<'g> GpuNetwork<'g> {
         let out_of_memory = gpu.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         // A buffer that memory was too short for is invalid wherever it is used.
         let invalid = gpu.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let network = Self::build(gpu, registered, data, batch_size, seed);
-        let invalid = pollster::block_on(invalid.pop());
-        if pollster::block_on(out_of_memory.pop()).is_some() {
+        let network = Self::build(gpu, registered, data, batch_size, seed).await;
+        let invalid = invalid.pop().await;
+        if out_of_memory.pop().await.is_some() {
             bail!(
                 "{} has too little memory for this network, data set and --batch-size.",
                 gpu.info.name
@@ -110,7 +128,7 @@ impl<'g> GpuNetwork<'g> {
         network
     }
 
-    fn build(
+    async fn build(
         gpu: &'g Gpu,
         registered: Registered,
         data: &Dataset,
@@ -119,7 +137,8 @@ impl<'g> GpuNetwork<'g> {
     ) -> Result<Self> {
         let device = &gpu.device;
         limits::check_sizes(device, &registered, data)?;
-        let optimizer = Optimizer::new(device, &registered.layout, registered.options.clone())?;
+        let options = registered.options.clone();
+        let optimizer = Optimizer::new_async(device, &registered.layout, options).await?;
         let architecture = &registered.architecture;
         let weights = architecture.initial_weights(seed);
         for (parameters, weights) in registered.parameters().zip(&weights) {
@@ -197,8 +216,29 @@ impl<'g> GpuNetwork<'g> {
         Ok(())
     }
 
+    /// Records what scores the test data with the weights that are for it.
+    fn score_test_batches(&mut self) -> Result<()> {
+        let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
+        self.optimizer.evaluate(encoder)?;
+        for batch in 0..self.test.batch_count() {
+            self.begin_batch()?;
+            let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
+            record(
+                encoder,
+                &self.test,
+                &self.test.program,
+                batch,
+                &self.batches,
+                self.batch_stride,
+            );
+        }
+        let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
+        self.optimizer.train(encoder)?;
+        Ok(())
+    }
+
     /// Adds up a phase's scores on the device and reads the sum.
-    fn score(&mut self, phase: impl Fn(&Self) -> &Phase) -> Result<Score> {
+    async fn score(&mut self, phase: impl Fn(&Self) -> &Phase) -> Result<Score> {
         let device = &self.gpu.device;
         let mut encoder = self.encoder.take().unwrap_or_else(|| new_encoder(self.gpu));
         let total = BufferRange::whole(&storage(device, "total", 2));
@@ -217,7 +257,7 @@ impl<'g> GpuNetwork<'g> {
         }
         self.encoder = Some(encoder);
         self.submit()?;
-        let total = read_blocking(&self.gpu.device, &self.gpu.queue, &total)?;
+        let total = waiting::read(self.gpu, &total).await?;
         let [loss, accuracy] = [total[0], total[1]].map(|sum| f64::from(sum) / count as f64);
         Ok(Score { loss, accuracy })
     }
@@ -333,44 +373,54 @@ impl Network for GpuNetwork<'_> {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<()> {
-        self.submit()?;
-        self.gpu.device.poll(wgpu::PollType::wait_indefinitely())?;
-        Ok(())
+    fn finish_async(&mut self) -> Waiting<'_, ()> {
+        Box::pin(async move {
+            self.submit()?;
+            waiting::finished(self.gpu).await
+        })
     }
 
-    fn train_score(&mut self) -> Result<Score> {
-        self.score(|network| &network.train)
+    fn train_score_async(&mut self) -> Waiting<'_, Score> {
+        Box::pin(self.score(|network| &network.train))
     }
 
-    fn test_score(&mut self) -> Result<Score> {
-        let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
-        self.optimizer.evaluate(encoder)?;
-        for batch in 0..self.test.batch_count() {
-            self.begin_batch()?;
+    fn test_score_async(&mut self) -> Waiting<'_, Score> {
+        Box::pin(async move {
+            self.score_test_batches()?;
+            self.score(|network| &network.test).await
+        })
+    }
+
+    fn stats_async(&mut self) -> Waiting<'_, Stats> {
+        Box::pin(async move {
             let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
-            record(
-                encoder,
-                &self.test,
-                &self.test.program,
-                batch,
-                &self.batches,
-                self.batch_stride,
-            );
-        }
-        let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
-        self.optimizer.train(encoder)?;
-        self.score(|network| &network.test)
+            let snapshot = self.optimizer.snapshot(encoder)?;
+            self.finish_async().await?;
+            let stats = snapshot.get()?;
+            stats.context("The device has finished, but its statistics have not arrived.")
+        })
     }
 
-    fn stats(&mut self) -> Result<Stats> {
-        let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
-        let snapshot = self.optimizer.snapshot(encoder)?;
-        self.finish()?;
-        let stats = snapshot.get()?;
-        stats.context("The device has finished, but its statistics have not arrived.")
+    fn weights_async(&mut self) -> Waiting<'_, Vec<Weights>> {
+        Box::pin(async move {
+            let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
+            self.optimizer.evaluate(encoder)?;
+            self.submit()?;
+            let mut weights = Vec::new();
+            for parameters in self.registered.parameters() {
+                let of = |tensor| waiting::read_param(self.gpu, &self.optimizer, tensor);
+                weights.push(Weights {
+                    weight: of(parameters.weight).await?,
+                    bias: of(parameters.bias).await?,
+                });
+            }
+            let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
+            self.optimizer.train(encoder)?;
+            Ok(weights)
+        })
     }
 
+    #[cfg(not(target_family = "wasm"))]
     fn save(&mut self, save: &Save) -> Result<Write> {
         let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
         let saving = self.optimizer.save(encoder, save)?;
@@ -385,29 +435,6 @@ impl Network for GpuNetwork<'_> {
 
     fn load_weights(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         Ok(self.optimizer.load_params(&self.gpu.queue, checkpoint)?)
-    }
-
-    fn weights(&mut self) -> Result<Vec<Weights>> {
-        let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
-        self.optimizer.evaluate(encoder)?;
-        self.submit()?;
-        let of = |tensor: Tensor| {
-            anyhow::Ok(
-                self.optimizer
-                    .read_param_blocking(&self.gpu.queue, tensor)?,
-            )
-        };
-        let parameters = self.registered.parameters();
-        let weights = parameters.map(|parameters| {
-            Ok(Weights {
-                weight: of(parameters.weight)?,
-                bias: of(parameters.bias)?,
-            })
-        });
-        let weights = weights.collect();
-        let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
-        self.optimizer.train(encoder)?;
-        weights
     }
 }
 

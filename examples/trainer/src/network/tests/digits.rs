@@ -150,3 +150,40 @@ fn the_same_run_twice_is_bit_equal_on_the_cpu() {
     };
     assert!(run() == run());
 }
+
+#[test]
+fn a_trained_network_that_is_asked_is_as_often_right_as_its_score_says() {
+    let (data, architecture) = digits();
+    let mut network = new_gpu(4);
+    let score = two_epochs(&mut network, data.train.count)[3];
+    let weights = network.weights().unwrap();
+    let trained = Trained::new(adamw(&architecture), &weights).unwrap();
+    let parts = trained.probabilities(&data.test.inputs).unwrap();
+    let pairs = parts.chunks(10).zip(data.test.targets.chunks(10));
+    let (mut hits, mut loss) = (0, 0.0);
+    for (parts, targets) in pairs {
+        assert!((parts.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+        let right = targets.iter().position(|&target| target == 1.0).unwrap();
+        hits += usize::from(parts.iter().all(|&part| part <= parts[right]));
+        loss -= f64::from(parts[right].ln()) / data.test.count as f64;
+    }
+    assert!(score.accuracy > 0.5, "{score:?}");
+    let found = hits as f64 / data.test.count as f64;
+    assert!(
+        (found - score.accuracy).abs() < 1.5 / data.test.count as f64,
+        "{found}, {score:?}"
+    );
+    assert!((loss / score.loss - 1.0).abs() < 1e-4, "{loss}, {score:?}");
+}
+
+#[test]
+fn weights_of_another_network_are_refused() {
+    let (_, architecture) = digits();
+    let mut weights = new_cpu::<f32>(4).weights().unwrap();
+    weights[1].bias.pop();
+    let error = Trained::new(adamw(&architecture), &weights).err().unwrap();
+    assert!(error.to_string().contains("no room for 63"), "{error}");
+    weights.pop();
+    let error = Trained::new(adamw(&architecture), &weights).err().unwrap();
+    assert!(error.to_string().contains("expected 3"), "{error}");
+}

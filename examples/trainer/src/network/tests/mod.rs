@@ -18,7 +18,7 @@ use wgpu_optim::{
     rules, wgpu,
 };
 
-use super::cpu::{CpuNetwork, Scalar};
+use super::cpu::{CpuNetwork, Scalar, Trained};
 use super::gpu::GpuNetwork;
 use super::registered::Parameters;
 use super::*;

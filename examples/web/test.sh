@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the page and uses it in Chromium, with and without WebGPU, and in Firefox where it is installed. Holds its
-# races against `landscape`'s and its trainings against `compare`'s.
+# races against `landscape`'s and its trainings against `compare`'s. Sets up what is missing, Chromium too.
 #
 #     sh examples/web/test.sh
 set -eu
@@ -12,6 +12,7 @@ missing() {
 }
 
 command -v python3 >/dev/null || missing "there is no python3 to serve the page and to drive a browser (apt-get install python3)"
+sh browser/install.sh
 python3 -c 'import sys; sys.path.insert(0, "browser"); import devtools; sys.exit(devtools.find() is None)' ||
     missing "there is no Chromium (apt-get install chromium; or CHROMIUM=PATH)"
 if [ ! -d "$(rustc --print target-libdir --target wasm32-unknown-unknown)" ] && ! command -v rustup >/dev/null; then

@@ -5,7 +5,7 @@ mod models;
 mod values;
 
 pub use models::{Cnn, Params, Transformer};
-pub use values::{Gradients, filled, gap, gradients, numbers, values, way};
+pub use values::{Gradients, filled, further_apart, gap, gradients, numbers, values, way};
 
 use burn::tensor::Device;
 

@@ -113,6 +113,18 @@ pub fn gap(a: &BTreeMap<String, Vec<f32>>, b: &BTreeMap<String, Vec<f32>>) -> f3
     })
 }
 
+/// How many values are further apart than `most`, and how many there are.
+#[allow(dead_code)] // Only the comparison with burn counts them.
+pub fn further_apart(
+    a: &BTreeMap<String, Vec<f32>>,
+    b: &BTreeMap<String, Vec<f32>>,
+    most: f32,
+) -> (usize, usize) {
+    let pairs = a.values().flatten().zip(b.values().flatten());
+    let apart = pairs.clone().filter(|(a, b)| (*a - *b).abs() > most);
+    (apart.count(), pairs.count())
+}
+
 /// How far the values went: the largest distance of one of them.
 pub fn way(from: &BTreeMap<String, Vec<f32>>, to: &BTreeMap<String, Vec<f32>>) -> f32 {
     gap(from, to)

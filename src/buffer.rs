@@ -21,7 +21,7 @@ pub(crate) use loss::is_reported_lost;
 pub(crate) use own::Own;
 pub(crate) use ownership::{check_owned, check_queue};
 
-use crate::{Error, format::Encoding, memory::reserved};
+use crate::{Error, error::check_length, format::Encoding, memory::reserved};
 
 /// A range of bytes of a buffer, which holds one tensor: of f32 unless its [`Formats`](crate::Formats) say
 /// otherwise. Elements of 16 bits take whole words, so an odd number of them has two bytes more.
@@ -185,7 +185,19 @@ impl Stored {
         device: &wgpu::Device,
         queue: &wgpu::Queue,
     ) -> Result<Vec<f32>, Error> {
-        fetch_at_once(device, queue, &self.ranges(), |bytes| self.values(bytes))?
+        self.fetch_blocking(device, queue, |bytes| self.values(bytes))?
+    }
+
+    /// What `take` makes of the bytes, once the queue has done everything that was submitted before.
+    #[cfg(not(target_family = "wasm"))]
+    fn fetch_blocking<R>(
+        &self,
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        take: impl FnOnce(&[u8]) -> R,
+    ) -> Result<R, Error> {
+        let (during, waiting) = ("reading a buffer", Waiting::Idle);
+        fetch_blocking(device, queue, &self.ranges(), during, waiting, take)
     }
 
     /// See [`write`]. Each value is rounded to the nearest that can be stored.
@@ -220,13 +232,7 @@ impl Stored {
         actual: usize,
     ) -> Result<(), Error> {
         self.range.check("write", wgpu::BufferUsages::COPY_DST)?;
-        if actual != expected {
-            return Err(Error::Length {
-                what: what.to_owned(),
-                expected,
-                actual,
-            });
-        }
+        check_length(what, expected, actual)?;
         check_queue(device, queue, &self.range.buffer, "writing a buffer")
     }
 
@@ -293,33 +299,20 @@ pub(crate) async fn fetch<R>(
     download.finish(mapped, take)
 }
 
-/// [`fetch`], blocking, while other threads go on submitting.
+/// [`fetch`], blocking. `during` names it in errors.
 #[cfg(not(target_family = "wasm"))]
 pub(crate) fn fetch_blocking<R>(
     device: &wgpu::Device,
     queue: &wgpu::Queue,
     ranges: &[BufferRange],
+    during: &str,
+    waiting: Waiting,
     take: impl FnOnce(&[u8]) -> R,
 ) -> Result<R, Error> {
     let Some(download) = pollster::block_on(Download::start(device, queue, ranges))? else {
         return Ok(take(&[]));
     };
-    let mapped = wait(device, &download.mapped, "reading buffers", Waiting::Beside)?;
-    download.finish(mapped, take)
-}
-
-/// [`fetch`], blocking, once the queue has done everything that was submitted before.
-#[cfg(not(target_family = "wasm"))]
-fn fetch_at_once<R>(
-    device: &wgpu::Device,
-    queue: &wgpu::Queue,
-    ranges: &[BufferRange],
-    take: impl FnOnce(&[u8]) -> R,
-) -> Result<R, Error> {
-    let Some(download) = pollster::block_on(Download::start(device, queue, ranges))? else {
-        return Ok(take(&[]));
-    };
-    let mapped = wait(device, &download.mapped, "reading a buffer", Waiting::Idle)?;
+    let mapped = wait(device, &download.mapped, during, waiting)?;
     download.finish(mapped, take)
 }
 

@@ -225,3 +225,15 @@ impl Error {
         }
     }
 }
+
+/// Refuses another number of `what`.
+pub(crate) fn check_length(what: &str, expected: usize, actual: usize) -> Result<(), Error> {
+    match actual == expected {
+        true => Ok(()),
+        false => Err(Error::Length {
+            what: what.to_owned(),
+            expected,
+            actual,
+        }),
+    }
+}

@@ -1,20 +1,7 @@
 //! Numbers as they are stored, byte for byte.
 
-#[cfg(not(target_family = "wasm"))]
-use super::fetch_at_once;
 use super::{Stored, fetch};
-use crate::{Error, format::Encoding, memory::reserved};
-
-impl Encoding {
-    /// Replaces what means nothing, beyond the last of `count` elements, by zeros.
-    fn clear_padding(self, bytes: &mut Vec<u8>, count: usize) {
-        if self.padding(count) > 0 {
-            let [_, of_row] = self.blocks(count);
-            let last = bytes.split_off(bytes.len().saturating_sub(of_row));
-            bytes.extend(self.without_padding(&last, count));
-        }
-    }
-}
+use crate::{Error, memory::reserved};
 
 impl Stored {
     /// Reads the bytes, and after all of them those that lie beside.
@@ -33,7 +20,7 @@ impl Stored {
         device: &wgpu::Device,
         queue: &wgpu::Queue,
     ) -> Result<Vec<u8>, Error> {
-        fetch_at_once(device, queue, &self.ranges(), |bytes| self.bytes(bytes))?
+        self.fetch_blocking(device, queue, |bytes| self.bytes(bytes))?
     }
 
     /// Writes what [`read_bytes`](Self::read_bytes) gives.

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::{Optimizer, arena::zeros, transfer::StatePlace};
 use crate::{
     Error, Tensor,
+    error::check_length,
     format::Encoding,
     rule::{Real, wide},
 };
@@ -55,6 +56,9 @@ impl<T: Real> Optimizer<T> {
     /// # Errors
     /// [`Error::UnknownState`] if the tensor's rule has no state with that name.
     pub fn state_bytes(&self, tensor: Tensor, slot: &str) -> Result<Vec<u8>, Error> {
+        if let Some(bytes) = self.coded_bytes(tensor, slot)? {
+            return Ok(bytes.to_vec());
+        }
         let encoding = self.state_encoding(tensor, slot)?;
         Ok(encoded(encoding, &self.state(tensor, slot)?))
     }
@@ -70,7 +74,7 @@ impl<T: Real> Optimizer<T> {
         bytes: &[u8],
     ) -> Result<(), Error> {
         let encoding = self.state_encoding(tensor, slot)?;
-        if let Some((coded, elements)) = self.coded(tensor, slot)? {
+        if let Some((coded, elements)) = self.coded_mut(tensor, slot)? {
             check(encoding, bytes, elements.len())?;
             coded.fill(elements, bytes);
             return Ok(());
@@ -118,13 +122,7 @@ fn decoded<T: Real>(encoding: Encoding, bytes: &[u8], values: &mut [T]) -> Resul
 /// Refuses another number of bytes than `count` elements have. Gives how many are not beside the others.
 fn check(encoding: Encoding, bytes: &[u8], count: usize) -> Result<usize, Error> {
     let [own, beside] = encoding.stored_bytes(count);
-    if bytes.len() != own + beside {
-        return Err(Error::Length {
-            what: "bytes to write".to_owned(),
-            expected: own + beside,
-            actual: bytes.len(),
-        });
-    }
+    check_length("bytes to write", own + beside, bytes.len())?;
     Ok(own)
 }
 

@@ -164,9 +164,10 @@ impl<T: Real> Optimizer<T> {
                 Part::Param | Part::Residual => {
                     writer.write(&bytes(entry, self.param(entry.tensor)?))?
                 }
-                Part::State(slot) => {
-                    writer.write(&bytes(entry, &self.state(entry.tensor, slot)?))?
-                }
+                Part::State(slot) => match self.coded_bytes(entry.tensor, slot)? {
+                    Some(bytes) => writer.write(bytes)?,
+                    None => writer.write(&bytes(entry, &self.state(entry.tensor, slot)?))?,
+                },
                 Part::Step => writer.write(&outline.step_of(&self.layout, entry.tensor))?,
             }
         }
@@ -210,7 +211,7 @@ impl<T: Real> Optimizer<T> {
         checkpoint.read(&indices, |position, start, bytes| {
             let (index, entry) = &matching.tensors[position];
             if let Part::State(slot) = entry.part
-                && let Some((coded, elements)) = loaded.coded(entry.tensor, slot)?
+                && let Some((coded, elements)) = loaded.coded_mut(entry.tensor, slot)?
             {
                 come.extend_from_slice(bytes);
                 if come.len() == entry.bytes() {

@@ -3,10 +3,13 @@
 
 use std::ops::Range;
 
+use super::{arena::zeros, bytes::as_f32};
 use crate::{
     Error,
     format::{Encoding, Noise, Rounding},
+    memory::reserved,
     rule::Real,
+    shader::FIRST_SLOT_NUMBER,
 };
 
 /// The values of a group in one slot. Numbers of f64 are the reference and never lie here.
@@ -18,6 +21,8 @@ pub(super) struct Coded {
 
 /// A part of such a slot.
 pub(super) struct CodedPart<'a> {
+    /// The number of the slot in its group.
+    pub slot: usize,
     encoding: Encoding,
     bytes: &'a mut [u8],
 }
@@ -34,11 +39,7 @@ impl Coded {
     /// `count` zeros.
     pub fn zeros(encoding: Encoding, count: usize, what: &str) -> Result<Self, Error> {
         let [blocks, block_bytes] = encoding.blocks(count);
-        let mut bytes = Vec::new();
-        let reserved = bytes.try_reserve_exact(blocks * block_bytes);
-        reserved.map_err(|_| Error::OutOfMemory {
-            what: format!("{count} {what}"),
-        })?;
+        let mut bytes = reserved(blocks * block_bytes, &format!("bytes of {what}"))?;
         let zero = encoding.encoded(&[0.0]);
         for _ in 0..blocks {
             bytes.extend_from_slice(&zero);
@@ -50,32 +51,27 @@ impl Coded {
         self.encoding
     }
 
-    /// All of it.
-    pub fn part(&mut self) -> CodedPart<'_> {
+    /// All of it, as slot number `slot`.
+    pub fn part(&mut self, slot: usize) -> CodedPart<'_> {
         CodedPart {
+            slot,
             encoding: self.encoding,
             bytes: &mut self.bytes,
         }
     }
 
     /// The values of these elements, which begin at a block.
-    pub fn read<T: Real>(&self, elements: Range<usize>) -> Vec<T> {
-        let mut values = vec![0.0; elements.len()];
-        self.encoding.decode(self.bytes(elements), &mut values);
-        let values = values
-            .into_iter()
-            .map(|value| T::from_f64(f64::from(value)));
-        values.collect()
+    pub fn read<T: Real>(&self, elements: Range<usize>) -> Result<Vec<T>, Error> {
+        let mut values = zeros(elements.len(), "values to read")?;
+        decode(self.encoding, self.bytes(elements), &mut values);
+        Ok(values)
     }
 
     /// Replaces these elements, which begin at a block and are all of a tensor's, each rounded to the
     /// nearest.
     pub fn write<T: Real>(&mut self, elements: Range<usize>, values: &[T]) {
-        let values: Vec<_> = values
-            .iter()
-            .map(|value| value.to_f32().unwrap_or(f32::NAN))
-            .collect();
         let encoding = self.encoding;
+        let values = as_f32(values);
         encoding.encode(&values, 0, Rounding::Nearest, self.bytes_mut(elements));
     }
 
@@ -89,14 +85,7 @@ impl Coded {
         let (encoding, count) = (self.encoding, elements.len());
         let to = self.bytes_mut(elements);
         to.copy_from_slice(bytes);
-        let [rows, row_bytes] = encoding.blocks(count);
-        let padding = encoding.padding(count);
-        if padding > 0 {
-            let row = &mut to[(rows - 1) * row_bytes..];
-            let mut values = vec![0.0; encoding.elements(row_bytes as u64) as usize - padding];
-            encoding.decode(row, &mut values);
-            encoding.encode(&values, 0, Rounding::Nearest, row);
-        }
+        encoding.clear_padding(to, count);
     }
 
     fn bytes_mut(&mut self, elements: Range<usize>) -> &mut [u8] {
@@ -115,6 +104,7 @@ impl CodedPart<'_> {
     pub fn split_off(&mut self, start: usize, end: usize) -> Self {
         let [start, end] = [start, end].map(|element| self.encoding.bytes(element as u64) as usize);
         Self {
+            slot: self.slot,
             encoding: self.encoding,
             bytes: self.bytes.split_off_mut(..end - start).unwrap_or_default(),
         }
@@ -123,19 +113,23 @@ impl CodedPart<'_> {
     /// The first `count` values.
     pub fn decoded<T: Real>(&self, count: usize) -> Vec<T> {
         let mut values = vec![T::zero(); count];
-        if let Ok(values) = bytemuck::try_cast_slice_mut(&mut values) {
-            self.encoding.decode(self.bytes, values);
-        }
+        decode(self.encoding, self.bytes, &mut values);
         values
     }
 
-    /// Stores `values`, the first of which is element `first` of slot number `slot`.
-    pub fn store<T: Real>(&mut self, values: &[T], first: usize, slot: u32, rounded: Rounded) {
-        let Rounded { seed, t } = rounded;
-        let rounding = Rounding::Stochastic(Noise::new(seed, t, slot));
-        if let Ok(values) = bytemuck::try_cast_slice(values) {
-            self.encoding
-                .encode(values, first as u64, rounding, self.bytes);
-        }
+    /// Stores `values`, the first of which is element `first` of the group.
+    pub fn store<T: Real>(&mut self, values: &[T], first: usize, rounded: Rounded) {
+        let number = (FIRST_SLOT_NUMBER + self.slot) as u32;
+        let noise = Noise::new(rounded.seed, rounded.t, number);
+        let rounding = Rounding::Stochastic(noise);
+        let values = as_f32(values);
+        self.encoding
+            .encode(&values, first as u64, rounding, self.bytes);
+    }
+}
+
+fn decode<T: Real>(encoding: Encoding, bytes: &[u8], values: &mut [T]) {
+    if let Ok(values) = bytemuck::try_cast_slice_mut(values) {
+        encoding.decode(bytes, values);
     }
 }

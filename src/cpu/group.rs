@@ -86,22 +86,22 @@ impl<T: Real> GroupState<T> {
         let mut state = Vec::new();
         let mut coded = Vec::new();
         for (slot, encoding) in slots.iter().zip(&encodings) {
-            let count = arena.groups[group.0].len();
-            // Numbers of f64 are the reference, and stay as they are.
-            let is_coded = encoding.rounds() && size_of::<T>() == size_of::<f32>();
-            let count_if = |is_there| if slot.used && is_there { count } else { 0 };
-            // Parameters and gradients are arrays 0 and 1.
-            let mut values = Values::zeros(count_if(!is_coded), 2 + state.len(), slot.name)?;
-            let mut in_bytes = match slot.used && is_coded {
-                true => Some(Coded::zeros(*encoding, count, slot.name)?),
-                false => None,
+            let count = match slot.used {
+                true => arena.groups[group.0].len(),
+                false => 0,
             };
+            // Numbers of f64 are the reference, and stay as they are.
+            let is_coded = slot.used && encoding.rounds() && size_of::<T>() == size_of::<f32>();
+            // Parameters and gradients are arrays 0 and 1.
+            let plain = if is_coded { 0 } else { count };
+            let mut values = Values::zeros(plain, 2 + state.len(), slot.name)?;
+            let in_bytes = is_coded.then(|| Coded::zeros(*encoding, count, slot.name));
+            let mut in_bytes = in_bytes.transpose()?;
             // Padding must stay zero, so it starts at zero even if the tensors start at another
             // value.
             let start = T::from_f64(slot.start);
-            let starts_at_zero = start == T::zero();
-            let tensors = layout.tensors_in(arena, group);
-            for tensor in tensors.filter(|_| slot.used && !starts_at_zero) {
+            let is_filled = slot.used && start != T::zero();
+            for tensor in layout.tensors_in(arena, group).filter(|_| is_filled) {
                 match &mut in_bytes {
                     Some(coded) => coded.write(tensor.clone(), &vec![start; tensor.len()]),
                     None => values[tensor].fill(start),

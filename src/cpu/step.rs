@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::{
     Optimizer,
     arena::CHUNK,
-    coded::{Coded, Rounded},
+    coded::Rounded,
     gradients::{clip_factor, norm},
     group::{GroupState, StepPart, round},
     turn::{Turn, Work, turns},
@@ -318,8 +318,8 @@ impl<T: Real> Optimizer<T> {
             });
             pieces.collect::<Vec<_>>()
         };
-        let coded = coded[..of_rule].iter_mut();
-        let coded = coded.map(|slot| slot.as_mut().map(Coded::part));
+        let coded = coded[..of_rule].iter_mut().enumerate();
+        let coded = coded.filter_map(|(slot, coded)| Some(coded.as_mut()?.part(slot)));
         let turns = turns(rest, coded.collect());
         let done: Vec<_> = if turns.len() > 1 {
             turns.into_par_iter().map(work).collect()

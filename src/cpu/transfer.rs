@@ -5,6 +5,7 @@ use std::{borrow::Cow, ops::Range};
 use super::{Optimizer, bytes::as_f32, coded::Coded, group::GroupState};
 use crate::{
     Error, Group, Layout, Tensor,
+    error::check_length,
     layout::TensorEntry,
     rule::{LinePart, Real, position_of},
 };
@@ -68,7 +69,7 @@ impl<T: Real> Optimizer<T> {
             StatePlace::Elements(group, slot, range) => {
                 let group = &self.groups[group.0];
                 match &group.coded[slot] {
-                    Some(coded) => return Ok(Cow::Owned(coded.read(range))),
+                    Some(coded) => return Ok(Cow::Owned(coded.read(range)?)),
                     None => &group.state[slot][range],
                 }
             }
@@ -88,21 +89,14 @@ impl<T: Real> Optimizer<T> {
     /// # Errors
     /// As [`state`](Self::state); [`Error::Length`] unless there are as many values.
     pub fn write_state(&mut self, tensor: Tensor, slot: &str, values: &[T]) -> Result<(), Error> {
-        let check = |expected| match values.len() == expected {
-            true => Ok(()),
-            false => Err(Error::Length {
-                what: format!("the state {slot:?}"),
-                expected,
-                actual: values.len(),
-            }),
-        };
-        if let Some((coded, range)) = self.coded(tensor, slot)? {
-            check(range.len())?;
+        let what = format!("the state {slot:?}");
+        if let Some((coded, range)) = self.coded_mut(tensor, slot)? {
+            check_length(&what, range.len(), values.len())?;
             coded.write(range, values);
             return Ok(());
         }
         let state = self.state_mut(tensor, slot)?;
-        check(state.len())?;
+        check_length(&what, state.len(), values.len())?;
         state.copy_from_slice(values);
         Ok(())
     }
@@ -135,8 +129,18 @@ impl<T: Real> Optimizer<T> {
         })
     }
 
+    /// The bytes of the state `slot` of `tensor`, if it is kept in fewer bits.
+    pub(super) fn coded_bytes(&self, tensor: Tensor, slot: &str) -> Result<Option<&[u8]>, Error> {
+        Ok(match self.state_place(tensor, slot)? {
+            StatePlace::Elements(group, slot, range) => self.groups[group.0].coded[slot]
+                .as_ref()
+                .map(|coded| coded.bytes(range)),
+            _ => None,
+        })
+    }
+
     /// The slot in fewer bits that `slot` of `tensor` is, and its elements there.
-    pub(super) fn coded(
+    pub(super) fn coded_mut(
         &mut self,
         tensor: Tensor,
         slot: &str,

@@ -8,10 +8,7 @@ use super::{
     coded::{CodedPart, Rounded},
     group::{StepPart, TensorState},
 };
-use crate::{
-    rule::{Block, Bound, Real, Step, Twin, clipped},
-    shader::FIRST_SLOT_NUMBER,
-};
+use crate::rule::{Block, Bound, Real, Step, Twin, clipped};
 
 /// Elements that one thread takes at a time if it decodes them.
 const DECODED: usize = 2048;
@@ -25,7 +22,7 @@ pub(super) struct Turn<'a, T> {
     start: usize,
     block: Block<'a, T>,
     /// The slots in fewer bits. They are empty in the block.
-    coded: Vec<Option<CodedPart<'a>>>,
+    coded: Vec<CodedPart<'a>>,
 }
 
 /// The elements of one part that lie in one turn.
@@ -34,34 +31,29 @@ pub(super) struct Piece<'a, T> {
     pub part: usize,
     /// Counted from the part's start.
     elements: Range<usize>,
-    /// Counted from the group's start.
-    start: usize,
     block: Block<'a, T>,
-    coded: Vec<Option<CodedPart<'a>>>,
+    coded: Vec<CodedPart<'a>>,
 }
 
 /// Splits off what comes before element `end`, where `coded` begins at element `start`.
-fn split_off<'a>(
-    coded: &mut [Option<CodedPart<'a>>],
-    start: usize,
-    end: usize,
-) -> Vec<Option<CodedPart<'a>>> {
-    let slots = coded.iter_mut();
-    let slots = slots.map(|slot| slot.as_mut().map(|slot| slot.split_off(start, end)));
-    slots.collect()
+fn split_off<'a>(coded: &mut [CodedPart<'a>], start: usize, end: usize) -> Vec<CodedPart<'a>> {
+    coded
+        .iter_mut()
+        .map(|slot| slot.split_off(start, end))
+        .collect()
 }
 
 /// Cuts all of a group's elements into turns. Turns of a large group are longer, so that there are
 /// not too many. Their length must not depend on the number of threads, because sums must not.
 pub(super) fn turns<'a, T: Real>(
     mut all: Block<'a, T>,
-    mut coded: Vec<Option<CodedPart<'a>>>,
+    mut coded: Vec<CodedPart<'a>>,
 ) -> Vec<Turn<'a, T>> {
     let count = all.params.len();
-    let length = match coded.iter().any(Option::is_some) {
-        true => DECODED,
-        false if count < 64 * CHUNK => CHUNK,
-        false => 4 * CHUNK,
+    let length = match coded.is_empty() {
+        false => DECODED,
+        true if count < 64 * CHUNK => CHUNK,
+        true => 4 * CHUNK,
     };
     let starts = (0..count).step_by(length);
     starts
@@ -98,7 +90,6 @@ impl<'a, T: Real> Turn<'a, T> {
             Piece {
                 part: index,
                 elements: piece.start - elements.start..piece.end - elements.start,
-                start: piece.start,
                 block: block.split_off(piece.len()),
                 coded: split_off(&mut coded, piece.start, piece.end),
             }
@@ -119,14 +110,11 @@ impl<T: Real> Piece<'_, T> {
     ) -> R {
         let mut block = self.block;
         let count = block.params.len();
-        let slots = self.coded.iter_mut().enumerate();
-        let slots = slots.filter_map(|(index, slot)| Some((index, slot.as_mut()?)));
-        let mut decoded: Vec<_> = slots
-            .map(|(index, slot)| (index, slot.decoded(count), slot))
-            .collect();
-        for (index, values, _) in &mut decoded {
-            block.state[*index] = values;
+        let mut decoded: Vec<Vec<T>> = self.coded.iter().map(|slot| slot.decoded(count)).collect();
+        for (slot, values) in self.coded.iter().zip(&mut decoded) {
+            block.state[slot.slot] = values;
         }
+        let first = part.elements.start + self.elements.start;
         block.grad_scale = part.now.grad_scale;
         if part.now.t == 0 {
             block.bound = Bound::none();
@@ -150,9 +138,8 @@ impl<T: Real> Piece<'_, T> {
         }
         let done = work(block);
         if let Some(rounded) = rounded {
-            for (index, values, slot) in &mut decoded {
-                let number = (FIRST_SLOT_NUMBER + *index) as u32;
-                slot.store(values, self.start, number, rounded);
+            for (slot, values) in self.coded.iter_mut().zip(&decoded) {
+                slot.store(values, first, rounded);
             }
         }
         done

@@ -301,6 +301,17 @@ impl Encoding {
         self.encoded(&values)
     }
 
+    /// Replaces what means nothing, beyond the last of `elements`, by zeros.
+    pub fn clear_padding(self, bytes: &mut [u8], elements: usize) {
+        let [_, of_row] = self.blocks(elements);
+        if self.padding(elements) > 0
+            && let Some(start) = bytes.len().checked_sub(of_row)
+        {
+            let last = &mut bytes[start..];
+            last.copy_from_slice(&self.without_padding(last, elements));
+        }
+    }
+
     /// Whether elements are encoded in blocks, each with its scale.
     pub fn is_in_blocks(self) -> bool {
         self.0.block > 1

@@ -15,8 +15,6 @@ use super::{
     packing::{Packing, stretches},
     records::{GroupStatsRecord, StatsRecord, device_count},
 };
-#[cfg(not(target_family = "wasm"))]
-use crate::checkpoint::replace;
 use crate::{
     BufferRange, Checkpoint, Error, Layout, Loaded, Options, Save, Stats,
     buffer::{check_queue, fetch, guarded_now},
@@ -25,6 +23,11 @@ use crate::{
         partial,
     },
     progress::{Past, Progress},
+};
+#[cfg(not(target_family = "wasm"))]
+use crate::{
+    buffer::{Waiting, fetch_blocking},
+    checkpoint::replace,
 };
 
 /// A copy of an [`Optimizer`] on the device, on its way to a file. It has all as it was at the moment
@@ -425,7 +428,8 @@ impl Saving {
         let mut writer = Writer::new(out, outline)?;
         for slice in self.slices() {
             let write = |bytes: &[u8]| slice.write(bytes, &mut writer);
-            crate::buffer::fetch_blocking(&self.device, queue, &slice.ranges, write)??;
+            let (during, waiting) = ("reading buffers", Waiting::Beside);
+            fetch_blocking(&self.device, queue, &slice.ranges, during, waiting, write)??;
         }
         writer.write(&self.steps(outline))?;
         writer.finish()

@@ -139,8 +139,8 @@ pub enum Error {
     #[error("the schedule cannot be followed: {problem}")]
     Schedule { problem: String },
 
-    /// `step` was called after `evaluate`.
-    #[error("the parameters are those to evaluate with; call train() before the next step")]
+    /// `step`, or what replaces a part of the parameters, state and counts, was called after `evaluate`.
+    #[error("the parameters are those to evaluate with; expected a call of train() before this")]
     Evaluating,
 
     /// `step` was called although gradients are passed at each step.

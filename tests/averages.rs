@@ -189,6 +189,7 @@ fn steps_average_as_the_twin_does_and_evaluation_between_them_leaves_no_trace() 
 #[test]
 fn every_rule_that_does_not_average_by_itself_is_evaluated_with_its_average() {
     let names = rules::names().filter(|name| !rule(name).evaluates_elsewhere());
+    let mut evaluated = 0;
     for (name, params) in names.flat_map(|name| PARAMS.map(|params| (name, params))) {
         let sizes = match rule(name).stages().matrix {
             Some(_) => &[60, 33, 5][..],
@@ -198,7 +199,10 @@ fn every_rule_that_does_not_average_by_itself_is_evaluated_with_its_average() {
             state: Format::Int8,
             ..in_format(params, Format::Bf16)
         };
-        let problem = problem(rule(name), formats, sizes);
+        // Rates that move parameters by far more than they are rounded.
+        let mut rule = rule(name);
+        rule.set("lr", "0.25").unwrap();
+        let problem = problem(rule, formats, sizes);
         let mut twin = cpu::Optimizer::<f32>::with_options(&problem.layout, averaging()).unwrap();
         problem.replay(&mut twin, |_, _| Ok(())).unwrap();
         twin.evaluate();
@@ -211,15 +215,23 @@ fn every_rule_that_does_not_average_by_itself_is_evaluated_with_its_average() {
         let trained = bits(&problem.run(&mut optimizer));
         submit(|encoder| optimizer.evaluate(encoder).unwrap());
         let shown = bits(&problem.read_params(&optimizer));
+        assert!(shown != trained, "{name} with {params}");
+        evaluated += 1;
+        let place = match params {
+            Format::Bf16 => 1 << 16,
+            _ => 1 << 8,
+        };
         let pairs = shown.iter().flatten().copied().collect::<Vec<_>>();
         let expected = params_of(&twin);
         let pairs = pairs.iter().zip(expected.iter().flatten());
         // Where f32 rounds otherwise, a value may become the other neighbour.
-        let differing = pairs.filter(|(a, b)| a.abs_diff(**b) > 0x1_0000).count();
+        let differing = pairs.filter(|(a, b)| a.abs_diff(**b) > place).count();
         assert!(differing < 20, "{name} with {params}: {differing} differ");
         submit(|encoder| optimizer.train(encoder).unwrap());
         assert!(bits(&problem.read_params(&optimizer)) == trained, "{name}");
     }
+    // The others need more than WebGPU's eight bindings.
+    assert!(evaluated > 40, "{evaluated}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 mod support;
 
 use support::*;
-use wgpu_optim::{Buffers, DispatchLimits, Error, Layout, Options, cpu, rules};
+use wgpu_optim::{Buffers, Checkpoint, DispatchLimits, Error, Layout, Options, Save, cpu, rules};
 
 /// All rules that tell the two apart, and one that does not beside them.
 fn problem() -> Problem {
@@ -149,6 +149,42 @@ fn a_step_while_evaluating_is_refused_and_not_counted() {
     });
     twin.train();
     twin.step().unwrap();
+}
+
+#[test]
+fn what_would_be_mixed_up_by_the_way_back_is_refused_while_evaluating() {
+    let problem = problem();
+    let queue = &gpu().queue;
+    let group = problem.layout.groups().next().unwrap();
+    let same = |name: &str| Some(name.to_owned());
+    let mut optimizer = problem.in_arena(Options::default());
+    problem.run(&mut optimizer);
+    let bytes = optimizer.save_bytes_blocking(queue, &Save::default());
+    let checkpoint = Checkpoint::from_bytes(bytes.unwrap()).unwrap();
+    let mut twin = problem.twin::<f32>();
+    let refused = Err(Error::Evaluating);
+    submit(|encoder| optimizer.evaluate(encoder).unwrap());
+    assert_eq!(optimizer.load_params(queue, &checkpoint), refused);
+    let loaded = optimizer.load_partial(queue, &checkpoint, same);
+    assert_eq!(loaded.map(|_| ()), refused);
+    assert_eq!(optimizer.set_step_count(group, 0), refused);
+    twin.evaluate();
+    assert_eq!(twin.load_params(&checkpoint), refused);
+    let loaded = twin.load_partial(&checkpoint, same);
+    assert_eq!(loaded.map(|_| ()), refused);
+    assert_eq!(twin.set_step_count(group, 0), refused);
+    // All of it is there as it was, and the way back leads to it.
+    submit(|encoder| optimizer.train(encoder).unwrap());
+    let trained = problem.read_params(&optimizer);
+    optimizer.load_partial(queue, &checkpoint, same).unwrap();
+    let loaded = problem.read_params(&optimizer);
+    let pairs = trained.iter().flatten().zip(loaded.iter().flatten());
+    for (a, b) in pairs {
+        assert!((a - b).abs() <= 1e-6 * b.abs().max(1.0), "{a} {b}");
+    }
+    twin.train();
+    twin.load_partial(&checkpoint, same).unwrap();
+    assert_eq!(twin.step_count(group), optimizer.step_count(group));
 }
 
 #[test]

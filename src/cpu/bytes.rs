@@ -56,10 +56,13 @@ impl<T: Real> Optimizer<T> {
     /// # Errors
     /// [`Error::UnknownState`] if the tensor's rule has no state with that name.
     pub fn state_bytes(&self, tensor: Tensor, slot: &str) -> Result<Vec<u8>, Error> {
-        if let Some(bytes) = self.coded_bytes(tensor, slot)? {
-            return Ok(bytes.to_vec());
-        }
         let encoding = self.state_encoding(tensor, slot)?;
+        if let Some(bytes) = self.coded_bytes(tensor, slot)? {
+            let mut bytes = bytes.to_vec();
+            // Rules such as AdaBelief fill it.
+            encoding.clear_padding(&mut bytes, self.layout.element_count(tensor)?);
+            return Ok(bytes);
+        }
         Ok(encoded(encoding, &self.state(tensor, slot)?))
     }
 

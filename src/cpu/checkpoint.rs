@@ -87,8 +87,9 @@ impl<T: Real> Optimizer<T> {
     /// Loads the parameters alone. State and counts stay as they are.
     ///
     /// # Errors
-    /// As [`load`](Self::load).
+    /// As [`load`](Self::load); [`Error::Evaluating`] after [`evaluate`](Self::evaluate).
     pub fn load_params(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        self.check_training()?;
         let matching = params(checkpoint, &self.layout, &self.options, dtype::<T>())?;
         *self = self.with_tensors(checkpoint, &matching)?;
         Ok(())
@@ -100,12 +101,13 @@ impl<T: Real> Optimizer<T> {
     /// and options may differ.
     ///
     /// # Errors
-    /// As [`load`](Self::load).
+    /// As [`load_params`](Self::load_params).
     pub fn load_partial(
         &mut self,
         checkpoint: &Checkpoint,
         name_in_file: impl Fn(&str) -> Option<String>,
     ) -> Result<Loaded, Error> {
+        self.check_training()?;
         let (layout, options) = (&self.layout, &self.options);
         let matching = partial(checkpoint, layout, options, dtype::<T>(), name_in_file)?;
         *self = self.with(checkpoint, &matching)?;

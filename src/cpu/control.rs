@@ -31,8 +31,9 @@ impl<T: Real> Optimizer<T> {
     /// Continues from another step count, for instance after loading a checkpoint.
     ///
     /// # Errors
-    /// [`Error::StepCount`] above 2⁵².
+    /// [`Error::StepCount`] above 2⁵²; [`Error::Evaluating`] after [`evaluate`](Self::evaluate).
     pub fn set_step_count(&mut self, group: Group, t: u64) -> Result<(), Error> {
+        self.check_training()?;
         self.progress_mut(group)?.0.set_step_count(t)?;
         self.groups[group.0].skips = Skips::default();
         self.groups[group.0].past.clear();

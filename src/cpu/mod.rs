@@ -132,9 +132,7 @@ impl<T: Real> Optimizer<T> {
     /// # Errors
     /// [`Error::Evaluating`] after [`evaluate`](Self::evaluate).
     pub fn step(&mut self) -> Result<(), Error> {
-        if self.evaluating {
-            return Err(Error::Evaluating);
-        }
+        self.check_training()?;
         let groups = self.layout.groups();
         let groups: Vec<_> = groups
             .filter(|group| !self.groups[group.0].progress.frozen)
@@ -199,6 +197,14 @@ impl<T: Real> Optimizer<T> {
     pub fn train(&mut self) {
         if std::mem::take(&mut self.evaluating) {
             self.switch(&|twin, block, _| twin.train(block));
+        }
+    }
+
+    /// Refuses what only parameters to train with allow: [`train`](Self::train) would mix others up.
+    fn check_training(&self) -> Result<(), Error> {
+        match self.evaluating {
+            true => Err(Error::Evaluating),
+            false => Ok(()),
         }
     }
 

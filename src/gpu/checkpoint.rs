@@ -159,8 +159,9 @@ impl Optimizer {
     /// Loads the parameters alone. State and counts stay as they are.
     ///
     /// # Errors
-    /// As [`load`](Self::load).
+    /// As [`load`](Self::load); [`Error::Evaluating`] after [`evaluate`](Self::evaluate).
     pub fn load_params(&self, queue: &wgpu::Queue, checkpoint: &Checkpoint) -> Result<(), Error> {
+        self.check_training()?;
         let (layout, options) = (&self.setup.layout, &self.setup.options);
         let matching = params(checkpoint, layout, options, Dtype::F32)?;
         self.upload(queue, checkpoint, &matching, || ())
@@ -195,13 +196,14 @@ impl Optimizer {
     /// ```
     ///
     /// # Errors
-    /// As [`load`](Self::load).
+    /// As [`load_params`](Self::load_params).
     pub fn load_partial(
         &mut self,
         queue: &wgpu::Queue,
         checkpoint: &Checkpoint,
         name_in_file: impl Fn(&str) -> Option<String>,
     ) -> Result<Loaded, Error> {
+        self.check_training()?;
         let (layout, options) = (&self.setup.layout, &self.setup.options);
         let matching = partial(checkpoint, layout, options, Dtype::F32, name_in_file)?;
         self.continue_from(queue, checkpoint, &matching)?;

@@ -65,8 +65,9 @@ impl Optimizer {
     /// [`GroupStats::step_count`](crate::GroupStats::step_count).
     ///
     /// # Errors
-    /// [`Error::StepCount`] above 2⁵².
+    /// [`Error::StepCount`] above 2⁵²; [`Error::Evaluating`] after [`evaluate`](Self::evaluate).
     pub fn set_step_count(&mut self, group: Group, count: u64) -> Result<(), Error> {
+        self.check_training()?;
         self.progress_mut(group)?.0.set_step_count(count)?;
         self.past[group.0].clear();
         Ok(())

@@ -446,6 +446,14 @@ impl Optimizer {
         Ok(())
     }
 
+    /// Refuses what only parameters to train with allow: [`train`](Self::train) would mix others up.
+    fn check_training(&self) -> Result<(), Error> {
+        match self.evaluating {
+            true => Err(Error::Evaluating),
+            false => Ok(()),
+        }
+    }
+
     /// Refuses a lost device before anything is recorded, so that the caller's encoder stays valid.
     fn check_device(&self, during: &str) -> Result<(), Error> {
         if is_lost(&self.setup.device) {
@@ -519,9 +527,7 @@ impl Optimizer {
         encoder: &mut wgpu::CommandEncoder,
         kept: Arc<OwningDevice>,
     ) -> Result<(), Error> {
-        if self.evaluating {
-            return Err(Error::Evaluating);
-        }
+        self.check_training()?;
         // Natively its numbers could not be brought.
         if is_reported_lost(&self.setup.device) {
             return Err(Error::DeviceLost {

@@ -4,7 +4,7 @@ mod support;
 
 use support::*;
 use wgpu_optim::{
-    BufferRange, Buffers, Error, Gpu, Optimizer, Options, read_blocking, wgpu, write,
+    BufferRange, Buffers, Error, Gpu, Optimizer, Options, read_blocking, rules, wgpu, write,
 };
 
 const SIZES: [usize; 8] = [5, 1024, 3, 64, 1, 1029, 4, 256];
@@ -66,31 +66,47 @@ fn assert_state_is_finite(problem: &Problem, optimizer: &Optimizer, label: &str)
 fn neighbours_neither_change_nor_reach_the_state() {
     for variant in Variant::all() {
         let problem = Problem::of_sizes(variant.make(), &SIZES, 3);
-        let expected = problem.run(&mut problem.in_arena(Options::default()));
         // Off the quads; wherever else, for the defaults of each rule.
         let places = [(4, 4), (0, 16), (8, 20), (100, 256)];
         let is_default = variant.settings.is_empty();
         for &(start, gap) in &places[..if is_default { 4 } else { 1 }] {
-            let label = format!("{variant:?}, start {start}, gap {gap}");
-            let bytes = problem.packed_bytes() + start + gap * (SIZES.len() as u64 + 1);
-            let bytes = bytes.next_multiple_of(4);
-            let (own_params, own_grads, both) = (buffer(bytes), buffer(bytes), buffer(2 * bytes));
-            for (params_in, grads_in, grads_from) in
-                [(&own_params, &own_grads, 0), (&both, &both, bytes)]
-            {
-                let before = [fill_with_nan(params_in), fill_with_nan(grads_in)];
-                let params = scattered(&problem, params_in, start, gap);
-                let grads = scattered(&problem, grads_in, start + grads_from, gap);
-                let ours: Vec<_> = params.iter().chain(&grads).cloned().collect();
-                let grads = Some(grads);
-                let mut optimizer = problem.over(Buffers { params, grads }, Options::default());
-                assert_same(&problem, &problem.run(&mut optimizer), &expected, &label);
-                assert_state_is_finite(&problem, &optimizer, &label);
-                for (buffer, before) in [params_in, grads_in].into_iter().zip(&before) {
-                    let ours: Vec<_> = ours.iter().filter(|r| r.buffer == *buffer).collect();
-                    assert_rest_is(buffer, before, &ours, &label);
-                }
+            assert_apart(&problem, start, gap, &format!("{variant:?}"));
+        }
+    }
+}
+
+/// One tensor is a span of its own, and needs no table.
+#[test]
+fn a_single_tensor_of_any_size_is_stepped_among_neighbours() {
+    for name in rules::names() {
+        for size in [1, 3, 64, 1024, 1029, 5003] {
+            let problem = Problem::of_sizes(rule(name), &[size], 3);
+            for (start, gap) in [(0, 16), (4, 4)] {
+                assert_apart(&problem, start, gap, &format!("{name}, {size} elements"));
             }
+        }
+    }
+}
+
+/// Steps `problem` in ranges that are `gap` apart, with NaNs between them.
+fn assert_apart(problem: &Problem, start: u64, gap: u64, label: &str) {
+    let label = format!("{label}, start {start}, gap {gap}");
+    let expected = problem.run(&mut problem.in_arena(Options::default()));
+    let bytes = problem.packed_bytes() + start + gap * (problem.params.len() as u64 + 1);
+    let bytes = bytes.next_multiple_of(4);
+    let (own_params, own_grads, both) = (buffer(bytes), buffer(bytes), buffer(2 * bytes));
+    for (params_in, grads_in, grads_from) in [(&own_params, &own_grads, 0), (&both, &both, bytes)] {
+        let before = [fill_with_nan(params_in), fill_with_nan(grads_in)];
+        let params = scattered(problem, params_in, start, gap);
+        let grads = scattered(problem, grads_in, start + grads_from, gap);
+        let ours: Vec<_> = params.iter().chain(&grads).cloned().collect();
+        let grads = Some(grads);
+        let mut optimizer = problem.over(Buffers { params, grads }, Options::default());
+        assert_same(problem, &problem.run(&mut optimizer), &expected, &label);
+        assert_state_is_finite(problem, &optimizer, &label);
+        for (buffer, before) in [params_in, grads_in].into_iter().zip(&before) {
+            let ours: Vec<_> = ours.iter().filter(|r| r.buffer == *buffer).collect();
+            assert_rest_is(buffer, before, &ours, &label);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Dispatches over arenas and a caller's ranges: a plan made concrete on a device.
 
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, slice, sync::Arc};
 
 use super::{
     answers::GuardedDevice,
@@ -19,7 +19,7 @@ use crate::{
     format::QUAD,
     layout::TENSOR_ALIGNMENT,
     plan::{
-        BLOCK, DispatchLimits, GradPlace, RangeWindow, TensorRanges, arena_windows, length,
+        BLOCK, DispatchLimits, GradPlace, RangeWindow, TensorRanges, arena_windows, as_one, length,
         range_windows,
     },
     shader::{self, Access, FIRST_STATE_BINDING, Frame, Pass},
@@ -142,17 +142,29 @@ pub(super) fn over_ranges(
     let (buffers, ranges) = tensor_ranges(tensors);
     let mut dispatches = Vec::new();
     for window in range_windows(&ranges, BLOCK, &storage, limits) {
-        let access = Access::Ranges(window.width, window.grad_place);
+        let (width, place) = (window.width, window.grad_place);
+        let one = as_one(&window.spans);
+        let access = match one {
+            Some(_) => Access::Range(width, place),
+            None => Access::Ranges(width, place),
+        };
         let source = group.source(pipelines, access);
-        dispatches.push(range_dispatch(
+        let spans = one.as_ref().map_or(&window.spans[..], slice::from_ref);
+        let spans = bytemuck::cast_slice(spans);
+        let usage = match one {
+            Some(_) => wgpu::BufferUsages::UNIFORM,
+            None => wgpu::BufferUsages::STORAGE,
+        };
+        let dispatch = range_dispatch(
             device,
             &source,
             group,
             &buffers,
             &window,
-            bytemuck::cast_slice(&window.spans),
+            (spans, usage),
             &[],
-        )?);
+        )?;
+        dispatches.push(dispatch);
     }
     Ok(dispatches)
 }
@@ -190,14 +202,14 @@ pub(super) fn tensor_ranges(tensors: &[BoundTensor]) -> (Vec<&wgpu::Buffer>, Vec
     (buffers, ranges)
 }
 
-/// A dispatch over `window`, with `spans` as its table.
+/// A dispatch over `window`, with `spans` as its table, in a buffer of this usage.
 pub(super) fn range_dispatch(
     device: &GuardedDevice<'_>,
     source: &Arc<ShaderSource>,
     group: GroupBindings<'_>,
     buffers: &[&wgpu::Buffer],
     window: &RangeWindow,
-    spans: &[u8],
+    (spans, usage): (&[u8], wgpu::BufferUsages),
     beside: &[wgpu::BindGroupEntry<'_>],
 ) -> Result<Unbound, Error> {
     let what = match group.pass {
@@ -207,7 +219,7 @@ pub(super) fn range_dispatch(
     let params = buffers[window.param_buffer];
     let grads = buffers[window.grad_buffer];
     let (spans, state_window) = device.guarded(what, || {
-        let spans = filled_buffer(device, "spans", wgpu::BufferUsages::STORAGE, spans)?;
+        let spans = filled_buffer(device, "spans", usage, spans)?;
         Ok::<_, Error>((spans, group.window(device, window.state.start)?))
     })??;
     let mut entries = group.entries(&window.state);

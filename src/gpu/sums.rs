@@ -257,7 +257,7 @@ fn measure(
                 ShaderSource::of_rule(group.rule, text, entry_point)
             });
             let beside = [whole(PARTIALS, partials)];
-            let table = bytemuck::cast_slice(&spans);
+            let table = (bytemuck::cast_slice(&spans), wgpu::BufferUsages::STORAGE);
             let buffers = &windows.buffers;
             let made = range_dispatch(device, source, group, buffers, window, table, &beside);
             let mut dispatch = made?;

@@ -10,6 +10,7 @@ mod ranges;
 #[cfg(test)]
 mod samples;
 mod size;
+mod span;
 
 pub(crate) use arena::arena_windows;
 pub(crate) use grads::{GradRange, GradSpan, GradWindow, grad_windows};
@@ -18,5 +19,6 @@ pub(crate) use limits::BLOCK;
 pub use limits::DispatchLimits;
 pub(crate) use measuring::{MEASURING_THREADS, measured_length, measuring_threads};
 pub(crate) use pack::{Pack, join, length, pack};
-pub(crate) use ranges::{GradPlace, RangeWindow, Span, TensorRanges, Width, range_windows};
+pub(crate) use ranges::{GradPlace, RangeWindow, TensorRanges, Width, range_windows};
 pub(crate) use size::{Size, by_size};
+pub(crate) use span::{Span, as_one};

@@ -2,12 +2,11 @@
 
 use std::ops::Range;
 
-use bytemuck::{Pod, Zeroable};
-
 use super::{
     grid::{fold, padded},
     limits::{BLOCK, DispatchLimits, LEAST_BLOCKS},
     pack::{Pack, grouped, join, length, pack},
+    span::Span,
 };
 use crate::{
     format::{BINDING_ALIGNMENT, QUAD, Storage},
@@ -66,17 +65,6 @@ pub(crate) struct RangeWindow {
     pub tensors: Vec<usize>,
     /// Workgroups along x and y. Their product is the number of spans.
     pub grid: [u32; 2],
-}
-
-/// The elements of one workgroup, as the shaders read them. Positions count from the starts of the
-/// bindings.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
-pub(crate) struct Span {
-    pub param: u32,
-    pub grad: u32,
-    pub state: u32,
-    pub count: u32,
 }
 
 /// Part of a [`TensorRanges`] that one workgroup updates.
@@ -303,6 +291,7 @@ mod tests {
     use super::super::{
         limits::BLOCK,
         samples::{COUNTS, TINY, WIDE},
+        span::as_one,
     };
     use super::*;
     use crate::{
@@ -362,6 +351,12 @@ mod tests {
             assert!(x.max(y) <= limits.workgroups_per_dimension);
             assert_eq!(window.spans.len() as u64, u64::from(x) * u64::from(y));
             let spans = window.spans.iter().filter(|span| **span != Span::default());
+            // What runs as one span has the same elements in each workgroup.
+            if let Some(one) = as_one(&window.spans) {
+                let parts = (0..one.count).step_by(BLOCK as usize);
+                let parts = parts.map(|first| one.part(first, BLOCK as u32));
+                assert!(parts.eq(spans.clone().copied()), "{one:?}");
+            }
             assert!(16 * window.spans.len() as u64 <= limits.binding_bytes);
             for &Span {
                 param,

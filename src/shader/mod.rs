@@ -222,6 +222,7 @@ fn address(access: Access) -> &'static str {
     match access {
         Access::Arena => include_str!("../../shaders/address/arena.wgsl"),
         Access::FoldedArena => include_str!("../../shaders/address/folded_arena.wgsl"),
+        Access::Range(..) => include_str!("../../shaders/address/span.wgsl"),
         Access::Ranges(..) => include_str!("../../shaders/address/spans.wgsl"),
     }
 }

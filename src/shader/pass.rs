@@ -15,16 +15,24 @@ pub(crate) enum Access {
     Arena,
     /// In this crate's own arenas, with a grid of several rows.
     FoldedArena,
-    /// In a caller's ranges.
+    /// In one span of a caller's ranges.
+    Range(Width, GradPlace),
+    /// In many spans of a caller's ranges.
     Ranges(Width, GradPlace),
 }
 
 impl Access {
     /// All of them.
     #[cfg(test)]
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 14] = [
         Self::Arena,
         Self::FoldedArena,
+        Self::Range(Width::Quads, GradPlace::OwnBuffer),
+        Self::Range(Width::Quads, GradPlace::SameBuffer),
+        Self::Range(Width::Quads, GradPlace::InParams),
+        Self::Range(Width::Scalars, GradPlace::OwnBuffer),
+        Self::Range(Width::Scalars, GradPlace::SameBuffer),
+        Self::Range(Width::Scalars, GradPlace::InParams),
         Self::Ranges(Width::Quads, GradPlace::OwnBuffer),
         Self::Ranges(Width::Quads, GradPlace::SameBuffer),
         Self::Ranges(Width::Quads, GradPlace::InParams),
@@ -36,14 +44,14 @@ impl Access {
     pub fn width(self) -> Width {
         match self {
             Self::Arena | Self::FoldedArena => Width::Quads,
-            Self::Ranges(width, _) => width,
+            Self::Range(width, _) | Self::Ranges(width, _) => width,
         }
     }
 
     pub fn grad_place(self) -> GradPlace {
         match self {
             Self::Arena | Self::FoldedArena => GradPlace::OwnBuffer,
-            Self::Ranges(_, place) => place,
+            Self::Range(_, place) | Self::Ranges(_, place) => place,
         }
     }
 }

@@ -285,6 +285,7 @@ fn golden() -> Vec<(String, String)> {
         let name = match access {
             Access::Arena => continue,
             Access::FoldedArena => "adamw-folded".to_owned(),
+            Access::Range(width, place) => format!("adamw-one-{width:?}-{place:?}").to_lowercase(),
             Access::Ranges(width, place) => format!("adamw-{width:?}-{place:?}").to_lowercase(),
         };
         files.push((
@@ -399,6 +400,8 @@ fn no_variant_needs_more_than_webgpus_eight_storage_bindings() {
             let used = slots.filter(|slot| slot.used && is_read(slot.name)).count();
             let beside = match access {
                 Access::Arena | Access::FoldedArena => 2,
+                Access::Range(_, GradPlace::InParams) => 1,
+                Access::Range(..) => 2,
                 Access::Ranges(_, GradPlace::InParams) => 2,
                 Access::Ranges(..) => 3,
             };

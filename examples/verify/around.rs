@@ -3,12 +3,36 @@
 
 use std::mem::{Discriminant, discriminant};
 
-use wgpu_optim::{Average, Clip, Error, Extent, LossScale, MatrixWork, Options, Over, Rule, rules};
+use anyhow::{Context, Result};
+use wgpu_optim::{Average, Clip, Extent, LossScale, MatrixWork, Options, Over, Rule, rules};
+
+use crate::problem::Problem;
 
 /// Options under the name that the table has for them.
 pub struct Around {
     pub label: &'static str,
     pub options: Options,
+}
+
+impl Around {
+    /// Makes the gradients what a caller's backward passes would leave, and some of them not finite where
+    /// such steps are skipped.
+    pub fn prepare(&self, problem: &mut Problem) -> Result<()> {
+        let scale = self
+            .options
+            .loss_scale
+            .map_or(1.0, |scale| scale.init_scale);
+        let scale = (scale * f64::from(self.options.accumulate)) as f32;
+        let grads = problem.grads.iter_mut().flatten().flatten();
+        grads.for_each(|g| *g *= scale);
+        if self.options.skips() {
+            for (step, bad) in [(0, f32::NAN), (7, f32::INFINITY), (8, f32::NEG_INFINITY)] {
+                let last = problem.grads[step].last_mut().and_then(|of| of.last_mut());
+                *last.context("the problem has no gradient")? = bad;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The rules that are stepped with each of [`arounds`]: the first of each kind, by what they keep, by
@@ -60,7 +84,7 @@ fn kind(rule: &dyn Rule) -> Kind {
 }
 
 /// What `name` is stepped with: nothing unless it is one of [`rules`].
-pub fn arounds_of(name: &str) -> Result<Vec<Around>, Error> {
+pub fn arounds_of(name: &str) -> Result<Vec<Around>> {
     if !rules().contains(&name) {
         return Ok(Vec::new());
     }

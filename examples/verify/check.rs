@@ -88,7 +88,7 @@ impl Check {
         match self {
             Self::Variant(variant) => variant.label(),
             Self::Around(_, around) => around.label.to_owned(),
-            Self::Stored(stored) => stored.variant.label(),
+            Self::Stored(stored) => stored.label(),
         }
     }
 
@@ -114,20 +114,7 @@ fn check(variant: &Variant, gpu: Option<&Gpu>) -> Result<Row> {
 /// Runs `rule` with something around it; steps are skipped where that is part of it.
 fn check_around(rule: &str, around: &Around, gpu: Option<&Gpu>) -> Result<Row> {
     let mut problem = Problem::with_sizes(rules::by_name(rule)?, &FEW_SIZES, STEPS)?;
-    // As the caller's backward passes would leave them.
-    let scale = around
-        .options
-        .loss_scale
-        .map_or(1.0, |scale| scale.init_scale);
-    let scale = (scale * f64::from(around.options.accumulate)) as f32;
-    let grads = problem.grads.iter_mut().flatten().flatten();
-    grads.for_each(|g| *g *= scale);
-    if around.options.skips() {
-        for (step, bad) in [(0, f32::NAN), (7, f32::INFINITY), (8, f32::NEG_INFINITY)] {
-            let last = problem.grads[step].last_mut().and_then(|of| of.last_mut());
-            *last.context("the problem has no gradient")? = bad;
-        }
-    }
+    around.prepare(&mut problem)?;
     check_problem(&problem, around.label.to_owned(), &around.options, gpu)
 }
 

@@ -6,6 +6,7 @@ use flags::format;
 use wgpu_optim::{Extent, Format, Formats, Gpu, Options, Precision, Rule, Slot, cpu};
 
 use crate::accuracy::Truth;
+use crate::around::{self, Around};
 use crate::budget::Allowance;
 use crate::check::{Row, explain, in_arena, in_ranges};
 use crate::problem::{Mark, Problem, View, state_slots};
@@ -39,6 +40,8 @@ pub fn describe() -> String {
 pub struct Stored {
     pub variant: Variant,
     pub formats: Formats,
+    /// What surrounds it, if anything does.
+    around: Option<Around>,
 }
 
 /// The state that is rounded.
@@ -49,7 +52,8 @@ fn rounded_slots(rule: &dyn Rule) -> Vec<Slot> {
 }
 
 impl Stored {
-    /// In each of [`formats`], the first variant for each set of elements' state that `rule` can have.
+    /// In each of [`formats`], the first variant for each set of elements' state that `rule` can have. Then
+    /// what has an average, over the rounded parameters that are averaged.
     pub fn all_of(rule: &'static str) -> Result<Vec<Self>> {
         let (mut sets, mut all) = (Vec::new(), Vec::new());
         for variant in Variant::of_rule(rule)? {
@@ -64,15 +68,57 @@ impl Stored {
             all.extend(formats(&*rule).into_iter().map(|formats| Self {
                 variant: variant.clone(),
                 formats,
+                around: None,
+            }));
+        }
+        let defaults = Variant {
+            rule,
+            settings: Vec::new(),
+        };
+        let mut rounded = formats(&*defaults.build()?);
+        rounded.retain(|formats| formats.params != Format::F32);
+        for formats in rounded {
+            let mut arounds = around::arounds_of(rule)?;
+            arounds.retain(|around| around.options.average.is_some());
+            all.extend(arounds.into_iter().map(|around| Self {
+                variant: defaults.clone(),
+                formats,
+                around: Some(around),
             }));
         }
         Ok(all)
     }
 
+    pub fn label(&self) -> String {
+        match &self.around {
+            Some(around) => around.label.to_owned(),
+            None => self.variant.label(),
+        }
+    }
+
+    fn options(&self) -> Options {
+        let around = self.around.as_ref();
+        around.map_or_else(Options::default, |around| around.options.clone())
+    }
+
+    /// Of tensors of these sizes.
+    fn problem(&self, sizes: &[usize]) -> Result<Problem> {
+        let mut problem = problem(self.variant.build()?, self.formats, sizes)?;
+        if let Some(around) = &self.around {
+            around.prepare(&mut problem)?;
+        }
+        Ok(problem)
+    }
+
     /// In f64, in f32 and, if there is one, on the GPU.
     pub fn check(&self, gpu: Option<&Gpu>) -> Result<Row> {
-        let problem = problem(self.variant.build()?, self.formats, &SIZES)?;
-        check(&problem, self.variant.label(), &self.formats, gpu)
+        check(
+            &self.problem(&SIZES)?,
+            self.label(),
+            &self.formats,
+            &self.options(),
+            gpu,
+        )
     }
 }
 
@@ -120,8 +166,13 @@ fn problem(rule: impl Into<Box<dyn Rule>>, formats: Formats, sizes: &[usize]) ->
 }
 
 /// Parameters to be looked at after the last step, and behind them the state that is rounded.
-fn marks(problem: &Problem, rule: &dyn Rule, state: Format) -> Result<(Vec<Mark>, usize)> {
-    let mut marks = problem.end(false)?;
+fn marks(
+    problem: &Problem,
+    rule: &dyn Rule,
+    state: Format,
+    averages: bool,
+) -> Result<(Vec<Mark>, usize)> {
+    let mut marks = problem.end(averages)?;
     let of_params = marks.len();
     for slot in rounded_slots(rule).iter().filter(|_| state != Format::F32) {
         let tensors = 0..problem.params.len();
@@ -136,18 +187,24 @@ fn marks(problem: &Problem, rule: &dyn Rule, state: Format) -> Result<(Vec<Mark>
 
 /// Holds the GPU's and the f32 twin's parameters against f64, by the RMS of their distances, and counts
 /// the elements on the GPU that are not what the f32 twin stored.
-fn check(problem: &Problem, variant: String, formats: &Formats, gpu: Option<&Gpu>) -> Result<Row> {
+fn check(
+    problem: &Problem,
+    variant: String,
+    formats: &Formats,
+    options: &Options,
+    gpu: Option<&Gpu>,
+) -> Result<Row> {
     let group = problem.layout.groups().next();
     let rule = problem
         .layout
         .rule(group.context("the problem has no group")?)?;
-    let options = Options::default();
-    let (marks, of_params) = marks(problem, rule, formats.state)?;
-    let in_f64 = problem.observe(
-        &mut cpu::Optimizer::<f64>::new(&problem.layout)?,
-        &marks[..of_params],
-    )?;
-    let in_f32 = problem.observe(&mut cpu::Optimizer::<f32>::new(&problem.layout)?, &marks)?;
+    let averages = options.average.is_some();
+    let (marks, of_params) = marks(problem, rule, formats.state, averages)?;
+    let layout = &problem.layout;
+    let mut in_f64 = cpu::Optimizer::<f64>::with_options(layout, options.clone())?;
+    let mut in_f32 = cpu::Optimizer::<f32>::with_options(layout, options.clone())?;
+    let in_f64 = problem.observe(&mut in_f64, &marks[..of_params])?;
+    let in_f32 = problem.observe(&mut in_f32, &marks)?;
     let truth = Truth::new(problem, &marks[..of_params], in_f64);
     let twin = truth.rms(&in_f32);
     let mut row = Row {
@@ -173,14 +230,14 @@ fn check(problem: &Problem, variant: String, formats: &Formats, gpu: Option<&Gpu
         row.failures.push(format!("the f32 twin is off: {twin}"));
     }
     if let Some(gpu) = gpu {
-        let beyond = Allowance::of(&gpu.info).beyond_a_twin(problem, &options, rule, &truth)?;
+        let beyond = Allowance::of(&gpu.info).beyond_a_twin(problem, options, rule, &truth)?;
         let budget = WORSE_THAN_TWIN * twin + beyond;
         let mut largest = 0.0f64;
         for (place, found) in [
-            ("", in_arena(problem, &options, gpu, &marks)?),
+            ("", in_arena(problem, options, gpu, &marks)?),
             (
                 "in a caller's ranges ",
-                in_ranges(problem, &options, gpu, &marks)?,
+                in_ranges(problem, options, gpu, &marks)?,
             ),
         ] {
             let error = truth.rms(&found);
@@ -300,10 +357,11 @@ mod tests {
     #[test]
     fn each_set_of_state_that_is_rounded_is_checked_once_in_each_format() {
         let labels = |rule| -> Vec<_> {
-            let all = Stored::all_of(rule).unwrap();
+            let mut all = Stored::all_of(rule).unwrap();
+            all.retain(|stored| stored.around.is_none());
             let name = |stored: &Stored| {
                 let formats = format::name(&stored.formats);
-                format!("{formats} {}", stored.variant.label())
+                format!("{formats} {}", stored.label())
             };
             all.iter().map(name).collect()
         };
@@ -344,6 +402,32 @@ mod tests {
     }
 
     #[test]
+    fn averages_are_over_rounded_parameters_and_of_one_rule_of_each_kind() {
+        let averaged = |rule| {
+            let mut all = Stored::all_of(rule).unwrap();
+            all.retain(|stored| stored.around.is_some());
+            let is_averaged = |stored: &Stored| {
+                stored.options().average.is_some() && stored.formats.params != Format::F32
+            };
+            assert!(all.iter().all(is_averaged), "{rule}");
+            all.len()
+        };
+        // Two formats, each with the average alone and with all that surrounds a step.
+        assert_eq!(averaged("adagrad"), 4);
+        // It averages by itself.
+        assert_eq!(averaged("schedulefree_adamw"), 0);
+        let of_all: Vec<_> = around::rules().into_iter().map(averaged).collect();
+        assert!(
+            of_all.iter().filter(|count| **count == 4).count() >= 6,
+            "{of_all:?}"
+        );
+        assert_eq!(
+            rules::names().map(averaged).sum::<usize>(),
+            of_all.iter().sum::<usize>()
+        );
+    }
+
+    #[test]
     fn another_neighbour_is_a_flip_and_another_ulp_is_none() {
         for format in [Format::Bf16, Format::Int8] {
             let step = least_step(format).unwrap();
@@ -365,10 +449,11 @@ mod tests {
     #[test]
     fn every_rule_is_right_on_the_device_of_the_tests() {
         let gpu = Gpu::open_blocking(&GpuOptions::default()).unwrap();
-        for Stored { variant, formats } in of_all_rules() {
-            let problem = few(variant.build().unwrap(), formats);
-            let row = check(&problem, variant.label(), &formats, Some(&gpu)).unwrap();
-            assert!(row.ok && row.format == format::name(&formats), "{row:?}");
+        for stored in of_all_rules() {
+            let (formats, options) = (&stored.formats, stored.options());
+            let problem = stored.problem(&FEW_SIZES).unwrap();
+            let row = check(&problem, stored.label(), formats, &options, Some(&gpu)).unwrap();
+            assert!(row.ok && row.format == format::name(formats), "{row:?}");
             assert!(row.gpu_error.is_some() && row.of_budget.is_some());
         }
     }
@@ -380,11 +465,11 @@ mod tests {
         let (mut flipped, mut of) = (0, 0);
         let of_state = of_all_rules().into_iter();
         let of_state = of_state.filter(|stored| stored.formats.params == Format::F32);
-        for Stored { variant, formats } in of_state {
-            let format = formats.state;
-            let mut problem = few(variant.build().unwrap(), formats);
-            let rule = variant.build().unwrap();
-            let (marks, of_params) = marks(&problem, &*rule, format).unwrap();
+        for stored in of_state {
+            let format = stored.formats.state;
+            let mut problem = stored.problem(&FEW_SIZES).unwrap();
+            let rule = stored.variant.build().unwrap();
+            let (marks, of_params) = marks(&problem, &*rule, format, false).unwrap();
             let in_f64 = &mut cpu::Optimizer::<f64>::new(&problem.layout).unwrap();
             let in_f64 = problem.observe(in_f64, &marks[..of_params]).unwrap();
             let truth = Truth::new(&problem, &marks, in_f64);
@@ -397,7 +482,7 @@ mod tests {
                 *grad *= 1.0 + f32::EPSILON * rng.random_range(-16..=16) as f32;
             }
             let otherwise = twin(&problem);
-            let label = format!("{} in {format}, {}", variant.rule, variant.label());
+            let label = format!("{} in {format}, {}", stored.variant.rule, stored.label());
             let [expected, found] = [&in_f32, &otherwise].map(|found| truth.rms(found));
             assert!(
                 found <= WORSE_THAN_TWIN * expected,
@@ -436,7 +521,8 @@ mod tests {
             factor_in_f32,
         };
         let problem = few(skewed, formats);
-        let row = check(&problem, String::new(), &formats, Some(&gpu)).unwrap();
+        let options = Options::default();
+        let row = check(&problem, String::new(), &formats, &options, Some(&gpu)).unwrap();
         assert_eq!(row.ok, row.failures.is_empty());
         row.failures.join("\n")
     }
@@ -473,7 +559,7 @@ mod tests {
                     ..in_state(format)
                 };
                 let problem = few(momentum(), formats);
-                let (marks, of_params) = marks(&problem, &momentum(), format).unwrap();
+                let (marks, of_params) = marks(&problem, &momentum(), format, false).unwrap();
                 let twin = &mut cpu::Optimizer::<f32>::new(&problem.layout).unwrap();
                 problem.observe(twin, &marks).unwrap().split_off(of_params)
             };

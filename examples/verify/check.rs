@@ -2,11 +2,12 @@
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use wgpu_optim::{BufferRange, Buffers, Clip, Formats, Gpu, Optimizer, Options, cpu, rules, wgpu};
+use wgpu_optim::{Clip, Formats, Gpu, Optimizer, Options, cpu, rules};
 
 use crate::accuracy::{Deviation, Truth};
 use crate::around::{self, Around};
 use crate::budget::Allowance;
+use crate::place::Place;
 use crate::problem::{Mark, Problem, View};
 use crate::stored::Stored;
 use crate::subject::OnGpu;
@@ -161,8 +162,8 @@ fn check_problem(
         row.failures.push(format!("the f32 twin is off: {twin}"));
     }
     if let Some(gpu) = gpu {
-        let on_gpu = in_arena(problem, options, gpu, &marks)?;
-        let deviation = truth.deviation(&on_gpu, turn);
+        let in_arenas = on_gpu(problem, options, gpu, Place::Arenas, &marks)?;
+        let deviation = truth.deviation(&in_arenas, turn);
         let allowance = Allowance::of(&gpu.info);
         let budget = allowance.budget(problem, options, rule, &truth, twin.largest)?;
         row.gpu_error = Some(truth.relative(deviation.largest));
@@ -174,8 +175,8 @@ fn check_problem(
             row.failures
                 .push(format!("{deviation}, over the budget of {budget:.1e}"));
         }
-        let in_ranges = in_ranges(problem, options, gpu, &marks)?;
-        let differing = differing(&on_gpu, &in_ranges);
+        let in_ranges = on_gpu(problem, options, gpu, Place::Ranges, &marks)?;
+        let differing = differing(&in_arenas, &in_ranges);
         // Sums are added up in another order there.
         let has_norm = matches!(options.clip, Clip::GlobalNorm(_) | Clip::TensorNorm(_));
         if has_norm || rule.stages().sum.is_some() {
@@ -202,45 +203,19 @@ fn check_problem(
     Ok(row)
 }
 
-/// Over the optimizer's own arenas.
-pub fn in_arena(
+/// What an optimizer comes to on the device whose parameters and gradients lie at `place`.
+pub fn on_gpu(
     problem: &Problem,
     options: &Options,
     gpu: &Gpu,
+    place: Place,
     marks: &[Mark],
 ) -> Result<Vec<Vec<f64>>> {
-    let mut optimizer = Optimizer::new(&gpu.device, &problem.layout, options.clone())?;
-    let optimizer = &mut optimizer;
-    Ok(problem.observe(&mut OnGpu { gpu, optimizer }, marks)?)
-}
-
-/// Over a caller's ranges, which start off the quads.
-pub fn in_ranges(
-    problem: &Problem,
-    options: &Options,
-    gpu: &Gpu,
-    marks: &[Mark],
-) -> Result<Vec<Vec<f64>>> {
-    let group = problem.layout.groups().next();
-    let formats = problem
-        .layout
-        .formats(group.context("the problem has no group")?)?;
-    let ranges = |format, offset| -> Vec<BufferRange> {
-        let buffer = gpu.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("the caller's"),
-            size: problem.packed_bytes() + offset,
-            usage: wgpu::BufferUsages::STORAGE
-                | wgpu::BufferUsages::COPY_SRC
-                | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
-        problem.packed_in(format, &buffer, offset)
+    let (device, layout, options) = (&gpu.device, &problem.layout, options.clone());
+    let mut optimizer = match place.buffers(problem, device)? {
+        Some(buffers) => Optimizer::over(device, layout, buffers, options)?,
+        None => Optimizer::new(device, layout, options)?,
     };
-    let buffers = Buffers {
-        params: ranges(formats.params, 12),
-        grads: Some(ranges(formats.grads, 4)),
-    };
-    let mut optimizer = Optimizer::over(&gpu.device, &problem.layout, buffers, options.clone())?;
     let optimizer = &mut optimizer;
     Ok(problem.observe(&mut OnGpu { gpu, optimizer }, marks)?)
 }

@@ -11,6 +11,8 @@ mod check;
 mod device;
 mod formats;
 mod page;
+#[allow(dead_code)] // The browser's tests use more of it.
+mod place;
 mod problem;
 mod report;
 #[cfg(test)]

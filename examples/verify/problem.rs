@@ -6,7 +6,11 @@ use wgpu_optim::{
     Tensor, wgpu,
 };
 
+#[cfg(target_family = "wasm")]
+use super::subject::OnGpu;
 use super::subject::{Readable, Subject};
+#[cfg(target_family = "wasm")]
+use wgpu_optim::{Gpu, Optimizer};
 
 /// Everything that decides what the parameters will be.
 pub struct Problem {
@@ -184,6 +188,36 @@ impl Problem {
             }
             Ok(())
         })?;
+        Ok(values)
+    }
+
+    /// What `optimizer` comes to at `marks`, which are of the end. The web reads a device in no other way.
+    #[cfg(target_family = "wasm")]
+    pub async fn observe_end(
+        &self,
+        gpu: &Gpu,
+        optimizer: &mut Optimizer,
+        marks: &[Mark],
+    ) -> Result<Vec<Vec<f64>>, Error> {
+        let tensors: Vec<Tensor> = self.layout.tensors().collect();
+        let mut values = vec![Vec::new(); marks.len()];
+        self.replay(&mut OnGpu { gpu, optimizer }, |_, _| Ok(()))?;
+        for evaluating in [false, true] {
+            let here = |mark: &Mark| (mark.view == View::Evaluated) == evaluating;
+            if !marks.iter().any(here) {
+                continue;
+            }
+            OnGpu { gpu, optimizer }.set_evaluating(evaluating)?;
+            let marks = marks.iter().zip(&mut values);
+            for (mark, values) in marks.filter(|(mark, _)| here(mark)) {
+                let (queue, tensor) = (&gpu.queue, tensors[mark.tensor]);
+                let read = match mark.view {
+                    View::State(slot) => optimizer.read_state(queue, tensor, slot).await?,
+                    _ => optimizer.read_param(queue, tensor).await?,
+                };
+                *values = read.into_iter().map(f64::from).collect();
+            }
+        }
         Ok(values)
     }
 

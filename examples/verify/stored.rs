@@ -8,7 +8,8 @@ use wgpu_optim::{Extent, Format, Formats, Gpu, Options, Precision, Rule, Slot, c
 use crate::accuracy::Truth;
 use crate::around::{self, Around};
 use crate::budget::Allowance;
-use crate::check::{Row, explain, in_arena, in_ranges};
+use crate::check::{Row, explain, on_gpu};
+use crate::place::Place;
 use crate::problem::{Mark, Problem, View, state_slots};
 use crate::variant::Variant;
 
@@ -233,18 +234,16 @@ fn check(
         let beyond = Allowance::of(&gpu.info).beyond_a_twin(problem, options, rule, &truth)?;
         let budget = WORSE_THAN_TWIN * twin + beyond;
         let mut largest = 0.0f64;
-        for (place, found) in [
-            ("", in_arena(problem, options, gpu, &marks)?),
-            (
-                "in a caller's ranges ",
-                in_ranges(problem, options, gpu, &marks)?,
-            ),
+        for (place, name) in [
+            (Place::Arenas, ""),
+            (Place::Ranges, "in a caller's ranges "),
         ] {
+            let found = on_gpu(problem, options, gpu, place, &marks)?;
             let error = truth.rms(&found);
             largest = largest.max(error);
             if error > budget {
                 row.failures.push(format!(
-                    "{place}the RMS error is {error:.1e}, over the budget of {budget:.1e}; {}",
+                    "{name}the RMS error is {error:.1e}, over the budget of {budget:.1e}; {}",
                     farthest(&found)
                 ));
             }
@@ -259,7 +258,7 @@ fn check(
             row.flipped = row.flipped.max(flips.count);
             if flips.count * 1_000_000 > FLIPPED_PER_MILLION * flips.of {
                 row.failures.push(format!(
-                    "{place}{} of {} elements were rounded to another neighbour than in \
+                    "{name}{} of {} elements were rounded to another neighbour than in \
                      the f32 twin; at most {FLIPPED_PER_MILLION} in a million may",
                     flips.count, flips.of
                 ));

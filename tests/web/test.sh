@@ -29,4 +29,5 @@ rm -rf target/www
 cp -r www target/www
 cargo run --quiet --manifest-path ../../examples/web/bindgen/Cargo.toml --target-dir ../../examples/web/bindgen/target -- \
     "target/$target/debug/wgpu_optim_web_test.wasm" target/www/pkg
-python3 browse.py "$browser" target/www 600
+# The longest that comes without a word of progress is the making of 60 optimizers.
+python3 browse.py "$browser" target/www 300

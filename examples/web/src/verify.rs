@@ -5,14 +5,13 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use wasm_bindgen::JsError;
 use wasm_bindgen::prelude::wasm_bindgen;
-use wgpu_optim::{Gpu, Optimizer, Options, cpu, rules};
+use wgpu_optim::{Optimizer, Options, cpu, rules};
 
 use crate::accuracy::Truth;
 use crate::budget::Allowance;
 use crate::errors::thrown;
-use crate::problem::{Mark, Problem, View};
+use crate::problem::Problem;
 use crate::race::Course;
-use crate::subject::{OnGpu, Subject};
 use crate::variant::Variant;
 
 /// A few tensors, so that a browser's page has its turn between variants.
@@ -86,7 +85,11 @@ impl Course {
         }
         let mut turned = twin.turned;
         if let Some(gpu) = &self.gpu {
-            let found = truth.deviation(&on_gpu(&problem, gpu, &marks).await?, turn);
+            let options = Options::default();
+            let layout = &problem.layout;
+            let mut optimizer = Optimizer::new_async(&gpu.device, layout, options).await?;
+            let on_gpu = problem.observe_end(gpu, &mut optimizer, &marks).await?;
+            let found = truth.deviation(&on_gpu, turn);
             let budget = Allowance::of(&gpu.info).budget(
                 &problem,
                 &Options::default(),
@@ -116,26 +119,4 @@ impl Course {
 fn variants(rule: &str) -> Result<Vec<Variant>> {
     let name = rules::names().find(|name| *name == rule);
     Variant::of_rule(name.with_context(|| format!("There is no rule {rule:?}."))?)
-}
-
-/// What the parameters are on the device at `marks`, which are of the end.
-async fn on_gpu(problem: &Problem, gpu: &Gpu, marks: &[Mark]) -> Result<Vec<Vec<f64>>> {
-    let options = Options::default();
-    let mut optimizer = Optimizer::new_async(&gpu.device, &problem.layout, options).await?;
-    let optimizer = &mut optimizer;
-    problem.replay(&mut OnGpu { gpu, optimizer }, |_, _| Ok(()))?;
-    let mut values = vec![Vec::new(); marks.len()];
-    for view in [View::Trained, View::Evaluated] {
-        if view == View::Evaluated && marks.iter().any(|mark| mark.view == view) {
-            OnGpu { gpu, optimizer }.set_evaluating(true)?;
-        }
-        let places = marks.iter().zip(&mut values);
-        for (mark, values) in places.filter(|(mark, _)| mark.view == view) {
-            let mut tensors = problem.layout.tensors();
-            let tensor = tensors.nth(mark.tensor).context("a mark has no tensor")?;
-            let read = optimizer.read_param(&gpu.queue, tensor).await?;
-            *values = read.into_iter().map(f64::from).collect();
-        }
-    }
-    Ok(values)
 }

@@ -1,9 +1,9 @@
-//! Rules, options, a caller's ranges and formats against the twin.
+//! Options and formats against the twin.
 
 use wgpu::BufferUsages;
 use wgpu_optim::{
-    Average, BufferRange, Buffers, Clip, Extent, Format, Formats, Gpu, Layout, LossScale,
-    Optimizer, Options, cpu, rules,
+    Average, BufferRange, Buffers, Clip, Format, Formats, Gpu, Layout, LossScale, Optimizer,
+    Options, cpu, rules,
 };
 
 use crate::{Outcome, ensure};
@@ -73,10 +73,6 @@ impl Case {
     }
 }
 
-pub async fn all(gpu: &Gpu) -> Outcome {
-    check(gpu, rules::names().map(Case::of)).await
-}
-
 /// Rules that are a single update, that take sums, means of rows and columns, and products of matrices.
 const OF_EACH_KIND: [&str; 4] = ["adamw", "lamb", "adafactor", "muon"];
 
@@ -108,14 +104,6 @@ pub async fn options(gpu: &Gpu) -> Outcome {
             options: options.clone(),
             ..Case::of(rule)
         })
-    });
-    check(gpu, cases).await
-}
-
-pub async fn ranges(gpu: &Gpu) -> Outcome {
-    let cases = OF_EACH_KIND.map(|rule| Case {
-        in_ranges: true,
-        ..Case::of(rule)
     });
     check(gpu, cases).await
 }
@@ -209,9 +197,6 @@ async fn difference<T: cpu::Real + From<f32> + Into<f64>>(
 ) -> Result<f64, Box<dyn std::error::Error>> {
     let mut layout = Layout::new();
     let group = layout.group_in(rules::by_name(case.rule)?, case.formats)?;
-    let inputs = layout.rule(group)?.slots();
-    let inputs = inputs.into_iter().filter(|slot| slot.used && slot.input);
-    let inputs: Vec<_> = inputs.collect();
     for (index, shape) in SHAPES.iter().enumerate() {
         layout.tensor(group, &index.to_string(), shape)?;
     }
@@ -244,22 +229,6 @@ async fn difference<T: cpu::Real + From<f32> + Into<f64>>(
             let grad = numbers(count, 10 * step + index);
             optimizer.write_grad(&gpu.queue, tensor, &grad)?;
             twin.grad_mut(tensor)?.copy_from_slice(&widened(&grad));
-            for slot in &inputs {
-                // Curvatures: positive, and a matrix with a strong diagonal.
-                let values: Vec<f32> = match slot.extent {
-                    Extent::Pair => (0..count * count)
-                        .map(|place| if place % (count + 1) == 0 { 2.0 } else { 0.001 })
-                        .collect(),
-                    _ => grad.iter().map(|x| 1.0 + x.abs()).collect(),
-                };
-                optimizer.write_state(&gpu.queue, tensor, slot.name, &values)?;
-                twin.state_mut(tensor, slot.name)?
-                    .copy_from_slice(&widened(&values));
-            }
-        }
-        if !inputs.is_empty() {
-            optimizer.refresh(group)?;
-            twin.refresh(group)?;
         }
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
         optimizer.step(&mut encoder)?;

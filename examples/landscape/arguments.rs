@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, ensure};
-use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser};
 use flags::schedule::Decay;
-use flags::{Length, PositiveNumber, RuleText, ScheduleFlags, device};
+use flags::{Length, PositiveNumber, ScheduleFlags, ScheduledRule, device};
 use report::{Output, facts};
 use wgpu_optim::schedule::Schedule;
 
@@ -26,14 +26,15 @@ pub struct Arguments {
     pub function: Option<String>,
 
     /// Optimizers by name, such as adam,adamw:weight_decay=0.1,lion:lr=1e-4: what is not said has the
-    /// library's default [default: SGD, Adam and others that show what the function is about]
+    /// library's default; adam:schedule=cosine has a schedule of its own, in place of --schedule [default:
+    /// SGD, Adam and others that show what the function is about]
     #[arg(
         long,
         value_name = "LIST",
         value_delimiter = ',',
         requires = "function"
     )]
-    pub rules: Vec<RuleText>,
+    pub rules: Vec<ScheduledRule>,
 
     /// Where to begin, such as --start=-1.5,2; may be repeated [default: the function's]
     #[arg(long, value_name = "X,Y", requires = "function")]
@@ -135,7 +136,6 @@ pub struct Task {
     pub function: Box<dyn Function>,
     pub starts: Vec<Point>,
     pub steps: u64,
-    pub schedule: Schedule,
     pub noise: Option<Noise>,
 }
 
@@ -174,7 +174,6 @@ impl Arguments {
         Ok(Task {
             starts,
             steps,
-            schedule: self.schedule(steps)?,
             noise: self.noise.map(|PositiveNumber(sigma)| Noise {
                 sigma,
                 seed: self.seed,
@@ -194,7 +193,7 @@ impl Arguments {
     }
 
     /// Of the part of each rule's learning rate: an epoch is a step.
-    fn schedule(&self, steps: u64) -> Result<Schedule> {
+    fn schedules(&self, rules: &[ScheduledRule], steps: u64) -> Result<Vec<Schedule>> {
         let length = Length {
             epochs: steps,
             batches_per_epoch: 1,
@@ -205,9 +204,10 @@ impl Arguments {
             self.schedule.floor.is_none(),
             "--floor has no meaning here, where each rule has its own learning rate."
         );
-        let schedule = self.schedule.schedule(1.0, length)?;
-        schedule.validate()?;
-        Ok(schedule)
+        let own = rules.iter().map(|rule| rule.schedule);
+        let schedules = self.schedule.schedules(own, 1.0, length)?;
+        schedules.iter().try_for_each(Schedule::validate)?;
+        Ok(schedules)
     }
 
     /// The command that shows the paths of `contenders` in place of those that were asked for.
@@ -226,9 +226,8 @@ impl Arguments {
         add("--noise", number(self.noise));
         add("--seed", self.noise.map(|_| self.seed.to_string()));
         let schedule = &self.schedule;
-        let name = schedule.schedule.to_possible_value();
-        let name = name.filter(|_| schedule.schedule != Decay::Constant);
-        add("--schedule", name.map(|name| name.get_name().to_owned()));
+        let decay = Some(schedule.schedule).filter(|decay| *decay != Decay::Constant);
+        add("--schedule", decay.map(|decay| decay.to_string()));
         let steps = |steps: u32| (steps > 0).then(|| steps.to_string());
         add("--warmup", steps(schedule.warmup));
         add("--decay-every", schedule.decay_every.and_then(steps));
@@ -241,12 +240,17 @@ impl Arguments {
     }
 
     /// The rules that the user lists, and no others; else those that suit the function.
-    pub fn contenders(&self, function: &dyn Function) -> Result<Vec<Contender>> {
-        if self.rules.is_empty() {
-            return contenders::showcase(function);
-        }
-        let rules = self.rules.iter().map(Contender::new);
-        rules.collect::<Result<_>>().context("--rules")
+    pub fn contenders(&self, task: &Task) -> Result<Vec<Contender>> {
+        let rules = match self.rules.is_empty() {
+            true => contenders::showcase(&*task.function)?,
+            false => self.rules.clone(),
+        };
+        let schedules = self.schedules(&rules, task.steps)?;
+        let contenders = rules.iter().zip(schedules).map(|(rule, schedule)| {
+            let decay = rule.schedule.unwrap_or(self.schedule.schedule);
+            Contender::new(rule, decay, schedule)
+        });
+        contenders.collect::<Result<_>>().context("--rules")
     }
 }
 

@@ -47,11 +47,11 @@ impl<'a> Map<'a> {
             function: &*task.function,
             entrants: vec![Entrant {
                 rule: contender.rule()?,
+                schedule: contender.schedule.clone(),
                 starts: task.starts.clone(),
             }],
             steps: task.steps,
             every: 1,
-            schedule: task.schedule.clone(),
             noise: task.noise,
         };
         let mut map = Self {

@@ -1,7 +1,9 @@
 //! The optimizers that take part, with what is said of them.
 
-use anyhow::{Context, Result, bail};
-use flags::{Assignment, RuleText};
+use anyhow::{Context, Result};
+use flags::schedule::Decay;
+use flags::{Assignment, RuleText, ScheduledRule};
+use wgpu_optim::schedule::Schedule;
 use wgpu_optim::{Rule, rules};
 
 use crate::functions::Function;
@@ -10,44 +12,70 @@ use crate::functions::Function;
 #[derive(Clone, Debug)]
 pub struct Contender {
     /// As it is written in `--rules`.
-    pub text: RuleText,
+    pub text: ScheduledRule,
     /// The learning rate, and what else differs from the library's defaults.
     pub hyper: Vec<Assignment>,
+    /// How its learning rate goes on: as it says itself, or as all do that do not.
+    pub decay: Decay,
+    /// The same in numbers, of the part of the learning rate.
+    pub schedule: Schedule,
 }
 
 impl Contender {
-    pub fn new(text: &RuleText) -> Result<Self> {
-        let mut rule = text.rule(&[])?;
+    pub fn new(text: &ScheduledRule, decay: Decay, schedule: Schedule) -> Result<Self> {
+        let mut rule = text.rule.rule(&[])?;
         Ok(Self {
             text: text.clone(),
             hyper: differing(&mut *rule)?,
+            decay,
+            schedule,
         })
     }
 
+    /// The same with the hyperparameters of another rule of its kind.
+    pub fn with(&self, rule: &mut dyn Rule) -> Result<Self> {
+        let hyper = differing(rule)?;
+        let mut contender = self.clone();
+        contender.text.rule.hyper.clone_from(&hyper);
+        contender.hyper = hyper;
+        Ok(contender)
+    }
+
     pub fn rule(&self) -> Result<Box<dyn Rule>> {
-        self.text.rule(&[])
+        self.text.rule.rule(&[])
     }
 
     pub fn name(&self) -> &str {
-        &self.text.name
+        &self.text.rule.name
     }
 
-    /// For legends: `adam lr=0.01 amsgrad=max_raw`.
+    /// What a search does not change: `adam`, or `adam schedule=cosine`.
+    pub fn kind(&self) -> String {
+        self.described(&[])
+    }
+
+    /// For legends: `adam lr=0.01 amsgrad=max_raw`, with the schedule if it has one of its own.
     pub fn label(&self) -> String {
-        let mut label = self.text.name.clone();
-        for hyper in &self.hyper {
-            label += &format!(" {hyper}");
+        self.described(&self.hyper)
+    }
+
+    fn described(&self, hyper: &[Assignment]) -> String {
+        self.text_with(hyper).to_string().replace(':', " ")
+    }
+
+    fn text_with(&self, hyper: &[Assignment]) -> ScheduledRule {
+        ScheduledRule {
+            rule: RuleText {
+                name: self.name().into(),
+                hyper: hyper.to_vec(),
+            },
+            schedule: self.text.schedule,
         }
-        label
     }
 
     /// For `--rules`, with the learning rate.
     pub fn written(&self) -> String {
-        let text = RuleText {
-            name: self.text.name.clone(),
-            hyper: self.hyper.clone(),
-        };
-        text.to_string()
+        self.text_with(&self.hyper).to_string()
     }
 }
 
@@ -68,12 +96,9 @@ pub fn differing(rule: &mut dyn Rule) -> Result<Vec<Assignment>> {
 }
 
 /// Those that show what `function` is about.
-pub fn showcase(function: &dyn Function) -> Result<Vec<Contender>> {
+pub fn showcase(function: &dyn Function) -> Result<Vec<ScheduledRule>> {
     let texts = function.showcase().rules.iter();
-    let contenders = texts.map(|text| match text.parse() {
-        Ok(text) => Contender::new(&text),
-        Err(error) => bail!("{error}"),
-    });
-    let contenders: Result<_> = contenders.collect();
-    contenders.with_context(|| format!("the rules of {}", function.name()))
+    let rules = texts.map(|text| text.parse().map_err(anyhow::Error::msg));
+    let rules: Result<_> = rules.collect();
+    rules.with_context(|| format!("the rules of {}", function.name()))
 }

@@ -34,7 +34,7 @@ impl Exhibit {
     /// For what `arguments` say that cannot be, and without --function.
     pub fn new(arguments: &Arguments, command: String) -> Result<Self> {
         let mut task = arguments.task()?;
-        let mut contenders = arguments.contenders(&*task.function)?;
+        let mut contenders = arguments.contenders(&task)?;
         if let Some(side) = arguments.basins {
             task.starts = fates::starts(&*task.function, side as usize)?;
             match arguments.rules.is_empty() {
@@ -46,8 +46,8 @@ impl Exhibit {
             // Whatever their hyperparameters were, they are to be found.
             let mut seen = Vec::new();
             contenders.retain(|contender| {
-                let is_new = !seen.contains(&contender.text.name);
-                seen.push(contender.text.name.clone());
+                let is_new = !seen.contains(&contender.kind());
+                seen.push(contender.kind());
                 is_new
             });
         }
@@ -155,10 +155,7 @@ impl Exhibit {
         }
         let is_cut = found.len() < self.contenders.len();
         let contenders: Vec<_> = found.iter().map(|tuned| tuned.contender.clone()).collect();
-        let labels = contenders
-            .iter()
-            .map(|contender| contender.name().to_owned());
-        let labels: Vec<_> = labels.collect();
+        let labels: Vec<_> = contenders.iter().map(Contender::kind).collect();
         let mut section = match contenders.is_empty() || workshop.interrupt.is_requested() {
             true => Section::default(),
             false => {
@@ -188,7 +185,7 @@ impl Exhibit {
         };
         let rows = found.iter().map(|tuned| {
             vec![
-                tuned.contender.name().to_owned(),
+                tuned.contender.kind(),
                 score(tuned.score),
                 score(tuned.before),
                 tuned.candidates.to_string(),

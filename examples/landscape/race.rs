@@ -130,6 +130,7 @@ impl Race<'_> {
         let entrants = self.contenders.iter().map(|contender| {
             Ok(Entrant {
                 rule: contender.rule()?,
+                schedule: contender.schedule.clone(),
                 starts: self.task.starts.clone(),
             })
         });
@@ -138,7 +139,6 @@ impl Race<'_> {
             entrants: entrants.collect::<Result<_>>()?,
             steps: self.task.steps,
             every: self.every,
-            schedule: self.task.schedule.clone(),
             noise: self.task.noise,
         })
     }

@@ -103,11 +103,47 @@ fn json_lines_are_the_same_on_both_devices_up_to_rounding() {
     }
     let first: Value = serde_json::from_str(
         r#"{"function": "himmelblau", "rule": "adam", "hyper": {"lr": 0.1, "amsgrad": "max_raw"},
-            "start": [-1.0, 2.0], "step": 0, "x": [-1.0, 2.0], "value": 80.0}"#,
+            "schedule": "cosine", "start": [-1.0, 2.0], "step": 0, "x": [-1.0, 2.0], "value": 80.0}"#,
     )
     .unwrap();
-    assert_eq!(found[3].as_object().unwrap().len(), 7);
+    assert_eq!(found[3].as_object().unwrap().len(), 8);
     assert!(are_near(&found[3], &first), "{}", found[3]);
+}
+
+#[test]
+fn a_rule_with_a_schedule_of_its_own_goes_as_if_all_had_it() {
+    let line = |rest: &str| {
+        format!("--function beale --steps 30 --gamma 0.5 --decay-every 5 --warmup 3 {rest}")
+    };
+    let rules = "adam:lr=0.1,adam:lr=0.1:schedule=cosine,prodigy:schedule=step,sgd:lr=0.01:schedule=constant";
+    for device in [gpu(), Device::Cpu] {
+        let mixed = line(&format!("--schedule step --rules {rules}"));
+        let (section, mixed) = shown(&device, &mixed, "mixed");
+        let labels = section.tables[0].rows.iter().map(|row| &*row[0]);
+        let label = "adam lr=0.1 schedule=cosine";
+        assert!(labels.clone().any(|found| found == label), "{section:?}");
+        for (index, name, rule) in [
+            (0, "step", "adam:lr=0.1"),
+            (1, "cosine", "adam:lr=0.1"),
+            (2, "step", "prodigy"),
+            (3, "constant", "sgd:lr=0.01"),
+        ] {
+            // Flags that go with none of the schedules are refused: signsgd is there for them.
+            let alone = line(&format!(
+                "--schedule {name} --rules {rule},signsgd:schedule=step"
+            ));
+            let (_, alone) = shown(&device, &alone, "alone");
+            let own = mixed.iter().skip(index).step_by(4);
+            let alone = alone.iter().step_by(2);
+            assert_eq!((own.len(), alone.len()), (31, 31));
+            for (own, alone) in own.zip(alone) {
+                assert_eq!(own["schedule"], *name);
+                assert_eq!(own, alone);
+            }
+        }
+        // Those two have nothing but the schedule that tells them apart.
+        assert_ne!(mixed[4 * 30]["x"], mixed[4 * 30 + 1]["x"]);
+    }
 }
 
 #[test]
@@ -143,10 +179,7 @@ fn fewer_steps_are_written_where_fewer_are_kept() {
 
 fn map_of(line: &str, device: &Device, check: impl FnOnce(&Map<'_>)) {
     let exhibit = exhibit(line).unwrap();
-    let contender = &exhibit
-        .arguments
-        .contenders(&*exhibit.task.function)
-        .unwrap()[0];
+    let contender = &exhibit.arguments.contenders(&exhibit.task).unwrap()[0];
     let mut progress = Progress::new(1, "steps", true).unwrap();
     let interrupt = Interrupt::default();
     check(&Map::make(device, &exhibit.task, contender, &interrupt, &mut progress).unwrap());
@@ -197,13 +230,11 @@ fn sgd_and_adam_are_beside_all_that_is_shown_unless_the_user_lists_rules() {
     for name in functions::names() {
         let function = functions::by_name(name).unwrap();
         let contenders = contenders::showcase(&*function).unwrap();
-        let has = |rule: &str| contenders.iter().any(|contender| contender.name() == rule);
+        let has = |rule: &str| contenders.iter().any(|own| own.rule.name == rule);
         assert!(has("sgd") && has("adam"), "{name}");
     }
     let line = arguments("--function cosh --rules newton").unwrap();
-    let own = line
-        .contenders(&*functions::by_name("cosh").unwrap())
-        .unwrap();
+    let own = line.contenders(&line.task().unwrap()).unwrap();
     assert_eq!(own.len(), 1);
 }
 
@@ -226,6 +257,18 @@ fn a_wrong_command_is_answered_with_what_was_expected() {
         ("--function cosh --rules addam", "adamw"),
         ("--function cosh --rules adam:lr=-1", "adam:lr=-1"),
         ("--function cosh --rules adam:beta3=1", "beta3"),
+        (
+            "--function cosh --rules adam:schedule=cosin",
+            "expected one of constant, step, cosine, exponential",
+        ),
+        (
+            "--function cosh --rules adam:schedule=",
+            "expected KEY=VALUE",
+        ),
+        (
+            "--function cosh --rules adam:schedule=cosine --schedule step --gamma 0.5",
+            "--schedule step or exponential",
+        ),
         (
             "--function cosh --start=1,2",
             "1 variable: expected x from -10 to 10",
@@ -294,15 +337,19 @@ fn a_wrong_command_is_answered_with_what_was_expected() {
 #[test]
 fn the_command_under_a_picture_of_what_was_tuned_shows_the_same() {
     let line = "--function quadratic --condition 50 --start=-1,2 --noise 0.5 --seed 3 --schedule step --gamma 0.5 \
-                --steps 40 --rules adam:lr=0.25:beta1=0.5";
+                --steps 40 --rules adam:lr=0.25:beta1=0.5,sgd:lr=0.01:schedule=cosine";
     let exhibit = exhibit(line).unwrap();
     let arguments_of = &exhibit.arguments;
-    let contenders = arguments_of.contenders(&*exhibit.task.function).unwrap();
+    let contenders = arguments_of.contenders(&exhibit.task).unwrap();
     let command = arguments_of.command_with(&exhibit.task, &contenders);
     let (_, again) = command.split_once(" -- ").unwrap();
     let again = self::exhibit(again).unwrap();
     assert_eq!(again.task.starts, exhibit.task.starts);
-    assert_eq!(again.task.schedule, exhibit.task.schedule);
+    let schedules = |exhibit: &Exhibit| {
+        let contenders = exhibit.arguments.contenders(&exhibit.task).unwrap();
+        contenders.into_iter().map(|contender| contender.schedule)
+    };
+    assert!(schedules(&again).eq(schedules(&exhibit)));
     assert_eq!(again.task.noise, exhibit.task.noise);
     assert_eq!(
         again.task.function.formula(),

@@ -8,9 +8,11 @@ pub mod number;
 pub mod patience;
 pub mod rule;
 pub mod schedule;
+pub mod scheduled;
 mod title;
 
 pub use around::Around;
 pub use number::PositiveNumber;
 pub use rule::{Assignment, RuleText, Rules};
 pub use schedule::{Length, ScheduleFlags};
+pub use scheduled::ScheduledRule;

@@ -1,5 +1,8 @@
 //! How learning rates go on.
 
+use std::fmt;
+use std::str::FromStr;
+
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use wgpu_optim::schedule::Schedule;
@@ -39,6 +42,25 @@ pub enum Decay {
     Exponential,
 }
 
+impl FromStr for Decay {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        ValueEnum::from_str(text, false).map_err(|_| {
+            let names = Self::value_variants().iter().map(Self::to_string);
+            let names = names.collect::<Vec<_>>().join(", ");
+            format!("there is no schedule {text:?}: expected one of {names}")
+        })
+    }
+}
+
+impl fmt::Display for Decay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.to_possible_value();
+        value.map_or(Ok(()), |value| f.write_str(value.get_name()))
+    }
+}
+
 /// How long a training is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Length {
@@ -59,10 +81,29 @@ impl ScheduleFlags {
     /// The schedule of the part of each learning rate, where the one that --floor is of starts at
     /// `lr`.
     pub fn schedule(&self, lr: f64, length: Length) -> Result<Schedule> {
-        self.check(lr)?;
+        self.check(&[self.schedule], lr)?;
+        Ok(self.made(self.schedule, lr, length))
+    }
+
+    /// The same for several rules, where --schedule is of those that have none of their own, and all other
+    /// flags are of those that they have a meaning for.
+    pub fn schedules(
+        &self,
+        own: impl IntoIterator<Item = Option<Decay>>,
+        lr: f64,
+        length: Length,
+    ) -> Result<Vec<Schedule>> {
+        let own = own.into_iter();
+        let decays: Vec<_> = own.map(|own| own.unwrap_or(self.schedule)).collect();
+        self.check(&decays, lr)?;
+        let schedules = decays.iter().map(|decay| self.made(*decay, lr, length));
+        Ok(schedules.collect())
+    }
+
+    fn made(&self, decay: Decay, lr: f64, length: Length) -> Schedule {
         let gamma = |default| self.gamma.map_or(default, |gamma| gamma.0);
         let warmup = u64::from(self.warmup);
-        let schedule = match self.schedule {
+        let schedule = match decay {
             Decay::Constant => Schedule::Constant,
             Decay::Step => {
                 let every = self
@@ -81,18 +122,18 @@ impl ScheduleFlags {
                 gamma: gamma(0.9).powf(length.accumulate as f64 / length.batches_per_epoch as f64),
             },
         };
-        Ok(if warmup > 0 {
+        if warmup > 0 {
             schedule.with_warmup(warmup)
         } else {
             schedule
-        })
+        }
     }
 
-    /// Fails for flags of another schedule, and for rates that would rise.
-    fn check(&self, lr: f64) -> Result<()> {
+    /// Fails for flags of none of these schedules, and for rates that would rise.
+    fn check(&self, decays: &[Decay], lr: f64) -> Result<()> {
         let belongs = |flag: &str, given: bool, schedules: &[Decay], names: &str| {
             ensure!(
-                !given || schedules.contains(&self.schedule),
+                !given || decays.iter().any(|decay| schedules.contains(decay)),
                 "{flag} has no meaning without --schedule {names}."
             );
             Ok(())
@@ -173,6 +214,24 @@ mod tests {
         let error = |line: &[&str]| error(0.1, line);
         assert!(error(&["--floor", "0.2"]).contains("--floor 2e-1"));
         assert!(error(&["--schedule", "step", "--gamma", "1.5"]).contains("--gamma 1.5e0"));
+    }
+
+    #[test]
+    fn of_several_rules_each_has_its_own_schedule_or_that_of_all() {
+        let line = ["--schedule", "step", "--warmup", "2", "--gamma", "0.5"];
+        let own = [None, Some(Decay::Cosine), Some(Decay::Constant)];
+        let schedules = |own: &[_]| flags(&line).schedules(own.iter().copied(), 1.0, length(3, 1));
+        let [step, cosine, constant] = schedules(&own).unwrap().try_into().unwrap();
+        for schedule in [&step, &cosine, &constant] {
+            near(schedule.at(1.0, 0), 0.0);
+            near(schedule.at(1.0, 2), 1.0);
+        }
+        near(step.at(1.0, 12), 0.5);
+        near(cosine.at(1.0, 16), 0.5);
+        near(constant.at(1.0, 100), 1.0);
+        // A flag needs one that it has a meaning for.
+        let error = schedules(&own[1..]).unwrap_err().to_string();
+        assert!(error.contains("--schedule step or exponential"), "{error}");
     }
 
     #[test]

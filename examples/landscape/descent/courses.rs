@@ -20,13 +20,29 @@ pub struct Course {
 /// The points of a parameter group.
 pub struct Members {
     pub group: Group,
-    pub lr: f64,
+    pub rate: Rate,
     /// The part of the function's Hessian that the rule takes.
     pub curvature: Option<Curvature>,
     pub tensors: Vec<Tensor>,
     pub starts: Vec<Point>,
     /// The number of the first start among those of its entrant, which noise depends on.
     pub first_start: usize,
+}
+
+/// A learning rate, and how it goes on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rate {
+    /// What the schedule is a part of.
+    pub whole: f64,
+    pub schedule: Schedule,
+}
+
+impl Rate {
+    /// At the step after `done` steps; None if it is as before.
+    pub fn next(&self, done: u64) -> Option<f64> {
+        let is_changing = self.schedule != Schedule::Constant;
+        is_changing.then(|| self.whole * self.schedule.at(1.0, done))
+    }
 }
 
 /// An input of a rule beside the gradient.
@@ -64,6 +80,7 @@ impl Course {
     fn add(
         &mut self,
         rule: Box<dyn Rule>,
+        schedule: Schedule,
         starts: &[Point],
         first_start: usize,
         dimensions: usize,
@@ -73,7 +90,7 @@ impl Course {
             Some(MatrixWork::Orthogonalize { .. }) => vec![1, dimensions],
             _ => vec![dimensions],
         };
-        let (lr, curvature) = (rule.lr(), curvature(&*rule));
+        let (whole, curvature) = (rule.lr(), curvature(&*rule));
         let group = self.layout.group(rule)?;
         let mut tensors = Vec::with_capacity(starts.len());
         for _ in starts {
@@ -82,7 +99,7 @@ impl Course {
         }
         self.groups.push(Members {
             group,
-            lr,
+            rate: Rate { whole, schedule },
             curvature,
             tensors,
             starts: starts.to_vec(),
@@ -114,11 +131,17 @@ pub fn of(plan: &mut Plan<'_>) -> Result<Vec<Course>> {
     let mut courses: Vec<Course> = Vec::new();
     let mut first = 0;
     let mut shared = false;
-    for Entrant { mut rule, starts } in std::mem::take(&mut plan.entrants) {
+    for entrant in std::mem::take(&mut plan.entrants) {
+        let Entrant {
+            mut rule,
+            schedule,
+            starts,
+        } = entrant;
         if couples(&*rule) {
             for (number, start) in starts.iter().enumerate() {
                 let mut course = Course::new(first + number);
-                course.add(copy(&mut *rule)?, &[*start], number, dimensions)?;
+                let (rule, schedule) = (copy(&mut *rule)?, schedule.clone());
+                course.add(rule, schedule, &[*start], number, dimensions)?;
                 courses.push(course);
             }
             shared = false;
@@ -127,7 +150,7 @@ pub fn of(plan: &mut Plan<'_>) -> Result<Vec<Course>> {
                 courses.push(Course::new(first));
             }
             if let Some(course) = courses.last_mut() {
-                course.add(rule, &starts, 0, dimensions)?;
+                course.add(rule, schedule, &starts, 0, dimensions)?;
             }
             shared = true;
         }
@@ -143,9 +166,4 @@ pub fn copy(rule: &mut dyn Rule) -> Result<Box<dyn Rule>> {
         copy.set(field.name, &field.value())?;
     }
     Ok(copy)
-}
-
-/// The learning rate at the step after `done` steps; None if it is as before.
-pub fn next_lr(schedule: &Schedule, lr: f64, done: u64) -> Option<f64> {
-    (*schedule != Schedule::Constant).then(|| lr * schedule.at(1.0, done))
 }

@@ -50,7 +50,7 @@ impl<'a, T: Real> OnCpu<'a, T> {
         let plan = &self.plan;
         for (course, optimizer) in &mut self.parts {
             for members in &course.groups {
-                if let Some(lr) = courses::next_lr(&plan.schedule, members.lr, self.done) {
+                if let Some(lr) = members.rate.next(self.done) {
                     optimizer.set_lr(members.group, lr)?;
                 }
                 if members.curvature.is_some() {

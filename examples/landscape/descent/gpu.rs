@@ -13,7 +13,7 @@ use wgpu_optim::read_blocking;
 use wgpu_optim::wgpu::{self, util::DeviceExt};
 use wgpu_optim::{BufferRange, Group, Optimizer, Options};
 
-use super::courses::{self, Course, Members};
+use super::courses::{self, Course, Members, Rate};
 use super::{Chunk, Frame, Plan};
 use kernels::{CurvatureKernel, GradientKernel, NOWHERE};
 
@@ -57,8 +57,8 @@ struct Part {
     optimizer: Optimizer,
     bindings: wgpu::BindGroup,
     workgroups: u32,
-    /// Groups and the learning rates they begin with.
-    lrs: Vec<(Group, f64)>,
+    /// Groups and their learning rates.
+    rates: Vec<(Group, Rate)>,
     curvatures: Vec<CurvaturePass>,
 }
 
@@ -128,14 +128,14 @@ impl<'a> OnGpu<'a> {
                 }
                 first += members.starts.len();
             }
-            let lrs = course
+            let rates = course
                 .groups
                 .iter()
-                .map(|members| (members.group, members.lr));
+                .map(|members| (members.group, members.rate.clone()));
             parts.push(Part {
                 bindings,
                 workgroups: kernels::workgroups(settings.count),
-                lrs: lrs.collect(),
+                rates: rates.collect(),
                 curvatures,
                 optimizer,
             });
@@ -221,9 +221,9 @@ impl<'a> OnGpu<'a> {
     /// Records the update after `done` steps.
     fn step(&mut self, encoder: &mut wgpu::CommandEncoder, done: u64) -> Result<()> {
         for part in &mut self.parts {
-            for &(group, lr) in &part.lrs {
-                if let Some(lr) = courses::next_lr(&self.plan.schedule, lr, done) {
-                    part.optimizer.set_lr(group, lr)?;
+            for (group, rate) in &part.rates {
+                if let Some(lr) = rate.next(done) {
+                    part.optimizer.set_lr(*group, lr)?;
                 }
             }
             for curvature in &part.curvatures {

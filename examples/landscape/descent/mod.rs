@@ -20,6 +20,8 @@ pub use noise::Noise;
 /// A rule, and the points that descend by it, each by itself.
 pub struct Entrant {
     pub rule: Box<dyn Rule>,
+    /// Of the part of the rule's learning rate.
+    pub schedule: Schedule,
     pub starts: Vec<Point>,
 }
 
@@ -31,8 +33,6 @@ pub struct Plan<'a> {
     pub steps: u64,
     /// Each how many steps positions are kept, beside the last step's. At least 1.
     pub every: u64,
-    /// Of the part of each rule's learning rate.
-    pub schedule: Schedule,
     pub noise: Option<Noise>,
 }
 

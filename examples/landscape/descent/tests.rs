@@ -24,6 +24,7 @@ fn all_rules() -> Vec<&'static str> {
 fn plan<'a>(function: &'a dyn Function, texts: &[&str], starts: &[Point]) -> Plan<'a> {
     let entrants = texts.iter().map(|text| Entrant {
         rule: rule(text),
+        schedule: Schedule::Constant,
         starts: starts.to_vec(),
     });
     Plan {
@@ -31,7 +32,6 @@ fn plan<'a>(function: &'a dyn Function, texts: &[&str], starts: &[Point]) -> Pla
         entrants: entrants.collect(),
         steps: 100,
         every: 1,
-        schedule: Schedule::Constant,
         noise: None,
     }
 }
@@ -200,19 +200,25 @@ fn dense_newton_takes_one_step_down_a_quadratic_whatever_its_condition() {
 }
 
 #[test]
-fn a_schedule_takes_the_learning_rate_along_on_both_devices() {
+fn each_rules_schedule_takes_its_learning_rate_along_on_both_devices() {
     let function = functions::by_name("saddle").unwrap();
-    let plan = |schedule| Plan {
-        steps: 3,
-        schedule,
-        ..plan(&*function, &["sgd:lr=0.25"], &[[1.0, 0.0]])
+    let texts = ["sgd:lr=0.25"; 3];
+    let plan = || {
+        let mut plan = Plan {
+            steps: 3,
+            ..plan(&*function, &texts, &[[1.0, 0.0]])
+        };
+        plan.entrants[1].schedule = Schedule::Exponential { gamma: 0.5 };
+        plan.entrants[2].schedule = Schedule::Step {
+            every: 2,
+            gamma: 0.0,
+        };
+        plan
     };
-    // x ← x − lr·2x: half each time, then as the rate is halved.
-    let constant = on_cpu(plan(Schedule::Constant));
-    assert_eq!(constant[2].positions[0], [0.125, 0.0]);
-    let halved = || plan(Schedule::Exponential { gamma: 0.5 });
-    for frames in [on_cpu(halved()), on_gpu(halved())] {
-        assert_eq!(frames[2].positions[0], [0.5 * 0.75 * 0.875, 0.0]);
+    // x ← x − lr·2x: half each time, as the rate is halved, and twice.
+    let expected = [0.125, 0.5 * 0.75 * 0.875, 0.25].map(|x| [x, 0.0]);
+    for frames in [on_cpu(plan()), on_gpu(plan())] {
+        assert_eq!(frames[2].positions, expected);
     }
 }
 

@@ -6,15 +6,15 @@ mod space;
 mod tests;
 
 use anyhow::{Context, Result};
-use flags::RuleText;
 use flags::device::Device;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use report::{Interrupt, Progress, number};
 use wgpu_optim::Rule;
+use wgpu_optim::schedule::Schedule;
 
 use crate::arguments::Task;
-use crate::contenders::{Contender, differing};
+use crate::contenders::Contender;
 use crate::descent::{Entrant, Frame, Plan, copy, couples};
 use crate::functions::{Function, Point};
 use crate::race;
@@ -182,13 +182,14 @@ impl<'a> Search<'a> {
         // Each rule's search is the same whichever others there are.
         let mut random = ChaCha8Rng::seed_from_u64(self.seed.into());
         let mut own = contender.rule()?;
+        let schedule = &contender.schedule;
         let count = Self::count(&*own, self.candidates);
         let first = ((count as f64 * ANYWHERE) as usize).max(1);
         let mut rules = vec![copy(&mut *own)?];
         while rules.len() < first {
             rules.push(space::draw(contender.name(), &mut random)?);
         }
-        let Some(mut candidates) = self.judge(rules, interrupt, progress)? else {
+        let Some(mut candidates) = self.judge(rules, schedule, interrupt, progress)? else {
             return Ok(None);
         };
         let before = candidates[0].score;
@@ -202,18 +203,14 @@ impl<'a> Search<'a> {
                 &mut random,
             )?);
         }
-        let Some(second) = self.judge(near, interrupt, progress)? else {
+        let Some(second) = self.judge(near, schedule, interrupt, progress)? else {
             return Ok(None);
         };
         candidates.extend(second);
         sort(&mut candidates);
         let mut best = candidates.swap_remove(0);
-        let text = RuleText {
-            name: contender.name().into(),
-            hyper: differing(&mut *best.rule)?,
-        };
         Ok(Some(Tuned {
-            contender: Contender::new(&text)?,
+            contender: contender.with(&mut *best.rule)?,
             score: best.score,
             before,
             candidates: count,
@@ -225,13 +222,14 @@ impl<'a> Search<'a> {
     fn judge(
         &self,
         mut rules: Vec<Box<dyn Rule>>,
+        schedule: &Schedule,
         interrupt: &Interrupt,
         progress: &mut Progress,
     ) -> Result<Option<Vec<Candidate>>> {
         let mut candidates = Vec::with_capacity(rules.len());
         while !rules.is_empty() {
             let rest = rules.split_off(rules.len().min(TOGETHER));
-            let Some(scores) = self.scores(&mut rules, interrupt)? else {
+            let Some(scores) = self.scores(&mut rules, schedule, interrupt)? else {
                 return Ok(None);
             };
             progress.advance(rules.len() as u64);
@@ -245,11 +243,13 @@ impl<'a> Search<'a> {
     fn scores(
         &self,
         rules: &mut [Box<dyn Rule>],
+        schedule: &Schedule,
         interrupt: &Interrupt,
     ) -> Result<Option<Vec<f64>>> {
         let entrants = rules.iter_mut().map(|rule| {
             Ok(Entrant {
                 rule: copy(&mut **rule)?,
+                schedule: schedule.clone(),
                 starts: self.starts.clone(),
             })
         });
@@ -259,7 +259,6 @@ impl<'a> Search<'a> {
             entrants: entrants.collect::<Result<_>>()?,
             steps: task.steps,
             every: 1,
-            schedule: task.schedule.clone(),
             noise: task.noise,
         };
         let mut courses = vec![Course::BEFORE; rules.len() * self.starts.len()];

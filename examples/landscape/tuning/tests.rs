@@ -1,6 +1,9 @@
+use flags::RuleText;
+use flags::schedule::Decay;
 use wgpu_optim::rules;
 
 use super::*;
+use crate::contenders::differing;
 use crate::functions;
 
 fn task(name: &str, steps: u64) -> Task {
@@ -8,14 +11,24 @@ fn task(name: &str, steps: u64) -> Task {
     Task {
         starts: vec![function.start()],
         steps,
-        schedule: wgpu_optim::schedule::Schedule::Constant,
         noise: None,
         function,
     }
 }
 
 fn tuned(task: &Task, text: &str, candidates: usize, seed: u32) -> Tuned {
-    let contender = Contender::new(&text.parse().unwrap()).unwrap();
+    let constant = (Decay::Constant, Schedule::Constant);
+    tuned_with(task, text, candidates, seed, constant)
+}
+
+fn tuned_with(
+    task: &Task,
+    text: &str,
+    candidates: usize,
+    seed: u32,
+    (decay, schedule): (Decay, Schedule),
+) -> Tuned {
+    let contender = Contender::new(&text.parse().unwrap(), decay, schedule).unwrap();
     let search = Search::new(&Device::Cpu, task, candidates, seed);
     let mut progress = Progress::new(1, "candidates", true).unwrap();
     let tuned = search.tune(&contender, &Interrupt::default(), &mut progress);
@@ -43,6 +56,24 @@ fn a_search_finds_what_is_better_than_the_defaults() {
         again.before <= found.score + 5.0,
         "{again:?} after {found:?}"
     );
+}
+
+#[test]
+fn a_search_is_for_the_schedule_that_the_rule_has() {
+    let task = task("quadratic", 60);
+    // A rate that is gone after a step: nothing gets there, whatever it is.
+    let gone = Schedule::Step {
+        every: 1,
+        gamma: 1e-9,
+    };
+    let text = "adam:schedule=step";
+    let found = tuned_with(&task, text, 16, 1, (Decay::Step, gone));
+    assert!(found.score > 60.0, "{found:?}");
+    assert!(tuned(&task, "adam", 16, 1).score < 60.0);
+    // It is still that rule's.
+    let written = found.contender.written();
+    assert!(written.ends_with(":schedule=step"), "{written}");
+    assert_eq!(found.contender.kind(), "adam schedule=step");
 }
 
 #[test]

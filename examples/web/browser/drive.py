@@ -49,7 +49,7 @@ def compare(page, other, tolerance):
     check(len(page) == len(other), f"{len(page)} lines, not {len(other)}")
     worst = 0
     for mine, theirs in zip(page, other):
-        for key in ("function", "rule", "start", "step", "hyper"):
+        for key in ("function", "rule", "start", "step", "hyper", "schedule"):
             check(mine[key] == theirs[key], f"{key}: {mine[key]}, not {theirs[key]}, at step {mine['step']}")
         for a, b in zip(mine["x"], theirs["x"], strict=True):
             difference = abs(a - b) / max(1, abs(b))
@@ -122,7 +122,9 @@ def links(visit):
     check(visit.saved() == first, "the same race")
     # A wrong one says so.
     for hash, words in (("function=bealle", "bealle"), ("function=%E0%A4%A", "no text"), ("function=beale&rules=", "No rule takes part"),
-                        ("function=beale&rules=adam:lr=x", "expected a finite"), ("function=quadratic&condition=-3", "expected a finite number above 0")):
+                        ("function=beale&rules=adam:lr=x", "expected a finite"),
+                        ("function=beale&rules=adam:schedule=cosin", "expected one of constant, step, cosine"),
+                        ("function=beale&rules=adam:schedule=exponential", "expected one of constant, cosine, step"), ("function=quadratic&condition=-3", "expected a finite number above 0")):
         visit.open(hash)
         check(words in visit.text("#said"), visit.text("#said"))
     visit.page.open(visit.address + "#function=beale&start=9,9")
@@ -155,7 +157,7 @@ def everyone(visit):
 
 def finds_basins(visit, program, device):
     """As many starts end in each kind of minimum as natively, and the link holds the part as well."""
-    visit.open("function=styblinski_tang&rules=adam:lr=0.1,sgd:lr=0.01&steps=200")
+    visit.open("function=styblinski_tang&rules=adam:lr=0.1,sgd:lr=0.01:schedule=cosine&steps=200")
     page, said = visit.page, "#basins-said"
     done = "document.querySelector('#basins-part').dataset.state !== 'running' && !document.querySelector('#basins-part').hidden"
     page.click("#to-basins")
@@ -166,7 +168,7 @@ def finds_basins(visit, program, device):
     page.until(done)
     check(visit.text(said).startswith("1024 starts"), visit.text(said))
     check(visit.hash().endswith("&basins=32&of=1"), visit.hash())
-    command = [program, "--function", "styblinski_tang", "--rules", "sgd:lr=0.01", "--steps", "200", "--basins", "32",
+    command = [program, "--function", "styblinski_tang", "--rules", "sgd:lr=0.01:schedule=cosine", "--steps", "200", "--basins", "32",
                "--device", device, "--quiet"]
     other = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     shares = [[float(share) for share in re.findall(r"([\d.]+) %", text)] for text in (visit.text(said), other)]
@@ -230,6 +232,39 @@ def same_as_native(visit, program, device, tolerance):
         other, said = native(program, visit.command(), device)
         worst = max(worst, compare(visit.saved(), other, tolerance))
     print(f"   at most {worst:.1e} from {said.split(maxsplit=1)[1]}")
+
+
+def own_schedules(visit, program, device, tolerance):
+    """Rules whose schedules are chosen by keyboard and by pointer go as natively, and the others as before."""
+    rules = ["adam:lr=0.1", "adam:lr=0.1", "adam:lr=0.1", "sgd:lr=0.01"]
+    link = "function=beale&rules={}&start=1,1.5&steps=200&schedule=step&warmup=10"
+    visit.open(link.format(",".join(rules)))
+    page, before = visit.page, paths(visit.saved())
+    check(all(places[0]["schedule"] == "step" for _, places in before), "one schedule for all is in the link")
+    check(before[0] == before[1] == before[2], "the same rule three times")
+    check(visit.text("label[for=rule-1-schedule]") == "schedule", "the choice has a label")
+    page.eval("document.querySelector('#rule-2-schedule').focus()")
+    visit.rerun(lambda: page.key("ArrowDown"))
+    visit.rerun(lambda: page.choose("#rule-1-schedule", "cosine"))
+    rules[1:3] = ["adam:lr=0.1:schedule=cosine", "adam:lr=0.1:schedule=constant"]
+    check(visit.hash() == link.format(",".join(rules)), visit.hash())
+    lines = visit.saved()
+    after = paths(lines)
+    found = [places[0]["schedule"] for _, places in after]
+    check(found == ["step", "cosine", "constant", "step"], found)
+    check(after[0] == before[0] and after[3] == before[3], "whoever has no schedule goes as before")
+    ends = {tuple(places[-1]["x"]) for _, places in after[:3]}
+    check(len(ends) == 3, f"three schedules end at {ends}")
+    other, _ = native(program, visit.command(), device)
+    worst = compare(lines, other, tolerance)
+    visit.open(visit.hash())
+    check(visit.saved() == lines, "the link gives the same race")
+    titles = page.eval("[...document.querySelectorAll('#rules b')].map((title) => title.textContent)")
+    check(titles == ["Adam", "Adam, schedule cosine", "Adam, schedule constant", "SGD"], titles)
+    # As all again.
+    visit.rerun(lambda: page.choose("#rule-1-schedule", ""))
+    check(paths(visit.saved())[1] == before[1], "back to the schedule of all")
+    print(f"   with schedules of their own: at most {worst:.1e}")
 
 
 def pictures(browser, address, shots):
@@ -298,6 +333,7 @@ def main(dist, programs, shots, *wanted):
             for test in (clicks, keyboard, links, faults, everyone):
                 test(visit)
             same_as_native(visit, program, "gpu", 1e-4)
+            own_schedules(visit, program, "gpu", 1e-4)
             finds_basins(visit, program, "gpu")
             verifies(visit, True)
         if is_wanted("train"):
@@ -317,6 +353,7 @@ def main(dist, programs, shots, *wanted):
             clicks(visit)
             everyone(visit)
             same_as_native(visit, program, "cpu", 1e-6)
+            own_schedules(visit, program, "cpu", 1e-6)
             finds_basins(visit, program, "cpu")
             verifies(visit, False)
         if is_wanted("train"):

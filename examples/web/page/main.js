@@ -9,7 +9,7 @@ import { significant } from "./plot.js";
 import { Playback, Race, Runner } from "./race.js";
 import { drawTable, lines, save } from "./results.js";
 import { RuleList } from "./rules.js";
-import { command, fromHash, showcase, toHash } from "./setting.js";
+import { command, fromHash, SCHEDULES, showcase, toHash } from "./setting.js";
 import { onThemeChange, theme as themeOf } from "./theme.js";
 import { Timer } from "./timing.js";
 import { Trainer } from "./training.js";
@@ -29,7 +29,8 @@ const catalog = JSON.parse(wasm.catalog());
 const runner = new Runner();
 const playback = new Playback(show);
 const map = new ReliefMap(part("map"), (start) => change({ start }));
-const rules = new RuleList(part("rules"), catalog, wasm.fault_of, (isDragged) => change({ rules: rules.texts() }, isDragged));
+const changeRules = (isDragged) => change({ rules: rules.texts() }, isDragged);
+const rules = new RuleList(part("rules"), catalog, wasm.fault_of, changeRules, { schedules: SCHEDULES });
 let theme = themeOf(catalog);
 let setting, entry;
 let race = new Race(0);
@@ -197,6 +198,7 @@ function number(id, expected, allows) {
 
 function connect() {
   part("function").append(...catalog.functions.map(({ name }) => new Option(name)));
+  part("schedule").append(...Object.entries(SCHEDULES).map(([name, title]) => new Option(title, name)));
   part("new-rule").append(...catalog.rules.map(({ name, title }) => new Option(title, name)));
   part("function").addEventListener("change", () => {
     const entry = catalog.functions.find(({ name }) => name === part("function").value);
@@ -209,7 +211,7 @@ function connect() {
   const whole = (least) => (value) => Number.isInteger(value) && value >= least;
   const fields = {
     steps: ["a whole number from 1 to 100000", (value) => whole(1)(value) && value <= 100_000],
-    warmup: ["a whole number of steps", whole(0)],
+    warmup: ["a whole number of steps up to 4294967295", (value) => whole(0)(value) && value < 2 ** 32],
     seed: ["a whole number up to 4294967295", (value) => whole(0)(value) && value < 2 ** 32],
     condition: ["a number above 0", (value) => value > 0],
     noise: ["a number from 0 up", (value) => value >= 0],

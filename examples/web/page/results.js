@@ -39,15 +39,15 @@ export function drawTable(part, theme, entry, race, titles, shown) {
 export function lines(setting, race) {
   const rules = setting.rules.map((text) => {
     const [rule, ...pairs] = text.split(":");
-    const hyper = pairs.map((pair) => pair.split("=")).map(([name, value]) => [name, typed(value)]);
-    return { rule, hyper: Object.fromEntries(hyper.sort()) };
+    const { schedule = setting.schedule, ...given } = Object.fromEntries(pairs.map((pair) => pair.split("=")));
+    const hyper = Object.entries(given).map(([name, value]) => [name, typed(value)]);
+    return { rule, hyper: Object.fromEntries(hyper.sort()), schedule };
   });
   const written = [];
   for (let step = 0; step <= race.last; step++) {
     race.paths.forEach((path, index) => {
       const x = [path.x[step], path.y[step]].slice(0, setting.start.length);
-      const { rule, hyper } = rules[index];
-      const line = { function: setting.function, rule, hyper, start: setting.start, step, x, value: path.value[step] };
+      const line = { function: setting.function, ...rules[index], start: setting.start, step, x, value: path.value[step] };
       written.push(JSON.stringify(line));
     });
   }

@@ -7,14 +7,15 @@ const DIGITS = 3;
 
 export class RuleList {
   // `changed(isDragged)` after each change that is no fault. `kept(name)` are the hyperparameters of a rule
-  // that are written even where they have the rule's defaults; `prefix` tells two lists of a page apart.
-  constructor(list, catalog, faultOf, changed, { kept = () => [], prefix = "rule" } = {}) {
-    Object.assign(this, { list, faultOf, changed, kept, prefix });
+  // that are written even where they have the rule's defaults; `prefix` tells two lists of a page apart; `schedules`
+  // are the names and titles of those that a rule may have of its own.
+  constructor(list, catalog, faultOf, changed, { kept = () => [], prefix = "rule", schedules = {} } = {}) {
+    Object.assign(this, { list, faultOf, changed, kept, prefix, schedules });
     this.known = new Map(catalog.rules.map((rule) => [rule.name, { ...rule, fields: rule.fields.map(short) }]));
     this.rules = [];
   }
 
-  // Rules as they are written, such as `adam:lr=0.1`.
+  // Rules as they are written, such as `adam:lr=0.1:schedule=cosine`.
   set(texts) {
     this.rules = texts.map((text) => {
       const fault = this.faultOf(text);
@@ -26,7 +27,13 @@ export class RuleList {
         const at = pair.indexOf("=");
         values.set(pair.slice(0, at).trim(), pair.slice(at + 1).trim());
       }
-      return { rule, values };
+      const schedule = values.get("schedule") ?? "";
+      if (schedule !== "" && !Object.hasOwn(this.schedules, schedule)) {
+        const known = Object.keys(this.schedules).join(", ");
+        throw new Error(`${text}: there is no schedule ${JSON.stringify(schedule)} here: expected one of ${known}.`);
+      }
+      values.delete("schedule");
+      return { rule, values, schedule };
     });
   }
 
@@ -42,13 +49,14 @@ export class RuleList {
     this.set([...this.texts(), text]);
   }
 
-  // As in a link: with the learning rate, and with what else differs from the defaults.
+  // As in a link: with the learning rate, with what else differs from the defaults, and with a schedule of its own.
   written(entry) {
-    const { rule, values } = entry;
+    const { rule, values, schedule } = entry;
     const different = differing(entry).map(({ name }) => name);
     const names = new Set(["lr", ...this.kept(rule.name), ...different]);
     const fields = rule.fields.filter(({ name }) => names.has(name));
-    return [rule.name, ...fields.map(({ name }) => `${name}=${values.get(name)}`)].join(":");
+    const own = schedule === "" ? [] : [`schedule=${schedule}`];
+    return [rule.name, ...fields.map(({ name }) => `${name}=${values.get(name)}`), ...own].join(":");
   }
 
   draw(theme) {
@@ -85,25 +93,44 @@ export class RuleList {
     const more = element("details", { open: isOpen ?? false });
     more.append(element("summary", { textContent: `${others.length} more` }));
     for (const field of others) more.append(this.field(entry, field, index, tell));
-    card.append(head, this.field(entry, lr, index, tell), more, fault);
+    card.append(head, this.field(entry, lr, index, tell));
+    if (Object.keys(this.schedules).length > 0) card.append(this.schedule(entry, index, tell));
+    card.append(more, fault);
     return card;
   }
 
+  schedule(entry, index, tell) {
+    const names = [["", "as in Setting"], ...Object.entries(this.schedules)];
+    const label = { name: "schedule", title: "How the learning rate goes on" };
+    return this.choice(label, names, entry.schedule, index, (name) => {
+      entry.schedule = name;
+      tell(false);
+    });
+  }
+
+  // A labelled list of names with what each is called.
+  choice({ name, title }, names, chosen, index, choose) {
+    const row = element("div", { className: "hyper" });
+    const id = `${this.prefix}-${index}-${name}`;
+    const select = element("select", { id, className: "wide" });
+    select.append(...names.map(([value, shown]) => new Option(shown, value, false, value === chosen)));
+    select.addEventListener("change", () => choose(select.value));
+    row.append(element("label", { htmlFor: id, textContent: name, title }), select);
+    return row;
+  }
+
   field(entry, field, index, tell) {
+    const value = entry.values.get(field.name);
+    if (field.names.length > 0) {
+      const names = field.names.map((name) => [name, name]);
+      return this.choice({ name: field.name, title: field.allowed }, names, value, index, (chosen) => {
+        entry.values.set(field.name, chosen);
+        tell(false);
+      });
+    }
     const row = element("div", { className: "hyper" });
     const id = `${this.prefix}-${index}-${field.name}`;
     const label = element("label", { htmlFor: id, textContent: field.name, title: field.allowed });
-    const value = entry.values.get(field.name);
-    if (field.names.length > 0) {
-      const select = element("select", { id, className: "wide" });
-      select.append(...field.names.map((name) => new Option(name, name, false, name === value)));
-      select.addEventListener("change", () => {
-        entry.values.set(field.name, select.value);
-        tell(false);
-      });
-      row.append(label, select);
-      return row;
-    }
     const input = element("input", { id, value, inputMode: "decimal", autocomplete: "off", title: field.allowed });
     const range = field.slider && slider(field);
     const drag = range && element("input", { type: "range", step: "any", min: range.min, max: range.max, value: range.place(Number(value)) });
@@ -165,7 +192,8 @@ function differing({ rule, values }) {
 
 function title(entry) {
   const different = differing(entry).filter(({ name }) => name !== "lr");
-  return [entry.rule.title, ...different.map(({ name }) => `${name} ${entry.values.get(name)}`)].join(", ");
+  const own = entry.schedule === "" ? [] : [`schedule ${entry.schedule}`];
+  return [entry.rule.title, ...different.map(({ name }) => `${name} ${entry.values.get(name)}`), ...own].join(", ");
 }
 
 function element(name, properties) {

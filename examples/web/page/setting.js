@@ -1,7 +1,14 @@
 // What is raced, as an object, as a link, and as a command line. The words are those of
 // `landscape`'s flags.
 
-export const SCHEDULES = ["constant", "cosine", "step"];
+// What the page calls each.
+export const SCHEDULES = { constant: "constant", cosine: "cosine to 0", step: "× 0.1 each third" };
+
+// The schedule of a link that there must be.
+export function checkedSchedule(name) {
+  if (Object.hasOwn(SCHEDULES, name)) return name;
+  throw new Error(`The link’s schedule is ${name}: expected one of ${Object.keys(SCHEDULES).join(", ")}.`);
+}
 
 // What shows how optimizers differ on a function.
 export function showcase(entry) {
@@ -64,10 +71,7 @@ export function fromHash(hash, catalog) {
     setting.start = given.get("start").split(",").map(Number);
     if (!setting.start.every(Number.isFinite)) throw new Error(`The link's start is ${given.get("start")}: expected numbers.`);
   }
-  if (given.has("schedule")) setting.schedule = given.get("schedule");
-  if (!SCHEDULES.includes(setting.schedule)) {
-    throw new Error(`The link's schedule is ${setting.schedule}: expected one of ${SCHEDULES.join(", ")}.`);
-  }
+  if (given.has("schedule")) setting.schedule = checkedSchedule(given.get("schedule"));
   return setting;
 }
 

@@ -4,7 +4,7 @@ import { drawCurves, drawGuesses, drawScores } from "./learning.js";
 import { Pad } from "./pad.js";
 import { save } from "./results.js";
 import { RuleList } from "./rules.js";
-import { decoded, encoded, SCHEDULES } from "./setting.js";
+import { checkedSchedule, decoded, encoded } from "./setting.js";
 
 const part = (id) => document.getElementById(id);
 const MOST_RULES = 5;
@@ -66,9 +66,7 @@ export class Trainer {
       const name = Object.keys(KEYS).find((name) => KEYS[name] === key);
       if (name) setting[name] = name === "schedule" ? text : this.checked(name, text, `The link’s ${key}`);
     }
-    if (!SCHEDULES.includes(setting.schedule)) {
-      throw new Error(`The link’s schedule is ${setting.schedule}: expected one of ${SCHEDULES.join(", ")}.`);
-    }
+    checkedSchedule(setting.schedule);
     this.rules.set(setting.rules);
     this.setting = { ...setting, rules: this.rules.texts() };
   }

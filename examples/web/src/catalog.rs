@@ -1,7 +1,7 @@
 //! What there is to choose from, as JSON.
 
 use anyhow::Result;
-use flags::RuleText;
+use flags::{RuleText, ScheduledRule};
 use serde::Serialize;
 use trainer::candidate::Candidate;
 use wasm_bindgen::JsError;
@@ -90,11 +90,11 @@ pub fn catalog() -> Result<String, JsError> {
     all().map_err(thrown)
 }
 
-/// What is wrong with a rule as users write it; None if nothing is.
+/// What is wrong with a rule and its schedule as users write them; None if nothing is.
 #[wasm_bindgen]
 pub fn fault_of(rule: &str) -> Option<String> {
-    match rule.parse::<RuleText>() {
-        Ok(text) => text.rule(&[]).err().map(|error| format!("{error:#}")),
+    match rule.parse::<ScheduledRule>() {
+        Ok(text) => text.rule.rule(&[]).err().map(|error| format!("{error:#}")),
         Err(error) => Some(error),
     }
 }

@@ -1,7 +1,7 @@
 //! What is raced: the words and defaults are those of `landscape`'s command line.
 
-use anyhow::{Context, Result, bail, ensure};
-use flags::RuleText;
+use anyhow::{Context, Result, ensure};
+use flags::{Length, ScheduleFlags, ScheduledRule};
 use serde::Deserialize;
 use wgpu_optim::schedule::Schedule;
 
@@ -15,6 +15,7 @@ const MOST_STEPS: u64 = 100_000;
 pub struct Setting {
     function: String,
     condition: Option<f64>,
+    /// Some with a schedule of their own.
     pub rules: Vec<String>,
     /// One number for each variable.
     start: Vec<f64>,
@@ -22,8 +23,9 @@ pub struct Setting {
     /// The standard deviation; none is no noise.
     noise: Option<f64>,
     seed: u32,
+    /// Of the rules that name none.
     schedule: String,
-    warmup: u64,
+    warmup: u32,
 }
 
 impl Setting {
@@ -52,19 +54,25 @@ impl Setting {
             "{} steps cannot be raced here: expected 1 to {MOST_STEPS}.",
             self.steps
         );
-        let entrants = rules.iter().map(|text| {
-            let rule: RuleText = text.parse().map_err(anyhow::Error::msg)?;
-            Ok(Entrant {
-                rule: rule.rule(&[])?,
-                starts: starts.to_vec(),
-            })
-        });
+        let rules = rules.iter().map(|text| text.parse());
+        let rules: Vec<ScheduledRule> = rules
+            .collect::<Result<_, _>>()
+            .map_err(anyhow::Error::msg)?;
+        let entrants = rules
+            .iter()
+            .zip(self.schedules(&rules)?)
+            .map(|(text, schedule)| {
+                Ok(Entrant {
+                    rule: text.rule.rule(&[])?,
+                    schedule,
+                    starts: starts.to_vec(),
+                })
+            });
         Ok(Plan {
             function,
             entrants: entrants.collect::<Result<_>>()?,
             steps: self.steps,
             every: 1,
-            schedule: self.schedule()?,
             noise: self.noise()?,
         })
     }
@@ -103,25 +111,20 @@ impl Setting {
     }
 
     /// Of the part of each rule's learning rate: an epoch is a step.
-    fn schedule(&self) -> Result<Schedule> {
-        let schedule = match &*self.schedule {
-            "constant" => Schedule::Constant,
-            "step" => Schedule::Step {
-                every: (self.steps / 3).max(1),
-                gamma: 0.1,
-            },
-            "cosine" => Schedule::Cosine {
-                steps: self.steps.saturating_sub(self.warmup).max(1),
-                floor: 0.0,
-            },
-            other => {
-                bail!("There is no schedule {other:?}: expected one of constant, step, cosine.")
-            }
+    fn schedules(&self, rules: &[ScheduledRule]) -> Result<Vec<Schedule>> {
+        let flags = ScheduleFlags {
+            schedule: self.schedule.parse().map_err(anyhow::Error::msg)?,
+            warmup: self.warmup,
+            decay_every: None,
+            gamma: None,
+            floor: None,
         };
-        Ok(match self.warmup {
-            0 => schedule,
-            steps => schedule.with_warmup(steps),
-        })
+        let length = Length {
+            epochs: self.steps,
+            batches_per_epoch: 1,
+            accumulate: 1,
+        };
+        flags.schedules(rules.iter().map(|rule| rule.schedule), 1.0, length)
     }
 }
 

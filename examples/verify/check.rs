@@ -252,6 +252,7 @@ pub fn in_ranges(
     let buffers = Buffers {
         params: ranges(formats.params, 12),
         grads: Some(ranges(formats.grads, 4)),
+        ..Default::default()
     };
     let mut optimizer = Optimizer::over(&gpu.device, &problem.layout, buffers, options.clone())?;
     let optimizer = &mut optimizer;

@@ -17,10 +17,12 @@ pub(crate) enum Access {
     FoldedArena,
     /// In a caller's ranges.
     Ranges(Width, GradPlace),
+    /// In a caller's ranges, and copies of the parameters in such ranges too.
+    RangesAndCopies(Width, GradPlace),
 }
 
 impl Access {
-    /// All of them.
+    /// All without copies in ranges.
     #[cfg(test)]
     pub const ALL: [Self; 8] = [
         Self::Arena,
@@ -33,17 +35,28 @@ impl Access {
         Self::Ranges(Width::Scalars, GradPlace::InParams),
     ];
 
+    /// All with them.
+    #[cfg(test)]
+    pub const WITH_COPIES: [Self; 6] = [
+        Self::RangesAndCopies(Width::Quads, GradPlace::OwnBuffer),
+        Self::RangesAndCopies(Width::Quads, GradPlace::SameBuffer),
+        Self::RangesAndCopies(Width::Quads, GradPlace::InParams),
+        Self::RangesAndCopies(Width::Scalars, GradPlace::OwnBuffer),
+        Self::RangesAndCopies(Width::Scalars, GradPlace::SameBuffer),
+        Self::RangesAndCopies(Width::Scalars, GradPlace::InParams),
+    ];
+
     pub fn width(self) -> Width {
         match self {
             Self::Arena | Self::FoldedArena => Width::Quads,
-            Self::Ranges(width, _) => width,
+            Self::Ranges(width, _) | Self::RangesAndCopies(width, _) => width,
         }
     }
 
     pub fn grad_place(self) -> GradPlace {
         match self {
             Self::Arena | Self::FoldedArena => GradPlace::OwnBuffer,
-            Self::Ranges(_, place) => place,
+            Self::Ranges(_, place) | Self::RangesAndCopies(_, place) => place,
         }
     }
 }

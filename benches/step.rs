@@ -65,6 +65,7 @@ fn over_ranges(gpu: &Gpu, layout: &Layout) -> Optimizer {
     let buffers = Buffers {
         params: ranges(buffer()),
         grads: Some(ranges(buffer())),
+        ..Default::default()
     };
     Optimizer::over(&gpu.device, layout, buffers, Options::default()).unwrap()
 }

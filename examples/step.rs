@@ -32,6 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let buffers = Buffers {
         params: vec![BufferRange::whole(&weights)],
         grads: Some(vec![BufferRange::whole(&gradients)]),
+        ..Default::default()
     };
     let mut optimizer = Optimizer::over(&device, &layout, buffers, Options::default())?;
 

@@ -232,6 +232,7 @@ fn a_file_does_not_know_where_it_came_from() {
         let buffers = Buffers {
             params: ranges(4),
             grads: Some(ranges(1000)),
+            ..Default::default()
         };
         let over = problem.over(buffers, case.options.clone());
         let over = loaded(over, &bytes_of(&twin));

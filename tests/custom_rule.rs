@@ -61,6 +61,7 @@ fn a_rule_from_outside_the_crate_gets_all_that_ours_get() {
     let buffers = Buffers {
         params: problem.packed(&params, 0),
         grads: Some(problem.packed(&grads, 0)),
+        ..Default::default()
     };
     let in_ranges = problem.run(&mut problem.over(buffers, Options::default()));
     assert!(in_ranges == in_arena);
@@ -97,6 +98,7 @@ fn a_rule_needs_neither_constants_nor_slots() {
     let buffers = Buffers {
         params: problem.packed(&params, 0),
         grads: Some(problem.packed(&grads, 0)),
+        ..Default::default()
     };
     let in_ranges = problem.run(&mut problem.over(buffers, Options::default()));
     assert!(in_ranges == in_arena);
@@ -184,6 +186,7 @@ fn a_rule_of_whole_tensors_from_outside_the_crate_gets_groups_and_a_callers_buff
     let buffers = Buffers {
         params: problem.packed(&params, 0),
         grads: Some(problem.packed(&grads, 0)),
+        ..Default::default()
     };
     let in_ranges = problem.run(&mut problem.over(buffers, Options::default()));
     for (found, expected) in in_ranges.iter().zip(&in_arena) {

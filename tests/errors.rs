@@ -323,6 +323,7 @@ fn what_takes_more_bindings_than_the_device_has_is_refused_with_what_takes_them(
     let buffers = Buffers {
         params: [()].map(whole).to_vec(),
         grads: None,
+        ..Default::default()
     };
     let error = Optimizer::over(&device, &layout, buffers, all).unwrap_err();
     let message = error.to_string();
@@ -413,6 +414,7 @@ fn a_lost_device_is_an_error_wherever_it_is_met() {
     let buffers = Buffers {
         params: vec![range],
         grads: Some(vec![grad]),
+        ..Default::default()
     };
     lost(optimizer.rebind(buffers).unwrap_err());
     lost(Optimizer::new(&device, &layout, Options::default()).unwrap_err());
@@ -443,6 +445,7 @@ fn buffers_of_another_device_are_refused_and_nothing_is_written() {
     let buffers = Buffers {
         params: vec![range],
         grads: Some(vec![other.grad(x).unwrap()]),
+        ..Default::default()
     };
     refused(Optimizer::over(&here.device, &layout, buffers, Options::default()).map(|_| ()));
     assert_eq!(own.read_param_blocking(&here.queue, x).unwrap(), [1.0; 5]);

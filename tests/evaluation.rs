@@ -58,6 +58,7 @@ fn evaluation_sees_the_twins_parameters_and_training_goes_on_with_its_own() {
         let ranges = Buffers {
             params: problem.packed(&both, bytes + 4),
             grads: Some(problem.packed(&both, 0)),
+            ..Default::default()
         };
         for mut optimizer in [problem.in_arena(options()), problem.over(ranges, options())] {
             let trained = problem.run(&mut optimizer);
@@ -95,6 +96,7 @@ fn gradients_that_come_per_step_change_nothing_about_evaluation() {
     let buffers = Buffers {
         params: problem.packed(&params, 0),
         grads: None,
+        ..Default::default()
     };
     let grads = problem.packed(&grads, 0);
     let mut optimizer = problem.over(buffers, Options::default());

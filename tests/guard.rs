@@ -71,7 +71,16 @@ impl Place {
         let bytes = problem.packed_bytes();
         let over = |params, grads, options| {
             let grads = Some(grads);
-            Optimizer::over(device, &problem.layout, Buffers { params, grads }, options)
+            Optimizer::over(
+                device,
+                &problem.layout,
+                Buffers {
+                    params,
+                    grads,
+                    ..Default::default()
+                },
+                options,
+            )
         };
         match self {
             Self::Arena => Optimizer::new(device, &problem.layout, options),
@@ -753,6 +762,7 @@ fn a_tensors_factor_is_its_own_wherever_its_window_begins() {
     let buffers = Buffers {
         params: problem.packed(&params, 0),
         grads: Some(problem.packed(&grads, 0)),
+        ..Default::default()
     };
     let found = problem.run(&mut problem.over(buffers, options.clone()));
     assert_close(
@@ -975,6 +985,7 @@ fn gradients_that_come_per_step_are_guarded_too() {
         Buffers {
             params,
             grads: None,
+            ..Default::default()
         },
         options.clone(),
     )
@@ -1040,6 +1051,7 @@ fn what_does_not_go_together_is_refused() {
             })
             .to_vec(),
         grads: Some(vec![grad.clone(), grad.clone()]),
+        ..Default::default()
     };
     let over = |options| Optimizer::over(&gpu().device, &layout, buffers(), options);
     over(Options::default()).unwrap();

@@ -288,6 +288,7 @@ fn what_shares_a_word_with_an_odd_last_element_stays() {
             let buffers = Buffers {
                 params: ranges(&params),
                 grads: Some(ranges(&grads)),
+                ..Default::default()
             };
             let options = Options {
                 zero_grad: true,
@@ -390,6 +391,7 @@ fn what_cannot_be_had_is_refused_by_name() {
     let buffers = Buffers {
         params,
         grads: Some(grads),
+        ..Default::default()
     };
     let over = Optimizer::over(&gpu().device, &problem.layout, buffers, Options::default());
     let message = over.unwrap_err().to_string();

@@ -189,6 +189,7 @@ fn gradients_in_new_buffers_at_every_step_take_no_more_in_the_end() {
     let buffers = Buffers {
         params: vec![buffer()],
         grads: None,
+        ..Default::default()
     };
     let optimizer = Optimizer::over(&gpu.device, &layout, buffers, everything());
     let mut optimizer = optimizer.unwrap();

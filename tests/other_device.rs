@@ -6,8 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use support::*;
 use wgpu_optim::{
-    BufferRange, Buffers, Checkpoint, Error, Gpu, Layout, LossScale, Optimizer, Options, Save,
-    Tensor, read, read_blocking, rules, wgpu, write,
+    BufferRange, Buffers, Checkpoint, Error, Format, Formats, Gpu, Layout, LossScale, Optimizer,
+    Options, Save, Tensor, read, read_blocking, rules, wgpu, write,
 };
 
 /// wgpu's GL has one context current at a time in a process, whatever instance it is of. Two devices
@@ -48,6 +48,18 @@ fn layout() -> (Layout, Tensor) {
     let group = layout.group(rules::Adam::default()).unwrap();
     let tensor = layout.tensor(group, "x", &[5]).unwrap();
     (layout, tensor)
+}
+
+/// The same in a group with a copy of its parameters.
+fn with_copy() -> Layout {
+    let mut layout = Layout::new();
+    let formats = Formats {
+        copy: Some(Format::Bf16),
+        ..Formats::default()
+    };
+    let group = layout.group_in(rules::Adam::default(), formats).unwrap();
+    layout.tensor(group, "x", &[5]).unwrap();
+    layout
 }
 
 fn foreign_buffer(device: &wgpu::Device) -> BufferRange {
@@ -155,6 +167,7 @@ fn every_entry_point_refuses_buffers_of_another_device() {
         let buffers = |param: &BufferRange, grad: Option<&BufferRange>| Buffers {
             params: vec![param.clone()],
             grads: grad.map(|grad| vec![grad.clone()]),
+            ..Default::default()
         };
         let over = |buffers| {
             let made = Optimizer::over(device, &layout, buffers, Options::default());
@@ -167,6 +180,20 @@ fn every_entry_point_refuses_buffers_of_another_device() {
         refused(over(buffers(&mine, Some(&stranger))), grad);
         refused(optimizer.rebind(buffers(&stranger, Some(&mine))), param);
         refused(optimizer.rebind(buffers(&mine, Some(&stranger))), grad);
+        let copied = |copy: &BufferRange| Buffers {
+            copies: Some(vec![BufferRange {
+                size: 12,
+                ..copy.clone()
+            }]),
+            ..buffers(&mine, None)
+        };
+        let over_copy = |copy: &BufferRange| {
+            let layout = with_copy();
+            let made = Optimizer::over(device, &layout, copied(copy), Options::default());
+            made.map(|_| ())
+        };
+        over_copy(&own()).unwrap();
+        refused(over_copy(&stranger), "the copy of \"x\"");
         let grads = [stranger.clone()];
         let mut encoder = device.create_command_encoder(&Default::default());
         refused(optimizer.step_with(&mut encoder, &grads), grad);
@@ -209,6 +236,7 @@ fn a_device_of_one_backend_and_a_gpu_of_all_are_of_one_instance() {
     let buffers = Buffers {
         params: vec![stranger],
         grads: None,
+        ..Default::default()
     };
     let made = Optimizer::over(&gpu().device, &layout, buffers, Options::default());
     assert_eq!(

@@ -83,6 +83,7 @@ fn callers_ranges_give_the_numbers_of_arenas() {
             let buffers = Buffers {
                 params: problem.packed(&params, start),
                 grads: Some(problem.packed(&grads, 16)),
+                ..Default::default()
             };
             let found = problem.run(&mut problem.over(buffers, Options::default()));
             assert_within_budget(&problem, &found, &label);
@@ -95,6 +96,7 @@ fn callers_ranges_give_the_numbers_of_arenas() {
         let buffers = Buffers {
             params: problem.packed(&both, 0),
             grads: Some(problem.packed(&both, bytes + 8)),
+            ..Default::default()
         };
         let found = problem.run(&mut problem.over(buffers, Options::default()));
         assert_same(
@@ -131,7 +133,14 @@ fn windows_and_folds_change_no_result() {
             (problem.packed(&both, bytes + 4), problem.packed(&both, 0)),
         ] {
             let grads = Some(grads);
-            let mut optimizer = problem.over(Buffers { params, grads }, options.clone());
+            let mut optimizer = problem.over(
+                Buffers {
+                    params,
+                    grads,
+                    ..Default::default()
+                },
+                options.clone(),
+            );
             let found = problem.run(&mut optimizer);
             assert_same(&problem, &found, &expected, &format!("{name} in ranges"));
         }
@@ -164,6 +173,7 @@ fn many_groups_step_at_once_each_by_its_own_rule() {
     let buffers = Buffers {
         params: problem.packed(&params, 0),
         grads: Some(problem.packed(&grads, 0)),
+        ..Default::default()
     };
     let in_ranges = problem.run(&mut problem.over(buffers, Options::default()));
     assert_same(&problem, &in_ranges, &in_arena, "many groups in ranges");
@@ -180,6 +190,7 @@ fn every_tensor_may_lie_in_a_buffer_of_its_own() {
     let buffers = Buffers {
         params: problem.layout.tensors().map(own).collect(),
         grads: Some(problem.layout.tensors().map(own).collect()),
+        ..Default::default()
     };
     assert!(problem.run(&mut problem.over(buffers, Options::default())) == expected);
 }

@@ -101,7 +101,12 @@ fn assert_apart(problem: &Problem, start: u64, gap: u64, label: &str) {
         let grads = scattered(problem, grads_in, start + grads_from, gap);
         let ours: Vec<_> = params.iter().chain(&grads).cloned().collect();
         let grads = Some(grads);
-        let mut optimizer = problem.over(Buffers { params, grads }, Options::default());
+        let buffers = Buffers {
+            params,
+            grads,
+            ..Default::default()
+        };
+        let mut optimizer = problem.over(buffers, Options::default());
         assert_same(problem, &problem.run(&mut optimizer), &expected, &label);
         assert_state_is_finite(problem, &optimizer, &label);
         for (buffer, before) in [params_in, grads_in].into_iter().zip(&before) {
@@ -129,6 +134,7 @@ fn gradients_may_come_in_other_buffers_at_every_step() {
     let buffers = Buffers {
         params: params.clone(),
         grads: None,
+        ..Default::default()
     };
     let mut optimizer = problem.over(buffers, Options::default());
     for (param, values) in params.iter().zip(&problem.params) {
@@ -188,6 +194,7 @@ fn after_a_reallocation_training_goes_on_with_the_same_state() {
         Buffers {
             params: problem.packed(&params, offset),
             grads: Some(problem.packed(&grads, 0)),
+            ..Default::default()
         }
     };
     let mut optimizer = problem.over(at(0), Options::default());
@@ -281,7 +288,11 @@ fn ranges_that_do_not_fit_are_refused_by_the_tensors_name() {
         let made = wgpu_optim::Optimizer::over(
             &gpu().device,
             &problem.layout,
-            Buffers { params, grads },
+            Buffers {
+                params,
+                grads,
+                ..Default::default()
+            },
             Options::default(),
         );
         let error = made.unwrap_err().to_string();
@@ -294,6 +305,7 @@ fn ranges_that_do_not_fit_are_refused_by_the_tensors_name() {
     let buffers = Buffers {
         params: good_params.to_vec(),
         grads: None,
+        ..Default::default()
     };
     let mut optimizer = problem.over(buffers, Options::default());
     let mut encoder = gpu().device.create_command_encoder(&Default::default());
@@ -318,6 +330,7 @@ fn zero_grad_zeroes_the_gradients_and_nothing_else() {
     let buffers = Buffers {
         params: problem.packed(&params, 0),
         grads: Some(ranges.clone()),
+        ..Default::default()
     };
     let optimizer = problem.over(buffers, Options::default());
     let mut encoder = device.create_command_encoder(&Default::default());

@@ -63,6 +63,7 @@ impl Place {
         Ok(Some(Buffers {
             params,
             grads: Some(grads),
+            ..Default::default()
         }))
     }
 }

@@ -151,8 +151,9 @@ pub struct Formats {
     /// parameters.
     pub state: Format,
     /// One of [`COPIES`](Self::COPIES), if parameters of f32 have a copy for forward passes. The step
-    /// writes it in the same pass, rounded to the nearest
-    /// ([`Optimizer::param_copy`](crate::Optimizer::param_copy)).
+    /// writes it in the same pass, rounded to the nearest, to a buffer of the optimizer's
+    /// ([`Optimizer::param_copy`](crate::Optimizer::param_copy)) or to the caller's
+    /// ([`Buffers::copies`](crate::Buffers::copies)).
     pub copy: Option<Format>,
     /// Where the random bits of rounding begin. Groups of one layout have different bits for one seed.
     pub seed: u32,

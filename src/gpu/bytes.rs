@@ -66,8 +66,9 @@ impl Optimizer {
         bytes: &[u8],
     ) -> Result<(), Error> {
         let param = self.stored_param(tensor)?;
+        let copy = self.writable_copy(tensor)?;
         param.write_bytes(&self.setup.device, queue, bytes)?;
-        match self.stored_copy(tensor)? {
+        match copy {
             Some(copy) => {
                 // Parameters that have a copy are f32.
                 let mut values = reserved(param.count, "values to write")?;

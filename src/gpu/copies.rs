@@ -1,15 +1,18 @@
 //! What lies beside the parameters: copies in 16 bits for forward passes, or what their own bits lack.
 
 use super::{Optimizer, binding::SlotBuffer, step::compute_pass};
-use crate::{BufferRange, Error, Tensor, buffer::Stored};
+use crate::{BufferRange, Error, Tensor, buffer::Stored, format::Storage};
 
 impl Optimizer {
     /// Where the copy of `tensor` in 16 bits lies ([`Formats::copy`](crate::Formats::copy)), for a
-    /// forward pass to bind: two elements to a word, and zeros behind an odd last one. It begins where every
-    /// device can begin a binding. [`step`](Self::step), [`evaluate`](Self::evaluate) and
+    /// forward pass to bind: two elements to a word. [`step`](Self::step), [`evaluate`](Self::evaluate) and
     /// [`train`](Self::train) keep it up to date, and so do [`write_param`](Self::write_param) and
     /// loading a checkpoint. After other writes to the parameters, record
     /// [`copy_params`](Self::copy_params).
+    ///
+    /// It is the range that you gave in [`Buffers::copies`](crate::Buffers::copies). Without one it is in a
+    /// buffer of the optimizer's, has zeros behind an odd last element, and begins where every device can
+    /// begin a binding.
     ///
     /// ```
     /// # use wgpu_optim::{Format, Formats, Gpu, GpuOptions, Layout, Optimizer, Options, rules::AdamW};
@@ -68,12 +71,30 @@ impl Optimizer {
         }
     }
 
-    pub(super) fn stored_copy(&self, tensor: Tensor) -> Result<Option<Stored>, Error> {
+    fn stored_copy(&self, tensor: Tensor) -> Result<Option<Stored>, Error> {
         let group = self.setup.layout.entry(tensor)?.group;
-        match self.setup.layout.storage(group).copy() {
-            Some(_) => self.stored_beside(tensor),
-            None => Ok(None),
+        match (
+            self.setup.layout.storage(group).copy(),
+            &self.copies[tensor.0],
+        ) {
+            (None, _) => Ok(None),
+            (Some(_), None) => self.stored_beside(tensor),
+            (Some(_), Some(callers)) => {
+                let encoding = |storage: &Storage| storage.copy().unwrap_or_default();
+                Ok(Some(self.stored(tensor, callers.clone(), encoding)?))
+            }
         }
+    }
+
+    /// The copy, checked before anything is written.
+    pub(super) fn writable_copy(&self, tensor: Tensor) -> Result<Option<Stored>, Error> {
+        let copy = self.stored_copy(tensor)?;
+        if let Some(copy) = &copy {
+            let name = &self.setup.layout.entry(tensor)?.name;
+            let what = format!("copy of {name:?}");
+            copy.range.check(&what, wgpu::BufferUsages::COPY_DST)?;
+        }
+        Ok(copy)
     }
 
     /// Where the bits lie that the parameters of `tensor` lack, if they do.

@@ -1,6 +1,6 @@
 //! Dispatches over arenas and a caller's ranges: a plan made concrete on a device.
 
-use std::{ops::Range, slice, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
 use super::{
     answers::GuardedDevice,
@@ -19,8 +19,8 @@ use crate::{
     format::QUAD,
     layout::TENSOR_ALIGNMENT,
     plan::{
-        BLOCK, DispatchLimits, GradPlace, RangeWindow, TensorRanges, arena_windows, as_one, length,
-        range_windows,
+        BLOCK, CopyStart, DispatchLimits, GradPlace, RangeWindow, TensorRanges, arena_windows,
+        as_one, length, range_windows,
     },
     shader::{self, Access, FIRST_STATE_BINDING, Frame, Pass},
 };
@@ -67,7 +67,7 @@ pub(super) struct GroupBindings<'a> {
     pub steps: &'a wgpu::Buffer,
     /// The slots in use, each with the group's elements. The average comes last.
     pub state: &'a [SlotBuffer],
-    /// What lies beside the parameters.
+    /// What lies beside the parameters, unless it is a copy in a caller's ranges.
     pub beside: Option<&'a SlotBuffer>,
     pub pass: Pass,
     pub frame: Frame,
@@ -139,21 +139,34 @@ pub(super) fn over_ranges(
     tensors: &[BoundTensor],
 ) -> Result<Vec<Unbound>, Error> {
     let storage = group.frame.storage;
-    let (buffers, ranges) = tensor_ranges(tensors);
+    let (buffers, mut ranges) = tensor_ranges(tensors);
+    if group.stores_copies() {
+        let starts = tensors.iter().map(|tensor| copy_start(tensor, &buffers));
+        for (ranges, copy) in ranges.iter_mut().zip(starts) {
+            ranges.copy = copy;
+        }
+    }
     let mut dispatches = Vec::new();
     for window in range_windows(&ranges, BLOCK, &storage, limits) {
         let (width, place) = (window.width, window.grad_place);
-        let one = as_one(&window.spans);
-        let access = match one {
-            Some(_) => Access::Range(width, place),
-            None => Access::Ranges(width, place),
+        // Copies have a place of their own in each row of the table.
+        let one = as_one(&window.spans).filter(|_| window.copies.is_none());
+        let (access, group) = match (window.copies.is_some(), one) {
+            (true, _) => (
+                Access::RangesAndCopies(width, place),
+                GroupBindings {
+                    beside: None,
+                    ..group
+                },
+            ),
+            (false, Some(_)) => (Access::Range(width, place), group),
+            (false, None) => (Access::Ranges(width, place), group),
         };
         let source = group.source(pipelines, access);
-        let spans = one.as_ref().map_or(&window.spans[..], slice::from_ref);
-        let spans = bytemuck::cast_slice(spans);
-        let usage = match one {
-            Some(_) => wgpu::BufferUsages::UNIFORM,
-            None => wgpu::BufferUsages::STORAGE,
+        let table = window.table();
+        let (spans, usage) = match &one {
+            Some(one) => (bytemuck::bytes_of(one), wgpu::BufferUsages::UNIFORM),
+            None => (&table[..], wgpu::BufferUsages::STORAGE),
         };
         let dispatch = range_dispatch(
             device,
@@ -174,19 +187,23 @@ pub(super) fn over_ranges(
 pub(super) struct BoundTensor {
     pub param: BufferRange,
     pub grad: BufferRange,
+    /// Where a caller wants a copy of its parameters.
+    pub copy: Option<BufferRange>,
     /// First element in the group's state.
     pub state: u64,
     /// Number of elements.
     pub count: u64,
 }
 
-/// The ranges of tensors, with a number for each buffer, and the buffers in that order.
+/// The ranges of tensors without their copies, with a number for each buffer, and the buffers in that
+/// order.
 pub(super) fn tensor_ranges(tensors: &[BoundTensor]) -> (Vec<&wgpu::Buffer>, Vec<TensorRanges>) {
-    let buffers = numbered(
-        tensors
-            .iter()
-            .flat_map(|tensor| [&tensor.param.buffer, &tensor.grad.buffer]),
-    );
+    let buffers = numbered(tensors.iter().flat_map(|tensor| {
+        let copy = tensor.copy.iter().map(|copy| &copy.buffer);
+        [&tensor.param.buffer, &tensor.grad.buffer]
+            .into_iter()
+            .chain(copy)
+    }));
     let ranges = tensors
         .iter()
         .map(|tensor| (tensor, &tensor.param, &tensor.grad))
@@ -195,11 +212,19 @@ pub(super) fn tensor_ranges(tensors: &[BoundTensor]) -> (Vec<&wgpu::Buffer>, Vec
             param_offset: param.offset,
             grad_buffer: number_of(&buffers, &grad.buffer),
             grad_offset: grad.offset,
+            copy: None,
             state: tensor.state,
             count: tensor.count,
         });
     let ranges = ranges.collect();
     (buffers, ranges)
+}
+
+fn copy_start(tensor: &BoundTensor, buffers: &[&wgpu::Buffer]) -> Option<CopyStart> {
+    tensor.copy.as_ref().map(|copy| CopyStart {
+        buffer: number_of(buffers, &copy.buffer),
+        offset: copy.offset,
+    })
 }
 
 /// A dispatch over `window`, with `spans` as its table, in a buffer of this usage.
@@ -237,6 +262,10 @@ pub(super) fn range_dispatch(
             length(&window.grads),
         ));
     }
+    entries.extend(window.copies.iter().map(|copies| {
+        let (buffer, bytes) = (buffers[copies.buffer], &copies.bytes);
+        entry(BESIDE, buffer, bytes.start, length(bytes))
+    }));
     entries.push(whole(SPANS, &spans));
     entries.extend(group.window_entries(&state_window));
     entries.extend_from_slice(beside);
@@ -264,10 +293,9 @@ impl<'a> GroupBindings<'a> {
 
     /// The bindings of the pass, except parameters and gradients, for these elements of the state.
     fn entries(&self, elements: &Range<u64>) -> Vec<wgpu::BindGroupEntry<'a>> {
-        let is_copy = self.frame.storage.copy().is_some();
-        let copies = self.pass == Pass::Copy || self.pass.stores_params();
         // What the parameters' own bits lack is loaded with them.
-        let beside = self.beside.filter(|_| copies || !is_copy);
+        let is_residual = self.frame.storage.params.residual().is_some();
+        let beside = self.beside.filter(|_| is_residual || self.stores_copies());
         let beside = beside.map(|SlotBuffer { buffer, encoding }| {
             elements_of(BESIDE, buffer, 0, *encoding, elements)
         });
@@ -317,9 +345,17 @@ impl<'a> GroupBindings<'a> {
             self.tensors_read().is_some(),
             self.lines_read().is_some(),
             self.factors_read().is_some(),
+            // Copies in a caller's ranges are not among the entries.
+            self.stores_copies() && self.beside.is_none(),
         ];
         let others = others.into_iter().filter(|is_bound| *is_bound);
         (state + 2 + others.count()) as u64
+    }
+
+    /// Whether the pass stores copies of parameters.
+    fn stores_copies(&self) -> bool {
+        let stores = self.pass == Pass::Copy || self.pass.stores_params();
+        stores && self.frame.storage.copy().is_some()
     }
 
     /// Whether the pass reads the gradients.

@@ -24,7 +24,8 @@ pub(super) struct GroupBuffers {
     pub hyper: wgpu::Buffer,
     /// The element slots in use, in the rule's order, and the average after them.
     pub state: Vec<SlotBuffer>,
-    /// What lies beside the parameters: a copy of them, or what their own bits lack.
+    /// What lies beside the parameters: a copy of them, or what their own bits lack. A copy that has
+    /// never been kept here has no buffer.
     pub beside: Option<SlotBuffer>,
     /// The tensor slots, if there are any.
     pub tensors: Option<TensorTable>,
@@ -62,10 +63,6 @@ impl GroupBuffers {
             let what = format!("the state {} of rule {}", slot.name, rule.name());
             check_buffer_size(device, &what, encoding.bytes(element_count as u64))?;
         }
-        if let Some(encoding) = storage.beside {
-            let what = format!("what lies beside the parameters of rule {}", rule.name());
-            check_buffer_size(device, &what, encoding.bytes(element_count as u64))?;
-        }
         let constants = rule.constants().into_iter();
         let mut constants: Vec<f32> = constants.map(|(_, value)| value as f32).collect();
         // OpenGL measures a uniform block in units of 16 bytes.
@@ -92,21 +89,16 @@ impl GroupBuffers {
                 Ok(SlotBuffer { buffer, encoding })
             });
             let state = state.collect::<Result<Vec<_>, Error>>()?;
-            // Parameters begin as zeros, and so does this.
-            let beside = storage.beside.map(|encoding| {
-                let slot = Slot::element("beside the parameters");
-                let buffer = slot_buffer(device, &slot, encoding, element_count, &[])?;
-                Ok::<_, Error>(SlotBuffer { buffer, encoding })
-            });
-            let beside = beside.transpose()?;
             let shapes: Vec<_> = members.iter().map(|member| member.shape).collect();
             let keeps_lines = rule.stages().lines.is_some() && !members.is_empty();
             let lines = keeps_lines.then(|| LineTable::new(device, rule.name(), &shapes));
             let lines = lines.transpose()?;
             let table = TensorTable::new(device, rule, &members, element_count, lines.as_ref())?;
-            Ok::<_, Error>((hyper, state, beside, table, lines))
+            Ok::<_, Error>((hyper, state, table, lines))
         });
-        let (hyper, state, beside, tensors, lines) = made??;
+        let (hyper, state, tensors, lines) = made??;
+        let residual = storage.params.residual();
+        let beside = residual.map(|encoding| beside_buffer(device, rule, encoding, element_count));
         let builder = MatrixBuilder {
             device,
             limits,
@@ -120,11 +112,29 @@ impl GroupBuffers {
             matrix: builder.build()?,
             hyper,
             state,
-            beside,
+            beside: beside.transpose()?,
             tensors,
             lines,
         })
     }
+}
+
+/// A buffer for what lies beside the parameters of a group of `element_count` elements. Parameters begin
+/// as zeros, and so does this.
+pub(super) fn beside_buffer(
+    device: &GuardedDevice<'_>,
+    rule: &dyn Rule,
+    encoding: Encoding,
+    element_count: usize,
+) -> Result<SlotBuffer, Error> {
+    let what = format!("what lies beside the parameters of rule {}", rule.name());
+    check_buffer_size(device, &what, encoding.bytes(element_count as u64))?;
+    let slot = Slot::element("beside the parameters");
+    let made = device.guarded(&what, || {
+        slot_buffer(device, &slot, encoding, element_count, &[])
+    });
+    let buffer = made??;
+    Ok(SlotBuffer { buffer, encoding })
 }
 
 /// The element slots in use, each with its encoding. The average comes last.

@@ -4,6 +4,7 @@ mod answers;
 mod arrival;
 mod begin_step;
 mod binding;
+mod buffers;
 mod bytes;
 mod checkpoint;
 mod control;
@@ -55,6 +56,7 @@ use step::{ParamPasses, PlannedStep, compute_pass};
 use unbound::Unbound;
 use waiting::Waiting;
 
+pub use buffers::Buffers;
 pub use checkpoint::Saving;
 pub use device::{Gpu, GpuOptions, required_limits};
 pub use snapshot::Snapshot;
@@ -65,18 +67,6 @@ use crate::{
     format::{Encoding, Storage},
     progress::{Past, Progress, REMEMBERED},
 };
-
-/// A caller's own parameter and gradient buffers: one range per tensor, in the order in which the
-/// layout's tensors were added.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Buffers {
-    /// They must have the usage `STORAGE` and must not overlap.
-    pub params: Vec<BufferRange>,
-    /// They must have the usage `STORAGE` and must not overlap parameters. They may lie in the same
-    /// buffers as parameters. `None` means that they are passed at each step; see
-    /// [`Optimizer::step_with`].
-    pub grads: Option<Vec<BufferRange>>,
-}
 
 /// Keeps the state of a [`Layout`] on the GPU and records its steps.
 ///
@@ -123,6 +113,8 @@ pub struct Optimizer {
     bound: Arc<OwningDevice>,
     params: Vec<BufferRange>,
     grads: Option<Vec<BufferRange>>,
+    /// Where a caller wants the copies of parameters, by tensor.
+    copies: Vec<Option<BufferRange>>,
     /// The arena that holds `grads`, if this optimizer owns them.
     grad_arena: Option<wgpu::Buffer>,
     /// The step over `params` and `grads`, if the gradients are known.
@@ -164,7 +156,7 @@ impl Optimizer {
     /// An optimizer over the caller's buffers. It owns only its state.
     ///
     /// Parameters and gradients may lie at any 4-byte offset. At 16-byte offsets they move four at
-    /// a time, which is faster.
+    /// a time, which is faster. [Copies](Buffers::copies) of parameters may lie in your buffers too.
     ///
     /// # Errors
     /// As [`new`](Self::new). Also [`Error::BufferRange`] or [`Error::Length`] if a range does not
@@ -179,7 +171,8 @@ impl Optimizer {
         pollster::block_on(Self::over_async(device, layout, buffers, options))
     }
 
-    /// Continues over other buffers with the same state, for instance after you reallocated them.
+    /// Continues over other buffers with the same state, for instance after you reallocated them. What lies
+    /// in copies of parameters is old until [`copy_params`](Self::copy_params) or the next step.
     ///
     /// # Errors
     /// As [`over`](Self::over). The optimizer stays as it was.
@@ -241,6 +234,8 @@ impl Optimizer {
             [arena("params", of_params), arena("grads", of_grads)]
         })?;
         let mut optimizer = Self::without_buffers(&owning, answers, layout, options)?;
+        let copies = optimizer.setup.own_copies(&answers.on(&owning))?;
+        optimizer.setup.keep_copies(copies);
         let setup = &optimizer.setup;
         setup.check_bindings(false)?;
         let mut planner = Planner::new(setup, &mut optimizer.pipelines, &bound, answers);
@@ -271,14 +266,27 @@ impl Optimizer {
 
     /// [`rebind`](Optimizer::rebind), for the web.
     pub async fn rebind_async(&mut self, buffers: Buffers) -> Result<(), Error> {
-        let Buffers { params, grads } = buffers;
+        let Buffers {
+            params,
+            grads,
+            copies,
+        } = buffers;
+        let are_copies_own = copies.is_none();
+        let Setup { device, layout, .. } = &self.setup;
         self.setup.check_bindings(true)?;
-        ranges::check_params(&self.setup.layout, &params)?;
-        ranges::check_owners(&self.setup.device, &self.setup.layout, &params, "parameter")?;
+        ranges::check_params(layout, &params)?;
+        ranges::check_owners(device, layout.tensors.iter().zip(&params), "parameter")?;
+        let copies = ranges::checked_copies(device, layout, &params, copies)?;
+        if are_copies_own {
+            let answers = Answers::default();
+            let made = self.setup.own_copies(&answers.on(device));
+            let made = answers.heard(made).await?;
+            self.setup.keep_copies(made);
+        }
         let bound = OwningDevice::beside(&self.setup.device);
         let answers = Answers::default();
         let mut planner = Planner::new(&self.setup, &mut self.pipelines, &bound, &answers);
-        let plan = planner.over(&params, grads.as_deref());
+        let plan = planner.over(&params, grads.as_deref(), &copies);
         let plan = answers.heard(plan).await?;
         let Plan { step, passes } = plan.bind(&bound, &mut self.pipelines).await?;
         self.passes = passes;
@@ -286,6 +294,7 @@ impl Optimizer {
         self.planned = step;
         self.params = params;
         self.grads = grads;
+        self.copies = copies;
         self.grad_arena = None;
         self.passed.clear();
         Ok(())
@@ -357,7 +366,7 @@ impl Optimizer {
                 let device = OwningDevice::beside(&self.bound);
                 let answers = Answers::default();
                 let mut planner = Planner::new(&self.setup, &mut self.pipelines, &device, &answers);
-                let step = planner.over_ranges(&self.params, grads);
+                let step = planner.over_ranges(&self.params, grads, &self.copies);
                 let plan = Plan {
                     step: Some(answers.heard(step).await?),
                     passes: ParamPasses::default(),
@@ -512,6 +521,7 @@ impl Optimizer {
             bound: device.clone(),
             params: Vec::new(),
             grads: None,
+            copies: vec![None; layout.tensors.len()],
             grad_arena: None,
             planned: None,
             passed: Vec::new(),

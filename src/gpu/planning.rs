@@ -111,16 +111,17 @@ impl<'a> Planner<'a> {
         })
     }
 
-    /// All that can be planned over a caller's ranges.
+    /// All that can be planned over a caller's ranges. `copies` has one of each tensor.
     pub fn over(
         &mut self,
         params: &[BufferRange],
         grads: Option<&[BufferRange]>,
+        copies: &[Option<BufferRange>],
     ) -> Result<Plan<Unbound>, Error> {
-        let step = grads.map(|grads| self.over_ranges(params, grads));
+        let step = grads.map(|grads| self.over_ranges(params, grads, copies));
         Ok(Plan {
             step: step.transpose()?,
-            passes: self.passes_over(params)?,
+            passes: self.passes_over(params, copies)?,
         })
     }
 
@@ -129,6 +130,7 @@ impl<'a> Planner<'a> {
         &mut self,
         params: &[BufferRange],
         grads: &[BufferRange],
+        copies: &[Option<BufferRange>],
     ) -> Result<PlannedStep<Unbound>, Error> {
         let Setup {
             layout,
@@ -137,8 +139,10 @@ impl<'a> Planner<'a> {
             ..
         } = self.setup;
         ranges::check_grads(layout, params, grads, options)?;
-        ranges::check_owners(&self.setup.device, layout, grads, "gradient")?;
-        let tensors = self.bound_tensors(params, grads);
+        let placed = layout.tensors.iter().zip(grads);
+        ranges::check_owners(&self.setup.device, placed, "gradient")?;
+        ranges::check_copies_apart(layout, copies, grads, "gradient")?;
+        let tensors = self.bound_tensors(params, grads, copies);
         let mut steps = self.empty_steps();
         for (step, group) in steps.iter_mut().zip(layout.groups()) {
             let tensors = &tensors[group.0];
@@ -159,9 +163,13 @@ impl<'a> Planner<'a> {
     }
 
     /// The passes over a caller's parameters that are no step.
-    pub fn passes_over(&mut self, params: &[BufferRange]) -> Result<ParamPasses<Unbound>, Error> {
+    fn passes_over(
+        &mut self,
+        params: &[BufferRange],
+        copies: &[Option<BufferRange>],
+    ) -> Result<ParamPasses<Unbound>, Error> {
         // They read no gradients, so the parameters stand in for them.
-        let tensors = self.bound_tensors(params, params);
+        let tensors = self.bound_tensors(params, params, copies);
         let mut passes = self.empty_passes();
         for (group, tensors) in self.setup.layout.groups().zip(&tensors) {
             let evaluate = self.in_ranges(group, tensors, Pass::Evaluate)?;
@@ -236,15 +244,17 @@ impl<'a> Planner<'a> {
         &self,
         params: &[BufferRange],
         grads: &[BufferRange],
+        copies: &[Option<BufferRange>],
     ) -> Vec<Vec<BoundTensor>> {
         let Setup { layout, arena, .. } = self.setup;
         let mut groups = vec![Vec::new(); layout.groups.len()];
-        let ranges = params.iter().zip(grads).zip(&arena.tensors);
-        for (tensor, ((param, grad), position)) in layout.tensors.iter().zip(ranges) {
+        let ranges = params.iter().zip(grads).zip(copies).zip(&arena.tensors);
+        for (tensor, (((param, grad), copy), position)) in layout.tensors.iter().zip(ranges) {
             let group = tensor.group.0;
             groups[group].push(BoundTensor {
                 param: param.clone(),
                 grad: grad.clone(),
+                copy: copy.clone(),
                 state: (position - arena.groups[group].start) as u64,
                 count: tensor.element_count as u64,
             });
@@ -257,7 +267,7 @@ impl<'a> Planner<'a> {
     fn arena_tensors(&self, params: &wgpu::Buffer, grads: &wgpu::Buffer) -> Vec<Vec<BoundTensor>> {
         let params = self.setup.arena_ranges(params, |storage| storage.params);
         let grads = self.setup.arena_ranges(grads, |storage| storage.grads);
-        let mut groups = self.bound_tensors(&params, &grads);
+        let mut groups = self.bound_tensors(&params, &grads, &vec![None; params.len()]);
         for tensor in groups.iter_mut().flatten() {
             tensor.count = tensor.count.next_multiple_of(TENSOR_ALIGNMENT as u64);
         }

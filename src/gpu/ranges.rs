@@ -8,14 +8,18 @@ use crate::{
     layout::TensorEntry,
 };
 
+/// A tensor and a range for it.
+type Placed<'a> = (&'a TensorEntry, &'a BufferRange);
+
 /// Checks parameters: one range per tensor, of the tensor's size, none overlapping another.
 pub(super) fn check_params(layout: &Layout, params: &[BufferRange]) -> Result<(), Error> {
-    check_each(layout, params, "parameter", |storage| storage.params)?;
-    check_apart(layout, params, "parameter")
+    let params = each(layout, params, "parameter")?;
+    check_fit(layout, &params, "parameter", |storage| storage.params)?;
+    check_apart(params, "parameter")
 }
 
-fn check_apart(layout: &Layout, ranges: &[BufferRange], role: &str) -> Result<(), Error> {
-    for pair in by_address(layout, ranges).windows(2) {
+fn check_apart(placed: Vec<Placed<'_>>, role: &str) -> Result<(), Error> {
+    for pair in by_address(placed).windows(2) {
         let [(first, a), (second, b)] = [pair[0], pair[1]];
         if a.buffer == b.buffer && a.offset + a.size > b.offset {
             return Err(overlap((role, first, a), (role, second, b)));
@@ -33,9 +37,10 @@ pub(super) fn check_grads(
     grads: &[BufferRange],
     options: &Options,
 ) -> Result<(), Error> {
-    check_each(layout, grads, "gradient", |storage| storage.grads)?;
+    let placed = each(layout, grads, "gradient")?;
+    check_fit(layout, &placed, "gradient", |storage| storage.grads)?;
     if options.zero_grad {
-        check_apart(layout, grads, "gradient")?;
+        check_apart(placed, "gradient")?;
     }
     for (tensor, (param, grad)) in layout.tensors.iter().zip(params.iter().zip(grads)) {
         let Storage { params, grads, .. } = layout.storage(tensor.group);
@@ -47,7 +52,7 @@ pub(super) fn check_grads(
             return Err(Error::range(what, problem));
         }
     }
-    let params = by_address(layout, params);
+    let params = by_address(layout.tensors.iter().zip(params).collect());
     for (of, grad) in layout.tensors.iter().zip(grads) {
         // Parameters do not overlap one another. So only the last one that begins before the
         // gradient's end can overlap the gradient.
@@ -66,40 +71,109 @@ pub(super) fn check_grads(
     Ok(())
 }
 
-/// Tensors and their ranges, sorted by buffer and offset.
-fn by_address<'a>(
-    layout: &'a Layout,
-    ranges: &'a [BufferRange],
-) -> Vec<(&'a TensorEntry, &'a BufferRange)> {
-    let mut tensors: Vec<_> = layout.tensors.iter().zip(ranges).collect();
-    tensors.sort_by_key(|(_, range)| (&range.buffer, range.offset));
+/// Checks copies of parameters: one range per tensor whose group has a copy, of the copy's size, none
+/// overlapping another. Returns one of each tensor; those that are `None` are not the caller's.
+pub(super) fn checked_copies(
+    device: &wgpu::Device,
+    layout: &Layout,
+    params: &[BufferRange],
+    copies: Option<Vec<BufferRange>>,
+) -> Result<Vec<Option<BufferRange>>, Error> {
+    let Some(copies) = copies else {
+        return Ok(vec![None; layout.tensors.len()]);
+    };
+    let has_copy = |tensor: &&TensorEntry| layout.storage(tensor.group).copy().is_some();
+    let expected = layout.tensors.iter().filter(has_copy).count();
+    if copies.len() != expected {
+        return Err(Error::Length {
+            what: "copy ranges, one per tensor whose group has a copy".to_owned(),
+            expected,
+            actual: copies.len(),
+        });
+    }
+    let mut copies = copies.into_iter();
+    let of_each = layout.tensors.iter().map(|tensor| {
+        let has_copy = has_copy(&tensor);
+        has_copy.then(|| copies.next()).flatten()
+    });
+    let of_each: Vec<_> = of_each.collect();
+    let placed = copied(layout, &of_each);
+    check_fit(layout, &placed, "copy", |storage| {
+        storage.copy().unwrap_or_default()
+    })?;
+    check_owners(device, placed.iter().copied(), "copy")?;
+    check_apart(placed, "copy")?;
+    check_copies_apart(layout, &of_each, params, "parameter")?;
+    Ok(of_each)
+}
+
+/// Refuses copies in a buffer of `others`. One dispatch would write the buffer through two bindings, which
+/// must not overlap, and so could be of few elements each.
+pub(super) fn check_copies_apart(
+    layout: &Layout,
+    copies: &[Option<BufferRange>],
+    others: &[BufferRange],
+    role: &str,
+) -> Result<(), Error> {
+    let copies = copied(layout, copies);
+    if copies.is_empty() {
+        return Ok(());
+    }
+    let others = by_address(layout.tensors.iter().zip(others).collect());
+    for (tensor, copy) in copies {
+        let first = others.partition_point(|(_, range)| range.buffer < copy.buffer);
+        if let Some((other, range)) = others.get(first)
+            && range.buffer == copy.buffer
+        {
+            let what = format!("copy of {:?}", tensor.name);
+            let problem = format!(
+                "it is in the buffer of the {role} of {:?}; expected a buffer without parameters and gradients",
+                other.name
+            );
+            return Err(Error::range(what, problem));
+        }
+    }
+    Ok(())
+}
+
+/// Tensors with a caller's copy.
+fn copied<'a>(layout: &'a Layout, copies: &'a [Option<BufferRange>]) -> Vec<Placed<'a>> {
+    let tensors = layout.tensors.iter().zip(copies);
     tensors
+        .filter_map(|(tensor, copy)| Some((tensor, copy.as_ref()?)))
+        .collect()
+}
+
+/// Sorted by buffer and offset.
+fn by_address(mut placed: Vec<Placed<'_>>) -> Vec<Placed<'_>> {
+    placed.sort_by_key(|(_, range)| (&range.buffer, range.offset));
+    placed
 }
 
 /// Refuses ranges in buffers of another device.
-pub(super) fn check_owners(
+pub(super) fn check_owners<'a>(
     device: &wgpu::Device,
-    layout: &Layout,
-    ranges: &[BufferRange],
+    placed: impl IntoIterator<Item = Placed<'a>>,
     role: &str,
 ) -> Result<(), Error> {
-    let buffers = numbered(ranges.iter().map(|range| &range.buffer));
+    let placed: Vec<_> = placed.into_iter().collect();
+    let buffers = numbered(placed.iter().map(|(_, range)| &range.buffer));
     if check_owned(device, buffers, String::new).is_ok() {
         return Ok(());
     }
-    for (tensor, range) in layout.tensors.iter().zip(ranges) {
+    for (tensor, range) in placed {
         let what = || format!("the {role} of {:?}", tensor.name);
         check_owned(device, [&range.buffer], what)?;
     }
     Ok(())
 }
 
-fn check_each(
-    layout: &Layout,
-    ranges: &[BufferRange],
+/// One range for each tensor.
+fn each<'a>(
+    layout: &'a Layout,
+    ranges: &'a [BufferRange],
     role: &str,
-    encoding: fn(&Storage) -> Encoding,
-) -> Result<(), Error> {
+) -> Result<Vec<Placed<'a>>, Error> {
     if ranges.len() != layout.tensors.len() {
         return Err(Error::Length {
             what: format!("{role} ranges, one per tensor"),
@@ -107,7 +181,16 @@ fn check_each(
             actual: ranges.len(),
         });
     }
-    for (tensor, range) in layout.tensors.iter().zip(ranges) {
+    Ok(layout.tensors.iter().zip(ranges).collect())
+}
+
+fn check_fit(
+    layout: &Layout,
+    placed: &[Placed<'_>],
+    role: &str,
+    encoding: fn(&Storage) -> Encoding,
+) -> Result<(), Error> {
+    for (tensor, range) in placed {
         let what = format!("{role} of {:?}", tensor.name);
         let encoding = encoding(&layout.storage(tensor.group));
         let expected = encoding.range_bytes(tensor.element_count as u64);

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::{
     answers::GuardedDevice,
     begin_step::BeginStep,
+    binding::SlotBuffer,
     dispatch::GroupBindings,
-    group::{GroupBuffers, GroupSource},
+    group::{GroupBuffers, GroupSource, beside_buffer},
     limits::{check_binding_count, check_buffer_size},
     lines::LineTable,
     owning::OwningDevice,
@@ -77,6 +78,26 @@ impl Setup {
             groups,
             tensor_factors,
         })
+    }
+
+    /// Buffers for the copies of parameters, by group: where there is a copy, and no buffer for it yet.
+    pub fn own_copies(&self, device: &GuardedDevice<'_>) -> Result<Vec<Option<SlotBuffer>>, Error> {
+        let groups = self.layout.groups().zip(&self.groups);
+        let made = groups.map(|(group, buffers)| {
+            let copy = self.layout.storage(group).copy();
+            let rule = &*self.layout.groups[group.0];
+            let element_count = self.arena.groups[group.0].len();
+            let missing = copy.filter(|_| buffers.beside.is_none());
+            missing.map(|encoding| beside_buffer(device, rule, encoding, element_count))
+        });
+        made.map(Option::transpose).collect()
+    }
+
+    /// Keeps what [`own_copies`](Self::own_copies) made.
+    pub fn keep_copies(&mut self, copies: Vec<Option<SlotBuffer>>) {
+        for (buffers, copy) in self.groups.iter_mut().zip(copies) {
+            buffers.beside = buffers.beside.take().or(copy);
+        }
     }
 
     /// Where each tensor lies in an arena.

@@ -74,7 +74,7 @@ impl Optimizer {
         self.stored(tensor, self.own_grad(tensor)?, |storage| storage.grads)
     }
 
-    fn stored(
+    pub(super) fn stored(
         &self,
         tensor: Tensor,
         range: BufferRange,
@@ -147,8 +147,8 @@ impl Optimizer {
         })
     }
 
-    /// Writes the parameters of `tensor`, row-major. The write comes before everything that is
-    /// submitted to `queue` afterwards.
+    /// Writes the parameters of `tensor`, row-major, and their [copy](crate::Formats::copy). The write comes
+    /// before everything that is submitted to `queue` afterwards.
     ///
     /// # Errors
     /// [`Error::Length`] for a wrong number of values; [`Error::BufferRange`] if a caller's buffer
@@ -161,8 +161,9 @@ impl Optimizer {
         values: &[f32],
     ) -> Result<(), Error> {
         let param = self.stored_param(tensor)?;
+        let copy = self.writable_copy(tensor)?;
         param.write(&self.setup.device, queue, values)?;
-        match self.stored_copy(tensor)? {
+        match copy {
             Some(copy) => copy.write(&self.setup.device, queue, values),
             None => Ok(()),
         }

@@ -19,6 +19,6 @@ pub(crate) use limits::BLOCK;
 pub use limits::DispatchLimits;
 pub(crate) use measuring::{MEASURING_THREADS, measured_length, measuring_threads};
 pub(crate) use pack::{Pack, join, length, pack};
-pub(crate) use ranges::{GradPlace, RangeWindow, TensorRanges, Width, range_windows};
+pub(crate) use ranges::{CopyStart, GradPlace, RangeWindow, TensorRanges, Width, range_windows};
 pub(crate) use size::{Size, by_size};
 pub(crate) use span::{Span, as_one};

@@ -224,6 +224,28 @@ fn address(access: Access) -> &'static str {
         Access::FoldedArena => include_str!("../../shaders/address/folded_arena.wgsl"),
         Access::Range(..) => include_str!("../../shaders/address/span.wgsl"),
         Access::Ranges(..) => include_str!("../../shaders/address/spans.wgsl"),
+        Access::RangesAndCopies(..) => include_str!("../../shaders/address/spans_and_copies.wgsl"),
+    }
+}
+
+/// Where an element lies in each binding.
+fn place(access: Access) -> &'static str {
+    match access {
+        Access::RangesAndCopies(..) => include_str!("../../shaders/place_and_copy.wgsl"),
+        _ => include_str!("../../shaders/place.wgsl"),
+    }
+}
+
+/// How a copy of the parameters is stored.
+fn copy(access: Access) -> &'static str {
+    match access {
+        Access::RangesAndCopies(Width::Quads, _) => {
+            include_str!("../../shaders/copy/quads_in_ranges.wgsl")
+        }
+        Access::RangesAndCopies(Width::Scalars, _) => {
+            include_str!("../../shaders/copy/halves_in_ranges.wgsl")
+        }
+        _ => include_str!("../../shaders/copy/halves.wgsl"),
     }
 }
 
@@ -321,7 +343,7 @@ pub(crate) fn update(rule: &dyn Rule, access: Access, frame: Frame) -> String {
         include_str!("../../shaders/now.wgsl"),
         include_str!("../../shaders/ema.wgsl"),
         include_str!("../../shaders/bound.wgsl"),
-        include_str!("../../shaders/place.wgsl"),
+        place(access),
         address(access),
     ];
     files.extend(memory(access, frame));
@@ -333,7 +355,8 @@ pub(crate) fn update(rule: &dyn Rule, access: Access, frame: Frame) -> String {
     });
     match frame.storage.copy().and_then(Encoding::copy) {
         Some(nearest) => {
-            files.extend([include_str!("../../shaders/copy/halves.wgsl"), nearest]);
+            let entry_point = include_str!("../../shaders/copy/entry_point.wgsl");
+            files.extend([copy(access), entry_point, nearest]);
         }
         None => files.push(include_str!("../../shaders/copy/none.wgsl")),
     }

@@ -19,10 +19,12 @@ pub(crate) enum Access {
     Range(Width, GradPlace),
     /// In many spans of a caller's ranges.
     Ranges(Width, GradPlace),
+    /// In a caller's ranges, and copies of the parameters in such ranges too.
+    RangesAndCopies(Width, GradPlace),
 }
 
 impl Access {
-    /// All of them.
+    /// All without copies in ranges.
     #[cfg(test)]
     pub const ALL: [Self; 14] = [
         Self::Arena,
@@ -41,17 +43,32 @@ impl Access {
         Self::Ranges(Width::Scalars, GradPlace::InParams),
     ];
 
+    /// All with them.
+    #[cfg(test)]
+    pub const WITH_COPIES: [Self; 6] = [
+        Self::RangesAndCopies(Width::Quads, GradPlace::OwnBuffer),
+        Self::RangesAndCopies(Width::Quads, GradPlace::SameBuffer),
+        Self::RangesAndCopies(Width::Quads, GradPlace::InParams),
+        Self::RangesAndCopies(Width::Scalars, GradPlace::OwnBuffer),
+        Self::RangesAndCopies(Width::Scalars, GradPlace::SameBuffer),
+        Self::RangesAndCopies(Width::Scalars, GradPlace::InParams),
+    ];
+
     pub fn width(self) -> Width {
         match self {
             Self::Arena | Self::FoldedArena => Width::Quads,
-            Self::Range(width, _) | Self::Ranges(width, _) => width,
+            Self::Range(width, _) | Self::Ranges(width, _) | Self::RangesAndCopies(width, _) => {
+                width
+            }
         }
     }
 
     pub fn grad_place(self) -> GradPlace {
         match self {
             Self::Arena | Self::FoldedArena => GradPlace::OwnBuffer,
-            Self::Range(_, place) | Self::Ranges(_, place) => place,
+            Self::Range(_, place) | Self::Ranges(_, place) | Self::RangesAndCopies(_, place) => {
+                place
+            }
         }
     }
 }

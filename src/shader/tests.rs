@@ -288,12 +288,27 @@ fn golden() -> Vec<(String, String)> {
             Access::Range(Width::Quads, GradPlace::OwnBuffer) => "adamw-one-range".to_owned(),
             // They are as those of many ranges.
             Access::Range(..) => continue,
-            Access::Ranges(width, place) => format!("adamw-{width:?}-{place:?}").to_lowercase(),
+            Access::Ranges(width, place) | Access::RangesAndCopies(width, place) => {
+                format!("adamw-{width:?}-{place:?}").to_lowercase()
+            }
         };
         files.push((
             name,
             update(&rules::AdamW::default(), access, Frame::default()),
         ));
+    }
+    for (width, copy) in [(Width::Quads, Format::F16), (Width::Scalars, Format::Bf16)] {
+        let formats = Formats {
+            copy: Some(copy),
+            ..Formats::default()
+        };
+        let frame = Frame {
+            storage: formats.into(),
+            ..Frame::default()
+        };
+        let access = Access::RangesAndCopies(width, GradPlace::OwnBuffer);
+        let name = format!("adamw-{width:?}-copied-{copy}").to_lowercase();
+        files.push((name, update(&rules::AdamW::default(), access, frame)));
     }
     files
 }
@@ -406,6 +421,7 @@ fn no_variant_needs_more_than_webgpus_eight_storage_bindings() {
                 Access::Range(..) => 2,
                 Access::Ranges(_, GradPlace::InParams) => 2,
                 Access::Ranges(..) => 3,
+                Access::RangesAndCopies(..) => continue,
             };
             let lines = rule.stages().lines.is_some();
             let used = used + usize::from(tensors) + usize::from(lines);
@@ -491,13 +507,20 @@ fn parameters_gradients_and_state_can_have_a_format_of_their_own() {
                 storage,
                 ..Frame::default()
             };
-            for access in Access::ALL {
+            let with_copies = Access::WITH_COPIES.into_iter();
+            let with_copies = with_copies.filter(|_| storage.copy().is_some());
+            for access in Access::ALL.into_iter().chain(with_copies) {
                 // One binding has one type.
                 let together = access.grad_place() == GradPlace::InParams;
                 if together && storage.params != storage.grads {
                     continue;
                 }
                 for pass in passes(&*rule) {
+                    // What stores no parameters copies none.
+                    let copies = Access::WITH_COPIES.contains(&access);
+                    if copies && !pass.stores_params() {
+                        continue;
+                    }
                     let text = of_rule(&*rule, access, frame, pass);
                     validated(&text);
                     times += text.matches(expected).count();

@@ -64,6 +64,7 @@ impl State {
             let buffers = Buffers {
                 params: params.clone(),
                 grads: Some(grads),
+                ..Default::default()
             };
             let (optimizer, groups) =
                 self.grouped(shared, specs, options, &arrangement, buffers)?;
@@ -89,6 +90,7 @@ impl State {
                 bound.optimizer.rebind(Buffers {
                     params: params.clone(),
                     grads: Some(grads),
+                    ..Default::default()
                 })?;
                 bound.params = params;
                 bound.optimizer.step(&mut encoder)?;
@@ -127,6 +129,7 @@ impl State {
         bound.optimizer.rebind(Buffers {
             params: params.clone(),
             grads: None,
+            ..Default::default()
         })?;
         // The next step finds the parameters elsewhere.
         bound.params = params;

@@ -209,6 +209,7 @@ fn plans_are_destroyed_when_others_take_their_place() {
     let buffers = |gpu: &Gpu| Buffers {
         params: ranges(gpu, &layout),
         grads: Some(ranges(gpu, &layout)),
+        ..Default::default()
     };
     let callers = buffers(&gpu);
     optimizer.rebind(callers.clone()).unwrap();
@@ -228,7 +229,7 @@ fn plans_are_destroyed_when_others_take_their_place() {
     assert_eq!(alive(&gpu, &of_setup), of_setup.len());
     drop(optimizer);
     assert_eq!(alive(&gpu, &of_setup), 0);
-    let Buffers { params, grads } = callers;
+    let Buffers { params, grads, .. } = callers;
     let callers = params.into_iter().chain(grads.unwrap());
     let callers: Vec<_> = callers.map(|range| range.buffer).collect();
     assert_eq!(
@@ -236,6 +237,35 @@ fn plans_are_destroyed_when_others_take_their_place() {
         callers.len(),
         "they are the caller's"
     );
+}
+
+#[test]
+fn an_optimizer_has_no_copy_where_the_caller_has_one() {
+    let gpu = gpu();
+    let layout = layout(Box::new(Adam::default()));
+    let buffers = |copies| Buffers {
+        params: ranges(&gpu, &layout),
+        grads: None,
+        copies,
+    };
+    let halved = |range: BufferRange| BufferRange {
+        size: range.size / 2,
+        ..range
+    };
+    let callers: Vec<_> = ranges(&gpu, &layout).into_iter().map(halved).collect();
+    let over =
+        |buffers| Optimizer::over(&gpu.device, &layout, buffers, Options::default()).unwrap();
+    let of_setup = |optimizer: &Optimizer| optimizer.setup.device.owned().len();
+    let with_own = of_setup(&over(buffers(None)));
+    let mut optimizer = over(buffers(Some(callers.clone())));
+    assert_eq!(of_setup(&optimizer), with_own - 1);
+    // It is made once, when it is needed.
+    for _ in 0..2 {
+        optimizer.rebind(buffers(None)).unwrap();
+        assert_eq!(of_setup(&optimizer), with_own);
+        optimizer.rebind(buffers(Some(callers.clone()))).unwrap();
+        assert_eq!(of_setup(&optimizer), with_own);
+    }
 }
 
 #[test]
@@ -273,6 +303,7 @@ fn a_plan_makes_nothing_for_the_optimizer() {
         let buffers = Buffers {
             params: ranges(&gpu, &layout),
             grads: None,
+            ..Default::default()
         };
         let mut optimizer = Optimizer::over(&gpu.device, &layout, buffers, options).unwrap();
         let before = owned(&optimizer).len();

@@ -2,16 +2,19 @@
 
 use super::*;
 
+/// The storage bindings of a pass.
+fn bindings(rule: &dyn Rule, frame: Frame, access: Access, pass: Pass) -> usize {
+    let module = validated(&of_rule(rule, access, frame, pass));
+    let globals = module.global_variables.iter();
+    let is_storage = |(_, variable): &(_, &naga::GlobalVariable)| {
+        matches!(variable.space, naga::AddressSpace::Storage { .. })
+    };
+    globals.filter(is_storage).count()
+}
+
 /// The storage bindings of the pass of `rule` that has most of them.
 fn most_bindings(rule: &dyn Rule, frame: Frame, access: Access) -> usize {
-    let count = |pass| {
-        let module = validated(&of_rule(rule, access, frame, pass));
-        let globals = module.global_variables.iter();
-        let is_storage = |(_, variable): &(_, &naga::GlobalVariable)| {
-            matches!(variable.space, naga::AddressSpace::Storage { .. })
-        };
-        globals.filter(is_storage).count()
-    };
+    let count = |pass| bindings(rule, frame, access, pass);
     passes(rule).into_iter().map(count).max().unwrap_or(0)
 }
 
@@ -75,15 +78,13 @@ fn bindings_are_those_of_the_golden_table_in_every_format() {
                     table += &format!(" {:>20}", "-");
                     continue;
                 }
-                let count = |storage| {
-                    let frame = Frame {
-                        average,
-                        scale,
-                        storage,
-                        ..Frame::default()
-                    };
-                    most_bindings(&*rule, frame, access)
+                let frame = |storage| Frame {
+                    average,
+                    scale,
+                    storage,
+                    ..Frame::default()
                 };
+                let count = |storage| most_bindings(&*rule, frame(storage), access);
                 let counts = storages.map(count);
                 assert!(
                     counts.iter().all(|count| *count == counts[0]),
@@ -93,6 +94,13 @@ fn bindings_are_those_of_the_golden_table_in_every_format() {
                 // A pass that stores no parameters copies none.
                 assert!((counts[0]..=counts[0] + 1).contains(&copy), "{name}");
                 assert_eq!(residual, counts[0] + 1, "{name}");
+                // Where a copy lies makes no difference.
+                if let Access::Ranges(width, place) = access {
+                    let with_copies = Access::RangesAndCopies(width, place);
+                    let [own, callers] = [access, with_copies]
+                        .map(|access| bindings(&*rule, frame(beside[0]), access, Pass::Update));
+                    assert_eq!(callers, own, "{name}");
+                }
                 table += &format!(" {:>20}", counts[0]);
             }
         }

@@ -118,6 +118,7 @@ pub async fn rebinding(gpu: &Gpu) -> Outcome {
     let buffers = || Buffers {
         params: ranges(&params),
         grads: Some(ranges(&grads)),
+        ..Default::default()
     };
     let mut optimizer =
         Optimizer::over_async(&gpu.device, &layout, buffers(), everything()).await?;

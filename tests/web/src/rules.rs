@@ -207,6 +207,7 @@ async fn difference<T: cpu::Real + From<f32> + Into<f64>>(
             let buffers = Buffers {
                 params: placed(gpu, &layout, case.formats.params)?,
                 grads: Some(placed(gpu, &layout, case.formats.grads)?),
+                ..Default::default()
             };
             Optimizer::over_async(&gpu.device, &layout, buffers, options).await?
         }

@@ -1,0 +1,386 @@
+// Adam and AdamW. Kingma & Ba 2015, arXiv:1412.6980; Loshchilov & Hutter 2019, arXiv:1711.05101;
+// AMSGrad: Reddi et al. 2018, arXiv:1904.09237; Nesterov: Dozat 2016. Twin: src/rules/adam.rs
+
+fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
+    (*s).exp_avg = ema((*s).exp_avg, g, h.pull_beta1);
+    (*s).exp_avg_sq = ema((*s).exp_avg_sq, g * g, h.pull_beta2);
+    // at: the weights of m and of g in m̂, the correction of v before and after the maximum.
+    var m_hat = now.at.x * (*s).exp_avg;
+    if NESTEROV {
+        m_hat += now.at.y * g;
+    }
+    var v = (*s).exp_avg_sq;
+    if AMSGRAD {
+        v = max((*s).max_exp_avg_sq, now.at.z * v);
+        (*s).max_exp_avg_sq = v;
+    }
+    let v_hat = now.at.w * v;
+    return m_hat / root(v_hat, h.eps);
+}
+
+// √v, with eps added beside the root or inside it. A constant decides, so only one sum is compiled.
+// Twin: `root` in src/rules/mod.rs
+fn root(v: vec4<f32>, eps: f32) -> vec4<f32> {
+    var radicand = v;
+    if EPS_INSIDE_ROOT {
+        radicand += eps;
+    }
+    var root = sqrt(radicand);
+    if !EPS_INSIDE_ROOT {
+        root += eps;
+    }
+    return root;
+}
+
+// The parameter after a step along u, and after the decay beside it.
+fn stepped(p: vec4<f32>, u: vec4<f32>, now: Step) -> vec4<f32> {
+    return p - (now.decay * p + now.lr * u);
+}
+
+// The update of every rule that is no more than a direction. Twin: src/rules/direction.rs
+fn update(
+    p: vec4<f32>,
+    grad: vec4<f32>,
+    s: ptr<function, State>,
+    h: Hyper,
+    now: Step,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    let g = decayed(p, grad, h);
+    let u = cautious(direction(g, s, h, now), g, tensor);
+    return stepped(p, u, now);
+}
+
+// The gradient as the rule sees it: as it is.
+fn decayed(p: vec4<f32>, g: vec4<f32>, h: Hyper) -> vec4<f32> {
+    return g;
+}
+
+// Without caution: the rule's own update.
+
+fn cautious(u: vec4<f32>, g: vec4<f32>, tensor: OfTensor) -> vec4<f32> {
+    return u;
+}
+
+// The rule's numbers.
+
+struct Hyper {
+    pull_beta1: f32,
+    pull_beta2: f32,
+    eps: f32,
+}
+
+struct State {
+    exp_avg: vec4<f32>,
+    exp_avg_sq: vec4<f32>,
+    max_exp_avg_sq: vec4<f32>,
+}
+
+struct OfTensor {
+    mask_scale: f32,
+}
+
+// The variant.
+
+const NESTEROV: bool = false;
+const AMSGRAD: bool = false;
+const EPS_INSIDE_ROOT: bool = false;
+const ZERO_GRAD: bool = false;
+const MOST_GRAD: f32 = 4.611686018427388e18;
+const SQUARES_GRADS: bool = true;
+const UPDATES_BY_GRADS: bool = true;
+
+// The entry point of every update: load four elements of everything, update them, store them. All
+// loads come before the first store, so that they are in flight together.
+
+@group(0) @binding(0) var<uniform> hyper: Hyper;
+@group(0) @binding(1) var<uniform> now: Step;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let place = locate(workgroup, grid, lane);
+    if place.count == 0u {
+        return;
+    }
+    let p = load_param(place);
+    let found = scaled(load_grad(place), place);
+    let finite = is_finite(found);
+    let g = limited(found, finite);
+    var state = load_state(place);
+    let tensor = load_tensor(place);
+    let average = load_average(place);
+    // The update is called twice, and compilers merge the two calls. So the state is stored while
+    // the parameter's root and division are still under way. See benches/README.md for what that
+    // gains.
+    var next = state;
+    update_at(p, g, &next, tensor);
+    store_state(place, next);
+    let updated = outcome(update_at(p, g, &state, tensor), finite);
+    store_param(place, updated);
+    store_copy(place, updated);
+    store_average(place, p, updated, average);
+    if ZERO_GRAD {
+        zero_grad(place);
+    }
+}
+
+// The numbers of one parameter group's step. begin_step.wgsl writes them, and update() reads them.
+// Twins: Step in src/rule/twin.rs; the layout in src/gpu/records.rs.
+struct Step {
+    lr: f32,
+    decay: f32,         // lr times the decoupled weight decay, the product taken in f64
+    grad_scale: f32,    // what gradients are multiplied by; negative to maximize
+    t: u32,             // steps performed, this one included
+    at: vec4<f32>,      // the rule's coefficients at this step count, from f64
+    refreshed: f32,     // 1 if the caller filled the rule's inputs anew for this step, else 0
+    average_weight: f32, // what the running mean of the parameters is pulled by
+    grad_unit: f32,     // a power of two that very large or small gradients are multiplied by first
+}
+
+// The moving average decay·kept + (1 - decay)·x. `pull` is 1 - decay for a decay of at least 1/2, and
+// -decay for a smaller one. So the smaller weight multiplies the difference, and nothing cancels at
+// any decay. The sign bit says which it is: a decay of 0 is -0. Twin: src/rule/ema.rs
+fn ema(kept: vec4<f32>, x: vec4<f32>, pull: f32) -> vec4<f32> {
+    let nearer = select(kept, x, bitcast<i32>(pull) < 0);
+    return nearer + pull * (x - kept);
+}
+
+fn scalar_ema(kept: f32, x: f32, pull: f32) -> f32 {
+    let nearer = select(kept, x, bitcast<i32>(pull) < 0);
+    return nearer + pull * (x - kept);
+}
+
+// What gradients and parameters are held to. Twin: src/rule/bound.rs
+
+// These look at bits, because compilers may assume that there is no NaN and no infinity.
+fn is_finite(x: vec4<f32>) -> vec4<bool> {
+    return (bitcast<vec4<u32>>(x) & vec4<u32>(0x7f800000u)) != vec4<u32>(0x7f800000u);
+}
+
+fn is_nan(x: vec4<f32>) -> vec4<bool> {
+    return (bitcast<vec4<u32>>(x) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
+}
+
+// A variable, since WGSL refuses a constant that is NaN.
+var<private> nan_bits: u32 = 0x7fc00000u;
+
+fn held(x: vec4<f32>) -> vec4<f32> {
+    return clamp(x, vec4<f32>(-MOST_GRAD), vec4<f32>(MOST_GRAD));
+}
+
+// The gradient as a rule gets it: none of its squares and sums overflows. One that is not finite is
+// NaN.
+fn limited(g: vec4<f32>, finite: vec4<bool>) -> vec4<f32> {
+    return select(vec4<f32>(bitcast<f32>(nan_bits)), held(g), finite);
+}
+
+// The parameter after an update. It is NaN if the gradient was not finite, whatever the rule made of
+// that.
+fn outcome(updated: vec4<f32>, finite: vec4<bool>) -> vec4<f32> {
+    var bounded = updated;
+    if !SQUARES_GRADS {
+        // NaN stays NaN.
+        bounded = select(updated, held(updated), abs(updated) > vec4<f32>(MOST_GRAD));
+    }
+    if !UPDATES_BY_GRADS {
+        return bounded;
+    }
+    return select(vec4<f32>(bitcast<f32>(nan_bits)), bounded, finite);
+}
+
+// Four neighbouring elements: where they begin in each binding, and how many of them exist.
+struct Place {
+    param: u32,
+    grad: u32,
+    state: u32,
+    count: u32,
+    copy: u32,
+}
+
+// A caller's ranges, of copies of the parameters too. A table says where the up to 1024 elements of each
+// workgroup lie.
+
+// First element in params, in grads and in the state; number of elements (0 only fills the grid); first
+// element in the copies.
+struct Span {
+    param: u32,
+    grad: u32,
+    state: u32,
+    count: u32,
+    copy: u32,
+}
+
+@group(0) @binding(4) var<storage, read> spans: array<Span>;
+
+fn locate(workgroup: vec3<u32>, grid: vec3<u32>, lane: u32) -> Place {
+    let span = spans[workgroup.y * grid.x + workgroup.x];
+    let first = lane * 4u;
+    if first >= span.count {
+        return Place(0u, 0u, 0u, 0u, 0u);
+    }
+    let count = min(span.count - first, 4u);
+    return Place(span.param + first, span.grad + first, span.state + first, count, span.copy + first);
+}
+
+// Parameters in their format, four at a time.
+
+@group(0) @binding(2) var<storage, read_write> params: array<ParamQuad>;
+
+fn load_param(place: Place) -> vec4<f32> {
+    return decode_param(params[place.param / 4u], place);
+}
+
+fn store_param(place: Place, p: vec4<f32>) {
+    params[place.param / 4u] = encode_param(p, place);
+}
+
+// Gradients in their format, four at a time. Zero bits are zero in every format.
+
+alias StoredGrad = GradQuad;
+
+fn load_grad(place: Place) -> vec4<f32> {
+    return decode_grad(stored_grad(place.grad / 4u));
+}
+
+fn zero_grad(place: Place) {
+    store_grad(place.grad / 4u, StoredGrad());
+}
+
+// Gradients in a buffer of their own.
+
+@group(0) @binding(3) var<storage, read> grads: array<StoredGrad>;
+
+fn stored_grad(index: u32) -> StoredGrad {
+    return grads[index];
+}
+
+// For gradients that are zeroed, see in_own_buffer_zeroed.wgsl.
+fn store_grad(index: u32, value: StoredGrad) {
+}
+
+// Gradients are not scaled: now.grad_scale is 1.
+
+fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
+    return g;
+}
+
+// Elements as f32.
+
+alias Quad_f32 = vec4<f32>;
+
+fn decode_f32(quad: Quad_f32) -> vec4<f32> {
+    return quad;
+}
+
+fn encode_f32(value: vec4<f32>) -> Quad_f32 {
+    return value;
+}
+
+alias ParamQuad = Quad_f32;
+
+fn decode_param(quad: ParamQuad, place: Place) -> vec4<f32> {
+    return decode_f32(quad);
+}
+
+fn encode_param(value: vec4<f32>, place: Place) -> ParamQuad {
+    return encode_f32(value);
+}
+
+alias GradQuad = Quad_f32;
+
+fn decode_grad(quad: GradQuad) -> vec4<f32> {
+    return decode_f32(quad);
+}
+
+// There is no running mean of the parameters.
+
+fn load_average(place: Place) -> vec4<f32> {
+    return vec4<f32>();
+}
+
+fn store_average(place: Place, p: vec4<f32>, updated: vec4<f32>, average: vec4<f32>) {
+}
+
+// A copy of the parameters in 16 bits, for forward passes, in a caller's ranges on the quads.
+
+@group(0) @binding(16) var<storage, read_write> copies: array<vec2<u32>>;
+
+fn store_copy(place: Place, p: vec4<f32>) {
+    copies[place.copy / 4u] = nearest_half(p);
+}
+
+// Copies parameters that did not come from a step.
+@compute @workgroup_size(256)
+fn copy_params(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let place = locate(workgroup, grid, lane);
+    if place.count > 0u {
+        store_copy(place, load_param(place));
+    }
+}
+
+// The nearest f16, two to a word; of two equally near the even one. It is done on integers, since
+// devices may flush what is subnormal and round as they like. Twin: src/format/f16.rs
+fn nearest_half(value: vec4<f32>) -> vec2<u32> {
+    let bits = bitcast<vec4<u32>>(value);
+    let sign = (bits >> vec4<u32>(16u)) & vec4<u32>(0x8000u);
+    let magnitude = bits & vec4<u32>(0x7fffffffu);
+    // The exponents' biases are 127 and 15. What rounds beyond the largest carries into an infinity.
+    let rebased = magnitude - vec4<u32>(112u << 23u);
+    let is_odd = (rebased >> vec4<u32>(13u)) & vec4<u32>(1u);
+    let normal = (rebased + vec4<u32>(0xfffu) + is_odd) >> vec4<u32>(13u);
+    // Below 2⁻¹⁴ the mantissa counts units of 2⁻²⁴.
+    let mantissa = (magnitude & vec4<u32>(0x7fffffu)) | vec4<u32>(0x800000u);
+    let exponent = magnitude >> vec4<u32>(23u);
+    let shift = min(vec4<u32>(126u) - min(exponent, vec4<u32>(112u)), vec4<u32>(25u));
+    let whole = mantissa >> shift;
+    let rest = mantissa - (whole << shift);
+    let tie = vec4<u32>(1u) << (shift - vec4<u32>(1u));
+    let is_up = (rest > tie) | ((rest == tie) & ((whole & vec4<u32>(1u)) == vec4<u32>(1u)));
+    let subnormal = whole + select(vec4<u32>(), vec4<u32>(1u), is_up);
+    // A NaN keeps the upper bits of its mantissa, and is quiet.
+    let payload = (magnitude >> vec4<u32>(13u)) & vec4<u32>(0x3ffu);
+    let is_nan = magnitude > vec4<u32>(0x7f800000u);
+    let special = vec4<u32>(0x7c00u) | select(vec4<u32>(), payload | vec4<u32>(0x200u), is_nan);
+    let finite = select(normal, subnormal, magnitude < vec4<u32>(0x38800000u));
+    let halves = sign | select(finite, special, magnitude >= vec4<u32>(0x47800000u));
+    return halves.xz | (halves.yw << vec2<u32>(16u));
+}
+
+// The rule's slots; those that the variant leaves unused read as zero.
+
+@group(0) @binding(5) var<storage, read_write> slot_exp_avg: array<Quad_f32>;
+@group(0) @binding(6) var<storage, read_write> slot_exp_avg_sq: array<Quad_f32>;
+
+fn load_state(place: Place) -> State {
+    var state = State();
+    state.exp_avg = decode_f32(slot_exp_avg[place.state / 4u]);
+    state.exp_avg_sq = decode_f32(slot_exp_avg_sq[place.state / 4u]);
+    return state;
+}
+
+fn store_state(place: Place, state: State) {
+    slot_exp_avg[place.state / 4u] = encode_f32(state.exp_avg);
+    slot_exp_avg_sq[place.state / 4u] = encode_f32(state.exp_avg_sq);
+}
+
+fn load_tensor(place: Place) -> OfTensor {
+    var tensor = OfTensor();
+    return tensor;
+}
+
+fn update_at(
+    p: vec4<f32>,
+    g: vec4<f32>,
+    s: ptr<function, State>,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    return update(p, g, s, hyper, now, tensor);
+}

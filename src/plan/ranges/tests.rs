@@ -320,7 +320,7 @@ fn every_copy_is_bound_once_wherever_it_lies() {
                     // Copies in several buffers, and far apart.
                     for (tensor, buffer) in tensors.iter_mut().zip([2, 3].into_iter().cycle()) {
                         let copy = tensor.copy.as_mut().unwrap();
-                        copy.offset = 1000 * copy.offset;
+                        copy.offset *= 1000;
                         copy.buffer = buffer;
                     }
                     check_in(&storage, &tensors, &limits);

@@ -1,12 +1,14 @@
-//! What looking at the gradients costs a step: AdamW over 16.8 million parameters with clipping and
-//! loss scaling, against the same step without, one after the other in turns.
+//! What looking at the gradients costs a step, and what a caller's ranges do: AdamW over 16.8 million
+//! parameters with clipping and loss scaling, or out of the arenas, against the same step without, one
+//! after the other in turns.
 //!
 //!     cargo bench --bench guard
 
 use std::time::Instant;
 
 use wgpu_optim::{
-    Average, Clip, Gpu, GpuOptions, Layout, LossScale, Optimizer, Options, rules::AdamW, wgpu,
+    Average, BufferRange, Buffers, Clip, Gpu, GpuOptions, Layout, LossScale, Optimizer, Options,
+    rules::AdamW, wgpu,
 };
 
 const PARAMETERS: usize = 1 << 24;
@@ -24,11 +26,46 @@ fn step(gpu: &Gpu, optimizer: &mut Optimizer) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
-fn main() {
-    let gpu = Gpu::open_blocking(&GpuOptions::default()).unwrap();
+/// The parameters in so many tensors.
+fn layout(tensors: usize) -> Layout {
     let mut layout = Layout::new();
     let group = layout.group(AdamW::default()).unwrap();
-    layout.tensor(group, "weight", &[PARAMETERS]).unwrap();
+    for index in 0..tensors {
+        let shape = [PARAMETERS / tensors];
+        layout.tensor(group, &index.to_string(), &shape).unwrap();
+    }
+    layout
+}
+
+/// An optimizer over ranges of one buffer for parameters and of another for gradients, with a gap behind
+/// each.
+fn over_ranges(gpu: &Gpu, tensors: usize) -> Optimizer {
+    let (size, gap) = ((4 * PARAMETERS / tensors) as u64, 256);
+    let ranges = || {
+        let buffer = gpu.device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: tensors as u64 * (size + gap),
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let range = |index| BufferRange {
+            buffer: buffer.clone(),
+            offset: index * (size + gap),
+            size,
+        };
+        (0..tensors as u64).map(range).collect::<Vec<_>>()
+    };
+    let buffers = Buffers {
+        params: ranges(),
+        grads: Some(ranges()),
+        ..Default::default()
+    };
+    Optimizer::over(&gpu.device, &layout(tensors), buffers, Options::default()).unwrap()
+}
+
+fn main() {
+    let gpu = Gpu::open_blocking(&GpuOptions::default()).unwrap();
+    let layout = layout(1);
     let plain = Options::default();
     let cases = [
         ("plain", plain.clone()),
@@ -66,12 +103,19 @@ fn main() {
             },
         ),
     ];
-    let mut optimizers =
+    let in_arenas =
         cases.map(|(name, options)| (name, Optimizer::new(&gpu.device, &layout, options).unwrap()));
+    let mut optimizers = Vec::from(in_arenas);
+    optimizers.extend([
+        ("one tensor in a range", over_ranges(&gpu, 1)),
+        ("two, which have a table", over_ranges(&gpu, 2)),
+    ]);
     let grads: Vec<f32> = (0..PARAMETERS).map(|i| (i as f32 * 0.1).sin()).collect();
     for (_, optimizer) in &mut optimizers {
-        let tensor = layout.tensors().next().unwrap();
-        optimizer.write_grad(&gpu.queue, tensor, &grads).unwrap();
+        let tensors: Vec<_> = optimizer.layout().tensors().collect();
+        for (tensor, grads) in tensors.iter().zip(grads.chunks(PARAMETERS / tensors.len())) {
+            optimizer.write_grad(&gpu.queue, *tensor, grads).unwrap();
+        }
         step(&gpu, optimizer);
     }
     let mut ratios = vec![Vec::new(); optimizers.len()];

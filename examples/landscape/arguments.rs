@@ -194,18 +194,13 @@ impl Arguments {
 
     /// Of the part of each rule's learning rate: an epoch is a step.
     fn schedules(&self, rules: &[ScheduledRule], steps: u64) -> Result<Vec<Schedule>> {
-        let length = Length {
-            epochs: steps,
-            batches_per_epoch: 1,
-            accumulate: 1,
-        };
         // A floor is a learning rate, and rules have different ones.
         ensure!(
             self.schedule.floor.is_none(),
             "--floor has no meaning here, where each rule has its own learning rate."
         );
         let own = rules.iter().map(|rule| rule.schedule);
-        let schedules = self.schedule.schedules(own, 1.0, length)?;
+        let schedules = self.schedule.schedules(own, 1.0, Length::of_steps(steps))?;
         schedules.iter().try_for_each(Schedule::validate)?;
         Ok(schedules)
     }

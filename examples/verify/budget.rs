@@ -18,6 +18,12 @@ pub enum Allowance {
     Wgsl,
 }
 
+/// The f32 twin's own error. Its rounding stays far below, another formula would not.
+pub const TWIN_BUDGET: f64 = 1e-2;
+
+/// Of a million elements of a sign-based rule, so many may go the other way.
+pub const TURNED_PER_MILLION: usize = 100;
+
 /// Ulp that WGSL allows a division.
 const DIVISION: f64 = 2.5;
 /// Ulp that WGSL allows a root: it inherits from `1 / inverseSqrt(x)`, of 2 ulp and a division.

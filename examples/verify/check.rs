@@ -6,7 +6,7 @@ use wgpu_optim::{Clip, Formats, Gpu, Optimizer, Options, cpu, rules};
 
 use crate::accuracy::{Deviation, Truth};
 use crate::around::{self, Around};
-use crate::budget::Allowance;
+use crate::budget::{Allowance, TURNED_PER_MILLION, TWIN_BUDGET};
 use crate::place::Place;
 use crate::problem::{Mark, Problem, View};
 use crate::stored::Stored;
@@ -17,12 +17,6 @@ use crate::variant::Variant;
 const SIZES: [usize; 11] = [1_000_000, 1, 3, 5, 255, 256, 257, 1023, 1024, 1025, 70_001];
 const FEW_SIZES: [usize; 3] = [256, 5, 1025];
 const STEPS: usize = 20;
-
-/// Of a million elements of a sign-based rule, so many may go the other way.
-const TURNED_PER_MILLION: usize = 100;
-
-/// The f32 twin's own error. Its rounding stays far below, another formula would not.
-pub const TWIN_BUDGET: f64 = 1e-2;
 
 /// What came of one variant; serialized, a line of `--json`.
 #[derive(Debug, Serialize)]

@@ -139,13 +139,7 @@ pub(super) fn over_ranges(
     tensors: &[BoundTensor],
 ) -> Result<Vec<Unbound>, Error> {
     let storage = group.frame.storage;
-    let (buffers, mut ranges) = tensor_ranges(tensors);
-    if group.stores_copies() {
-        let starts = tensors.iter().map(|tensor| copy_start(tensor, &buffers));
-        for (ranges, copy) in ranges.iter_mut().zip(starts) {
-            ranges.copy = copy;
-        }
-    }
+    let (buffers, ranges) = tensor_ranges(tensors, group.stores_copies());
     let mut dispatches = Vec::new();
     for window in range_windows(&ranges, BLOCK, &storage, limits) {
         let (width, place) = (window.width, window.grad_place);
@@ -195,36 +189,41 @@ pub(super) struct BoundTensor {
     pub count: u64,
 }
 
-/// The ranges of tensors without their copies, with a number for each buffer, and the buffers in that
-/// order.
-pub(super) fn tensor_ranges(tensors: &[BoundTensor]) -> (Vec<&wgpu::Buffer>, Vec<TensorRanges>) {
-    let buffers = numbered(tensors.iter().flat_map(|tensor| {
-        let copy = tensor.copy.iter().map(|copy| &copy.buffer);
-        [&tensor.param.buffer, &tensor.grad.buffer]
-            .into_iter()
-            .chain(copy)
-    }));
-    let ranges = tensors
-        .iter()
-        .map(|tensor| (tensor, &tensor.param, &tensor.grad))
-        .map(|(tensor, param, grad)| TensorRanges {
-            param_buffer: number_of(&buffers, &param.buffer),
-            param_offset: param.offset,
-            grad_buffer: number_of(&buffers, &grad.buffer),
-            grad_offset: grad.offset,
-            copy: None,
-            state: tensor.state,
-            count: tensor.count,
-        });
-    let ranges = ranges.collect();
-    (buffers, ranges)
+impl BoundTensor {
+    fn copy_if(&self, is_wanted: bool) -> Option<&BufferRange> {
+        self.copy.as_ref().filter(|_| is_wanted)
+    }
 }
 
-fn copy_start(tensor: &BoundTensor, buffers: &[&wgpu::Buffer]) -> Option<CopyStart> {
-    tensor.copy.as_ref().map(|copy| CopyStart {
-        buffer: number_of(buffers, &copy.buffer),
-        offset: copy.offset,
-    })
+/// The ranges of tensors, with a number for each buffer, and the buffers in that order. Passes that store
+/// no copies need not know where these lie.
+pub(super) fn tensor_ranges(
+    tensors: &[BoundTensor],
+    with_copies: bool,
+) -> (Vec<&wgpu::Buffer>, Vec<TensorRanges>) {
+    let buffers = numbered(tensors.iter().flat_map(|tensor| {
+        let ranges = [
+            Some(&tensor.param),
+            Some(&tensor.grad),
+            tensor.copy_if(with_copies),
+        ];
+        ranges.into_iter().flatten().map(|range| &range.buffer)
+    }));
+    let number = |range: &BufferRange| number_of(&buffers, &range.buffer);
+    let ranges = tensors.iter().map(|tensor| TensorRanges {
+        param_buffer: number(&tensor.param),
+        param_offset: tensor.param.offset,
+        grad_buffer: number(&tensor.grad),
+        grad_offset: tensor.grad.offset,
+        copy: tensor.copy_if(with_copies).map(|copy| CopyStart {
+            buffer: number(copy),
+            offset: copy.offset,
+        }),
+        state: tensor.state,
+        count: tensor.count,
+    });
+    let ranges = ranges.collect();
+    (buffers, ranges)
 }
 
 /// A dispatch over `window`, with `spans` as its table, in a buffer of this usage.

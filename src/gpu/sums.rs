@@ -80,7 +80,7 @@ impl<'a> SumWindows<'a> {
         limits: &DispatchLimits,
         partials: &mut u64,
     ) -> Self {
-        let (buffers, ranges) = tensor_ranges(tensors);
+        let (buffers, ranges) = tensor_ranges(tensors, false);
         let elements = ranges.iter().map(|range| range.count).sum();
         let length = measured_length(elements, storage, limits);
         let windows = range_windows(&ranges, length, storage, limits);

@@ -15,13 +15,13 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// Up to `most` elements from number `first` on.
-    pub fn part(&self, first: u32, most: u32) -> Self {
+    /// What follows the first `elements`.
+    pub fn after(self, elements: u32) -> Self {
         Self {
-            param: self.param + first,
-            grad: self.grad + first,
-            state: self.state + first,
-            count: most.min(self.count - first),
+            param: self.param + elements,
+            grad: self.grad + elements,
+            state: self.state + elements,
+            count: self.count - elements,
         }
     }
 }
@@ -31,11 +31,9 @@ impl Span {
 pub(crate) fn as_one(spans: &[Span]) -> Option<Span> {
     let mut all = *spans.first()?;
     for span in spans[1..].iter().filter(|span| span.count > 0) {
+        let before = all.count;
         all.count += span.count;
-        let before = all.count - span.count;
-        let is_next =
-            u64::from(before).is_multiple_of(BLOCK) && *span == all.part(before, u32::MAX);
-        if !is_next {
+        if !u64::from(before).is_multiple_of(BLOCK) || *span != all.after(before) {
             return None;
         }
     }

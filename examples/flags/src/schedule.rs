@@ -71,6 +71,15 @@ pub struct Length {
 }
 
 impl Length {
+    /// Where an epoch is a step.
+    pub fn of_steps(steps: u64) -> Self {
+        Self {
+            epochs: steps,
+            batches_per_epoch: 1,
+            accumulate: 1,
+        }
+    }
+
     /// At least 1.
     fn steps_in(self, epochs: u64) -> u64 {
         (epochs * self.batches_per_epoch / self.accumulate).max(1)

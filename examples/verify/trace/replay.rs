@@ -6,8 +6,8 @@ use wgpu_optim::{Gpu, Optimizer, Options, cpu};
 
 use super::Trace;
 use crate::accuracy::{Deviation, Truth};
-use crate::budget::Allowance;
-use crate::check::{TWIN_BUDGET, explain};
+use crate::budget::{Allowance, TWIN_BUDGET};
+use crate::check::explain;
 use crate::subject::OnGpu;
 
 /// What the twin in f64 may be off by: the rule is the framework's.

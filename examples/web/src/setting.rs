@@ -119,12 +119,8 @@ impl Setting {
             gamma: None,
             floor: None,
         };
-        let length = Length {
-            epochs: self.steps,
-            batches_per_epoch: 1,
-            accumulate: 1,
-        };
-        flags.schedules(rules.iter().map(|rule| rule.schedule), 1.0, length)
+        let own = rules.iter().map(|rule| rule.schedule);
+        flags.schedules(own, 1.0, Length::of_steps(self.steps))
     }
 }
 

@@ -8,7 +8,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use wgpu_optim::{Optimizer, Options, cpu, rules};
 
 use crate::accuracy::Truth;
-use crate::budget::Allowance;
+use crate::budget::{Allowance, TURNED_PER_MILLION, TWIN_BUDGET};
 use crate::errors::thrown;
 use crate::problem::Problem;
 use crate::race::Course;
@@ -17,12 +17,6 @@ use crate::variant::Variant;
 /// A few tensors, so that a browser's page has its turn between variants.
 const SIZES: [usize; 3] = [256, 5, 1025];
 const STEPS: usize = 20;
-
-/// The f32 twin's own error: rounding stays far below, another formula would not.
-const TWIN_BUDGET: f64 = 1e-2;
-
-/// Of a million elements of a sign-based rule, so many may go the other way.
-const TURNED_PER_MILLION: usize = 100;
 
 /// What came of a variant. Errors are parts of the largest movement of any parameter.
 #[derive(Serialize)]

@@ -131,7 +131,7 @@ pub(super) fn line_dispatches(
         pass: Pass::Lines,
         ..group
     };
-    let (buffers, ranges) = tensor_ranges(tensors);
+    let (buffers, ranges) = tensor_ranges(tensors, false);
     let mut tiling = Tiling::new(group.frame.storage.grads);
     for (range, place) in ranges.iter().zip(&table.places) {
         tiling.add(

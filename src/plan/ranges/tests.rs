@@ -72,8 +72,10 @@ fn check_in(
         assert_eq!(window.spans.len() as u64, u64::from(x) * u64::from(y));
         // What runs as one span has the same elements in each workgroup.
         if let Some(one) = as_one(&window.spans) {
-            let parts = (0..one.count).step_by(BLOCK as usize);
-            let parts = parts.map(|first| one.part(first, BLOCK as u32));
+            let parts = (0..one.count).step_by(BLOCK as usize).map(|first| Span {
+                count: (one.count - first).min(BLOCK as u32),
+                ..one.after(first)
+            });
             let spans = window.spans.iter().copied();
             let spans = spans.filter(|span| *span != Span::default());
             assert!(parts.eq(spans), "{one:?}");

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use wgpu_optim::{Gpu, Optimizer, Options, cpu, rules};
 
 use crate::accuracy::Truth;
-use crate::budget::Allowance;
+use crate::budget::{Allowance, TWIN_BUDGET};
 use crate::place::Place;
 use crate::problem::{Mark, Problem};
 use crate::variant::Variant;
@@ -15,10 +15,6 @@ const SIZES: [usize; 4] = [67, 5, 1025, 5];
 /// The two of `SIZES` that are given the same gradients.
 const SAME_GRADIENTS: [usize; 2] = [1, 3];
 const STEPS: usize = 20;
-
-/// The f32 twin's own error: rounding stays far below, another formula would not. So does no element of a
-/// sign-based rule go the other way.
-const TWIN_BUDGET: f64 = 1e-2;
 
 /// All that is wrong, or how close it was.
 pub async fn everywhere(gpu: &Gpu) -> Outcome {
@@ -108,6 +104,7 @@ impl Trial {
         let in_f64 = problem.observe(&mut cpu::Optimizer::<f64>::new(&problem.layout)?, &marks)?;
         let in_f32 = problem.observe(&mut cpu::Optimizer::<f32>::new(&problem.layout)?, &marks)?;
         let truth = Truth::new(&problem, &marks, in_f64);
+        // So few elements of a sign-based rule are here that none may go the other way.
         let twin = truth.deviation(&in_f32, f64::INFINITY).largest;
         let error = truth.relative(twin);
         ensure!(error <= TWIN_BUDGET, "the f32 twin is off by {error:.1e}");

@@ -395,9 +395,13 @@ impl Network for GpuNetwork<'_> {
         Box::pin(async move {
             let encoder = self.encoder.get_or_insert_with(|| new_encoder(self.gpu));
             let snapshot = self.optimizer.snapshot(encoder)?;
-            self.finish_async().await?;
-            let stats = snapshot.get()?;
-            stats.context("The device has finished, but its statistics have not arrived.")
+            loop {
+                self.finish_async().await?;
+                // Another thread that polls the device may have been told first, and not yet passed it on.
+                if let Some(stats) = snapshot.get()? {
+                    return Ok(stats);
+                }
+            }
         })
     }
 

@@ -8,7 +8,7 @@ use support::{
     saved, *,
 };
 use wgpu_optim::{
-    Error, Format, Formats, Layout, Optimizer, Options, cpu, read_blocking,
+    Checkpoint, Error, Format, Formats, Layout, Optimizer, Options, cpu, read_blocking, rule,
     rules::{self, AdamW},
 };
 
@@ -200,5 +200,114 @@ fn bytes_are_as_many_as_the_format_says_and_others_are_refused() {
         assert!(matches!(unknown, Err(Error::UnknownState { .. })));
         let unknown = twin.state_bytes(tensor, "momentum");
         assert!(matches!(unknown, Err(Error::UnknownState { .. })));
+    }
+}
+
+/// Codes beyond the smallest magnitude are that too, and would be coded otherwise.
+#[test]
+fn bytes_of_the_smallest_magnitudes_come_back_to_the_bit() {
+    let formats = Formats {
+        state: Format::Int8,
+        ..Formats::default()
+    };
+    let problem = Problem::with_formats(AdamW::default(), formats, &[5], 1).unwrap();
+    let (tensor, queue) = (problem.tensors()[0], &gpu().queue);
+    let mut optimizer = problem.in_arena(Options::default());
+    let mut twin = cpu::Optimizer::<f32>::new(&problem.layout).unwrap();
+    for (slot, zero) in [("exp_avg", 127), ("exp_avg_sq", 255)] {
+        let mut bytes = vec![0; 16];
+        // Half an octave above the smallest, which is code 8.
+        bytes[..4].copy_from_slice(&0x00c0_0000u32.to_le_bytes());
+        bytes.extend([0, 7, 8, 9, 100]);
+        bytes.resize(80, zero);
+        optimizer
+            .write_state_bytes(queue, tensor, slot, &bytes)
+            .unwrap();
+        let found = optimizer.read_state_bytes_blocking(queue, tensor, slot);
+        assert_eq!(found.unwrap(), bytes, "{slot}");
+        twin.write_state_bytes(tensor, slot, &bytes).unwrap();
+        assert_eq!(twin.state_bytes(tensor, slot).unwrap(), bytes, "{slot}");
+        optimizer = saved::loaded(
+            problem.in_arena(Options::default()),
+            &saved::bytes(&optimizer),
+        );
+        let found = optimizer.read_state_bytes_blocking(queue, tensor, slot);
+        assert_eq!(found.unwrap(), bytes, "{slot} in a file");
+        let file = Checkpoint::from_bytes(saved::bytes_of(&twin)).unwrap();
+        twin.load(&file).unwrap();
+        assert_eq!(twin.state_bytes(tensor, slot).unwrap(), bytes, "{slot}");
+    }
+}
+
+rule! {
+    /// Keeps most where there is nothing: 1000 at no gradient and less at others.
+    struct Hollow("hollow") {
+        pub lr: f64 in NON_NEGATIVE = 0.1,
+    }
+    slots: kept;
+    wgsl: "
+fn update(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
+    (*s).kept = g + select(vec4<f32>(), vec4<f32>(1000.0), g == vec4<f32>());
+    return p - now.lr * g;
+}";
+}
+
+impl wgpu_optim::Rule for Hollow {}
+
+impl<T: cpu::Real> cpu::Twin<T> for Hollow {
+    fn update(&self, block: cpu::Block<'_, T>, now: cpu::Step<T>) {
+        block.each(move |p, g, [kept]| {
+            *kept = if g == T::zero() {
+                T::from_f64(1000.0)
+            } else {
+                g
+            };
+            p - now.lr * g
+        });
+    }
+}
+
+#[test]
+fn elements_keep_their_bits_beside_larger_state_of_no_element() {
+    let formats = Formats {
+        state: Format::Int8,
+        ..Formats::default()
+    };
+    let mut problem = Problem::with_formats(Hollow::default(), formats, &[5, 17], 1).unwrap();
+    for (index, grad) in problem.grads[0].iter_mut().flatten().enumerate() {
+        *grad = 1.0 + 0.013 * index as f32;
+    }
+    let mut optimizer = problem.in_arena(Options::default());
+    problem.run(&mut optimizer);
+    let twin = problem.twin::<f32>();
+    for (tensor, count) in problem.layout.tensors().zip([5, 17]) {
+        let range = optimizer.state(tensor, "kept").unwrap();
+        let words = read_blocking(&gpu().device, &gpu().queue, &range).unwrap();
+        let raw: &[u8] = bytemuck::cast_slice(&words);
+        let bytes = optimizer.read_state_bytes_blocking(&gpu().queue, tensor, "kept");
+        let (bytes, scales) = (bytes.unwrap(), 4 * usize::div_ceil(count, 16));
+        assert_eq!(bytes[..scales], raw[..scales], "scales of {count}");
+        let codes = 16..16 + count;
+        assert_eq!(bytes[codes.clone()], raw[codes], "codes of {count}");
+    }
+    let expected = numbers(&problem, &optimizer);
+    let fresh = saved::loaded(
+        problem.in_arena(Options::default()),
+        &saved::bytes(&optimizer),
+    );
+    assert!(numbers(&problem, &fresh) == expected, "a file");
+    let fresh = problem.in_arena(Options::default());
+    write(&fresh, &read(&optimizer));
+    assert!(numbers(&problem, &fresh) == expected, "bytes");
+    let mut other = cpu::Optimizer::<f32>::new(&problem.layout).unwrap();
+    let file = Checkpoint::from_bytes(saved::bytes_of(&twin)).unwrap();
+    other.load(&file).unwrap();
+    let mut third = cpu::Optimizer::<f32>::new(&problem.layout).unwrap();
+    for tensor in problem.layout.tensors() {
+        let before = twin.state(tensor, "kept").unwrap();
+        assert_eq!(other.state(tensor, "kept").unwrap(), before, "twin, a file");
+        let bytes = twin.state_bytes(tensor, "kept").unwrap();
+        third.write_state_bytes(tensor, "kept", &bytes).unwrap();
+        assert_eq!(third.state(tensor, "kept").unwrap(), before, "twin, bytes");
     }
 }

@@ -62,9 +62,9 @@ impl Entry {
         is_padded.then(|| (rows - 1) * bytes)
     }
 
-    /// The last row with zeros beyond the last number.
-    pub fn without_padding(&self, row: &[u8]) -> Vec<u8> {
-        self.encoding.without_padding(row, self.count)
+    /// Makes zeros of what the last row has beyond the last number.
+    pub fn clear_padding(&self, row: &mut [u8]) {
+        self.encoding.clear_padding(row, self.count);
     }
 
     pub fn bytes(&self) -> usize {

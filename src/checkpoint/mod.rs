@@ -20,6 +20,7 @@ mod description;
 #[cfg(not(target_family = "wasm"))]
 mod file;
 mod header;
+mod last_row;
 mod matching;
 mod reader;
 mod writer;

@@ -2,7 +2,7 @@
 
 use std::io::{self, Seek, SeekFrom, Write};
 
-use super::{contents::Entry, description::Description, header};
+use super::{contents::Entry, description::Description, header, last_row::LastRow};
 use crate::{Error, Layout, Tensor};
 
 /// What a checkpoint says beside the contents of its tensors.
@@ -21,8 +21,7 @@ pub(crate) struct Writer<'a, W> {
     /// Of the tensor that is being written.
     hasher: crc32fast::Hasher,
     written: usize,
-    /// What has come of its last row, if that has padding.
-    row: Vec<u8>,
+    row: LastRow,
 }
 
 impl<'a, W: Write + Seek> Writer<'a, W> {
@@ -37,7 +36,7 @@ impl<'a, W: Write + Seek> Writer<'a, W> {
             checksums: Vec::new(),
             hasher: crc32fast::Hasher::new(),
             written: 0,
-            row: Vec::new(),
+            row: LastRow::default(),
         })
     }
 
@@ -47,24 +46,17 @@ impl<'a, W: Write + Seek> Writer<'a, W> {
         while !bytes.is_empty() {
             let entry = outline.entries.get(self.checksums.len());
             let left = entry.map_or(bytes.len(), |entry| entry.bytes() - self.written);
-            let padded = entry.and_then(Entry::padded_row);
-            let before = padded.map_or(left, |row| row.saturating_sub(self.written));
-            // A padded row is written once all of it has come.
-            let (now, later) = match before {
-                0 => bytes.split_at(left.min(bytes.len())),
-                before => bytes.split_at(before.min(bytes.len())),
+            let (now, later) = bytes.split_at(left.min(bytes.len()));
+            let (before, row) = match entry {
+                Some(entry) => self.row.take(entry, self.written, now),
+                None => (now, None),
             };
-            if before > 0 || padded.is_none() {
-                self.put(now)?;
-            } else {
-                self.row.extend_from_slice(now);
+            self.put(before)?;
+            if let Some(row) = row {
+                self.put(&row)?;
             }
             self.written += now.len();
             if now.len() == left {
-                if let Some(entry) = entry.filter(|_| padded.is_some()) {
-                    let row = std::mem::take(&mut self.row);
-                    self.put(&entry.without_padding(&row))?;
-                }
                 let hasher = std::mem::take(&mut self.hasher);
                 self.checksums.push(hasher.finalize());
                 self.written = 0;

@@ -27,6 +27,7 @@ pub(super) static BF16: Definition = Definition {
             || decode(bytes, values),
         );
     },
+    clear: |_, _| (),
 };
 
 #[inline(always)]

@@ -35,6 +35,7 @@ pub(super) static BF16_PLUS_8: Definition = Definition {
             *value = f32::from_bits(u32::from(u16::from_le_bytes(*half)) << 16);
         }
     },
+    clear: |_, _| (),
 };
 
 /// The 8 bits. They complete values of which the bf16 has been decoded.
@@ -59,6 +60,7 @@ const RESIDUAL: Definition = Definition {
             *value = completed((value.to_bits() >> 16) as u16, *byte as i8);
         }
     },
+    clear: |_, _| (),
 };
 
 /// The upper 24 bits of the nearest float that has no others; of two equally near, the larger magnitude.

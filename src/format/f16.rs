@@ -27,4 +27,5 @@ pub(super) static F16: Definition = Definition {
             *value = f16::from_le_bytes(*half).to_f32();
         }
     },
+    clear: |_, _| (),
 };

@@ -26,4 +26,5 @@ pub(super) static F32: Definition = Definition {
             *value = f32::from_le_bytes(*word);
         }
     },
+    clear: |_, _| (),
 };

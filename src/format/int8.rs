@@ -29,6 +29,7 @@ pub(super) static SIGNED: Definition = Definition {
     name: "int8",
     encode: |values, first, rounding, bytes| encode::<4, true>(values, first, rounding, bytes),
     decode: |bytes, values| decode::<4, true>(bytes, values),
+    clear: clear::<4>,
     wgsl: &[LOG8, include_str!("../../shaders/format/int8.wgsl")],
     ..COMMON
 };
@@ -37,6 +38,7 @@ pub(super) static NON_NEGATIVE: Definition = Definition {
     name: "uint8",
     encode: |values, first, rounding, bytes| encode::<8, false>(values, first, rounding, bytes),
     decode: |bytes, values| decode::<8, false>(bytes, values),
+    clear: clear::<8>,
     wgsl: &[LOG8, include_str!("../../shaders/format/uint8.wgsl")],
     ..COMMON
 };
@@ -53,6 +55,7 @@ const COMMON: Definition = Definition {
     wgsl: &[],
     encode: |_, _, _, _| (),
     decode: |_, _| (),
+    clear: |_, _| (),
 };
 
 /// The magnitude's bits. Subnormals count as zero, so it does not matter whether a device flushes them.
@@ -192,6 +195,15 @@ fn decode_block<const L: u32, const SIGNED: bool>(top: u32, codes: &[u8], values
         let code = if SIGNED { code & 127 } else { code };
         *value = f32::from_bits(magnitude_of::<L>(code, top) | sign);
     }
+}
+
+/// Makes zeros of a row's elements from number `first` on. A block that has others keeps its scale.
+fn clear<const L: u32>(row: &mut [u8], first: usize) {
+    let (tops, codes) = row.split_at_mut(SCALE_BYTES);
+    let of_block = SCALE_BYTES * BLOCK / ROW;
+    tops[of_block * first.div_ceil(BLOCK)..].fill(0);
+    // The code of zero.
+    codes[first..].fill((32 * L - 1) as u8);
 }
 
 /// Rounds with the same random bits for all.

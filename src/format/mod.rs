@@ -222,6 +222,9 @@ struct Definition {
     encode: fn(&[f32], u64, Rounding, &mut [u8]),
     /// Fills the values from whole blocks. The last may have more elements.
     decode: fn(&[u8], &mut [f32]),
+    /// Makes zeros of a block's elements from this one on. Those before it stay as they are, to the bit. A block
+    /// of one has none to clear.
+    clear: fn(&mut [u8], usize),
 }
 
 /// Bits that complete those of another buffer.
@@ -294,22 +297,15 @@ impl Encoding {
         elements.next_multiple_of(self.0.block as usize) - elements
     }
 
-    /// A row of blocks, the last of `elements`, with zeros beyond the last element.
-    pub fn without_padding(self, row: &[u8], elements: usize) -> Vec<u8> {
-        let in_row = self.elements(row.len() as u64) as usize;
-        let mut values = vec![0.0; in_row - self.padding(elements)];
-        self.decode(row, &mut values);
-        self.encoded(&values)
-    }
-
-    /// Replaces what means nothing, beyond the last of `elements`, by zeros.
+    /// Makes zeros of what means nothing, beyond the last of `elements`. The elements keep their bits: to encode
+    /// them anew could change them.
     pub fn clear_padding(self, bytes: &mut [u8], elements: usize) {
-        let [_, of_row] = self.blocks(elements);
-        if self.padding(elements) > 0
-            && let Some(start) = bytes.len().checked_sub(of_row)
+        let ([_, of_block], padding) = (self.blocks(elements), self.padding(elements));
+        if padding > 0
+            && let Some(start) = bytes.len().checked_sub(of_block)
         {
-            let last = &mut bytes[start..];
-            last.copy_from_slice(&self.without_padding(last, elements));
+            let first = self.0.block as usize - padding;
+            (self.0.clear)(&mut bytes[start..], first);
         }
     }
 

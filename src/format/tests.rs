@@ -158,6 +158,35 @@ fn what_was_rounded_stays() {
     }
 }
 
+/// Whatever scales and codes there are, also such as no encoder gives.
+#[test]
+fn what_is_cleared_is_zero_and_what_is_not_keeps_its_bits() {
+    for encoding in Encoding::ALL {
+        let block = encoding.0.block as usize;
+        for elements in [1, 15, 16, 17, 63, 64, 65, 100] {
+            let length = encoding.bytes(elements) as usize;
+            let bytes: Vec<_> = (0..length).map(|i| (37 * i + 11) as u8).collect();
+            let mut cleared = bytes.clone();
+            encoding.clear_padding(&mut cleared, elements as usize);
+            let count = length / encoding.0.block_bytes as usize * block;
+            let [before, after] = [&bytes, &cleared].map(|bytes| {
+                let mut values = vec![0.0; count];
+                encoding.decode(bytes, &mut values);
+                values
+                    .iter()
+                    .map(|value| value.to_bits())
+                    .collect::<Vec<_>>()
+            });
+            let (own, beyond) = after.split_at(elements as usize);
+            assert_eq!(own, &before[..elements as usize], "{encoding:?}");
+            assert!(beyond.iter().all(|bits| *bits == 0), "{encoding:?}");
+            let mut again = cleared.clone();
+            encoding.clear_padding(&mut again, elements as usize);
+            assert_eq!(again, cleared, "{encoding:?}");
+        }
+    }
+}
+
 /// The values of its definition: an f32's bits, the bf16, the residual, the bits of what comes back.
 #[test]
 fn a_bf16_and_8_bits_are_the_nearest_float_of_24_bits() {

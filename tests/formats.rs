@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{places::everywhere, *};
+use support::{places::everywhere, saved, *};
 use wgpu_optim::{
     Error, Format, Formats, Layout, Optimizer, Options, Rule, cpu, rules,
     rules::{Adagrad, Sgd},
@@ -320,5 +320,64 @@ fn the_twin_lends_no_state_in_fewer_bits_and_rounds_what_it_is_given() {
         let mut exact = cpu::Optimizer::<f64>::new(&problem.layout).unwrap();
         exact.state_mut(tensor, "exp_avg").unwrap().fill(1.003);
         assert_eq!(*exact.state(tensor, "exp_avg").unwrap(), [1.003; 70]);
+    }
+}
+
+/// A device counts in 32 bits. Both draw from the lower 32 bits of the true count, and a checkpoint or a count that
+/// is set on the way changes nothing.
+#[test]
+fn rounding_at_counts_of_any_size_is_that_of_the_twin_and_does_not_depend_on_where_counting_began()
+{
+    let counts = [
+        5,
+        (1 << 31) - 2,
+        1 << 31,
+        (1 << 31) + 7,
+        (1 << 32) - 2,
+        1 << 32,
+        (3 << 40) + 20,
+        (1 << 52) - 40,
+    ];
+    for format in FORMATS {
+        let (rule, slot) = keepers().into_iter().next().unwrap();
+        let mut problem = in_format(rule, format, 7, &[100, 7]);
+        // What is kept is zero at the last step, so that it becomes the gradient.
+        hostile(&mut problem);
+        let group = only_group(&problem.layout);
+        let zeros = |optimizer: &Optimizer| {
+            for (tensor, count) in problem.layout.tensors().zip([100, 7]) {
+                let zeros = vec![0.0; count];
+                let written = optimizer.write_state(&gpu().queue, tensor, slot, &zeros);
+                written.unwrap();
+            }
+        };
+        let mut all: Vec<Vec<Vec<u32>>> = Vec::new();
+        for count in counts {
+            let label = format!("{format} from {count}");
+            let mut optimizer = problem.in_arena(Options::default());
+            optimizer.set_step_count(group, count).unwrap();
+            saved::take(&mut optimizer, &problem, 0..2);
+            zeros(&optimizer);
+            saved::take(&mut optimizer, &problem, 2..3);
+            let mut twin = cpu::Optimizer::<f32>::new(&problem.layout).unwrap();
+            twin.set_step_count(group, count + 2).unwrap();
+            problem.prepare(&mut twin, 2).unwrap();
+            twin.step().unwrap();
+            let expected: Vec<_> = problem
+                .layout
+                .tensors()
+                .map(|tensor| bits(&twin.state(tensor, slot).unwrap()))
+                .collect();
+            assert!(state_bits(&optimizer, slot) == expected, "{label}");
+            let mut later = problem.in_arena(Options::default());
+            later.set_step_count(group, count + 2).unwrap();
+            saved::take(&mut later, &problem, 2..3);
+            assert!(state_bits(&later, slot) == expected, "{label}, set later");
+            assert!(
+                !all.contains(&expected),
+                "{label}: the bits of another count"
+            );
+            all.push(expected);
+        }
     }
 }

@@ -22,11 +22,16 @@ pub(crate) enum Rounding {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Noise([u32; 2]);
 
+/// The lower 32 bits of a step count. Only those of 0 and 1 are 0 and 1, since shaders take them for no step
+/// and the first. Twin: shaders/begin_step.wgsl
+fn told(t: u64) -> u32 {
+    if t > 1 { (t as u32).max(2) } else { t as u32 }
+}
+
 impl Noise {
     /// Of the performed step `t`. `seed` is the [hash](pcg) of the group's seed.
     pub fn new(seed: u32, t: u64, slot: u32) -> Self {
-        // The device counts steps in 32 bits.
-        let step = pcg(seed ^ t as u32);
+        let step = pcg(seed ^ told(t));
         Self([0, 1].map(|half| pcg(step.wrapping_add(2 * slot + half))))
     }
 

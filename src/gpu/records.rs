@@ -82,7 +82,8 @@ pub(super) struct Recorded {
     grad_scale: f32,
     refreshed: f32,
     base: u32,
-    padding: [u32; 3],
+    beyond: u32,
+    padding: [u32; 2],
 }
 
 /// A step count as the device has it: within u32 for more steps than anyone will take, and 0 or 1 only
@@ -90,6 +91,11 @@ pub(super) struct Recorded {
 pub(super) fn device_count(base: u64, count: u64) -> u32 {
     let largest_base = 1 << 31;
     (base.min(largest_base) + (count - base)) as u32
+}
+
+/// What the lower 32 bits of a count from `base` on have beyond what the device has of it.
+fn beyond_device(base: u64) -> u32 {
+    (base as u32).wrapping_sub(device_count(base, base))
 }
 
 /// The count that the device has as `found`.
@@ -132,7 +138,8 @@ impl Recorded {
             grad_scale: (step.grad_scale * per_batch) as f32,
             refreshed: step.refreshed as f32,
             base: device_count(base, base),
-            padding: [0; 3],
+            beyond: beyond_device(base),
+            padding: [0; 2],
         }
     }
 
@@ -144,6 +151,7 @@ impl Recorded {
                 ..Coefficients::default()
             },
             base: device_count(base, base),
+            beyond: beyond_device(base),
             ..Self::default()
         }
     }
@@ -222,7 +230,7 @@ mod tests {
         );
         assert_laid_out_as!(
             Recorded, text, "Recorded",
-            own before due lr decay grad_scale refreshed base
+            own before due lr decay grad_scale refreshed base beyond
         );
         assert_laid_out_as!(
             GroupStatsRecord, text, "GroupStats",

@@ -1,5 +1,7 @@
 //! Numbers as they are stored, byte for byte.
 
+use std::borrow::Cow;
+
 use super::{Stored, fetch};
 use crate::{Error, memory::reserved};
 
@@ -33,7 +35,16 @@ impl Stored {
         let [own, beside] = self.encoding.stored_bytes(self.count);
         self.check_write(device, queue, "bytes to write", own + beside, bytes.len())?;
         let (own, beside) = bytes.split_at(own);
-        self.put(device, queue, own.into(), beside)
+        let own = match self.encoding.padding(self.count) {
+            0 => Cow::Borrowed(own),
+            _ => {
+                let mut whole = reserved(own.len(), "bytes to write")?;
+                whole.extend_from_slice(own);
+                self.encoding.clear_padding(&mut whole, self.count);
+                Cow::Owned(whole)
+            }
+        };
+        self.put(device, queue, own, beside)
     }
 
     /// The bytes of the elements among those of the ranges.

@@ -31,6 +31,7 @@ pub(crate) use contents::{Entry, Part, entries};
 pub(crate) use description::{Description, GroupDescription, HostSide};
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use file::replace;
+pub(crate) use last_row::LastRow;
 pub(crate) use matching::{Matching, exact, params, partial};
 pub(crate) use reader::SLICE;
 pub(crate) use safetensors::Dtype;

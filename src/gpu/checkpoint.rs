@@ -19,8 +19,8 @@ use crate::{
     BufferRange, Checkpoint, Error, Layout, Loaded, Options, Save, Stats,
     buffer::{check_queue, fetch, guarded_now},
     checkpoint::{
-        Description, Dtype, Entry, Matching, Outline, Part, SLICE, Writer, entries, exact, params,
-        partial,
+        Description, Dtype, Entry, LastRow, Matching, Outline, Part, SLICE, Writer, entries, exact,
+        params, partial,
     },
     progress::{Past, Progress},
 };
@@ -293,7 +293,7 @@ impl Optimizer {
         let packing = Packing::new(&owner, "a checkpoint", &targets)?;
         let indices: Vec<_> = matching.tensors.iter().map(|&(index, _)| index).collect();
         let mut pending = 0;
-        checkpoint.read(&indices, |position, start, bytes| {
+        let mut put = |position: usize, start: usize, bytes: &[u8]| {
             let BufferRange { buffer, offset, .. } = &packing.ranges[position];
             // A copy is a multiple of four bytes.
             let mut padded = Vec::new();
@@ -314,6 +314,16 @@ impl Optimizer {
                     pending = 0;
                 }
             })
+        };
+        let mut last = LastRow::default();
+        checkpoint.read(&indices, |position, start, bytes| {
+            let (_, entry) = &matching.tensors[position];
+            let (before, row) = last.take(entry, start, bytes);
+            put(position, start, before)?;
+            match row {
+                Some(row) => put(position, start + bytes.len() - row.len(), &row),
+                None => Ok(()),
+            }
         })?;
         guarded_now(device, "a checkpoint", || {
             let mut encoder = device.create_command_encoder(&Default::default());

@@ -15,6 +15,7 @@ mod subject;
 #[path = "../../examples/verify/variant.rs"]
 mod variant;
 
+pub mod forged;
 pub mod places;
 pub mod saved;
 

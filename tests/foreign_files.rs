@@ -1,10 +1,11 @@
-//! Checkpoints and bytes that others wrote: what belongs to no element means nothing.
+//! Checkpoints and bytes that others wrote: what belongs to no element means nothing, and neither does the order
+//! of a file's tensors.
 
 mod support;
 
 use support::{
-    forged::{forged, place_of},
-    places::everywhere,
+    forged::{forged, place_of, reordered},
+    places::{bits, everywhere},
     saved::{self, loaded},
     *,
 };
@@ -162,6 +163,79 @@ fn bytes_beyond_the_last_element_are_not_written() {
             assert_clear(&raw(&optimizer, index, slot), size, zero, slot);
             twin.write_state_bytes(tensor, slot, &foreign).unwrap();
             assert!(twin.state_bytes(tensor, slot).unwrap() == clean, "{slot}");
+        }
+    }
+}
+
+#[test]
+fn a_files_tensors_may_lie_in_any_order() {
+    let formats = Formats {
+        params: Format::Bf16Plus8,
+        state: Format::Int8,
+        ..Formats::default()
+    };
+    let problem = Problem::with_formats(AdamW::default(), formats, &SIZES, 2).unwrap();
+    let optimizer = stepped(&problem);
+    let usual = saved::bytes(&optimizer);
+    let expected = problem.read_params(&optimizer);
+    // Residuals lie before parameters, after them, and among them.
+    let backwards = reordered(&usual, |name| std::cmp::Reverse(name.to_owned()));
+    let forwards = reordered(&usual, str::to_owned);
+    let by_tensor = reordered(&usual, |name| {
+        let (part, tensor) = name.split_once('.').unwrap();
+        (tensor.to_owned(), std::cmp::Reverse(part.to_owned()))
+    });
+    for (order, file) in [
+        ("backwards", &backwards),
+        ("forwards", &forwards),
+        ("by tensor", &by_tensor),
+    ] {
+        assert!(*file != usual, "{order}");
+        let checkpoint = Checkpoint::from_bytes(file.clone()).unwrap();
+        let same = |name: &str| Some(name.to_owned());
+        let queue = &gpu().queue;
+        let on_device = |load: &dyn Fn(&mut Optimizer)| {
+            let mut fresh = problem.in_arena(Options::default());
+            load(&mut fresh);
+            (bits(&problem.read_params(&fresh)), saved::bytes(&fresh))
+        };
+        let (params, whole) = on_device(&|fresh| fresh.load(queue, &checkpoint).unwrap());
+        assert!(params == bits(&expected) && whole == usual, "{order}");
+        let (params, whole) = on_device(&|fresh| {
+            fresh.load_partial(queue, &checkpoint, same).unwrap();
+        });
+        assert!(params == bits(&expected) && whole == usual, "{order}");
+        let (params, _) = on_device(&|fresh| fresh.load_params(queue, &checkpoint).unwrap());
+        assert!(params == bits(&expected), "{order}");
+
+        type Load<T> = fn(&mut cpu::Optimizer<T>, &Checkpoint);
+        fn loads<T: cpu::Real>() -> [Load<T>; 3] {
+            [
+                |twin, file| twin.load(file).unwrap(),
+                |twin, file| {
+                    let same = |name: &str| Some(name.to_owned());
+                    twin.load_partial(file, same).unwrap();
+                },
+                |twin, file| twin.load_params(file).unwrap(),
+            ]
+        }
+        for (kind, load) in loads::<f32>().into_iter().enumerate() {
+            let mut twin = cpu::Optimizer::<f32>::new(&problem.layout).unwrap();
+            load(&mut twin, &checkpoint);
+            for (tensor, expected) in problem.layout.tensors().zip(&expected) {
+                let found = twin.param(tensor).unwrap();
+                assert!(found == expected, "{order}, load number {kind}");
+            }
+        }
+        for (kind, load) in loads::<f64>().into_iter().enumerate() {
+            let mut twin = cpu::Optimizer::<f64>::new(&problem.layout).unwrap();
+            load(&mut twin, &checkpoint);
+            for (tensor, expected) in problem.layout.tensors().zip(&expected) {
+                let found = twin.param(tensor).unwrap().iter();
+                let mut both = found.zip(expected);
+                let are_equal = both.all(|(found, expected)| *found == f64::from(*expected));
+                assert!(are_equal, "{order}, f64, load number {kind}");
+            }
         }
     }
 }

@@ -27,7 +27,8 @@ pub struct Loaded {
 #[derive(Debug)]
 pub(crate) struct Matching<'a> {
     pub description: &'a Description,
-    /// The file's tensors that are read, in the order of the file, and where each goes.
+    /// The file's tensors that are read, in the order of the file, and where each goes. What completes
+    /// parameters comes after all others.
     pub tensors: Vec<(usize, Entry)>,
     /// For each group of the layout, the one of the file that it continues.
     pub groups: Vec<Option<&'a GroupDescription>>,
@@ -86,7 +87,7 @@ pub(crate) fn exact<'a>(
             "this optimizer keeps no such tensor",
         ));
     }
-    tensors.sort_by_key(|&(index, _)| index);
+    sort(&mut tensors);
     Ok(Matching {
         description: &header.description,
         tensors,
@@ -112,7 +113,7 @@ pub(crate) fn params<'a>(
         };
         tensors.push((index, entry));
     }
-    tensors.sort_by_key(|&(index, _)| index);
+    sort(&mut tensors);
     Ok(Matching {
         description: &checkpoint.header.description,
         tensors,
@@ -214,7 +215,7 @@ pub(crate) fn partial<'a>(
             tensors.push((index, entry));
         }
     }
-    tensors.sort_by_key(|&(index, _)| index);
+    sort(&mut tensors);
     let twice = tensors.windows(2).find(|pair| pair[0].0 == pair[1].0);
     if let Some([(_, entry), _]) = twice {
         let problem = "two tensors of the layout ask for it";
@@ -234,6 +235,11 @@ pub(crate) fn partial<'a>(
         groups,
         loaded,
     })
+}
+
+/// Puts tensors into the order in which they are read.
+fn sort(tensors: &mut [(usize, Entry)]) {
+    tensors.sort_by_key(|(index, entry)| (entry.part == Part::Residual, *index));
 }
 
 fn by_name(checkpoint: &Checkpoint) -> HashMap<&str, usize> {

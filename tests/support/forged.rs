@@ -37,6 +37,25 @@ pub fn forged(bytes: &[u8], change: impl FnOnce(&mut Value, &mut Value, &mut Vec
     .concat()
 }
 
+/// The same file with its tensors in the order of `key` of their names.
+pub fn reordered<K: Ord>(bytes: &[u8], key: impl Fn(&str) -> K) -> Vec<u8> {
+    forged(bytes, |header, _, data| {
+        let tensors = header.as_object_mut().unwrap();
+        let mut named: Vec<_> = tensors
+            .iter_mut()
+            .filter_map(|(name, info)| Some((name.clone(), info.get_mut("data_offsets")?)))
+            .collect();
+        named.sort_by_key(|(name, _)| key(name));
+        let before = std::mem::take(data);
+        for (_, offsets) in named {
+            let [start, end] = [0, 1].map(|index| offsets[index].as_u64().unwrap() as usize);
+            let first = data.len();
+            data.extend_from_slice(&before[start..end]);
+            *offsets = json!([first, data.len()]);
+        }
+    })
+}
+
 /// Where the tensor `name` lies among the data of a file with this header.
 pub fn place_of(header: &Value, name: &str) -> std::ops::Range<usize> {
     let offsets = &header[name]["data_offsets"];

@@ -6,7 +6,8 @@ use super::{Optimizer, arena::zeros, transfer::StatePlace};
 use crate::{
     Error, Tensor,
     error::check_length,
-    format::Encoding,
+    format::{Encoding, Rounding},
+    memory::reserved,
     rule::{Real, wide},
 };
 
@@ -34,9 +35,9 @@ impl<T: Real> Optimizer<T> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::UnknownHandle`] for another layout's tensor, here and below.
+    /// [`Error::UnknownHandle`] for another layout's tensor and [`Error::OutOfMemory`], here and below.
     pub fn param_bytes(&self, tensor: Tensor) -> Result<Vec<u8>, Error> {
-        Ok(encoded(self.param_encoding(tensor)?, self.param(tensor)?))
+        encoded(self.param_encoding(tensor)?, self.param(tensor)?)
     }
 
     /// Writes what [`param_bytes`](Self::param_bytes) gives.
@@ -58,12 +59,13 @@ impl<T: Real> Optimizer<T> {
     pub fn state_bytes(&self, tensor: Tensor, slot: &str) -> Result<Vec<u8>, Error> {
         let encoding = self.state_encoding(tensor, slot)?;
         if let Some(bytes) = self.coded_bytes(tensor, slot)? {
-            let mut bytes = bytes.to_vec();
+            let mut copy = reserved(bytes.len(), "bytes to read")?;
+            copy.extend_from_slice(bytes);
             // Rules such as AdaBelief fill it.
-            encoding.clear_padding(&mut bytes, self.layout.element_count(tensor)?);
-            return Ok(bytes);
+            encoding.clear_padding(&mut copy, self.layout.element_count(tensor)?);
+            return Ok(copy);
         }
-        Ok(encoded(encoding, &self.state(tensor, slot)?))
+        encoded(encoding, &self.state(tensor, slot)?)
     }
 
     /// Writes what [`state_bytes`](Self::state_bytes) gives.
@@ -98,16 +100,17 @@ impl<T: Real> Optimizer<T> {
     }
 }
 
-fn encoded<T: Real>(encoding: Encoding, values: &[T]) -> Vec<u8> {
+fn encoded<T: Real>(encoding: Encoding, values: &[T]) -> Result<Vec<u8>, Error> {
     let values = as_f32(values);
-    let mut bytes = encoding.encoded(&values);
-    let beside = encoding.residual();
-    bytes.extend(
-        beside
-            .into_iter()
-            .flat_map(|beside| beside.encoded(&values)),
-    );
-    bytes
+    let [own, beside] = encoding.stored_bytes(values.len());
+    let mut bytes = reserved(own + beside, "bytes to read")?;
+    bytes.resize(own + beside, 0);
+    let (own, beside) = bytes.split_at_mut(own);
+    encoding.encode(&values, 0, Rounding::Nearest, own);
+    if let Some(residual) = encoding.residual() {
+        residual.encode(&values, 0, Rounding::Nearest, beside);
+    }
+    Ok(bytes)
 }
 
 fn decoded<T: Real>(encoding: Encoding, bytes: &[u8], values: &mut [T]) -> Result<(), Error> {

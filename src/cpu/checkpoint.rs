@@ -164,11 +164,11 @@ impl<T: Real> Optimizer<T> {
         for entry in &outline.entries {
             match entry.part {
                 Part::Param | Part::Residual => {
-                    writer.write(&bytes(entry, self.param(entry.tensor)?))?
+                    writer.write(&bytes(entry, self.param(entry.tensor)?)?)?
                 }
                 Part::State(slot) => match self.coded_bytes(entry.tensor, slot)? {
                     Some(bytes) => writer.write(bytes)?,
-                    None => writer.write(&bytes(entry, &self.state(entry.tensor, slot)?))?,
+                    None => writer.write(&bytes(entry, &self.state(entry.tensor, slot)?)?)?,
                 },
                 Part::Step => writer.write(&outline.step_of(&self.layout, entry.tensor))?,
             }
@@ -264,11 +264,11 @@ fn copy<T, const N: usize>(bytes: &[u8], values: &mut [T], number: impl Fn([u8; 
 }
 
 /// The bytes of a file's tensor. The values are as rounded as their encoding rounds.
-fn bytes<'v, T: Real>(entry: &Entry, values: &'v [T]) -> Cow<'v, [u8]> {
-    match entry.dtype {
+fn bytes<'v, T: Real>(entry: &Entry, values: &'v [T]) -> Result<Cow<'v, [u8]>, Error> {
+    Ok(match entry.dtype {
         Dtype::F32 | Dtype::F64 => Cow::Borrowed(bytemuck::cast_slice(values)),
-        _ => Cow::Owned(entry.encoding.encoded(&as_f32(values))),
-    }
+        _ => Cow::Owned(entry.encoding.try_encoded(&as_f32(values))?),
+    })
 }
 
 fn decode<T: Real>(encoding: Encoding, bytes: &[u8], values: &mut [T]) {

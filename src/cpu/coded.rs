@@ -75,6 +75,16 @@ impl Coded {
         encoding.encode(&values, 0, Rounding::Nearest, self.bytes_mut(elements));
     }
 
+    /// Replaces each of these elements by one value, as [`write`](Self::write) does.
+    pub fn write_all<T: Real>(&mut self, elements: Range<usize>, value: T) {
+        // Whole blocks at a time.
+        let piece = [value; 4096];
+        for start in elements.clone().step_by(piece.len()) {
+            let count = piece.len().min(elements.end - start);
+            self.write(start..start + count, &piece[..count]);
+        }
+    }
+
     /// The bytes of these elements, which begin at a block and are all of a tensor's.
     pub fn bytes(&self, elements: Range<usize>) -> &[u8] {
         &self.bytes[self.bytes_of(elements)]

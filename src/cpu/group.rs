@@ -103,7 +103,7 @@ impl<T: Real> GroupState<T> {
             let is_filled = slot.used && start != T::zero();
             for tensor in layout.tensors_in(arena, group).filter(|_| is_filled) {
                 match &mut in_bytes {
-                    Some(coded) => coded.write(tensor.clone(), &vec![start; tensor.len()]),
+                    Some(coded) => coded.write_all(tensor, start),
                     None => values[tensor].fill(start),
                 }
             }

@@ -35,7 +35,7 @@ impl<T: Real> Optimizer<T> {
     /// bytes, each rounded to f32 and then to the nearest.
     ///
     /// # Errors
-    /// [`Error::NoCopy`] if the tensor's group has none.
+    /// [`Error::NoCopy`] if the tensor's group has none; [`Error::OutOfMemory`].
     pub fn param_copy(&self, tensor: Tensor) -> Result<Vec<u8>, Error> {
         let entry = self.layout.entry(tensor)?;
         let copy = self.layout.storage(entry.group).copy();
@@ -43,7 +43,7 @@ impl<T: Real> Optimizer<T> {
             tensor: entry.name.clone(),
         })?;
         let values = as_f32(self.param(tensor)?);
-        let mut bytes = encoding.encoded(&values);
+        let mut bytes = encoding.try_encoded(&values)?;
         bytes.resize(encoding.range_bytes(values.len() as u64) as usize, 0);
         Ok(bytes)
     }

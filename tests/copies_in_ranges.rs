@@ -5,8 +5,8 @@ mod support;
 
 use support::{saved, *};
 use wgpu_optim::{
-    Average, BufferRange, Buffers, Error, Format, Formats, Gpu, Layout, Optimizer, Options,
-    read_blocking,
+    Average, BufferRange, Buffers, DispatchLimits, Error, Format, Formats, Gpu, Layout, Optimizer,
+    Options, read_blocking,
     rules::{AdamW, Sgd},
     wgpu, write,
 };
@@ -87,11 +87,15 @@ fn assert_copies(buffer: &wgpu::Buffer, ranges: &[BufferRange], copies: &[Vec<u1
 
 /// A step of −1 × the gradient, all numbers exact in 11 bits and in 8.
 fn exact(copy: Format) -> Problem {
+    exact_of(copy, &SIZES)
+}
+
+fn exact_of(copy: Format, sizes: &[usize]) -> Problem {
     let sgd = Sgd {
         lr: 1.0,
         ..Sgd::default()
     };
-    let mut problem = Problem::with_formats(sgd, copied(copy), &SIZES, 1).unwrap();
+    let mut problem = Problem::with_formats(sgd, copied(copy), sizes, 1).unwrap();
     let numbers = |tensors: &mut Vec<Vec<f32>>, scale: f32| {
         for (index, value) in tensors.iter_mut().flatten().enumerate() {
             *value = scale * (1 + index % 60) as f32;
@@ -149,6 +153,73 @@ fn steps_switches_and_copies_change_the_copies_and_nothing_beside_them() {
             assert_copies(&target, &copies, &half, &format!("{label}, evaluating"));
             submit(|encoder| optimizer.train(encoder).unwrap());
             assert_copies(&target, &copies, &half, &format!("{label}, training"));
+        }
+    }
+}
+
+/// A group in two buffers of copies, of which neighbouring tensors never share one, in one dispatch for each and in
+/// many windows.
+#[test]
+fn copies_of_one_group_may_lie_in_two_buffers() {
+    let Gpu { device, queue, .. } = gpu();
+    let windows = Options {
+        limits: Some(DispatchLimits {
+            binding_bytes: 16 * 1024,
+            offset_alignment: 256,
+            workgroups_per_dimension: 3,
+        }),
+        ..Options::default()
+    };
+    for copy in [Format::F16, Format::Bf16] {
+        let problem = exact_of(copy, &[1, 3, 6001, 64, 5, 9003, 2, 1027]);
+        for (options, name) in [(Options::default(), "whole"), (windows.clone(), "windows")] {
+            let label = format!("{copy}, {name}");
+            let params = problem.packed(&buffer(problem.packed_bytes()), 0);
+            let grads = problem.packed(&buffer(problem.packed_bytes()), 0);
+            for (ranges, values) in [(&params, &problem.params), (&grads, &problem.grads[0])] {
+                for (range, values) in ranges.iter().zip(values) {
+                    write(device, queue, range, values).unwrap();
+                }
+            }
+            let targets = [0, 1].map(|_| filled(problem.packed_bytes() + 64));
+            // On and off the quads.
+            let mut copies = scattered(&problem, copy, &targets[0], 4);
+            for range in copies.iter_mut().skip(1).step_by(2) {
+                range.buffer = targets[1].clone();
+            }
+            let buffers = Buffers {
+                params,
+                grads: Some(grads),
+                copies: Some(copies.clone()),
+            };
+            let mut optimizer = problem.over(buffers, options);
+            let assert_all = |scale: f32, label: &str| {
+                for (index, target) in targets.iter().enumerate() {
+                    let here = |all: &mut dyn Iterator<Item = Vec<u16>>| -> Vec<Vec<u16>> {
+                        all.skip(index).step_by(2).collect()
+                    };
+                    let expected = here(&mut problem.params.iter().map(|values| {
+                        let values: Vec<_> = values.iter().map(|value| scale * value).collect();
+                        match scale {
+                            0.0 => vec![0; values.len()],
+                            _ => encoded(copy, &values),
+                        }
+                    }));
+                    let ranges: Vec<_> = copies.iter().skip(index).step_by(2).cloned().collect();
+                    let label = format!("{label}, buffer {index}");
+                    assert_copies(target, &ranges, &expected, &label);
+                }
+            };
+            submit(|encoder| optimizer.copy_params(encoder).unwrap());
+            assert_all(1.0, &format!("{label}, copied"));
+            submit(|encoder| optimizer.step(encoder).unwrap());
+            assert_all(0.5, &format!("{label}, stepped"));
+            for (tensor, range) in problem.layout.tensors().zip(&copies) {
+                assert_eq!(optimizer.param_copy(tensor).as_ref(), Ok(range), "{label}");
+            }
+            // A second step, in which the windows are known.
+            submit(|encoder| optimizer.step(encoder).unwrap());
+            assert_all(0.0, &format!("{label}, stepped twice"));
         }
     }
 }

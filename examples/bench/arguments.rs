@@ -22,7 +22,7 @@ pub struct Arguments {
     pub rules: Vec<String>,
 
     /// Formats, each for every rule: of the state alone (f32, bf16, int8), or of parameters, gradients
-    /// and state, such as bf16+8/bf16/int8
+    /// and state, such as bf16+8/bf16/int8; f32+bf16 and f32+f16 are parameters of f32 with a copy
     #[arg(long, value_delimiter = ',', default_value = "f32", value_parser = flags::format::of_all)]
     pub formats: Vec<Formats>,
 
@@ -132,6 +132,7 @@ mod tests {
             (&["--device", " "], "part of an adapter's name"),
             (&["--formats", "f16"], "expected one of: f32, bf16, int8"),
             (&["--formats", "bf16/f16"], "gradients and state"),
+            (&["--formats", "f32+int8"], "expected one of: f16, bf16"),
             (&["--rounds", "0"], "0 is not in 1.."),
             (
                 &["--out", "a.pdf"],

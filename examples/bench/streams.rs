@@ -7,7 +7,7 @@ use wgpu_optim::{Extent, Format, Formats, Precision, Rule, rules};
 pub struct Streams {
     /// Parameter, gradient, state.
     pub reads: usize,
-    /// Parameter, state.
+    /// Parameter, its copy, state.
     pub writes: usize,
     pub bytes_per_element: f64,
 }
@@ -33,10 +33,11 @@ impl Streams {
         });
         let [params, grads] =
             [formats.params, formats.grads].map(|format| format.bytes_per_element());
+        let copy = formats.copy.map_or(0.0, Format::bytes_per_element);
         Self {
             reads: 2 + state,
-            writes: 1 + state - inputs,
-            bytes_per_element: 2.0 * params + grads + of_slots.sum::<f64>(),
+            writes: 1 + usize::from(formats.copy.is_some()) + state - inputs,
+            bytes_per_element: 2.0 * params + grads + copy + of_slots.sum::<f64>(),
         }
     }
 
@@ -72,6 +73,9 @@ mod tests {
             ("newton", "int8", 16.0),
             ("adam", "bf16/f16/int8", 11.0),
             ("adam", "bf16+8/bf16/int8", 13.0),
+            ("sgd", "f32+bf16", 14.0),
+            ("adamw", "f32+bf16", 30.0),
+            ("adamw", "f32+f16/f32/int8", 19.0),
         ] {
             let rule = rules::by_name(rule).unwrap();
             let formats = flags::format::of_all(formats).unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use rayon::prelude::*;
 use wgpu_optim::{Formats, cpu, rules};
 
@@ -32,6 +32,9 @@ const ELEMENTS_PER_SAMPLE: usize = 1 << 22;
 
 /// A step of `rule` over `workload` and a copy, one after the other in turns.
 pub fn row(rule: &str, formats: Formats, workload: &Workload, rounds: usize) -> Result<Row> {
+    if formats.copy.is_some() {
+        bail!("the twin's step writes no copy of the parameters");
+    }
     let known = rules::by_name(rule)?;
     let streams = Streams::of(known.as_ref(), &formats);
     let elements = workload.element_count();

@@ -7,6 +7,7 @@ use wgpu_optim::{Clip, Formats, Gpu, Optimizer, Options, cpu, rules};
 use crate::accuracy::{Deviation, Truth};
 use crate::around::{self, Around};
 use crate::budget::{Allowance, TURNED_PER_MILLION, TWIN_BUDGET};
+use crate::copied::Copied;
 use crate::place::Place;
 use crate::problem::{Mark, Problem, View};
 use crate::stored::Stored;
@@ -16,13 +17,13 @@ use crate::variant::Variant;
 /// Around every boundary that the shaders have: a quad, a workgroup, several of them.
 const SIZES: [usize; 11] = [1_000_000, 1, 3, 5, 255, 256, 257, 1023, 1024, 1025, 70_001];
 const FEW_SIZES: [usize; 3] = [256, 5, 1025];
-const STEPS: usize = 20;
+pub const STEPS: usize = 20;
 
 /// What came of one variant; serialized, a line of `--json`.
 #[derive(Debug, Serialize)]
 pub struct Row {
     pub rule: String,
-    /// Of the state, or of parameters, gradients and state.
+    /// Of the state, of parameters, gradients and state, or of parameters and their copy.
     pub format: String,
     pub variant: String,
     pub elements: usize,
@@ -49,6 +50,8 @@ pub enum Check {
     Around(&'static str, Around),
     /// A rule in fewer bits.
     Stored(Stored),
+    /// A rule whose parameters have a copy.
+    Copied(Copied),
 }
 
 impl Check {
@@ -61,6 +64,7 @@ impl Check {
         let arounds = around::arounds_of(rule)?.into_iter();
         checks.extend(arounds.map(|around| Self::Around(rule, around)));
         checks.extend(Stored::all_of(rule)?.into_iter().map(Self::Stored));
+        checks.extend(Copied::all_of(rule).into_iter().map(Self::Copied));
         Ok(checks)
     }
 
@@ -69,12 +73,14 @@ impl Check {
             Self::Variant(variant) => variant.rule,
             Self::Around(rule, _) => rule,
             Self::Stored(stored) => stored.variant.rule,
+            Self::Copied(copied) => copied.variant.rule,
         }
     }
 
     pub fn format(&self) -> String {
         match self {
             Self::Stored(stored) => flags::format::name(&stored.formats),
+            Self::Copied(copied) => flags::format::name(&copied.formats),
             _ => flags::format::name(&Formats::default()),
         }
     }
@@ -84,6 +90,7 @@ impl Check {
             Self::Variant(variant) => variant.label(),
             Self::Around(_, around) => around.label.to_owned(),
             Self::Stored(stored) => stored.label(),
+            Self::Copied(copied) => copied.variant.label(),
         }
     }
 
@@ -92,6 +99,7 @@ impl Check {
             Self::Variant(variant) => check(variant, gpu),
             Self::Around(rule, around) => check_around(rule, around, gpu),
             Self::Stored(stored) => stored.check(gpu),
+            Self::Copied(copied) => copied.check(gpu),
         }
     }
 }
@@ -113,7 +121,8 @@ fn check_around(rule: &str, around: &Around, gpu: Option<&Gpu>) -> Result<Row> {
     check_problem(&problem, around.label.to_owned(), &around.options, gpu)
 }
 
-fn check_problem(
+/// Holds the GPU and the f32 twin against f64.
+pub fn check_problem(
     problem: &Problem,
     variant: String,
     options: &Options,
@@ -137,7 +146,7 @@ fn check_problem(
     let elements = problem.layout.parameter_count();
     let mut row = Row {
         rule: rule.name().to_owned(),
-        format: flags::format::name(&Formats::default()),
+        format: flags::format::name(&layout.formats(group)?),
         variant,
         elements,
         steps: STEPS,

@@ -8,6 +8,7 @@ mod arguments;
 mod around;
 mod budget;
 mod check;
+mod copied;
 mod device;
 mod formats;
 mod page;

@@ -3,6 +3,7 @@
 use ::report::{Axis, Bar, BarChart, Figure, Page, Picture, Section, Table, facts};
 use anyhow::{Error, Result};
 
+use crate::copied;
 use crate::formats;
 use crate::report::{Report, percent};
 use crate::stored;
@@ -151,7 +152,7 @@ fn section(report: &Report) -> Result<Section> {
         ));
         if report.kind == Kind::Rules {
             let stored = stored::describe().replace('\n', " ");
-            paragraphs.push(format!("The same {stored}."));
+            paragraphs.push(format!("The same {stored}; {}.", copied::DESCRIPTION));
         }
     }
     // The budgets are the GPU's.

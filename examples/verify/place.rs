@@ -1,4 +1,4 @@
-//! Where a problem's parameters and gradients lie on a device.
+//! Where a problem's parameters and gradients lie on a device, and a copy of the parameters if there is one.
 
 use wgpu_optim::{Buffers, Error, Formats, wgpu};
 
@@ -9,9 +9,10 @@ use super::problem::Problem;
 pub enum Place {
     /// In its own arenas.
     Arenas,
-    /// In a buffer of the caller's for parameters and another for gradients, both off the quads.
+    /// In a buffer of the caller's for parameters and others for gradients and copies, all off the quads.
     Ranges,
-    /// In one buffer of the caller's, off the quads. Tensors with equal gradients have one range of them.
+    /// In one buffer of the caller's, off the quads, but for copies. Tensors with equal gradients have one range of
+    /// them.
     Shared,
 }
 
@@ -60,10 +61,12 @@ impl Place {
                 (params, grads)
             }
         };
+        let copies = formats.copy;
+        let copies = copies.map(|copy| problem.packed_in(copy, &buffer(4 + bytes), 4));
         Ok(Some(Buffers {
             params,
             grads: Some(grads),
-            ..Default::default()
+            copies,
         }))
     }
 }

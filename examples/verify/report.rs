@@ -10,6 +10,7 @@ use wgpu_optim::{Format, wgpu::AdapterInfo};
 use crate::arguments::Arguments;
 use crate::budget::Allowance;
 use crate::check::{self, Check};
+use crate::copied;
 use crate::formats;
 use crate::page::{Entry, Kind};
 use crate::stored;
@@ -78,7 +79,8 @@ impl Report {
 
     /// What the table of rules is about.
     pub fn rules_heading(&mut self) -> Result<()> {
-        self.heading(ERRORS, TWIN_BUDGET, &format!("\n{}", stored::describe()))?;
+        let more = format!("\n{}\n{}", stored::describe(), copied::DESCRIPTION);
+        self.heading(ERRORS, TWIN_BUDGET, &more)?;
         let names = [
             "rule",
             "format",

@@ -17,22 +17,29 @@ pub fn of_state(name: &str) -> Result<Format, String> {
     named(name, Formats::STATE)
 }
 
+/// What the name of f32 with a copy begins with.
+const WITH_COPY: &str = "f32+";
+
 /// Those of parameters, gradients and state, such as `bf16+8/bf16/int8`. A single name, such as `int8`, is
-/// the state's, and all else is f32.
+/// the state's, and all else is f32. Parameters may be f32 with a copy, such as `f32+bf16`; that alone is their
+/// name, and all else is f32.
 pub fn of_all(text: &str) -> Result<Formats, String> {
     let parts: Vec<_> = text.split('/').collect();
     let f32 = Formats::default();
     match parts[..] {
+        [params] if params.starts_with(WITH_COPY) => with_params(params, f32),
         [state] => Ok(Formats {
             state: of_state(state)?,
             ..f32
         }),
-        [params, grads, state] => Ok(Formats {
-            params: of_params(params)?,
-            grads: of_grads(grads)?,
-            state: of_state(state)?,
-            ..f32
-        }),
+        [params, grads, state] => with_params(
+            params,
+            Formats {
+                grads: of_grads(grads)?,
+                state: of_state(state)?,
+                ..f32
+            },
+        ),
         _ => Err(
             "expected the format of the state, such as int8, or those of parameters, gradients and state, \
              such as bf16/bf16/int8"
@@ -41,16 +48,36 @@ pub fn of_all(text: &str) -> Result<Formats, String> {
     }
 }
 
+/// These formats with parameters of that name, and their copy if it names one.
+fn with_params(name: &str, formats: Formats) -> Result<Formats, String> {
+    Ok(match name.strip_prefix(WITH_COPY) {
+        Some(copy) => Formats {
+            copy: Some(named(copy, Formats::COPIES)?),
+            ..formats
+        },
+        None => Formats {
+            params: of_params(name)?,
+            ..formats
+        },
+    })
+}
+
 /// What [`of_all`] takes.
 pub fn name(formats: &Formats) -> String {
     let Formats {
         params,
         grads,
         state,
+        copy,
         ..
     } = formats;
-    match (params, grads) {
-        (Format::F32, Format::F32) => state.to_string(),
+    let params = match copy {
+        Some(copy) => format!("{WITH_COPY}{copy}"),
+        None => params.to_string(),
+    };
+    match (&params[..], grads, state) {
+        ("f32", Format::F32, _) => state.to_string(),
+        (_, Format::F32, Format::F32) if copy.is_some() => params,
         _ => format!("{params}/{grads}/{state}"),
     }
 }
@@ -86,15 +113,31 @@ mod tests {
 
     #[test]
     fn one_name_is_that_of_the_state_and_three_are_those_of_all() {
-        for text in ["f32", "int8", "bf16/bf16/int8", "bf16+8/f16/f32"] {
+        for text in [
+            "f32",
+            "int8",
+            "bf16/bf16/int8",
+            "bf16+8/f16/f32",
+            "bf16/f32/f32",
+            "f32+bf16",
+            "f32+f16/f32/int8",
+            "f32+bf16/f16/f32",
+        ] {
             assert_eq!(name(&of_all(text).unwrap()), text);
         }
+        let copied = of_all("f32+f16").unwrap();
+        assert_eq!(
+            (copied.params, copied.copy),
+            (Format::F32, Some(Format::F16))
+        );
         let all = of_all("bf16+8/f16/int8").unwrap();
         let formats = [all.params, all.grads, all.state];
         assert_eq!(formats, [Format::Bf16Plus8, Format::F16, Format::Int8]);
         for (text, expected) in [
             ("bf16/int8", "parameters, gradients and state"),
             ("f16/f16/f32", "expected one of: f32, bf16, bf16+8"),
+            ("f32+int8", "expected one of: f16, bf16"),
+            ("bf16+f16/f32/f32", "expected one of: f32, bf16, bf16+8"),
             ("", "expected one of: f32, bf16, int8"),
         ] {
             let error = of_all(text).unwrap_err();

@@ -301,3 +301,160 @@ fn the_table_of_bytes_is_what_the_rules_declare() {
         assert!(Bytes::new(*formats).kept(&*adamw) <= 7.0);
     }
 }
+
+/// The table keeps what the twin has in memory, to the byte.
+#[test]
+fn what_is_kept_is_what_a_twin_of_each_rule_and_format_has() {
+    for name in rules::names() {
+        for (title, formats) in shown() {
+            if !takes(name, formats) {
+                continue;
+            }
+            let rule = rules::by_name(name).unwrap();
+            let mut layout = Layout::new();
+            let group = layout
+                .group_in(rules::by_name(name).unwrap(), formats)
+                .unwrap();
+            // Whole blocks of every format.
+            let tensor = layout.tensor(group, "weight", &[16, 16]).unwrap();
+            let twin = cpu::Optimizer::<f32>::new(&layout).unwrap();
+            let state = elements(&*rule).into_iter();
+            let state = state.map(|slot| twin.state_bytes(tensor, slot.name).unwrap().len());
+            let found = twin.param_bytes(tensor).unwrap().len() + state.sum::<usize>();
+            let kept = Bytes::new(formats).kept(&*rule);
+            assert_eq!(found as f64 / 256.0, kept, "{name}, {title}");
+        }
+    }
+}
+
+fn text_of(path: &str) -> String {
+    fs::read_to_string(package().join(path)).unwrap()
+}
+
+/// The cells of each row of the tables whose heading begins with `heading`, up to the end of the table.
+fn rows_below(text: &str, heading: &str) -> Vec<Vec<String>> {
+    let start = text.lines().skip_while(|line| !line.starts_with(heading));
+    let rows = start.skip(2).take_while(|line| line.starts_with('|'));
+    let cells = |line: &str| {
+        let cells = line.trim_matches('|').split('|');
+        cells.map(|cell| cell.trim().to_owned()).collect()
+    };
+    let rows: Vec<Vec<String>> = rows.map(cells).collect();
+    assert!(!rows.is_empty(), "no table {heading:?}");
+    rows
+}
+
+#[test]
+fn the_readmes_bytes_of_adamw_are_computed() {
+    let adamw = rules::by_name("adamw").unwrap();
+    let [f32, bf16, int8, all_bf16, halves_int8, plus_8_int8] = shown().map(|(_, formats)| formats);
+    let expected = [
+        ("all f32", f32),
+        ("state in bf16", bf16),
+        ("state in int8", int8),
+        ("parameters, gradients and state in bf16", all_bf16),
+        (
+            "parameters and gradients in bf16, state in int8",
+            halves_int8,
+        ),
+        (
+            "parameters in bf16+8, gradients in bf16, state in int8",
+            plus_8_int8,
+        ),
+    ]
+    .map(|(title, formats)| {
+        let bytes = Bytes::new(formats);
+        let [moved, kept] = [bytes.moved(&*adamw), bytes.kept(&*adamw)];
+        [title.to_owned(), moved.to_string(), kept.to_string()]
+    });
+    let found = rows_below(&text_of("README.md"), "| AdamW, bytes for each parameter");
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn the_roofline_is_bytes_over_bandwidth_and_names_the_rules_that_move_them() {
+    let text = text_of("benches/README.md");
+    let heading = "| bytes per parameter | rules, with their defaults |";
+    let gb_per_s: Vec<f64> = text
+        .lines()
+        .find(|line| line.starts_with(heading))
+        .unwrap()
+        .split('|')
+        .filter_map(|cell| {
+            let (_, bandwidth) = cell.rsplit_once(", ")?;
+            let (number, unit) = bandwidth.trim().split_once(' ')?;
+            let scale = if unit == "TB/s" { 1000.0 } else { 1.0 };
+            (unit.ends_with("B/s")).then(|| scale * number.parse::<f64>().unwrap())
+        })
+        .collect();
+    assert_eq!(gb_per_s.len(), 4);
+    let of = Bytes::new(Formats::default());
+    for row in rows_below(&text, heading) {
+        let bytes: f64 = row[0].trim_start_matches("+ ").parse().unwrap();
+        for (cell, gb_per_s) in row[2..].iter().zip(&gb_per_s) {
+            let ms = bytes * 100e6 / gb_per_s / 1e6;
+            let (number, _) = cell.trim_start_matches("+ ").split_once(' ').unwrap();
+            let shown: f64 = number.parse().unwrap();
+            // Two digits are shown.
+            assert!(
+                (shown / ms - 1.0).abs() < 0.05,
+                "{bytes} bytes: {cell} for {ms} ms"
+            );
+        }
+        // Rules that are named without a condition behind them.
+        for part in row[1].split([',', ';']) {
+            if part.contains("with") || part.contains("family") {
+                continue;
+            }
+            for name in part.split('`').skip(1).step_by(2) {
+                let moved = of.moved(&*rules::by_name(name).unwrap());
+                assert_eq!(moved, bytes, "{name}");
+            }
+        }
+    }
+}
+
+/// Per cent.
+fn per_cent(cell: &str) -> Vec<f64> {
+    let numbers = cell.split(|c: char| !c.is_ascii_digit() && c != '.');
+    numbers.filter_map(|number| number.parse().ok()).collect()
+}
+
+/// The tasks and their flags, in the order of the README.
+const TASKS: [(&str, &str); 3] = [
+    ("handwritten digits", "the defaults"),
+    ("the same, convolutional", "`--conv 8x3,16x3 --pool 2`"),
+    (
+        "three spirals, narrow layers",
+        "`--data synthetic-classification --hidden 16,16`",
+    ),
+];
+
+/// The cells of `task` in the README of `train`, in the order of the README's columns.
+fn measured(task: &str) -> Vec<String> {
+    let text = text_of("examples/train/README.md");
+    let of_state = rows_below(&text, "| `--device cpu`, seeds 1 to 20 | `--state f32`");
+    let of_all = rows_below(&text, "| `--device cpu`, seeds 1 to 20 | `--params bf16");
+    let cells = |rows: Vec<Vec<String>>| {
+        let mut rows = rows.into_iter();
+        rows.find(|row| row[0] == task).unwrap().split_off(1)
+    };
+    [cells(of_state), cells(of_all)].concat()
+}
+
+#[test]
+fn the_readmes_accuracies_are_those_that_were_measured_and_near_that_of_f32() {
+    let heading = "| parameters, gradients, state | f32 |";
+    let rows = rows_below(&text_of("README.md"), heading);
+    assert_eq!(rows.len(), TASKS.len());
+    for (row, (title, flags)) in rows.iter().zip(TASKS) {
+        assert_eq!(row[0], title);
+        let shown = row[1..].iter().map(|cell| per_cent(cell)[0]);
+        let shown: Vec<_> = shown.collect();
+        let of_train = measured(flags).into_iter().map(|cell| per_cent(&cell)[0]);
+        assert_eq!(shown, of_train.collect::<Vec<_>>(), "{title}");
+        for accuracy in &shown {
+            assert!((accuracy - shown[0]).abs() <= 0.5, "{title}: {accuracy}");
+        }
+    }
+}

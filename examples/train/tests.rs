@@ -237,3 +237,48 @@ fn a_convolutional_network_learns_the_digits_alike_on_both_devices() {
         );
     }
 }
+
+/// The lowest and the highest of a cell such as `97.97 % (97.46–98.59)`.
+fn range(cell: &str) -> [f64; 2] {
+    let (_, range) = cell.split_once('(').unwrap();
+    let (low, high) = range.trim().trim_end_matches(')').split_once('–').unwrap();
+    [low, high].map(|number| number.parse().unwrap())
+}
+
+/// The README's tables are of seeds 1 to 20.
+#[test]
+fn a_training_in_each_format_ends_where_the_readme_says() {
+    let text = include_str!("README.md");
+    for (task, flags) in [
+        ("the defaults", &[][..]),
+        (
+            "`--data synthetic-classification --hidden 16,16`",
+            &["--data", "synthetic-classification", "--hidden", "16,16"],
+        ),
+    ] {
+        // One of state alone, and one of parameters and gradients too.
+        let row = format!("| {task} |");
+        let rows = text.lines().filter(|line| line.starts_with(&row));
+        let cells = rows.take(2).flat_map(|row| row.split('|').skip(2).take(3));
+        let residual = ["--params", "bf16+8", "--grads", "bf16"];
+        let formats = [
+            vec!["--state", "f32"],
+            vec!["--state", "bf16"],
+            vec!["--state", "int8"],
+            vec!["--params", "bf16", "--grads", "bf16"],
+            residual.to_vec(),
+            [&residual[..], &["--state", "int8"]].concat(),
+        ];
+        let mut checked = 0;
+        for (cell, formats) in cells.zip(&formats) {
+            let line = [flags, formats, &["--seed", "20"]].concat();
+            let accuracy = 100.0 * trained(&line).accuracy;
+            let [low, high] = range(cell);
+            // Two digits are shown.
+            let is_within = (low - 0.005..=high + 0.005).contains(&accuracy);
+            assert!(is_within, "{line:?}: {accuracy} %, not {cell}");
+            checked += 1;
+        }
+        assert_eq!(checked, formats.len(), "{task}");
+    }
+}

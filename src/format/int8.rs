@@ -6,8 +6,9 @@
 //! is exact, and what shrinks with its whole block is not rounded anew. All of it is done on integers,
 //! so that all devices and the twin agree to the bit. Twin: shaders/format/log8.wgsl
 //!
-//! A value that may not be negative has eight bits for its distance, which reach 31.75 octaves, and
-//! does not become zero unless it is. A signed one has seven, which reach 15.75, and is zero below.
+//! A value that may not be negative has eight bits for its distance, which reach 31.5 octaves, and
+//! does not become zero unless it is. A signed one has seven, which reach 15.5, and is zero once it rounds to
+//! 15.75.
 //!
 //! A thread of a shader has a block to itself. 64 elements are the scales of four blocks, four bytes
 //! each, and then 64 codes.

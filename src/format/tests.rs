@@ -144,6 +144,80 @@ fn whatever_lies_in_a_file_is_read_as_some_numbers() {
     }
 }
 
+/// 16 elements within 40 octaves of one another, some of them zero.
+fn random_block(block: u32) -> [f32; 16] {
+    let largest = pcg(pcg(block)) % 254;
+    std::array::from_fn(|index| {
+        let random = pcg(16 * block + index as u32);
+        let exponent = (1 + largest).saturating_sub(pcg(random) % 40).max(1);
+        let bits = random & 0x807f_ffff | exponent << 23;
+        f32::from_bits(if random % 16 == 0 { 0 } else { bits })
+    })
+}
+
+/// A million blocks. An element lies at a distance from the largest, of which its range keeps multiples of a step: 2¹⁹
+/// up to l octaves, 2²⁰ up to 2l, then 2²¹, where 2²³ are an octave. So the nearest is off by half of a step at most,
+/// and what is rounded by chance by less than one. The farthest that is kept is at 4l − ½ octaves. Beyond it, what is
+/// not negative is stored as that, and what is signed as zero once it rounds to 4l − ¼. What decodes to less than
+/// the smallest normal number is that, and so nearer.
+#[test]
+fn a_million_blocks_come_back_within_a_step_of_each_elements_range() {
+    let by_chance = Rounding::Stochastic(Noise::new(pcg(3), 1, 2));
+    let later = Rounding::Stochastic(Noise::new(pcg(3), 2, 2));
+    let mut zeros = 0;
+    for (encoding, l) in [(INT8, 4), (UINT8, 8)] {
+        for (rounding, seed) in [(Rounding::Nearest, 0), (by_chance, 1)] {
+            for row in 0..1 << 16 {
+                let blocks = [0, 1, 2, 3].map(|of_row| random_block(8 * row + 2 * of_row + seed));
+                let mut values = blocks.as_flattened().to_vec();
+                if encoding == UINT8 {
+                    values.iter_mut().for_each(|value| *value = value.abs());
+                }
+                let mut found = values.clone();
+                encoding.round(&mut found, 64 * u64::from(row), rounding);
+                let mut again = found.clone();
+                encoding.round(&mut again, 0, later);
+                // What was rounded stays, but for the smallest: no step leads to it.
+                let is_smallest = |value: f32| value.abs() == f32::MIN_POSITIVE;
+                let mut both = found.iter().zip(&again);
+                let stay = both.all(|(found, again)| found == again || is_smallest(*found));
+                assert!(stay, "{encoding:?}: {found:?} became {again:?}");
+                for (values, found) in values.chunks(16).zip(found.chunks(16)) {
+                    let magnitude = |value: &f32| value.to_bits() & 0x7fff_ffff;
+                    let top = values.iter().map(magnitude).max().unwrap();
+                    for (value, found) in values.iter().zip(found) {
+                        let [before, after] = [value, found].map(magnitude);
+                        let label = || format!("{value:e} became {found:e}, top {top:#x}");
+                        if before == 0 {
+                            assert_eq!(after, 0, "{}", label());
+                            continue;
+                        }
+                        assert!(value.is_sign_negative() == found.is_sign_negative());
+                        let distance = top - before;
+                        let range = (distance / (l << 23)).min(2);
+                        let step = 1u32 << (19 + range);
+                        let off = match rounding {
+                            Rounding::Nearest => step / 2,
+                            Rounding::Stochastic(_) => step - 1,
+                        };
+                        let farthest = (4 * l << 23) - (1 << 22);
+                        if after == 0 {
+                            zeros += 1;
+                            let is_far = distance + off >= farthest + step;
+                            assert!(encoding == INT8 && is_far, "{}", label());
+                        } else if distance > farthest {
+                            assert_eq!(after, (top - farthest).max(0x80_0000), "{}", label());
+                        } else {
+                            assert!(before.abs_diff(after) <= off, "{}", label());
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(zeros > 10_000, "{zeros}");
+}
+
 /// A value that was stored once is not rounded again.
 #[test]
 fn what_was_rounded_stays() {

@@ -151,7 +151,7 @@ fn random_block(block: u32) -> [f32; 16] {
         let random = pcg(16 * block + index as u32);
         let exponent = (1 + largest).saturating_sub(pcg(random) % 40).max(1);
         let bits = random & 0x807f_ffff | exponent << 23;
-        f32::from_bits(if random % 16 == 0 { 0 } else { bits })
+        f32::from_bits(if random.is_multiple_of(16) { 0 } else { bits })
     })
 }
 
@@ -200,7 +200,7 @@ fn a_million_blocks_come_back_within_a_step_of_each_elements_range() {
                             Rounding::Nearest => step / 2,
                             Rounding::Stochastic(_) => step - 1,
                         };
-                        let farthest = (4 * l << 23) - (1 << 22);
+                        let farthest = ((4 * l) << 23) - (1 << 22);
                         if after == 0 {
                             zeros += 1;
                             let is_far = distance + off >= farthest + step;

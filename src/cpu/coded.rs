@@ -1,5 +1,4 @@
-//! A slot in the bytes of its format. A thread decodes what it is about to step, and encodes it again
-//! while it is in the nearest cache.
+//! A slot in the bytes of its format.
 
 use std::ops::Range;
 
@@ -8,7 +7,7 @@ use crate::{
     Error,
     format::{Encoding, Noise, Rounding},
     memory::reserved,
-    rule::Real,
+    rule::{CodedPart, Real},
     shader::FIRST_SLOT_NUMBER,
 };
 
@@ -19,20 +18,18 @@ pub(super) struct Coded {
     bytes: Vec<u8>,
 }
 
-/// A part of such a slot.
-pub(super) struct CodedPart<'a> {
-    /// The number of the slot in its group.
-    pub slot: usize,
-    encoding: Encoding,
-    bytes: &'a mut [u8],
-}
-
-/// The random bits that each slot of a group is rounded by after a step.
+/// The random bits that the slots of a group are rounded by after a step.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rounded {
     /// The group's.
     pub seed: u32,
     pub t: u64,
+}
+
+impl Rounded {
+    pub fn noise(self, slot: usize) -> Noise {
+        Noise::new(self.seed, self.t, (FIRST_SLOT_NUMBER + slot) as u32)
+    }
 }
 
 impl Coded {
@@ -51,12 +48,13 @@ impl Coded {
         self.encoding
     }
 
-    /// All of it, as slot number `slot`.
-    pub fn part(&mut self, slot: usize) -> CodedPart<'_> {
+    /// All of it. New values are rounded by `noise`, and without it not stored.
+    pub fn part(&mut self, noise: Option<Noise>) -> CodedPart<'_> {
         CodedPart {
-            slot,
             encoding: self.encoding,
             bytes: &mut self.bytes,
+            first: 0,
+            noise,
         }
     }
 
@@ -106,35 +104,6 @@ impl Coded {
     fn bytes_of(&self, elements: Range<usize>) -> Range<usize> {
         let at = |element: usize| self.encoding.bytes(element as u64) as usize;
         at(elements.start)..at(elements.end)
-    }
-}
-
-impl CodedPart<'_> {
-    /// Splits off what comes before element `end`, where this begins at element `start`.
-    pub fn split_off(&mut self, start: usize, end: usize) -> Self {
-        let [start, end] = [start, end].map(|element| self.encoding.bytes(element as u64) as usize);
-        Self {
-            slot: self.slot,
-            encoding: self.encoding,
-            bytes: self.bytes.split_off_mut(..end - start).unwrap_or_default(),
-        }
-    }
-
-    /// The first `count` values.
-    pub fn decoded<T: Real>(&self, count: usize) -> Vec<T> {
-        let mut values = vec![T::zero(); count];
-        decode(self.encoding, self.bytes, &mut values);
-        values
-    }
-
-    /// Stores `values`, the first of which is element `first` of the group.
-    pub fn store<T: Real>(&mut self, values: &[T], first: usize, rounded: Rounded) {
-        let number = (FIRST_SLOT_NUMBER + self.slot) as u32;
-        let noise = Noise::new(rounded.seed, rounded.t, number);
-        let rounding = Rounding::Stochastic(noise);
-        let values = as_f32(values);
-        self.encoding
-            .encode(&values, first as u64, rounding, self.bytes);
     }
 }
 

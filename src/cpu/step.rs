@@ -14,7 +14,7 @@ use crate::{
     Clip, Group, MatrixStage, MatrixWork, Over,
     format::Noise,
     matrix::{orthogonalize, solve},
-    rule::{Block, Bound, Real, Shape, Step, Sums, Twin, bounded, clipped, ema, pull},
+    rule::{Block, Bound, Part, Real, Shape, Step, Sums, Twin, bounded, clipped, ema, pull},
     shader::{PARAMS_NUMBER, looks_at_tensors},
     shape::Matrices,
 };
@@ -296,13 +296,15 @@ impl<T: Real> Optimizer<T> {
         } = &mut self.groups[group.0];
         // The average comes last and does not belong to the rule.
         let of_rule = state.len() - 1;
-        let rest = Block {
+        let slots = state[..of_rule].iter_mut().zip(coded);
+        let slots = slots.enumerate().map(|(slot, (plain, coded))| match coded {
+            Some(coded) => Part::Coded(coded.part(rounded.map(|rounded| rounded.noise(slot)))),
+            None => Part::Plain(plain),
+        });
+        let all = Block {
             params: &mut self.params[range.clone()],
             grads: &self.grads[range],
-            state: state[..of_rule]
-                .iter_mut()
-                .map(|slot| &mut slot[..])
-                .collect(),
+            state: slots.collect(),
             of_tensor: &[],
             grad_scale: T::one(),
             bound: Bound::of(&**rule),
@@ -314,13 +316,11 @@ impl<T: Real> Optimizer<T> {
                 let part = &parts[index];
                 let tensor = part.tensor.map(|index| &tensors[index]);
                 let work = |block: Block<'_, T>| work(twin, block, part.now);
-                (index, piece.give(part, tensor, clip_value, rounded, work))
+                (index, piece.give(part, tensor, clip_value, work))
             });
             pieces.collect::<Vec<_>>()
         };
-        let coded = coded[..of_rule].iter_mut().enumerate();
-        let coded = coded.filter_map(|(slot, coded)| Some(coded.as_mut()?.part(slot)));
-        let turns = turns(rest, coded.collect());
+        let turns = turns(all);
         let done: Vec<_> = if turns.len() > 1 {
             turns.into_par_iter().map(work).collect()
         } else {

@@ -5,13 +5,9 @@ use std::ops::Range;
 
 use super::{
     arena::CHUNK,
-    coded::{CodedPart, Rounded},
     group::{StepPart, TensorState},
 };
-use crate::rule::{Block, Bound, Real, Step, Twin, clipped};
-
-/// Elements that one thread takes at a time if it decodes them.
-const DECODED: usize = 2048;
+use crate::rule::{Block, Bound, Part, Real, Step, Twin, clipped};
 
 /// The work on each block of a group.
 pub(super) type Work<'a, T, R> = dyn Fn(&dyn Twin<T>, Block<'_, T>, Step<T>) -> R + Sync + 'a;
@@ -21,8 +17,6 @@ pub(super) struct Turn<'a, T> {
     /// Counted from the group's start.
     start: usize,
     block: Block<'a, T>,
-    /// The slots in fewer bits. They are empty in the block.
-    coded: Vec<CodedPart<'a>>,
 }
 
 /// The elements of one part that lie in one turn.
@@ -32,29 +26,13 @@ pub(super) struct Piece<'a, T> {
     /// Counted from the part's start.
     elements: Range<usize>,
     block: Block<'a, T>,
-    coded: Vec<CodedPart<'a>>,
-}
-
-/// Splits off what comes before element `end`, where `coded` begins at element `start`.
-fn split_off<'a>(coded: &mut [CodedPart<'a>], start: usize, end: usize) -> Vec<CodedPart<'a>> {
-    coded
-        .iter_mut()
-        .map(|slot| slot.split_off(start, end))
-        .collect()
 }
 
 /// Cuts all of a group's elements into turns. Turns of a large group are longer, so that there are
 /// not too many. Their length must not depend on the number of threads, because sums must not.
-pub(super) fn turns<'a, T: Real>(
-    mut all: Block<'a, T>,
-    mut coded: Vec<CodedPart<'a>>,
-) -> Vec<Turn<'a, T>> {
+pub(super) fn turns<T: Real>(mut all: Block<'_, T>) -> Vec<Turn<'_, T>> {
     let count = all.params.len();
-    let length = match coded.is_empty() {
-        false => DECODED,
-        true if count < 64 * CHUNK => CHUNK,
-        true => 4 * CHUNK,
-    };
+    let length = if count < 64 * CHUNK { CHUNK } else { 4 * CHUNK };
     let starts = (0..count).step_by(length);
     starts
         .map(|start| {
@@ -62,7 +40,6 @@ pub(super) fn turns<'a, T: Real>(
             Turn {
                 start,
                 block: all.split_off(length),
-                coded: split_off(&mut coded, start, start + length),
             }
         })
         .collect()
@@ -71,11 +48,7 @@ pub(super) fn turns<'a, T: Real>(
 impl<'a, T: Real> Turn<'a, T> {
     /// The pieces of this turn, one for each of `parts` that has elements in it.
     pub fn pieces(self, parts: &[StepPart<T>]) -> impl Iterator<Item = Piece<'a, T>> {
-        let Turn {
-            start,
-            mut block,
-            mut coded,
-        } = self;
+        let Turn { start, mut block } = self;
         let end = start + block.params.len();
         let first = parts.partition_point(|part| part.elements.end <= start);
         let mut at = start;
@@ -85,36 +58,26 @@ impl<'a, T: Real> Turn<'a, T> {
             let piece = elements.start.max(start)..elements.end.min(end);
             // What lies between the parts is padding.
             block.split_off(piece.start - at);
-            split_off(&mut coded, at, piece.start);
             at = piece.end;
             Piece {
                 part: index,
                 elements: piece.start - elements.start..piece.end - elements.start,
                 block: block.split_off(piece.len()),
-                coded: split_off(&mut coded, piece.start, piece.end),
             }
         })
     }
 }
 
 impl<T: Real> Piece<'_, T> {
-    /// Calls `work` with the block as the rule must see it. With `rounded`, the slots in fewer bits become
-    /// what `work` leaves of them.
+    /// Calls `work` with the block as the rule must see it.
     pub fn give<R>(
-        mut self,
+        self,
         part: &StepPart<T>,
         tensor: Option<&TensorState<T>>,
         clip_value: Option<T>,
-        rounded: Option<Rounded>,
         work: impl FnOnce(Block<'_, T>) -> R,
     ) -> R {
         let mut block = self.block;
-        let count = block.params.len();
-        let mut decoded: Vec<Vec<T>> = self.coded.iter().map(|slot| slot.decoded(count)).collect();
-        for (slot, values) in self.coded.iter().zip(&mut decoded) {
-            block.state[slot.slot] = values;
-        }
-        let first = part.elements.start + self.elements.start;
         block.grad_scale = part.now.grad_scale;
         if part.now.t == 0 {
             block.bound = Bound::none();
@@ -131,17 +94,10 @@ impl<T: Real> Piece<'_, T> {
             block.of_tensor = &tensor.values;
             if let Some(state) = &tensor.lines {
                 lines = state.gather(self.elements);
-                block
-                    .state
-                    .extend(lines.iter_mut().map(|line| &mut line[..]));
+                let lines = lines.iter_mut();
+                block.state.extend(lines.map(|line| Part::Plain(line)));
             }
         }
-        let done = work(block);
-        if let Some(rounded) = rounded {
-            for (slot, values) in self.coded.iter_mut().zip(&decoded) {
-                slot.store(values, first, rounded);
-            }
-        }
-        done
+        work(block)
     }
 }

@@ -1,8 +1,9 @@
 //! The upper half of an f32, rounded stochastically: 8 bits of exponent, 7 of mantissa.
 
+use fearless_simd::{Level, dispatch, i32x8, prelude::*, u8x32, u32x8};
 use safetensors::Dtype;
 
-use super::{Definition, QUAD, ROW, Rounding};
+use super::{Definition, Rounding, bits, padded, random::DRAWN};
 use crate::vectors::vectorized;
 
 pub(super) static BF16: Definition = Definition {
@@ -16,10 +17,7 @@ pub(super) static BF16: Definition = Definition {
     copy: Some(include_str!("../../shaders/copy/bf16.wgsl")),
     residual: None,
     encode: |values, first, rounding, bytes| {
-        vectorized::<f32, _>(
-            #[inline(always)]
-            || encode(values, first, rounding, bytes),
-        );
+        dispatch!(Level::new(), simd => encode(simd, values, first, rounding, bytes));
     },
     decode: |bytes, values| {
         vectorized::<f32, _>(
@@ -31,35 +29,72 @@ pub(super) static BF16: Definition = Definition {
 };
 
 #[inline(always)]
-fn encode(values: &[f32], first: u64, rounding: Rounding, bytes: &mut [u8]) {
-    let (halves, _) = bytes.as_chunks_mut();
-    let rows = values.chunks(ROW).zip(halves.chunks_mut(ROW));
-    for ((values, halves), first) in rows.zip((first..).step_by(ROW)) {
-        let mut added = [0; ROW];
-        match rounding {
-            Rounding::Nearest => {
-                for (added, value) in added.iter_mut().zip(values) {
-                    // Of two equally near, the even one.
-                    *added = 0x7fff + (value.to_bits() >> 16 & 1);
-                }
-            }
-            Rounding::Stochastic(noise) => added = noise.of_row((first / QUAD) as u32),
-        }
-        for ((half, value), added) in halves.iter_mut().zip(values).zip(added) {
-            *half = half_of(*value, added).to_le_bytes();
+fn encode<S: Simd>(simd: S, values: &[f32], first: u64, rounding: Rounding, bytes: &mut [u8]) {
+    match rounding {
+        Rounding::Nearest => encode_with(
+            simd,
+            values,
+            first,
+            bytes,
+            // Of two equally near, the even one.
+            #[inline(always)]
+            |_, [low, high]| [(low >> 16 & 1) + 0x7fff, (high >> 16 & 1) + 0x7fff],
+        ),
+        Rounding::Stochastic(noise) => {
+            let draw = noise.draws(simd);
+            encode_with(
+                simd,
+                values,
+                first,
+                bytes,
+                #[inline(always)]
+                |first, _| draw(first),
+            );
         }
     }
 }
 
-/// The half of a value, to whose bits `added` is added.
+/// Rounds down what `added`, of the number of the first and of the bits, is added to.
 #[inline(always)]
-fn half_of(value: f32, added: u32) -> u16 {
-    let bits = value.to_bits();
+fn encode_with<S: Simd>(
+    simd: S,
+    values: &[f32],
+    first: u64,
+    bytes: &mut [u8],
+    added: impl Fn(u64, [u32x8<S>; 2]) -> [u32x8<S>; 2],
+) {
+    let (rows, rest) = values.as_chunks();
+    let (encoded, last) = bytes.as_chunks_mut::<{ 2 * DRAWN }>();
+    let mut first = first;
+    for (row, encoded) in rows.iter().zip(encoded) {
+        let bits = bits(simd, row);
+        halves_of(bits, added(first, bits)).store_slice(encoded);
+        first += DRAWN as u64;
+    }
+    if let Some(row) = padded(rest) {
+        let bits = bits(simd, &row);
+        let halves = halves_of(bits, added(first, bits));
+        for (byte, half) in last.iter_mut().zip(halves.as_slice()) {
+            *byte = *half;
+        }
+    }
+}
+
+/// The halves of values of these bits, to which `added` is added.
+#[inline(always)]
+fn halves_of<S: Simd>(bits: [u32x8<S>; 2], added: [u32x8<S>; 2]) -> u8x32<S> {
+    let [low, high] = [half_of(bits[0], added[0]), half_of(bits[1], added[1])];
+    low.narrow(high).bitcast()
+}
+
+#[inline(always)]
+fn half_of<S: Simd>(bits: u32x8<S>, added: u32x8<S>) -> u32x8<S> {
+    let infinity = i32x8::splat(bits.simd, 0x7f80_0000);
+    let magnitude = (bits & 0x7fff_ffff).bitcast::<i32x8<S>>();
     // An infinity stays one, and a NaN keeps a bit of its mantissa.
-    let kept = bits | if value.is_nan() { 0x0040_0000 } else { 0 };
-    let rounded = bits.wrapping_add(added);
-    let chosen = if value.is_finite() { rounded } else { kept };
-    (chosen >> 16) as u16
+    let kept = magnitude.simd_gt(infinity).select(bits | 0x0040_0000, bits);
+    let rounded = bits + added;
+    magnitude.simd_lt(infinity).select(rounded, kept) >> 16
 }
 
 #[inline(always)]

@@ -12,6 +12,7 @@ mod swap;
 
 use std::{fmt, str::FromStr};
 
+use fearless_simd::{f32x8, prelude::*, u32x8};
 use safetensors::Dtype;
 
 pub(crate) use random::{Noise, Rounding, pcg};
@@ -20,9 +21,6 @@ use crate::{Error, Precision, memory::reserved};
 
 /// Elements that a shader moves at once.
 pub(crate) const QUAD: u64 = 4;
-
-/// Elements that are encoded at once, so that compilers make vectors of it.
-const ROW: usize = 64;
 
 /// Every device can begin a binding at a multiple of this many bytes.
 pub(crate) const BINDING_ALIGNMENT: u64 = 256;
@@ -233,6 +231,22 @@ struct Residual {
     of: Definition,
     /// How a shader loads and stores parameters with it.
     wgsl: &'static str,
+}
+
+/// The bits of 16 values.
+#[inline(always)]
+fn bits<S: Simd>(simd: S, values: &[f32; 16]) -> [u32x8<S>; 2] {
+    let (low, high) = values.split_at(8);
+    let [low, high] = [f32x8::from_slice(simd, low), f32x8::from_slice(simd, high)];
+    [low.bitcast(), high.bitcast()]
+}
+
+/// What is left after whole rows of `N` values, and then zeros. `None` if nothing is left.
+#[inline(always)]
+fn padded<const N: usize>(rest: &[f32]) -> Option<[f32; N]> {
+    let mut row = [0.0; N];
+    row[..rest.len()].copy_from_slice(rest);
+    (!rest.is_empty()).then_some(row)
 }
 
 impl Encoding {

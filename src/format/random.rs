@@ -1,7 +1,9 @@
 //! The random bits of stochastic rounding. They follow from a seed, a step, a slot and an element, so
 //! that every device and the twin draw the same. Twin: shaders/format/random.wgsl
 
-use super::ROW;
+use fearless_simd::{prelude::*, u16x16, u32x8};
+
+use super::QUAD;
 
 /// O'Neill's permuted congruential generator, as a hash of 32 bits.
 #[inline(always)]
@@ -10,6 +12,17 @@ pub(crate) fn pcg(x: u32) -> u32 {
     let w = ((s >> ((s >> 28) + 4)) ^ s).wrapping_mul(277_803_737);
     (w >> 22) ^ w
 }
+
+/// The same of eight numbers at once.
+#[inline(always)]
+fn pcg_of_eight<S: Simd>(x: u32x8<S>) -> u32x8<S> {
+    let s = x * 747_796_405 + 2_891_336_453;
+    let w = ((s >> ((s >> 28) + 4)) ^ s) * 277_803_737;
+    (w >> 22) ^ w
+}
+
+/// Elements that bits are drawn for at once, and that are encoded at once.
+pub(crate) const DRAWN: usize = 16;
 
 /// What decides where a value between two neighbours goes.
 #[derive(Debug, Clone, Copy)]
@@ -35,25 +48,26 @@ impl Noise {
         Self([0, 1].map(|half| pcg(step.wrapping_add(2 * slot + half))))
     }
 
-    /// 16 bits for each element of a row, the first of which is 4·`quad`. A quad has two words.
+    /// Draws 16 bits for each of [`DRAWN`] elements, of which element `first` is the first.
     #[inline(always)]
-    pub fn of_row(self, quad: u32) -> [u32; ROW] {
-        let mut words = [0; ROW / 2];
-        let (quads, _) = words.as_chunks_mut::<2>();
-        for (quad, words) in (quad..).zip(quads) {
-            *words = self.0.map(|key| pcg(quad ^ key));
+    pub fn draws<S: Simd>(self, simd: S) -> impl Fn(u64) -> [u32x8<S>; 2] + Copy {
+        // A quad has two words.
+        let [low, high] = self.0;
+        let keys = u32x8::from_slice(simd, &[low, high, low, high, low, high, low, high]);
+        let quads = u32x8::from_slice(simd, &[0, 0, 1, 1, 2, 2, 3, 3]);
+        #[inline(always)]
+        move |first| {
+            let words = pcg_of_eight((quads + (first / QUAD) as u32) ^ keys);
+            // The lower half of a word comes first, on all machines that wgpu runs on.
+            words.bitcast::<u16x16<S>>().widen().into()
         }
-        let mut halves = [0; ROW];
-        let (pairs, _) = halves.as_chunks_mut::<2>();
-        for (pair, word) in pairs.iter_mut().zip(words) {
-            *pair = [word & 0xffff, word >> 16];
-        }
-        halves
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use fearless_simd::{Level, dispatch};
+
     use super::*;
 
     #[test]
@@ -87,8 +101,15 @@ mod tests {
             let noise = Noise::new(pcg(seed), t, stream / 2);
             assert_eq!(noise.0[stream as usize % 2], key, "seed {seed}, step {t}");
             let half = 2 * (stream as usize % 2);
-            let [low, high] = [0, 1].map(|i| noise.of_row(quad)[half + i]);
-            assert_eq!(low | high << 16, word, "quad {quad}");
+            for level in [Level::new(), Level::baseline()] {
+                let first = QUAD * <u64 as From<u32>>::from(quad);
+                let drawn: [u32; 8] = dispatch!(level, simd => {
+                    let [drawn, _] = noise.draws(simd)(first);
+                    drawn.into()
+                });
+                let [low, high] = [0, 1].map(|i| drawn[half + i]);
+                assert_eq!(low | high << 16, word, "quad {quad}, {level:?}");
+            }
         }
     }
 }

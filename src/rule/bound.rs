@@ -55,30 +55,38 @@ impl<T: Real> Bound<T> {
         x.max(-self.most).min(self.most)
     }
 
+    /// Within the bound, for what may be NaN and stays so. Processors do this at once.
+    #[inline(always)]
+    fn clamped(self, x: T) -> T {
+        let x = if x < -self.most { -self.most } else { x };
+        if x > self.most { self.most } else { x }
+    }
+
     /// The gradient as a rule gets it: none of its squares and sums overflows. It is NaN if the
     /// gradient is not finite.
     #[inline(always)]
     pub fn limited(self, g: T) -> T {
         if g.is_finite() {
-            self.held(g)
+            self.clamped(g)
         } else {
             T::nan()
         }
     }
 
-    /// The parameter after an update. It is NaN if the gradient was, whatever the rule made of that.
+    /// The parameter after an update. It is NaN if the gradient that the rule got was, whatever the rule made of
+    /// that.
     #[inline(always)]
     pub fn outcome(self, updated: T, g: T) -> T {
-        // NaN stays NaN.
-        let bounded = if self.holds_params && updated.abs() > self.most {
-            self.held(updated)
+        let bounded = if self.holds_params {
+            self.clamped(updated)
         } else {
             updated
         };
-        if !self.updates_by_grads || g.is_finite() {
-            bounded
+        let looked_at = if self.updates_by_grads { g } else { T::zero() };
+        if looked_at.is_nan() {
+            looked_at
         } else {
-            g
+            bounded
         }
     }
 }

@@ -1,23 +1,27 @@
 //! What a rule is: the trait that every rule implements, whether it is this crate's or a user's.
 
+mod block;
 mod bound;
 mod check;
 mod declaration;
 mod ema;
+mod part;
 mod slot;
 mod stages;
 mod trial;
 mod twin;
 
+pub use block::Block;
 pub(crate) use bound::{Bound, most_grad_exponent};
 pub(crate) use check::{check_lr, check_stages, check_step_count, position_of};
 pub use declaration::{Declaration, coefficients};
 pub use ema::{ema, pull};
+pub(crate) use part::{CodedPart, Part};
 pub use slot::{Extent, Precision, Slot};
 pub(crate) use stages::LinePart;
 pub use stages::{Lines, MOST_UNKNOWNS, MatrixStage, MatrixWork, Over, Stages, Sum};
-pub use twin::{Block, Real, Shape, Step, Sums, Twin};
 pub(crate) use twin::{LaneSum, bounded, clipped, wide};
+pub use twin::{Real, Shape, Step, Sums, Twin};
 
 use crate::Error;
 use trial::Asked;

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use super::{Block, Bound, Real, Shape, Step};
+use super::{Block, Bound, Part, Real, Shape, Step};
 use crate::Rule;
 
 /// What a twin asks its rule for by position.
@@ -70,7 +70,7 @@ fn run<T: Real>(rule: &dyn Rule) {
     let block = || Block {
         params: &mut [],
         grads: &[],
-        state: (0..members).map(|_| &mut [][..]).collect(),
+        state: (0..members).map(|_| Part::Plain(&mut [])).collect(),
         of_tensor: &values,
         grad_scale: T::one(),
         bound: Bound::none(),

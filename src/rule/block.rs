@@ -1,0 +1,206 @@
+//! The loops over the elements of a block.
+
+use super::{
+    Bound, Part, Real, Sums,
+    trial::{self, Asked},
+    twin::LaneSum,
+};
+use crate::vectors::vectorized;
+
+/// One range of elements: its parameters, its gradients and its part of every slot.
+pub struct Block<'a, T> {
+    pub(crate) params: &'a mut [T],
+    pub(crate) grads: &'a [T],
+    /// One entry per element slot.
+    pub(crate) state: Vec<Part<'a, T>>,
+    /// The tensor slots of the tensor that the block is part of, if the rule has any.
+    pub(crate) of_tensor: &'a [T],
+    pub(crate) grad_scale: T,
+    pub(crate) bound: Bound<T>,
+}
+
+/// How many values a sum puts aside at a time. They stay in the nearest cache.
+const SUMMED_AT_ONCE: usize = 128;
+
+/// How many values of a slot are decoded at a time. They stay in the nearest cache. Memory is slower with more:
+/// the processor no longer fetches the next parameters while this many are encoded.
+const DECODED_AT_ONCE: usize = 256;
+
+impl<T: Real> Block<'_, T> {
+    /// The values of the rule's `N` slots of [`Extent::Tensor`](crate::Extent::Tensor), in their
+    /// order. A slot that is not in use reads as zero.
+    pub fn of_tensor<const N: usize>(&self) -> [T; N] {
+        if self.of_tensor.len() < N {
+            trial::missed(Asked::OfTensor, N);
+        }
+        std::array::from_fn(|slot| self.of_tensor.get(slot).copied().unwrap_or_else(T::zero))
+    }
+
+    /// Adds up `measure(parameter, gradient, state)` over the elements. `N` is the number of
+    /// members of the WGSL `State`, and `K` is the number of sums. The state does not change.
+    #[inline(always)]
+    pub fn sum<const N: usize, const K: usize>(
+        self,
+        measure: impl Fn(T, T, [T; N]) -> [T; K],
+    ) -> Sums {
+        self.expects_members(N);
+        let (scale, bound) = (self.grad_scale, self.bound);
+        let as_seen = move |g: T| bound.limited(scale * g);
+        let state = first_parts(self.state);
+        vectorized::<T, _>(
+            #[inline(always)]
+            || sum_each(self.params, self.grads, as_seen, state, measure),
+        )
+    }
+
+    /// Calls `update(parameter, gradient, state) -> new parameter` for each element. `N` is the
+    /// number of members of the WGSL `State`. A slot that is not in use reads as zero and is not
+    /// stored.
+    ///
+    /// The loop is vectorised if `update` is a `move` closure over plain numbers that branches on
+    /// flags alone. A captured reference might alias what the loop stores.
+    #[inline(always)]
+    pub fn each<const N: usize>(self, update: impl Fn(T, T, &mut [T; N]) -> T) {
+        self.expects_members(N);
+        let (scale, bound) = (self.grad_scale, self.bound);
+        let as_seen = move |g: T| bound.limited(scale * g);
+        let update = move |p: T, g: T, s: &mut [T; N]| bound.outcome(update(p, g, s), g);
+        // In most rules, the slot that a variant leaves unused is the last. Then the loop omits
+        // that slot.
+        let last = self.state.get(N.wrapping_sub(1));
+        let has_last = last.is_some_and(|part| !part.is_unused());
+        let state = first_parts(self.state);
+        vectorized::<T, _>(
+            #[inline(always)]
+            || {
+                if has_last {
+                    update_each::<T, N, true>(self.params, self.grads, as_seen, state, update);
+                } else {
+                    update_each::<T, N, false>(self.params, self.grads, as_seen, state, update);
+                }
+            },
+        );
+    }
+
+    /// Notes if the rule has fewer members of `State`. [`Layout::group`](crate::Layout::group)
+    /// refuses such a rule.
+    fn expects_members(&self, count: usize) {
+        if self.state.len() < count {
+            trial::missed(Asked::Members, count);
+        }
+    }
+
+    /// Splits off the first `count` elements.
+    pub(crate) fn split_off(&mut self, count: usize) -> Self {
+        let parts = self.state.iter_mut();
+        let parts = parts.map(|part| part.split_off(count));
+        Self {
+            params: self.params.split_off_mut(..count).unwrap_or_default(),
+            grads: self.grads.split_off(..count).unwrap_or_default(),
+            state: parts.collect(),
+            of_tensor: self.of_tensor,
+            grad_scale: self.grad_scale,
+            bound: self.bound,
+        }
+    }
+}
+
+/// The first `N` parts. What is missing is not in use.
+fn first_parts<T, const N: usize>(state: Vec<Part<'_, T>>) -> [Part<'_, T>; N] {
+    let mut state = state.into_iter();
+    std::array::from_fn(|_| state.next().unwrap_or_else(|| Part::Plain(&mut [])))
+}
+
+/// The loop of an update. It touches the last slot only if `HAS_LAST`. If a slot that it touches is not
+/// numbers, it goes strip by strip.
+#[inline(always)]
+fn update_each<T: Real, const N: usize, const HAS_LAST: bool>(
+    mut params: &mut [T],
+    mut grads: &[T],
+    as_seen: impl Fn(T) -> T,
+    mut state: [Part<'_, T>; N],
+    update: impl Fn(T, T, &mut [T; N]) -> T,
+) {
+    let used = if HAS_LAST { N } else { N.saturating_sub(1) };
+    let length = match state[..used].iter().all(Part::is_plain) {
+        true => params.len(),
+        false => DECODED_AT_ONCE,
+    };
+    let mut rooms = [[T::zero(); DECODED_AT_ONCE]; N];
+    while !params.is_empty() {
+        let count = params.len().min(length);
+        let params = params.split_off_mut(..count).unwrap_or_default();
+        let grads = grads.split_off(..count).unwrap_or_default();
+        let mut strip = state.each_mut().map(|part| part.split_off(count));
+        let mut opened = opened(&mut strip, &mut rooms, used, count);
+        let state = &mut opened[..used];
+        // This shows the compiler that all have the same length.
+        for slot in &mut *state {
+            *slot = &mut std::mem::take(slot)[..count];
+        }
+        let grads = &grads[..count];
+        let params = &mut params[..count];
+        for i in 0..count {
+            let mut s = [T::zero(); N];
+            for (value, slot) in s.iter_mut().zip(&*state) {
+                *value = slot[i];
+            }
+            params[i] = update(params[i], as_seen(grads[i]), &mut s);
+            for (value, slot) in s.into_iter().zip(&mut *state) {
+                slot[i] = value;
+            }
+        }
+        for (part, room) in strip.into_iter().zip(&rooms) {
+            part.close(room, count);
+        }
+    }
+}
+
+/// The values of the first `used` parts of `count` elements, each with room for what is not numbers.
+fn opened<'v, T: Real, const N: usize, const ROOM: usize>(
+    parts: &'v mut [Part<'_, T>; N],
+    rooms: &'v mut [[T; ROOM]; N],
+    used: usize,
+    count: usize,
+) -> [&'v mut [T]; N] {
+    let mut parts = parts.iter_mut().zip(rooms).take(used);
+    std::array::from_fn(|_| match parts.next() {
+        Some((part, room)) => part.open(room, count),
+        None => &mut [],
+    })
+}
+
+/// The loop of a sum. It first puts aside what a strip measures, and then adds that up. So both
+/// halves can be vectorised.
+#[inline(always)]
+fn sum_each<T: Real, const N: usize, const K: usize>(
+    params: &[T],
+    grads: &[T],
+    as_seen: impl Fn(T) -> T,
+    mut state: [Part<'_, T>; N],
+    measure: impl Fn(T, T, [T; N]) -> [T; K],
+) -> Sums {
+    let mut sums = [LaneSum::default(); K];
+    let mut measured = [[T::zero(); SUMMED_AT_ONCE]; K];
+    let mut rooms = [[T::zero(); SUMMED_AT_ONCE]; N];
+    for start in (0..params.len()).step_by(SUMMED_AT_ONCE) {
+        // This shows the compiler that all have the same length.
+        let count = SUMMED_AT_ONCE.min(params.len() - start);
+        let params = &params[start..][..count];
+        let grads = &grads[start..][..count];
+        let mut strip = state.each_mut().map(|part| part.split_off(count));
+        let state = opened(&mut strip, &mut rooms, N, count).map(|slot| &slot[..count]);
+        for i in 0..count {
+            let s = state.map(|slot| slot[i]);
+            let found = measure(params[i], as_seen(grads[i]), s);
+            for (values, value) in measured.iter_mut().zip(found) {
+                values[i] = value;
+            }
+        }
+        for (sum, values) in sums.iter_mut().zip(&measured) {
+            sum.add(&values[..count], |value| value);
+        }
+    }
+    let mut totals = sums.iter().map(LaneSum::total);
+    std::array::from_fn(|_| totals.next().unwrap_or_default())
+}

@@ -20,7 +20,8 @@ fn dispatches(gpu: &Gpu, rule: Box<dyn Rule>, tensors: usize, shape: &[usize]) -
 fn expected(rule: &dyn Rule) -> usize {
     let Stages { lines, sum, matrix } = rule.stages();
     let of_matrix = matrix.map_or(0, |stage| match stage.work {
-        MatrixWork::Orthogonalize { steps, .. } => 2 + 3 * steps as usize,
+        // The matrices of these tests are small.
+        MatrixWork::Orthogonalize { .. } => 2,
         MatrixWork::Solve { .. } => 3,
     });
     1 + 3 * usize::from(lines.is_some()) + 2 * usize::from(sum.is_some()) + of_matrix

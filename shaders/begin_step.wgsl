@@ -39,10 +39,10 @@ struct Verdict {
     grad_unit: f32,
 }
 
-@group(0) @binding(0) var<storage, read> recorded: array<Recorded>;
-@group(0) @binding(1) var<storage, read_write> ring: array<Coefficients>;
-@group(0) @binding(2) var<storage, read_write> stats: Stats;
-@group(0) @binding(3) var<storage, read_write> steps: array<StepSlot>;
+@group(0) @binding(17) var<storage, read> recorded: array<Recorded>;
+@group(0) @binding(18) var<storage, read_write> ring: array<Coefficients>;
+@group(0) @binding(19) var<storage, read_write> stats: Stats;
+@group(0) @binding(20) var<storage, read_write> steps: array<StepSlot>;
 
 fn ring_length() -> u32 {
     return arrayLength(&ring) / arrayLength(&recorded);
@@ -86,51 +86,33 @@ fn told(t: u32, beyond: u32) -> u32 {
     return select(t, max(t + beyond, 2u), t > 1u);
 }
 
-// Brings step counts that were set to the device without a step.
-@compute @workgroup_size(64)
-fn recount(@builtin(local_invocation_index) lane: u32) {
-    for (var group = lane; group < arrayLength(&recorded); group += 64u) {
-        let found = counted(group, recorded[group].own.epoch, recorded[group].base);
-        stats.groups[group] = found;
-        steps[group].step.t = told(found.step_count, recorded[group].beyond);
+// Begins the step of a group that takes part.
+fn begin(group: u32, what: Verdict) {
+    let row = recorded[group];
+    if row.own.n == 0u {
+        return;
     }
-}
-
-@compute @workgroup_size(64)
-fn main(@builtin(local_invocation_index) lane: u32) {
-    let what = verdict(lane);
-    // All have looked at stats before any of it changes.
-    storageBarrier();
-    for (var group = lane; group < arrayLength(&recorded); group += 64u) {
-        let row = recorded[group];
-        if row.own.n == 0u {
-            continue;
-        }
-        var after = counted(group, row.own.epoch, row.base);
-        for (var i = 0; i < 4; i += 1) {
-            keep(group, after.step_count, recorded[group].due[i]);
-        }
-        keep(group, after.step_count, row.before);
-        keep(group, after.step_count, row.own);
-        after.lr = row.lr;
-        if what.is_skipped {
-            after.skipped += 1u;
-            steps[group].step.t = told(after.step_count, row.beyond);
-        } else {
-            after.step_count += 1u;
-            let coefficients = due(group, after.step_count, row.own);
-            steps[group].step = Step(
-                row.lr,
-                row.decay,
-                row.grad_scale * what.grad_scale,
-                told(after.step_count, row.beyond),
-                coefficients.at,
-                row.refreshed,
-                coefficients.average_weight,
-                what.grad_unit,
-            );
-        }
-        stats.groups[group] = after;
+    var after = counted(group, row.own.epoch, row.base);
+    keep_due(group, after.step_count);
+    keep(group, after.step_count, row.before);
+    keep(group, after.step_count, row.own);
+    after.lr = row.lr;
+    if what.is_skipped {
+        after.skipped += 1u;
+        steps[group].step.t = told(after.step_count, row.beyond);
+    } else {
+        after.step_count += 1u;
+        let coefficients = due(group, after.step_count, row.own);
+        steps[group].step = Step(
+            row.lr,
+            row.decay,
+            row.grad_scale * what.grad_scale,
+            told(after.step_count, row.beyond),
+            coefficients.at,
+            row.refreshed,
+            coefficients.average_weight,
+            what.grad_unit,
+        );
     }
-    carry_out(!what.is_skipped, lane);
+    stats.groups[group] = after;
 }

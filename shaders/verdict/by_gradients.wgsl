@@ -100,6 +100,12 @@ fn verdict(lane: u32) -> Verdict {
     return Verdict(false, unscale * clipped.factor, clipped.unit);
 }
 
+fn keep_due(group: u32, t: u32) {
+    for (var i = 0; i < 4; i += 1) {
+        keep(group, t, recorded[group].due[i]);
+    }
+}
+
 fn carry_out(performed: bool, lane: u32) {
     for (var i = lane; i < arrayLength(&switches); i += 64u) {
         let runs = performed == (switches[i].if_skipped == 0u);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     answers::GuardedDevice,
-    binding::{filled_buffer, whole, zeroed_buffer},
+    binding::{COEFFICIENTS, RECORDED, STATS, STEPS, filled_buffer, whole, zeroed_buffer},
     records::{COEFFICIENTS_BYTES, GroupStatsRecord, Guard, Recorded, STEP_STRIDE, StatsRecord},
     source::ShaderSource,
     staging::Staging,
@@ -115,21 +115,22 @@ impl BeginStep {
         })?
     }
 
+    /// What every shader that begins a step binds.
+    pub fn entries(&self) -> [wgpu::BindGroupEntry<'_>; 4] {
+        [
+            whole(RECORDED, &self.recorded),
+            whole(COEFFICIENTS, &self.ring),
+            whole(STATS, &self.stats),
+            whole(STEPS, &self.steps),
+        ]
+    }
+
     /// The dispatch that computes a step's numbers. It binds, with a guard, `runs` of gradients and the `switches` of dispatches too.
     pub fn dispatch(&self, runs_and_switches: Option<(&wgpu::Buffer, &wgpu::Buffer)>) -> Unbound {
-        let mut buffers = vec![
-            (0, &self.recorded),
-            (1, &self.ring),
-            (2, &self.stats),
-            (3, &self.steps),
-        ];
+        let mut entries = self.entries().to_vec();
         if let (Some((runs, switches)), Some(guard)) = (runs_and_switches, &self.guard) {
-            buffers.extend([(6, runs), (7, switches), (8, guard)]);
+            entries.extend([whole(6, runs), whole(7, switches), whole(8, guard)]);
         }
-        let entries: Vec<_> = buffers
-            .into_iter()
-            .map(|(binding, buffer)| whole(binding, buffer))
-            .collect();
         let what = "the bindings that begin a step";
         Unbound::new(&self.source, what, "begin_step", &entries, [1, 1])
     }

@@ -20,6 +20,11 @@ pub(super) const WINDOW: u32 = 14;
 pub(super) const TENSOR_FACTORS: u32 = 15;
 /// What lies beside the parameters: a copy of them, or what their own bits lack.
 pub(super) const BESIDE: u32 = 16;
+// What begins a step.
+pub(super) const RECORDED: u32 = 17;
+pub(super) const COEFFICIENTS: u32 = 18;
+pub(super) const STATS: u32 = 19;
+pub(super) const STEPS: u32 = 20;
 
 /// The buffer of an element slot.
 #[derive(Debug)]

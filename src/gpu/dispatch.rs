@@ -4,6 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use super::{
     answers::GuardedDevice,
+    begin_step::BeginStep,
     binding::{
         BESIDE, GRADS, HYPER, LINES, PARAMS, SPANS, STEP, SlotBuffer, TENSOR_FACTORS, TENSORS,
         WINDOW, elements_of, entry, filled_buffer, number_of, numbered, whole,
@@ -63,8 +64,10 @@ pub(super) struct GroupBindings<'a> {
     pub rule: &'a dyn Rule,
     /// The group's `Hyper`.
     pub hyper: &'a wgpu::Buffer,
-    /// All groups' `Step`s.
-    pub steps: &'a wgpu::Buffer,
+    /// All groups' `Step`s, and what they come from.
+    pub begin_step: &'a BeginStep,
+    /// Whether the update may bring its numbers itself where it is one workgroup.
+    pub may_begin: bool,
     /// The slots in use, each with the group's elements. The average comes last.
     pub state: &'a [SlotBuffer],
     /// What lies beside the parameters, unless it is a copy in a caller's ranges.
@@ -96,6 +99,10 @@ pub(super) fn over_arena(
     let storage = group.frame.storage;
     let windows = arena_windows(0..count, &storage, limits);
     let mut dispatches = Vec::new();
+    let group = match &windows[..] {
+        [only] => group.at_once(device, only.grid, false),
+        _ => group,
+    };
     for window in windows {
         let access = match window.grid {
             [_, 1] => Access::Arena,
@@ -124,7 +131,8 @@ pub(super) fn over_arena(
         }
         entries.extend(group.window_entries(&unit));
         let name = group.rule.name();
-        dispatches.push(Unbound::new(&source, what, name, &entries, window.grid));
+        let dispatch = Unbound::new(&source, what, name, &entries, window.grid);
+        dispatches.push(dispatch.beginning(group.pass == Pass::Step));
     }
     Ok(dispatches)
 }
@@ -141,7 +149,8 @@ pub(super) fn over_ranges(
     let storage = group.frame.storage;
     let (buffers, ranges) = tensor_ranges(tensors, group.stores_copies());
     let mut dispatches = Vec::new();
-    for window in range_windows(&ranges, BLOCK, &storage, limits) {
+    let windows = range_windows(&ranges, BLOCK, &storage, limits);
+    for window in &windows {
         let (width, place) = (window.width, window.grad_place);
         // Copies have a place of their own in each row of the table.
         let one = as_one(&window.spans).filter(|_| window.copies.is_none());
@@ -156,6 +165,10 @@ pub(super) fn over_ranges(
             (false, Some(_)) => (Access::Range(width, place), group),
             (false, None) => (Access::Ranges(width, place), group),
         };
+        let group = match windows.len() {
+            1 => group.at_once(device, window.grid, one.is_none()),
+            _ => group,
+        };
         let source = group.source(pipelines, access);
         let table = window.table();
         let (spans, usage) = match &one {
@@ -167,7 +180,7 @@ pub(super) fn over_ranges(
             &source,
             group,
             &buffers,
-            &window,
+            window,
             (spans, usage),
             &[],
         )?;
@@ -269,7 +282,8 @@ pub(super) fn range_dispatch(
     entries.extend(group.window_entries(&state_window));
     entries.extend_from_slice(beside);
     let name = group.rule.name();
-    Ok(Unbound::new(source, what, name, &entries, window.grid))
+    let dispatch = Unbound::new(source, what, name, &entries, window.grid);
+    Ok(dispatch.beginning(group.pass == Pass::Step))
 }
 
 impl<'a> GroupBindings<'a> {
@@ -281,13 +295,37 @@ impl<'a> GroupBindings<'a> {
         })
     }
 
-    /// The group's `Hyper` and its `Step`.
+    /// With the update of this grid, the group's only dispatch, as a step that brings its own numbers: if
+    /// it is one workgroup, and if they fit.
+    fn at_once(self, device: &wgpu::Device, grid: [u32; 2], has_table: bool) -> Self {
+        // Its shader has no form for state in blocks.
+        let is_in_blocks = || shader::stores_blocks(self.rule, &self.frame, self.pass);
+        let is_update = self.pass == Pass::Update && self.may_begin;
+        if !is_update || grid != [1, 1] || is_in_blocks() {
+            return self;
+        }
+        let bindings = self.count(has_table) + self.begin_step.entries().len() as u64;
+        let allowed = device.limits().max_storage_buffers_per_shader_stage;
+        match bindings <= u64::from(allowed) {
+            true => Self {
+                pass: Pass::Step,
+                ..self
+            },
+            false => self,
+        }
+    }
+
+    /// The group's `Hyper` and its `Step`, or what that comes from.
     pub fn numbers(&self) -> Vec<wgpu::BindGroupEntry<'a>> {
-        let step = self.index as u64 * STEP_STRIDE;
-        vec![
-            whole(HYPER, self.hyper),
-            entry(STEP, self.steps, step, STEP_BYTES),
-        ]
+        let mut entries = vec![whole(HYPER, self.hyper)];
+        match self.pass {
+            Pass::Step => entries.extend(self.begin_step.entries()),
+            _ => {
+                let step = self.index as u64 * STEP_STRIDE;
+                entries.push(entry(STEP, &self.begin_step.steps, step, STEP_BYTES));
+            }
+        }
+        entries
     }
 
     /// The bindings of the pass, except parameters and gradients, for these elements of the state.
@@ -311,7 +349,7 @@ impl<'a> GroupBindings<'a> {
         }
         let of_rule = self.state.len() - usize::from(self.frame.average);
         let state = match (self.pass, of_average) {
-            (Pass::Update, _) => 0..self.state.len(),
+            (Pass::Update | Pass::Step, _) => 0..self.state.len(),
             (_, true) => of_rule..self.state.len(),
             (_, false) => 0..of_rule,
         };

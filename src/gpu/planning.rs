@@ -339,7 +339,11 @@ impl<'a> Planner<'a> {
             let matrices = buffers.matrix.as_ref();
             step.matrices = matrices.map_or_else(Vec::new, |matrix| matrix.dispatches.clone());
         }
-        let beginning = if setup.options.skips() {
+        let mut updates = steps.iter_mut().map(|step| &mut step.update);
+        let at_once = updates.find_map(|update| update.pop_if(|dispatch| dispatch.begins));
+        let beginning = if let Some(whole) = at_once {
+            Beginning::Numbers(whole)
+        } else if setup.options.skips() {
             let builder = GradStatsBuilder {
                 device,
                 limits,

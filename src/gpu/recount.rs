@@ -3,7 +3,10 @@
 //! has brought it.
 
 use super::{
-    begin_step::BeginStep, binding::whole, records::Recorded, source::ShaderSource,
+    begin_step::BeginStep,
+    binding::{RECORDED, STATS, STEPS, whole},
+    records::Recorded,
+    source::ShaderSource,
     unbound::Unbound,
 };
 use crate::{Error, Options, progress::Progress, shader};
@@ -12,9 +15,9 @@ use crate::{Error, Options, progress::Progress, shader};
 pub(super) fn recount(begin_step: &BeginStep, options: &Options) -> Unbound {
     let source = ShaderSource::new(shader::begin_step(options.skips()), "recount");
     let entries = [
-        whole(0, &begin_step.recorded),
-        whole(2, &begin_step.stats),
-        whole(3, &begin_step.steps),
+        whole(RECORDED, &begin_step.recorded),
+        whole(STATS, &begin_step.stats),
+        whole(STEPS, &begin_step.steps),
     ];
     let what = "the bindings that bring step counts";
     Unbound::new(&source, what, "recount", &entries, [1, 1])

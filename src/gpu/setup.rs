@@ -13,7 +13,7 @@ use super::{
     owning::OwningDevice,
 };
 use crate::{
-    BufferRange, Clip, DispatchLimits, Error, Group, Layout, Options,
+    BufferRange, Clip, DispatchLimits, Error, Group, Layout, Options, Rule, Stages,
     format::{Encoding, Storage},
     layout::{Arena, TENSOR_ALIGNMENT},
     shader::{Frame, Pass},
@@ -147,7 +147,8 @@ impl Setup {
             index: group.0,
             rule,
             hyper: &buffers.hyper,
-            steps: &self.begin_step.steps,
+            begin_step: &self.begin_step,
+            may_begin: self.may_begin(rule),
             state: &buffers.state,
             beside: buffers.beside.as_ref(),
             pass,
@@ -162,11 +163,17 @@ impl Setup {
         }
     }
 
+    /// Whether nothing of a step comes before the update of `rule`, the only one, but its numbers.
+    fn may_begin(&self, rule: &dyn Rule) -> bool {
+        let is_alone = self.layout.groups.len() == 1;
+        is_alone && !self.options.skips() && rule.stages() == Stages::default()
+    }
+
     /// Whether `group` has `pass`.
     pub fn has(&self, group: Group, pass: Pass) -> bool {
         let rule = &self.layout.groups[group.0];
         match pass {
-            Pass::Update => true,
+            Pass::Update | Pass::Step => true,
             Pass::Prepare => rule.stages().matrix.is_some(),
             Pass::Measure => rule.stages().sum.is_some(),
             Pass::Lines => rule.stages().lines.is_some(),

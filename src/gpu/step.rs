@@ -25,7 +25,7 @@ pub(super) struct PlannedStep<D = Dispatch> {
 /// What a step begins with.
 #[derive(Debug)]
 pub(super) enum Beginning<D = Dispatch> {
-    /// The numbers of the step.
+    /// The numbers of the step, or all of a step that is one workgroup.
     Numbers(D),
     /// An inspection of the gradients, and then the numbers.
     GradStats(Box<GradStats<D>>),

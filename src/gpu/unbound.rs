@@ -22,6 +22,8 @@ pub(super) struct Unbound {
     what: &'static str,
     pub grid: [u32; 2],
     pub switched: Option<Switched>,
+    /// Whether it brings the numbers of the step that it is part of.
+    pub begins: bool,
 }
 
 /// A [`wgpu::BindGroupEntry`] that has its buffer.
@@ -58,7 +60,13 @@ impl Unbound {
             what,
             grid,
             switched: None,
+            begins: false,
         }
+    }
+
+    /// The same, which [`begins`](Self::begins) the step or does not.
+    pub fn beginning(self, begins: bool) -> Self {
+        Self { begins, ..self }
     }
 
     /// # Errors

@@ -6,5 +6,5 @@ mod shaders;
 mod solve;
 
 pub(crate) use orthogonalize::orthogonalize;
-pub(crate) use shaders::{MATRIX_ENCODING, TileSize, multiply_shader, solve_shader};
+pub(crate) use shaders::{MATRIX_ENCODING, TileSize, multiply_shader, rounds_shader, solve_shader};
 pub(crate) use solve::solve;

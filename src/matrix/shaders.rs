@@ -53,6 +53,18 @@ pub(crate) fn solve_shader(threads: u32, attempts: u32) -> String {
     format!("const THREADS: u32 = {threads}u;\nconst ATTEMPTS: u32 = {attempts}u;\n{text}")
 }
 
+/// The shader `orthogonalize` of matrices of at most `side` rows and columns, 16 or 32.
+pub(crate) fn rounds_shader(side: u32, rounds: u32, coefficients: [f64; 3]) -> String {
+    let text = include_str!("../../shaders/matrix/rounds.wgsl");
+    // A compiler might find a rounded number too large for an f32.
+    let [x, gram, square] = coefficients.map(|coefficient| f64::from(coefficient as f32));
+    format!(
+        "const SIDE: u32 = {side}u;\nconst ROUNDS: u32 = {rounds}u;\n\
+         const OF_X: f32 = {x:e};\nconst OF_GRAM: f32 = {gram:e};\n\
+         const OF_SQUARE: f32 = {square:e};\n{text}"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::Command;
@@ -64,6 +76,8 @@ mod tests {
             ("multiply_tiny", multiply_shader(TileSize::Tiny)),
             ("multiply_small", multiply_shader(TileSize::Small)),
             ("multiply_large", multiply_shader(TileSize::Large)),
+            ("rounds_16", rounds_shader(16, 5, [3.4445, -4.7750, 2.0315])),
+            ("rounds_32", rounds_shader(32, 5, [3.4445, -4.7750, 2.0315])),
             ("solve_64", solve_shader(64, 8)),
             ("solve_256", solve_shader(256, 8)),
         ]

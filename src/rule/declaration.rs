@@ -114,7 +114,8 @@ pub trait Declaration: fmt::Debug {
         true
     }
 
-    /// The WGSL text.
+    /// The WGSL text. What it declares needs names of its own: the files in `shaders/` that come after it have
+    /// theirs, those of a small step (`step_at_once.wgsl`, `begin_step.wgsl`) too.
     fn wgsl(&self) -> &str;
 }
 

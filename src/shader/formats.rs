@@ -113,7 +113,7 @@ pub(super) fn store_state(slots: &[StoredSlot]) -> String {
 }
 
 /// Whether `pass` stores slots in blocks.
-pub(super) fn stores_blocks(rule: &dyn Rule, frame: &Frame, pass: Pass) -> bool {
+pub(crate) fn stores_blocks(rule: &dyn Rule, frame: &Frame, pass: Pass) -> bool {
     let mut slots = StoredSlot::of(rule, frame, pass).into_iter();
     slots.any(|slot| slot.is_stored && slot.encoding.is_in_blocks())
 }

@@ -213,7 +213,7 @@ fn of_tensors(rule: &dyn Rule, frame: Frame, pass: Pass) -> String {
         text += "    return tensor;\n}\n\n";
     }
     let (name, result, call) = match pass {
-        Pass::Update => ("update", " -> vec4<f32>", "return update"),
+        Pass::Update | Pass::Step => ("update", " -> vec4<f32>", "return update"),
         Pass::Prepare => ("prepare", "", "prepare"),
         _ => return text,
     };

@@ -5,8 +5,8 @@ mod frame;
 mod generated;
 mod pass;
 
-pub(crate) use formats::{FIRST_SLOT_NUMBER, PARAMS_NUMBER, rounds};
-use formats::{formats, of_grads, stores_blocks};
+pub(crate) use formats::{FIRST_SLOT_NUMBER, PARAMS_NUMBER, rounds, stores_blocks};
+use formats::{formats, of_grads};
 pub(crate) use frame::{Frame, Scale};
 pub(crate) use generated::{SHAPE_WORDS, looks_at_lines, looks_at_tensors};
 use generated::{conclusion, generated, measuring, structs, sums, variant, window};
@@ -23,6 +23,7 @@ use crate::{
 pub(crate) fn begin_step(skips: bool) -> String {
     let mut files = vec![
         include_str!("../../shaders/begin_step.wgsl"),
+        include_str!("../../shaders/begin_step/entry_points.wgsl"),
         include_str!("../../shaders/now.wgsl"),
         include_str!("../../shaders/stats.wgsl"),
     ];
@@ -124,6 +125,7 @@ pub fn update_shader_in(rule: &dyn Rule, formats: Formats) -> String {
 pub(crate) fn of_rule(rule: &dyn Rule, access: Access, frame: Frame, pass: Pass) -> String {
     match pass {
         Pass::Update | Pass::Evaluate | Pass::Train | Pass::Copy => update(rule, access, frame),
+        Pass::Step => step_at_once(rule, access, frame),
         Pass::Prepare => prepare(rule, access, frame),
         Pass::Measure => measure_tensors(rule, access, frame),
         Pass::Lines => measure_lines(rule, frame, access.width()),
@@ -325,21 +327,9 @@ fn memory(access: Access, frame: Frame) -> [&'static str; 4] {
     ]
 }
 
-/// The complete update shader of `rule`.
-pub(crate) fn update(rule: &dyn Rule, access: Access, frame: Frame) -> String {
-    let [structs, variant, sums, slots, of_tensors] = generated(rule, frame, Pass::Update);
-    let formats = formats(rule, &frame, access.width(), Pass::Update);
-    let step = match stores_blocks(rule, &frame, Pass::Update) {
-        false => include_str!("../../shaders/step.wgsl"),
-        true => include_str!("../../shaders/step_in_blocks.wgsl"),
-    };
-    // The rule's text comes first, so that a compiler's line numbers are those of the rule's own
-    // file.
+/// What surrounds a rule's maths in an update.
+fn around(access: Access, frame: Frame, formats: &str) -> Vec<&str> {
     let mut files = vec![
-        rule.wgsl(),
-        &structs,
-        &variant,
-        step,
         include_str!("../../shaders/now.wgsl"),
         include_str!("../../shaders/ema.wgsl"),
         include_str!("../../shaders/bound.wgsl"),
@@ -347,7 +337,7 @@ pub(crate) fn update(rule: &dyn Rule, access: Access, frame: Frame) -> String {
         address(access),
     ];
     files.extend(memory(access, frame));
-    files.push(&formats);
+    files.push(formats);
     files.push(if frame.average {
         include_str!("../../shaders/average/moving.wgsl")
     } else {
@@ -360,6 +350,39 @@ pub(crate) fn update(rule: &dyn Rule, access: Access, frame: Frame) -> String {
         }
         None => files.push(include_str!("../../shaders/copy/none.wgsl")),
     }
+    files
+}
+
+/// The shader of a step that is one workgroup, whose rule has no [stages](crate::Stages).
+fn step_at_once(rule: &dyn Rule, access: Access, frame: Frame) -> String {
+    let [structs, variant, _, slots, of_tensors] = generated(rule, frame, Pass::Step);
+    let formats = formats(rule, &frame, access.width(), Pass::Step);
+    let mut files = vec![
+        rule.wgsl(),
+        &structs,
+        &variant,
+        include_str!("../../shaders/step_at_once.wgsl"),
+        include_str!("../../shaders/begin_step.wgsl"),
+        include_str!("../../shaders/stats.wgsl"),
+        include_str!("../../shaders/verdict/none.wgsl"),
+    ];
+    files.extend(around(access, frame, &formats));
+    files.extend([&slots[..], &of_tensors]);
+    files.join("\n")
+}
+
+/// The complete update shader of `rule`.
+pub(crate) fn update(rule: &dyn Rule, access: Access, frame: Frame) -> String {
+    let [structs, variant, sums, slots, of_tensors] = generated(rule, frame, Pass::Update);
+    let formats = formats(rule, &frame, access.width(), Pass::Update);
+    let step = match stores_blocks(rule, &frame, Pass::Update) {
+        false => include_str!("../../shaders/step.wgsl"),
+        true => include_str!("../../shaders/step_in_blocks.wgsl"),
+    };
+    // The rule's text comes first, so that a compiler's line numbers are those of the rule's own
+    // file.
+    let mut files = vec![rule.wgsl(), &structs, &variant, step];
+    files.extend(around(access, frame, &formats));
     files.extend([&slots[..], &of_tensors]);
     if rule.stages().sum.is_some() {
         files.extend([&sums[..], include_str!("../../shaders/tensors/shape.wgsl")]);

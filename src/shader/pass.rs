@@ -78,6 +78,8 @@ impl Access {
 pub(crate) enum Pass {
     /// One step.
     Update,
+    /// One step of a group that is one workgroup, and its numbers.
+    Step,
     /// The change to the parameters to evaluate with.
     Evaluate,
     /// The change back to the parameters to train with.
@@ -98,7 +100,7 @@ impl Pass {
     pub fn reads(self, rule: &dyn Rule) -> Option<&'static [&'static str]> {
         let stages = rule.stages();
         match self {
-            Self::Update => stages.matrix.map(|matrix| matrix.reads),
+            Self::Update | Self::Step => stages.matrix.map(|matrix| matrix.reads),
             Self::Measure => Some(stages.sum.map_or(&[], |sum| sum.reads)),
             Self::Prepare => None,
             Self::Evaluate | Self::Train | Self::Copy | Self::Lines => Some(&[]),
@@ -107,12 +109,15 @@ impl Pass {
 
     /// Whether the pass changes parameters.
     pub fn stores_params(self) -> bool {
-        matches!(self, Self::Update | Self::Evaluate | Self::Train)
+        matches!(
+            self,
+            Self::Update | Self::Step | Self::Evaluate | Self::Train
+        )
     }
 
     pub fn entry_point(self) -> &'static str {
         match self {
-            Self::Update => "main",
+            Self::Update | Self::Step => "main",
             Self::Evaluate => "evaluate",
             Self::Train => "train",
             Self::Copy => "copy_params",

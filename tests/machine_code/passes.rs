@@ -1,5 +1,5 @@
-//! The passes that come before an update, from the golden files. They have loops and branches, so what is
-//! asked of them is that they keep to the registers.
+//! The passes that come before an update, and the update that begins its step itself, from the golden files.
+//! They have loops and branches, so what is asked of them is that they keep to the registers.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ pub fn all() -> Result<Vec<(String, String, String)>, Failed> {
         let text = std::fs::read_to_string(&path)?;
         let module = naga::front::wgsl::parse_str(&text)?;
         let file = path.file_stem().unwrap_or_default().to_string_lossy();
-        let begins = file.starts_with("begin_step");
+        let begins = file.starts_with("begin_step") || file.ends_with("at_once");
         for entry_point in module.entry_points {
             let name = entry_point.name;
             if begins || !["main", "evaluate", "train"].contains(&&*name) {

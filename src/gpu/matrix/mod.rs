@@ -2,7 +2,10 @@
 
 mod batches;
 mod orthogonalize;
+mod rounds;
 mod solve;
+#[cfg(test)]
+mod yardstick;
 
 use super::{
     answers::GuardedDevice,

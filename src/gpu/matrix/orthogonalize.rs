@@ -5,7 +5,10 @@ use std::{ops::Range, sync::Arc};
 
 use bytemuck::{Pod, Zeroable};
 
-use super::batches::{Batch, Needs, batches};
+use super::{
+    batches::{Batch, Needs, batches},
+    rounds::{is_small, rounds},
+};
 use crate::{
     Error,
     gpu::{
@@ -30,19 +33,19 @@ pub(super) struct Matrix {
 
 impl Matrix {
     /// Rows (and columns) of `X Xᵀ`, where X is in the wide form.
-    fn side(&self) -> u32 {
+    pub fn side(&self) -> u32 {
         self.rows.min(self.columns)
     }
 
     /// The distances from one row and from one column to the next, in the wide form.
-    fn wide_strides(&self) -> [u32; 2] {
+    pub fn wide_strides(&self) -> [u32; 2] {
         match self.rows <= self.columns {
             true => [self.columns, 1],
             false => [1, self.columns],
         }
     }
 
-    fn bytes(&self) -> Range<u64> {
+    pub fn bytes(&self) -> Range<u64> {
         let count = u64::from(self.rows) * u64::from(self.columns);
         MATRIX_ENCODING.bytes(self.start)..MATRIX_ENCODING.bytes(self.start + count)
     }
@@ -84,7 +87,7 @@ const STAGES: usize = 3;
 /// table of products.
 type MatrixBatch = Batch<Matrix, 1, 2>;
 
-/// All matrices, in batches.
+/// All matrices but the small ones, in batches.
 struct MatrixBatches {
     batches: Vec<(TileSize, MatrixBatch)>,
     /// The bytes of X that the matrices span. A second buffer mirrors them.
@@ -97,7 +100,8 @@ impl MatrixBatches {
     fn new(limits: &DispatchLimits, matrices: &[Matrix]) -> Result<Self, Error> {
         let mut planned = Vec::new();
         for size in TileSize::ALL {
-            let is_of_size = |matrix: &Matrix| TileSize::holding(matrix.side()) == size;
+            let is_of_size =
+                |matrix: &Matrix| !is_small(matrix) && TileSize::holding(matrix.side()) == size;
             let of_size = matrices.iter().copied().filter(is_of_size);
             let cut = batches(of_size, limits, |matrix| {
                 let square = u64::from(matrix.side());
@@ -148,7 +152,7 @@ pub(super) fn orthogonalize(
     coefficients: [f64; 3],
 ) -> Result<Vec<Unbound>, Error> {
     let work = MatrixBatches::new(limits, matrices)?;
-    let mut dispatches = Vec::new();
+    let mut dispatches = rounds(device, limits, x, matrices, steps, coefficients)?;
     if work.batches.is_empty() || steps == 0 {
         return Ok(dispatches);
     }

@@ -3,7 +3,12 @@ use rand::{RngExt, SeedableRng};
 use super::*;
 use crate::{
     BufferRange, Gpu, GpuOptions,
-    gpu::{answers::Answers, dispatch::Dispatch, unbound::bind_all},
+    gpu::{
+        answers::Answers,
+        dispatch::Dispatch,
+        matrix::yardstick::{self, Planned, Yardstick},
+        unbound::bind_all,
+    },
     matrix, read_blocking,
     shader::assert_laid_out_as,
 };
@@ -72,13 +77,9 @@ fn uploaded(device: &OwningDevice, x: &[f32]) -> wgpu::Buffer {
 }
 
 fn run(gpu: &Gpu, dispatches: &[Dispatch]) {
-    let mut encoder = gpu.device.create_command_encoder(&Default::default());
-    let mut pass = encoder.begin_compute_pass(&Default::default());
-    dispatches
-        .iter()
-        .for_each(|dispatch| dispatch.record(&mut pass));
-    drop(pass);
-    gpu.queue.submit([encoder.finish()]);
+    yardstick::run(gpu, |pass| {
+        dispatches.iter().for_each(|dispatch| dispatch.record(pass));
+    });
 }
 
 /// The largest difference from the f64 twin. Everything outside the matrices must be untouched.
@@ -183,9 +184,11 @@ fn the_number_of_matrices_does_not_change_that_of_dispatches() {
         let x = uploaded(&device, &filled(&matrices));
         made(&device, &limits, &x, &matrices, steps).unwrap().len()
     };
-    assert_eq!(count(&[[16, 16]; 100], 5), 16);
+    assert_eq!(count(&[[16, 16]; 100], 5), 1);
     assert_eq!(count(&[[70, 16]; 100], 4), 12);
-    assert_eq!(count(&[[16, 16], [90, 80], [4, 4], [80, 90]], 5), 32);
+    assert_eq!(count(&[[70, 16]; 100], 5), 16);
+    assert_eq!(count(&[[16, 16], [90, 80], [4, 4], [80, 90]], 5), 17);
+    assert_eq!(count(&[[32, 3], [16, 7], [33, 7], [7, 33]], 5), 18);
 }
 
 #[test]
@@ -222,58 +225,146 @@ fn tables_lie_as_the_shader_reads_them() {
     assert_laid_out_as!(ProductTile, text, "ProductTile", product row column padding);
 }
 
+/// The trainer's products of the sizes of one round's. It takes a dispatch for each.
+fn by_trainer(
+    gpu: &Gpu,
+    device: &OwningDevice,
+    x: &wgpu::Buffer,
+    matrices: &[Matrix],
+) -> Vec<Planned> {
+    let yardstick = Yardstick::new(gpu);
+    let storage = wgpu::BufferUsages::STORAGE;
+    let side = u64::from(matrices.iter().map(Matrix::side).max().unwrap());
+    let square = MATRIX_ENCODING.bytes(side * side);
+    let made = |size| zeroed_buffer(device, "a product", storage, size).unwrap();
+    let [gram, polynomial, next] = [square, square, x.size()].map(made);
+    let mut planned = Vec::new();
+    for matrix in matrices {
+        let (side, length) = (matrix.side(), matrix.rows.max(matrix.columns));
+        let is_wide = matrix.rows <= matrix.columns;
+        fn part(buffer: &wgpu::Buffer, bytes: Range<u64>) -> wgpu::BufferBinding<'_> {
+            wgpu::BufferBinding {
+                buffer,
+                offset: bytes.start,
+                size: wgpu::BufferSize::new(bytes.end - bytes.start),
+            }
+        }
+        let square = || 0..MATRIX_ENCODING.bytes(u64::from(side * side));
+        let seen = || part(x, matrix.bytes());
+        let of_squares = |left, right, result| yardstick::Product {
+            rows: side,
+            columns: side,
+            inner: side,
+            left: part(left, square()),
+            is_left_transposed: false,
+            right: part(right, square()),
+            is_right_transposed: false,
+            result: part(result, square()),
+        };
+        let grams = yardstick::Product {
+            inner: length,
+            left: seen(),
+            is_left_transposed: !is_wide,
+            right: seen(),
+            is_right_transposed: is_wide,
+            ..of_squares(&gram, &gram, &gram)
+        };
+        let squares = of_squares(&gram, &gram, &polynomial);
+        let moved = yardstick::Product {
+            result: part(&next, matrix.bytes()),
+            ..of_squares(&polynomial, &polynomial, &next)
+        };
+        let moved = match is_wide {
+            true => yardstick::Product {
+                columns: length,
+                right: seen(),
+                ..moved
+            },
+            false => yardstick::Product {
+                rows: length,
+                left: seen(),
+                ..moved
+            },
+        };
+        let products = [grams, squares, moved];
+        planned.extend(products.map(|product| yardstick.plan(device, product)));
+    }
+    planned
+}
+
+/// Five rounds of Muon's, beside the trainer's products and the twin.
 #[test]
 #[ignore = "a measurement"]
 fn throughput() {
     let gpu = gpu();
-    println!("{}", gpu.info.name);
     let limits = DispatchLimits::of(&gpu.device.limits());
-    for (what, shapes) in [
-        ("1024²", vec![[1024, 1024]]),
-        ("256 × 2048", vec![[256, 2048]]),
-        ("2048 × 256", vec![[2048, 256]]),
-        ("1000 × 16²", vec![[16, 16]; 1000]),
-        ("100 × 64²", vec![[64, 64]; 100]),
-        ("100 × 48²", vec![[48, 48]; 100]),
+    let large = yardstick::Large::new(&gpu);
+    println!(
+        "{}; GFLOP/s, and per cent of the trainer's product at 1024², in turns with it",
+        gpu.info.name
+    );
+    println!(
+        "{:14} {:>12} {:>17} {:>11}",
+        "", "Muon", "the trainer", "twin, f32"
+    );
+    for (what, shape, count) in [
+        ("1000 × 8²", [8, 8], 1000),
+        ("1000 × 16²", [16, 16], 1000),
+        ("1000 × 16×33", [16, 33], 1000),
+        ("300 × 32²", [32, 32], 300),
+        ("100 × 48²", [48, 48], 100),
+        ("100 × 64²", [64, 64], 100),
+        ("2048 × 256", [2048, 256], 1),
+        ("256 × 2048", [256, 2048], 1),
+        ("1024²", [1024, 1024], 1),
     ] {
-        let matrices = laid_out(&shapes);
+        let matrices = laid_out(&vec![shape; count]);
         let x = filled(&matrices);
         let device = OwningDevice::new(&gpu.device);
         let buffer = uploaded(&device, &x);
         let dispatches = made(&device, &limits, &buffer, &matrices, 5).unwrap();
-        run(&gpu, &dispatches);
-        let range = BufferRange {
-            size: 4,
-            ..BufferRange::whole(&buffer)
+        let planned = by_trainer(&gpu, &device, &uploaded(&device, &x), &matrices);
+        let single = std::cell::RefCell::new(x.clone());
+        let rounds = if count == 1 { 3 } else { 10 };
+        let seconds = yardstick::fastest(
+            &gpu,
+            rounds,
+            [
+                &|gpu| large.run(gpu),
+                &|gpu| run(gpu, &dispatches),
+                &|gpu| {
+                    yardstick::run(gpu, |pass| {
+                        for planned in [&planned; 5].into_iter().flatten() {
+                            planned.record(pass);
+                        }
+                    })
+                },
+                &|_| {
+                    let mut single = single.borrow_mut();
+                    single.copy_from_slice(&x);
+                    for matrix in &matrices {
+                        let (rows, columns) = (matrix.rows as usize, matrix.columns as usize);
+                        let x = &mut single[elements(matrix)];
+                        matrix::orthogonalize(x, rows, columns, 5, MUON);
+                    }
+                },
+            ],
+        );
+        let flops = |matrix: &Matrix| {
+            let [m, n] = [matrix.side(), matrix.rows.max(matrix.columns)].map(f64::from);
+            5.0 * 2.0 * (2.0 * m * m * n + m * m * m)
         };
-        read_blocking(&gpu.device, &gpu.queue, &range).unwrap();
-        let mut best = f64::INFINITY;
-        for _ in 0..3 {
-            let start = std::time::Instant::now();
-            run(&gpu, &dispatches);
-            read_blocking(&gpu.device, &gpu.queue, &range).unwrap();
-            best = best.min(start.elapsed().as_secs_f64());
-        }
-        let flops: f64 = matrices
-            .iter()
-            .map(|matrix| {
-                let [m, n] = [matrix.side(), matrix.rows.max(matrix.columns)].map(f64::from);
-                5.0 * 2.0 * (2.0 * m * m * n + m * m * m)
-            })
-            .sum();
-        let start = std::time::Instant::now();
-        let mut single = x.clone();
-        for matrix in &matrices {
-            let (rows, columns) = (matrix.rows as usize, matrix.columns as usize);
-            matrix::orthogonalize(&mut single[elements(matrix)], rows, columns, 5, MUON);
-        }
-        let cpu = start.elapsed().as_secs_f64();
+        let flops: f64 = matrices.iter().map(flops).sum();
+        let [of_large, muon, one_by_one, twin] = seconds;
+        let speed = |seconds| flops / seconds;
+        let percent = |seconds| 100.0 * speed(seconds) * of_large / yardstick::Large::FLOPS;
         println!(
-            "{what}: {:.2} ms, {:.1} GFLOP/s; twin in f32 {:.2} ms, {:.1} GFLOP/s",
-            1e3 * best,
-            1e-9 * flops / best,
-            1e3 * cpu,
-            1e-9 * flops / cpu
+            "{what:14} {:5.1} {:4.0} % {:10.2} {:4.0} % {:11.1}",
+            1e-9 * speed(muon),
+            percent(muon),
+            1e-9 * speed(one_by_one),
+            percent(one_by_one),
+            1e-9 * speed(twin)
         );
     }
 }

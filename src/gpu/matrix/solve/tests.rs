@@ -3,7 +3,10 @@ use rand::{RngExt, SeedableRng};
 use super::*;
 use crate::{
     BufferRange, Gpu, GpuOptions,
-    gpu::{answers::Answers, dispatch::Dispatch, owning::OwningDevice, unbound::bind_all},
+    gpu::{
+        answers::Answers, dispatch::Dispatch, matrix::yardstick, owning::OwningDevice,
+        unbound::bind_all,
+    },
     matrix, read_blocking,
     shader::assert_laid_out_as,
 };
@@ -321,12 +324,22 @@ fn tables_lie_as_the_shader_reads_them() {
     assert!(text.contains(&format!("const MOST_UNKNOWNS: u32 = {MOST_UNKNOWNS}u;")));
 }
 
+/// Dense Newton's systems, beside the twin. Operations are n³/3 of the factorisation and 2 n² of the
+/// substitutions.
 #[test]
 #[ignore = "a measurement"]
 fn throughput() {
     let gpu = gpu();
-    println!("{}", gpu.info.name);
     let limits = DispatchLimits::of(&gpu.device.limits());
+    let large = yardstick::Large::new(&gpu);
+    println!(
+        "{}; per cent of the trainer's product at 1024², in turns with it",
+        gpu.info.name
+    );
+    println!(
+        "{:12} {:>8} {:>14} {:>12}",
+        "systems", "ms", "GFLOP/s", "twin, ms"
+    );
     for (systems, count) in [
         (1000, 4),
         (1000, 16),
@@ -337,25 +350,26 @@ fn throughput() {
     ] {
         let bench = Bench::new(&vec![(count, Definite); systems]);
         let made = bench.made(&gpu, &limits, 0.0);
-        let mut best = f64::INFINITY;
-        for _ in 0..4 {
-            let start = std::time::Instant::now();
-            made.run(&gpu);
-            read_blocking(&gpu.device, &gpu.queue, &BufferRange::whole(&made.outcomes)).unwrap();
-            best = best.min(start.elapsed().as_secs_f64());
-        }
-        let start = std::time::Instant::now();
         let n = count as usize;
-        for system in &bench.systems {
-            let h = &bench.hessians[system.hessian as usize..][..n * n];
-            let mut g = bench.steps[system.start as usize..][..n].to_vec();
-            matrix::solve(h, &mut g, 0.0);
-        }
-        let cpu = start.elapsed().as_secs_f64();
+        let on_cpu = |_: &Gpu| {
+            for system in &bench.systems {
+                let h = &bench.hessians[system.hessian as usize..][..n * n];
+                let mut g = bench.steps[system.start as usize..][..n].to_vec();
+                matrix::solve(h, &mut g, 0.0);
+            }
+        };
+        let work: [&dyn Fn(&Gpu); 3] = [&|gpu| large.run(gpu), &|gpu| made.run(gpu), &on_cpu];
+        let [of_large, seconds, twin] = yardstick::fastest(&gpu, 10, work);
+        let side = n as f64;
+        let flops = systems as f64 * (side.powi(3) / 3.0 + 2.0 * side * side);
+        let speed = flops / seconds;
         println!(
-            "{systems} of {count}: {:.2} ms; twin in f32 {:.2} ms",
-            1e3 * best,
-            1e3 * cpu
+            "{:12} {:8.1} {:6.2} {:5.1} % {:12.1}",
+            format!("{systems} of {count}"),
+            1e3 * seconds,
+            1e-9 * speed,
+            100.0 * speed * of_large / yardstick::Large::FLOPS,
+            1e3 * twin
         );
     }
 }

@@ -1,0 +1,489 @@
+// Adam and AdamW. Kingma & Ba 2015, arXiv:1412.6980; Loshchilov & Hutter 2019, arXiv:1711.05101;
+// AMSGrad: Reddi et al. 2018, arXiv:1904.09237; Nesterov: Dozat 2016. Twin: src/rules/adam.rs
+
+fn direction(g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
+    (*s).exp_avg = ema((*s).exp_avg, g, h.pull_beta1);
+    (*s).exp_avg_sq = ema((*s).exp_avg_sq, g * g, h.pull_beta2);
+    // at: the weights of m and of g in m̂, the correction of v before and after the maximum.
+    var m_hat = now.at.x * (*s).exp_avg;
+    if NESTEROV {
+        m_hat += now.at.y * g;
+    }
+    var v = (*s).exp_avg_sq;
+    if AMSGRAD {
+        v = max((*s).max_exp_avg_sq, now.at.z * v);
+        (*s).max_exp_avg_sq = v;
+    }
+    let v_hat = now.at.w * v;
+    return m_hat / root(v_hat, h.eps);
+}
+
+// √v, with eps added beside the root or inside it. A constant decides, so only one sum is compiled.
+// Twin: `root` in src/rules/mod.rs
+fn root(v: vec4<f32>, eps: f32) -> vec4<f32> {
+    var radicand = v;
+    if EPS_INSIDE_ROOT {
+        radicand += eps;
+    }
+    var root = sqrt(radicand);
+    if !EPS_INSIDE_ROOT {
+        root += eps;
+    }
+    return root;
+}
+
+// The parameter after a step along u, and after the decay beside it.
+fn stepped(p: vec4<f32>, u: vec4<f32>, now: Step) -> vec4<f32> {
+    return p - (now.decay * p + now.lr * u);
+}
+
+// The update of every rule that is no more than a direction. Twin: src/rules/direction.rs
+fn update(
+    p: vec4<f32>,
+    grad: vec4<f32>,
+    s: ptr<function, State>,
+    h: Hyper,
+    now: Step,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    let g = decayed(p, grad, h);
+    let u = cautious(direction(g, s, h, now), g, tensor);
+    return stepped(p, u, now);
+}
+
+// The gradient as the rule sees it: as it is.
+fn decayed(p: vec4<f32>, g: vec4<f32>, h: Hyper) -> vec4<f32> {
+    return g;
+}
+
+// Without caution: the rule's own update.
+
+fn cautious(u: vec4<f32>, g: vec4<f32>, tensor: OfTensor) -> vec4<f32> {
+    return u;
+}
+
+// The rule's numbers.
+
+struct Hyper {
+    pull_beta1: f32,
+    pull_beta2: f32,
+    eps: f32,
+}
+
+struct State {
+    exp_avg: vec4<f32>,
+    exp_avg_sq: vec4<f32>,
+    max_exp_avg_sq: vec4<f32>,
+}
+
+struct OfTensor {
+    mask_scale: f32,
+}
+
+// The variant.
+
+const NESTEROV: bool = false;
+const AMSGRAD: bool = false;
+const EPS_INSIDE_ROOT: bool = false;
+const ZERO_GRAD: bool = false;
+const MOST_GRAD: f32 = 4.611686018427388e18;
+const SQUARES_GRADS: bool = true;
+const UPDATES_BY_GRADS: bool = true;
+
+// The entry point of a step that is one workgroup: the work of begin_step.wgsl by its first thread, and then
+// that of step.wgsl. A dispatch of its own would cost more than the first. The workgroup has as many
+// threads as begin_step.wgsl's and four quads for each of them, since on lavapipe the others wait in vain
+// through all that the first does.
+
+@group(0) @binding(0) var<uniform> hyper: Hyper;
+
+var<workgroup> now: Step;
+
+fn update_quad(place: Place) {
+    if place.count == 0u {
+        return;
+    }
+    let p = load_param(place);
+    let found = scaled(load_grad(place), place);
+    let finite = is_finite(found);
+    let g = limited(found, finite);
+    var state = load_state(place);
+    let average = load_average(place);
+    let updated = outcome(update_at(p, g, &state, load_tensor(place)), finite);
+    store_state(place, state);
+    store_param(place, updated);
+    store_copy(place, updated);
+    store_average(place, p, updated, average);
+    if ZERO_GRAD {
+        zero_grad(place);
+    }
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    if lane == 0u {
+        let what = verdict(lane);
+        begin(0u, what);
+        carry_out(!what.is_skipped, lane);
+        if recorded[0].own.n > 0u {
+            now = steps[0].step;
+        }
+    }
+    workgroupBarrier();
+    // A group that rests has no numbers.
+    if now.t == 0u {
+        return;
+    }
+    for (var quad = lane; quad < 256u; quad += 64u) {
+        update_quad(locate(workgroup, grid, quad));
+    }
+}
+
+// Turns what the host recorded into this step's numbers, one Step per parameter group.
+//
+// Learning rates belong to the recorded step n, coefficients to the performed step t, which only the
+// device knows: a step may be skipped, and its encoder may be dropped. So the coefficients of the steps
+// after t are kept here until they are performed, in a ring for each group. Those that the ring has no
+// room for yet come again with later steps. It knows no rule. Host side: src/gpu/begin_step.rs,
+// src/gpu/waiting.rs.
+
+// What goes with the performed step.
+struct Coefficients {
+    at: vec4<f32>,
+    average_weight: f32,
+    n: u32,             // of the recorded step that brought them; 0: of none
+    epoch: u32,         // changes when n is set anew
+}
+
+struct Recorded {
+    own: Coefficients,  // those of the nth performed step; n is 0 if the group rests
+    before: Coefficients, // those of the step recorded before, in case that its encoder was dropped
+    due: array<Coefficients, 4>, // some of those that the ring may lack
+    lr: f32,
+    decay: f32,
+    grad_scale: f32,
+    refreshed: f32,
+    base: u32,          // what n was set to in this epoch
+}
+
+// One uniform binding each, at the 256-byte offsets that every device allows.
+struct StepSlot {
+    step: Step,
+    padding: array<vec4<f32>, 13>,
+}
+
+// What becomes of a step. Gradients are multiplied by both numbers.
+struct Verdict {
+    is_skipped: bool,
+    grad_scale: f32,
+    grad_unit: f32,
+}
+
+@group(0) @binding(17) var<storage, read> recorded: array<Recorded>;
+@group(0) @binding(18) var<storage, read_write> ring: array<Coefficients>;
+@group(0) @binding(19) var<storage, read_write> stats: Stats;
+@group(0) @binding(20) var<storage, read_write> steps: array<StepSlot>;
+
+fn ring_length() -> u32 {
+    return arrayLength(&ring) / arrayLength(&recorded);
+}
+
+fn place_of(group: u32, n: u32) -> u32 {
+    return group * ring_length() + n % ring_length();
+}
+
+// Keeps coefficients of one of the steps after t that there is room for.
+fn keep(group: u32, t: u32, coefficients: Coefficients) {
+    if coefficients.n > t && coefficients.n - t <= ring_length() {
+        ring[place_of(group, coefficients.n)] = coefficients;
+    }
+}
+
+// The coefficients of the performed step t. Those that were lost in dropped encoders, or that the host
+// could not know to be due, are replaced by the step's own.
+fn due(group: u32, t: u32, own: Coefficients) -> Coefficients {
+    let kept = ring[place_of(group, t)];
+    if kept.n == t && kept.epoch == own.epoch {
+        return kept;
+    }
+    return own;
+}
+
+// A group's statistics. If its step count was set, counting starts over.
+fn counted(group: u32, epoch: u32, base: u32) -> GroupStats {
+    var found = stats.groups[group];
+    if epoch != found.epoch {
+        found.epoch = epoch;
+        found.step_count = base;
+        found.skipped = 0u;
+    }
+    return found;
+}
+
+// Begins the step of a group that takes part.
+fn begin(group: u32, what: Verdict) {
+    let row = recorded[group];
+    if row.own.n == 0u {
+        return;
+    }
+    var after = counted(group, row.own.epoch, row.base);
+    keep_due(group, after.step_count);
+    keep(group, after.step_count, row.before);
+    keep(group, after.step_count, row.own);
+    after.lr = row.lr;
+    if what.is_skipped {
+        after.skipped += 1u;
+        steps[group].step.t = after.step_count;
+    } else {
+        after.step_count += 1u;
+        let coefficients = due(group, after.step_count, row.own);
+        steps[group].step = Step(
+            row.lr,
+            row.decay,
+            row.grad_scale * what.grad_scale,
+            after.step_count,
+            coefficients.at,
+            row.refreshed,
+            coefficients.average_weight,
+            what.grad_unit,
+        );
+    }
+    stats.groups[group] = after;
+}
+
+// The training statistics, kept on the device. Host side: src/gpu/records.rs.
+struct Stats {
+    loss_scale: f32,        // first, so that callers can bind it
+    good_steps: u32,        // since the loss scale changed
+    norm: f32,              // of the last performed step's gradients, in units of 2^exponent
+    exponent: i32,
+    clip_factor: f32,
+    performed: u32,
+    skipped: u32,
+    is_there: u32,          // never 0, unlike what was never copied
+    groups: array<GroupStats>,
+}
+
+struct GroupStats {
+    lr: f32,
+    step_count: u32,        // steps performed
+    skipped: u32,
+    epoch: u32,             // of the step count
+    damping: f32,           // the largest of the last step's systems of equations
+    failures: u32,          // of factorisations, so far
+    unsolved: u32,          // systems with NaN or infinity, so far
+}
+
+// Nothing inspects the gradients. Every step is performed.
+
+fn verdict(lane: u32) -> Verdict {
+    return Verdict(false, 1.0, 1.0);
+}
+
+// No step is skipped, so none brings coefficients again.
+fn keep_due(group: u32, t: u32) {
+}
+
+fn carry_out(performed: bool, lane: u32) {
+    if lane == 0u {
+        stats.performed += 1u;
+    }
+}
+
+// The numbers of one parameter group's step. begin_step.wgsl writes them, and update() reads them.
+// Twins: Step in src/rule/twin.rs; the layout in src/gpu/records.rs.
+struct Step {
+    lr: f32,
+    decay: f32,         // lr times the decoupled weight decay, the product taken in f64
+    grad_scale: f32,    // what gradients are multiplied by; negative to maximize
+    t: u32,             // steps performed, this one included
+    at: vec4<f32>,      // the rule's coefficients at this step count, from f64
+    refreshed: f32,     // 1 if the caller filled the rule's inputs anew for this step, else 0
+    average_weight: f32, // what the running mean of the parameters is pulled by
+    grad_unit: f32,     // a power of two that very large or small gradients are multiplied by first
+}
+
+// The moving average decay·kept + (1 - decay)·x. `pull` is 1 - decay for a decay of at least 1/2, and
+// -decay for a smaller one. So the smaller weight multiplies the difference, and nothing cancels at
+// any decay. The sign bit says which it is: a decay of 0 is -0. Twin: src/rule/ema.rs
+fn ema(kept: vec4<f32>, x: vec4<f32>, pull: f32) -> vec4<f32> {
+    let nearer = select(kept, x, bitcast<i32>(pull) < 0);
+    return nearer + pull * (x - kept);
+}
+
+fn scalar_ema(kept: f32, x: f32, pull: f32) -> f32 {
+    let nearer = select(kept, x, bitcast<i32>(pull) < 0);
+    return nearer + pull * (x - kept);
+}
+
+// What gradients and parameters are held to. Twin: src/rule/bound.rs
+
+// These look at bits, because compilers may assume that there is no NaN and no infinity.
+fn is_finite(x: vec4<f32>) -> vec4<bool> {
+    return (bitcast<vec4<u32>>(x) & vec4<u32>(0x7f800000u)) != vec4<u32>(0x7f800000u);
+}
+
+fn is_nan(x: vec4<f32>) -> vec4<bool> {
+    return (bitcast<vec4<u32>>(x) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
+}
+
+// A variable, since WGSL refuses a constant that is NaN.
+var<private> nan_bits: u32 = 0x7fc00000u;
+
+fn held(x: vec4<f32>) -> vec4<f32> {
+    return clamp(x, vec4<f32>(-MOST_GRAD), vec4<f32>(MOST_GRAD));
+}
+
+// The gradient as a rule gets it: none of its squares and sums overflows. One that is not finite is
+// NaN.
+fn limited(g: vec4<f32>, finite: vec4<bool>) -> vec4<f32> {
+    return select(vec4<f32>(bitcast<f32>(nan_bits)), held(g), finite);
+}
+
+// The parameter after an update. It is NaN if the gradient was not finite, whatever the rule made of
+// that.
+fn outcome(updated: vec4<f32>, finite: vec4<bool>) -> vec4<f32> {
+    var bounded = updated;
+    if !SQUARES_GRADS {
+        // NaN stays NaN.
+        bounded = select(updated, held(updated), abs(updated) > vec4<f32>(MOST_GRAD));
+    }
+    if !UPDATES_BY_GRADS {
+        return bounded;
+    }
+    return select(vec4<f32>(bitcast<f32>(nan_bits)), bounded, finite);
+}
+
+// Four neighbouring elements: where they begin in each binding, and how many of them exist.
+struct Place {
+    param: u32,
+    grad: u32,
+    state: u32,
+    count: u32,
+}
+
+// An arena: parameters, gradients and state share one indexing, padded to whole workgroups.
+
+fn locate(workgroup: vec3<u32>, grid: vec3<u32>, lane: u32) -> Place {
+    let first = (workgroup.x * 256u + lane) * 4u;
+    return Place(first, first, first, 4u);
+}
+
+// Parameters in their format, four at a time.
+
+@group(0) @binding(2) var<storage, read_write> params: array<ParamQuad>;
+
+fn load_param(place: Place) -> vec4<f32> {
+    return decode_param(params[place.param / 4u], place);
+}
+
+fn store_param(place: Place, p: vec4<f32>) {
+    params[place.param / 4u] = encode_param(p, place);
+}
+
+// Gradients in their format, four at a time. Zero bits are zero in every format.
+
+alias StoredGrad = GradQuad;
+
+fn load_grad(place: Place) -> vec4<f32> {
+    return decode_grad(stored_grad(place.grad / 4u));
+}
+
+fn zero_grad(place: Place) {
+    store_grad(place.grad / 4u, StoredGrad());
+}
+
+// Gradients in a buffer of their own.
+
+@group(0) @binding(3) var<storage, read> grads: array<StoredGrad>;
+
+fn stored_grad(index: u32) -> StoredGrad {
+    return grads[index];
+}
+
+// For gradients that are zeroed, see in_own_buffer_zeroed.wgsl.
+fn store_grad(index: u32, value: StoredGrad) {
+}
+
+// Gradients are not scaled: now.grad_scale is 1.
+
+fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
+    return g;
+}
+
+// Elements as f32.
+
+alias Quad_f32 = vec4<f32>;
+
+fn decode_f32(quad: Quad_f32) -> vec4<f32> {
+    return quad;
+}
+
+fn encode_f32(value: vec4<f32>) -> Quad_f32 {
+    return value;
+}
+
+alias ParamQuad = Quad_f32;
+
+fn decode_param(quad: ParamQuad, place: Place) -> vec4<f32> {
+    return decode_f32(quad);
+}
+
+fn encode_param(value: vec4<f32>, place: Place) -> ParamQuad {
+    return encode_f32(value);
+}
+
+alias GradQuad = Quad_f32;
+
+fn decode_grad(quad: GradQuad) -> vec4<f32> {
+    return decode_f32(quad);
+}
+
+// There is no running mean of the parameters.
+
+fn load_average(place: Place) -> vec4<f32> {
+    return vec4<f32>();
+}
+
+fn store_average(place: Place, p: vec4<f32>, updated: vec4<f32>, average: vec4<f32>) {
+}
+
+// There is no copy of the parameters.
+
+fn store_copy(place: Place, p: vec4<f32>) {
+}
+
+// The rule's slots; those that the variant leaves unused read as zero.
+
+@group(0) @binding(5) var<storage, read_write> slot_exp_avg: array<Quad_f32>;
+@group(0) @binding(6) var<storage, read_write> slot_exp_avg_sq: array<Quad_f32>;
+
+fn load_state(place: Place) -> State {
+    var state = State();
+    state.exp_avg = decode_f32(slot_exp_avg[place.state / 4u]);
+    state.exp_avg_sq = decode_f32(slot_exp_avg_sq[place.state / 4u]);
+    return state;
+}
+
+fn store_state(place: Place, state: State) {
+    slot_exp_avg[place.state / 4u] = encode_f32(state.exp_avg);
+    slot_exp_avg_sq[place.state / 4u] = encode_f32(state.exp_avg_sq);
+}
+
+fn load_tensor(place: Place) -> OfTensor {
+    var tensor = OfTensor();
+    return tensor;
+}
+
+fn update_at(
+    p: vec4<f32>,
+    g: vec4<f32>,
+    s: ptr<function, State>,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    return update(p, g, s, hyper, now, tensor);
+}

@@ -134,8 +134,8 @@ impl FusedOptimizer {
         }
     }
 
-    /// [`step`](Self::step) with gradients from several devices. All parameters must be on one of
-    /// them.
+    /// [`step`](Self::step) with gradients from several devices. They are added up, and brought to the
+    /// device that all parameters must be on.
     ///
     /// # Panics
     /// As [`step`](Self::step).
@@ -196,7 +196,7 @@ impl FusedOptimizer {
             Ok(None) => return Ok(module),
             Err(error) => return Err(StepError { module, error }),
         };
-        let mut walk = Walk::new(&module, grads, lr, &mut self.seen);
+        let mut walk = Walk::new(&module, shared.burn.clone(), grads, lr, &mut self.seen);
         let mut module = Some(module);
         let mut map = || module = module.take().map(|module| module.map(&mut walk));
         let walked = shared.thread.run(&mut map);

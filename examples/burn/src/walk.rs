@@ -72,6 +72,8 @@ impl ModuleVisitor for Census {
 /// parameter back in a buffer that nobody else holds. The values stay as they are.
 pub(crate) struct Walk<'a> {
     path: Vec<String>,
+    /// Where all parameters must be.
+    device: Device,
     grads: GradAdaptor,
     lr: ModuleLearningRate,
     seen: &'a mut Seen,
@@ -85,6 +87,7 @@ pub(crate) struct Walk<'a> {
 impl<'a> Walk<'a> {
     pub fn new<M: Module>(
         module: &M,
+        device: Device,
         grads: GradAdaptor,
         lr: ModuleLearningRate,
         seen: &'a mut Seen,
@@ -93,6 +96,7 @@ impl<'a> Walk<'a> {
         module.visit(&mut census);
         Self {
             path: Vec::new(),
+            device,
             grads,
             lr,
             seen,
@@ -127,12 +131,11 @@ impl<'a> Walk<'a> {
                 "its gradient has the shape {of_grad:?}; expected its own, {shape:?}"
             ));
         }
-        match &self.seen.device {
-            Some(known) if known != device => refused(format!(
-                "it is on {device:?}; expected all parameters on {known:?}"
+        match param.device() {
+            other if other != *device => refused(format!(
+                "it is on {other:?}; expected all parameters on {device:?}"
             )),
-            Some(_) => Ok(()),
-            None => crate::device::find(device).map(drop),
+            _ => Ok(()),
         }
     }
 
@@ -140,9 +143,9 @@ impl<'a> Walk<'a> {
         &mut self,
         param: Param<Tensor<D>>,
         grad: Tensor<D>,
-        device: Device,
     ) -> Result<Param<Tensor<D>>, Box<(Param<Tensor<D>>, Error)>> {
         let path = self.path.join(".");
+        let device = self.device.clone();
         if let Err(error) = self.check(&path, &param, &grad, &device) {
             return Err(Box::new((param, error)));
         }
@@ -151,15 +154,17 @@ impl<'a> Walk<'a> {
             return Ok(param);
         }
         let id = param.id;
-        let tensor = match param.device() == device {
-            true => param.base(),
-            false => param.base().to_device(&device),
-        };
+        let tensor = param.base();
         let context = Context::of(&tensor);
         // All that can fail comes before the parameter is taken out of the module.
         let primitive = match bridge::primitive(tensor.inner()) {
             Ok(primitive) => primitive,
             Err(error) => return Err(Box::new((param, error))),
+        };
+        // Burn adds up the gradients of several devices on one of them, which need not be this one.
+        let grad = match grad.device() == device {
+            true => grad,
+            false => grad.to_device(&device),
         };
         let grad = match self.grad(id, &path, grad) {
             Ok(grad) => grad,
@@ -242,7 +247,7 @@ impl ModuleMapper for Walk<'_> {
         if self.error.is_some() {
             return param;
         }
-        let Some((grad, device)) = self.grads.remove(param.id) else {
+        let Some((grad, _)) = self.grads.remove(param.id) else {
             let updated = self.updated.get(&param.id);
             let updated = updated.and_then(|tensor| tensor.downcast_ref::<Tensor<D>>());
             return match updated.cloned() {
@@ -250,7 +255,7 @@ impl ModuleMapper for Walk<'_> {
                 None => param,
             };
         };
-        self.step(param, grad, device).unwrap_or_else(|refused| {
+        self.step(param, grad).unwrap_or_else(|refused| {
             let (param, error) = *refused;
             self.error = Some(error);
             param

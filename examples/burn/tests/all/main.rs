@@ -5,6 +5,7 @@ mod support;
 
 mod against_burn;
 mod buffers;
+mod devices;
 mod errors;
 mod groups;
 mod options;

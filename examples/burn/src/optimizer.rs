@@ -224,9 +224,9 @@ impl FusedOptimizer {
                 allowed: "false, since burn has new gradients at each backward pass",
             });
         }
-        let counts = &mut self.seen.counts;
+        let seen = &mut self.seen;
         self.state
-            .step(shared, &self.specs, &self.options, found, counts)
+            .step(shared, &self.specs, &self.options, found, seen)
     }
 
     /// The handles behind a module's device. None if the module has no parameters.
@@ -256,7 +256,7 @@ impl FusedOptimizer {
         else {
             return Ok(module.clone());
         };
-        let mut copying = Copying::new(&self.state.roster);
+        let mut copying = Copying::new(&self.state.roster, &self.seen);
         let copy = module.clone();
         let module = shared.thread.run(|| copy.map(&mut copying))?;
         let Copying { found, error, .. } = copying;

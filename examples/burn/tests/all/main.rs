@@ -8,6 +8,7 @@ mod buffers;
 mod devices;
 mod errors;
 mod groups;
+mod halves;
 mod options;
 mod records;
 mod rules;

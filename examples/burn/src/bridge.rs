@@ -4,7 +4,7 @@ use burn::Tensor;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::{CubeBackend, CubeTensor, Wgpu, WgpuResource};
-use burn::backend::{DType, FloatDType, TensorMetadata};
+use burn::backend::{Backend, DType, DTypeUsage, FloatDType, TensorMetadata};
 use burn::cubecl::wgpu::{AutoCompiler, WgpuServer};
 use wgpu_optim::BufferRange;
 
@@ -82,6 +82,19 @@ pub(crate) fn in_order(tensor: CubeTensor) -> CubeTensor {
     CubeTensor::new(client, made.handle, *made.metadata, device, dtype)
 }
 
+/// Whether both are the same bytes on the device. As long as one is kept, burn makes no others of them.
+pub(crate) fn is_same(a: &CubeTensor, b: &CubeTensor) -> bool {
+    let [a, b] = [a, b].map(|tensor| &tensor.handle);
+    std::ptr::eq(a.memory.descriptor(), b.memory.descriptor())
+        && (a.offset_start, a.offset_end) == (b.offset_start, b.offset_end)
+}
+
+/// Whether burn can copy tensors of this type on this device.
+pub(crate) fn can_copy(tensor: &CubeTensor) -> bool {
+    let usage = CubeBackend::dtype_usage(&tensor.device, tensor.dtype);
+    usage.contains(DTypeUsage::Storage)
+}
+
 /// The same numbers as f32.
 pub(crate) fn as_f32(tensor: CubeTensor) -> CubeTensor {
     match tensor.dtype {
@@ -116,14 +129,17 @@ fn place(tensor: &CubeTensor) -> Result<Place, Error> {
         size,
         ..
     } = resource.resource();
-    let needed = 4 * TensorMetadata::shape(tensor).num_elements() as u64;
-    if *size < needed {
+    let elements = TensorMetadata::shape(tensor).num_elements() as u64;
+    let needed = elements * tensor.dtype.size() as u64;
+    // Two elements of 16 bits share a word. Burn begins the next tensor at a later one.
+    let words = needed.next_multiple_of(4);
+    if *size < needed || offset + words > buffer.size() {
         return Err(failed(format!("{size} bytes for a tensor of {needed}")));
     }
     let range = BufferRange {
         buffer: buffer.clone(),
         offset: *offset,
-        size: needed,
+        size: words,
     };
     Ok(Place {
         range,

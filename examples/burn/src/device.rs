@@ -52,11 +52,19 @@ pub fn init() -> Result<Device, Error> {
     Ok(device)
 }
 
-/// [`init`] with burn's options: which adapter, which graphics API, how memory is kept. Each call
-/// opens another device.
+/// [`init`] with burn's options: which adapter, which graphics API, how memory is kept. To burn, each
+/// choice of an adapter and an API is a device, and it opens that once.
+///
+/// ```no_run
+/// use burn::tensor::{Device, DeviceKind};
+///
+/// let options = Device::wgpu_options().device_kind(DeviceKind::DiscreteGpu(1));
+/// let device = wgpu_optim_burn::init_with(options)?.autodiff();
+/// # Ok::<(), wgpu_optim_burn::Error>(())
+/// ```
 ///
 /// # Errors
-/// As [`init`].
+/// [`Error::Open`] if burn finds no such device, or has opened it before.
 pub fn init_with(options: WgpuOptions) -> Result<Device, Error> {
     let open = open(options, false)?;
     let device = open.burn.clone();
@@ -67,6 +75,14 @@ pub fn init_with(options: WgpuOptions) -> Result<Device, Error> {
 /// Says which handles are behind `device`, for a program that opened or supplied it itself
 /// (`Device::wgpu_options().init_with_setup()` or `.setup(…)`). Call it before the program's first
 /// tensor.
+///
+/// ```no_run
+/// use burn::tensor::Device;
+///
+/// let (device, setup) = Device::wgpu_options().init_with_setup()?;
+/// wgpu_optim_burn::share(&device, &setup.device, &setup.queue)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 /// [`Error::Burn`] if burn does not compute on `device` with its wgpu backend.

@@ -7,11 +7,13 @@ use std::any::Any;
 use std::collections::HashMap;
 
 use burn::Tensor;
+use burn::backend::DType;
 use burn::backend::wgpu::CubeTensor;
 use burn::module::{ModuleMapper, Param, ParamId};
 
 use crate::context::Context;
 use crate::roster::Roster;
+use crate::walk::Seen;
 use crate::{Error, bridge};
 
 /// A parameter with two copies.
@@ -27,15 +29,17 @@ pub(crate) struct Twice {
 /// Puts a copy in place of each parameter that the optimizer knows.
 pub(crate) struct Copying<'a> {
     roster: &'a Roster,
+    seen: &'a Seen,
     made: HashMap<ParamId, Box<dyn Any + Send>>,
     pub found: Vec<Twice>,
     pub error: Option<Error>,
 }
 
 impl<'a> Copying<'a> {
-    pub fn new(roster: &'a Roster) -> Self {
+    pub fn new(roster: &'a Roster, seen: &'a Seen) -> Self {
         Self {
             roster,
+            seen,
             made: HashMap::new(),
             found: Vec::new(),
             error: None,
@@ -62,11 +66,23 @@ impl ModuleMapper for Copying<'_> {
                 return param;
             }
         };
+        let expected = self.roster.members[position].storage().dtype();
+        if tensor.dtype != expected {
+            let found = tensor.dtype;
+            let problem = format!("it is {found:?}; expected {expected:?}, as in its last step");
+            self.error = Some(Error::parameter(&id.to_string(), problem));
+            return param;
+        }
         let in_order = |tensor: &CubeTensor| match bridge::is_in_order(tensor) {
             true => tensor.copy(),
             false => bridge::in_order(tensor.clone()),
         };
-        let (work, result) = (in_order(&tensor), in_order(&tensor));
+        let result = in_order(&tensor);
+        let work = match (tensor.dtype, self.seen.master(id, &tensor)) {
+            (DType::F16, Some(master)) => master.copy(),
+            (DType::F16, None) => bridge::as_f32(tensor),
+            _ => in_order(&tensor),
+        };
         let made = context.restore(bridge::wrap::<D>(result.clone()), id);
         self.made.insert(id, Box::new(made.clone()));
         self.found.push(Twice {

@@ -3,7 +3,7 @@
 use burn::module::{ParamGroup, ParamId};
 use wgpu_optim::{Format, Formats, Group, Layout, Rule};
 
-use crate::Error;
+use crate::{Error, storage::Storage};
 
 /// Makes the rule of a group anew for each layout.
 type MakeRule = Box<dyn Fn() -> Box<dyn Rule> + Send + Sync>;
@@ -28,14 +28,9 @@ impl Spec {
         }
     }
 
-    /// Adds a group of this rule to `layout`.
-    pub fn add_to(&self, layout: &mut Layout) -> Result<Group, Error> {
-        let Formats {
-            params,
-            grads,
-            copy,
-            ..
-        } = self.formats;
+    /// Adds a group of this rule to `layout`, for parameters of this storage.
+    pub fn add_to(&self, layout: &mut Layout, storage: Storage) -> Result<Group, Error> {
+        let Formats { grads, copy, .. } = self.formats;
         let refused = |option, value: String, allowed| {
             Err(Error::Option {
                 option,
@@ -44,16 +39,14 @@ impl Spec {
             })
         };
         // Burn's buffers are what they are.
-        if params != Format::F32 {
-            return refused("Formats::params", params.to_string(), "f32");
-        }
         if grads != Format::F32 {
-            return refused("Formats::grads", grads.to_string(), "f32");
+            let allowed = "f32, which stands for the gradient's own type";
+            return refused("Formats::grads", grads.to_string(), allowed);
         }
         if let Some(copy) = copy {
             return refused("Formats::copy", copy.to_string(), "None");
         }
-        Ok(layout.group_in((self.make)(), self.formats)?)
+        Ok(layout.group_in((self.make)(), storage.of_group(&self.formats))?)
     }
 }
 

@@ -21,6 +21,7 @@ mod record;
 mod report;
 mod roster;
 mod state;
+mod storage;
 mod thread;
 mod walk;
 

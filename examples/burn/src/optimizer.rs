@@ -134,8 +134,8 @@ impl FusedOptimizer {
         }
     }
 
-    /// [`step`](Self::step) with gradients from several devices. All parameters must be on one of
-    /// them.
+    /// [`step`](Self::step) with gradients from several devices. They are added up, and brought to the
+    /// device that all parameters must be on.
     ///
     /// # Panics
     /// As [`step`](Self::step).
@@ -196,7 +196,7 @@ impl FusedOptimizer {
             Ok(None) => return Ok(module),
             Err(error) => return Err(StepError { module, error }),
         };
-        let mut walk = Walk::new(&module, grads, lr, &mut self.seen);
+        let mut walk = Walk::new(&module, shared.burn.clone(), grads, lr, &mut self.seen);
         let mut module = Some(module);
         let mut map = || module = module.take().map(|module| module.map(&mut walk));
         let walked = shared.thread.run(&mut map);
@@ -224,9 +224,9 @@ impl FusedOptimizer {
                 allowed: "false, since burn has new gradients at each backward pass",
             });
         }
-        let counts = &mut self.seen.counts;
+        let seen = &mut self.seen;
         self.state
-            .step(shared, &self.specs, &self.options, found, counts)
+            .step(shared, &self.specs, &self.options, found, seen)
     }
 
     /// The handles behind a module's device. None if the module has no parameters.
@@ -256,7 +256,7 @@ impl FusedOptimizer {
         else {
             return Ok(module.clone());
         };
-        let mut copying = Copying::new(&self.state.roster);
+        let mut copying = Copying::new(&self.state.roster, &self.seen);
         let copy = module.clone();
         let module = shared.thread.run(|| copy.map(&mut copying))?;
         let Copying { found, error, .. } = copying;

@@ -92,6 +92,7 @@ fn member_of(name: &str, text: &str, specs: &Specs) -> Option<(usize, Member)> {
         shape,
         spec: specs.of(id, &path),
         path,
+        storage: None,
         group,
         lr: None,
     };

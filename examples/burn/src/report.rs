@@ -19,7 +19,8 @@ pub enum Reason {
     /// Something else holds its buffer: a clone of the module, a tensor of the graph, or a second
     /// place of the module. The step leaves that as it is.
     Shared,
-    /// It is not f32.
+    /// It is a parameter in f16, which a step keeps in f32 as well, or a gradient in another type than its
+    /// parameter has in a step.
     OtherDtype,
 }
 
@@ -46,7 +47,7 @@ pub struct Counts {
     pub shared: u64,
     /// Copies of tensors whose elements did not lie one after another.
     pub not_contiguous: u64,
-    /// Conversions of gradients to f32.
+    /// Copies of parameters to f16 for the module, and of gradients in another type than their parameters.
     pub other_dtype: u64,
     /// Steps before which a parameter lay elsewhere than at the step before.
     pub moved: u64,

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use burn::module::ParamId;
 
-use crate::{Error, groups::Specs, walk::Found};
+use crate::{Error, groups::Specs, storage::Storage, walk::Found};
 
 /// A parameter that has had a gradient, in this run or in the one that a record is from.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +17,8 @@ pub(crate) struct Member {
     pub shape: Vec<usize>,
     /// Index of its spec.
     pub spec: usize,
+    /// None until it is in a step of this run.
+    pub storage: Option<Storage>,
     /// Index of its group in the optimizer. None if it has no state yet.
     pub group: Option<usize>,
     /// The learning rate of its last step. None before the first.
@@ -29,8 +31,15 @@ impl Member {
         self.id.val().to_string()
     }
 
-    pub fn bytes(&self) -> u64 {
-        4 * self.shape.iter().product::<usize>() as u64
+    /// The bytes of the parameter and of its gradient.
+    pub fn bytes(&self) -> [u64; 2] {
+        let elements = self.shape.iter().product::<usize>() as u64;
+        self.storage().bytes(elements)
+    }
+
+    /// How it is stored. One that was in no step yet has stand-ins alone, in f32.
+    pub fn storage(&self) -> Storage {
+        self.storage.unwrap_or(Storage::F32)
     }
 }
 
@@ -43,8 +52,8 @@ pub(crate) struct Roster {
 /// A roster for a step.
 pub(crate) struct Arrangement {
     pub roster: Roster,
-    /// The spec of each group.
-    pub specs: Vec<usize>,
+    /// The spec and the storage of each group.
+    pub groups: Vec<(usize, Storage)>,
     /// Whether groups differ from those before.
     pub differs: bool,
     /// Which members are in the step.
@@ -78,6 +87,7 @@ impl Roster {
     pub fn arranged(&self, found: &[Found], specs: &Specs) -> Result<Arrangement, Error> {
         let mut members = self.members.clone();
         let mut present = vec![false; members.len()];
+        let mut differs = false;
         for found in found {
             let member = match self.position(found.id) {
                 Some(position) => {
@@ -91,6 +101,7 @@ impl Roster {
                         path: found.path.clone(),
                         shape: found.shape.clone(),
                         spec: specs.of(found.id, &found.path),
+                        storage: None,
                         group: None,
                         lr: None,
                     });
@@ -106,23 +117,35 @@ impl Roster {
                 return Err(Error::parameter(&found.path, problem));
             }
             member.lr = Some(found.lr);
+            let formats = &specs.get(member.spec).formats;
+            let storage = Storage::new(found.dtype, found.grad.dtype, formats);
+            let Some(storage) = storage else {
+                let problem = format!(
+                    "it is {:?}, and Formats::params of its group is {}; expected f32, which stands for \
+                     its own type, or BF16 of the parameter",
+                    found.dtype, formats.params
+                );
+                return Err(Error::parameter(&found.path, problem));
+            };
+            differs |= member.storage.replace(storage) != Some(storage);
         }
 
         // What the members of a group have in common.
         let mut groups: HashMap<_, usize> = HashMap::new();
         let mut of_group = Vec::new();
         let mut became: HashMap<Option<usize>, usize> = HashMap::new();
-        let mut differs = members.len() != self.members.len();
+        differs |= members.len() != self.members.len();
         for (member, &present) in members.iter_mut().zip(&present) {
             let common = (
                 member.spec,
+                member.storage(),
                 member.group,
                 present,
                 member.lr.map(f64::to_bits),
             );
             let next = groups.len();
             let group = *groups.entry(common).or_insert_with(|| {
-                of_group.push(member.spec);
+                of_group.push((member.spec, member.storage()));
                 next
             });
             differs |= member.group != Some(group);
@@ -131,7 +154,7 @@ impl Roster {
         }
         Ok(Arrangement {
             roster: Self::new(members),
-            specs: of_group,
+            groups: of_group,
             differs,
             present,
         })

@@ -8,9 +8,10 @@ use crate::bridge::{self, Place};
 use crate::device::Shared;
 use crate::evaluation::Twice;
 use crate::groups::Specs;
-use crate::roster::{Arrangement, Roster};
-use crate::walk::Found;
-use crate::{Counts, Error};
+use crate::roster::{Arrangement, Member, Roster};
+use crate::storage::Storage;
+use crate::walk::{Found, Seen};
+use crate::{Error, Operand, Reason};
 
 /// All that an optimizer knows of a module.
 #[derive(Default)]
@@ -20,6 +21,7 @@ pub(crate) struct State {
     /// The state of the members, until there is an optimizer to have it: the file, and what is in it.
     pub recorded: Option<(Vec<u8>, Checkpoint)>,
     stand_ins: StandIns,
+    staging: Staging,
 }
 
 /// An optimizer over the buffers of a step.
@@ -47,7 +49,7 @@ impl State {
         specs: &Specs,
         options: &Options,
         found: &[Found],
-        counts: &mut Counts,
+        seen: &mut Seen,
     ) -> Result<(), Error> {
         let arrangement = self.roster.arranged(found, specs)?;
         let tensors: Vec<_> = found
@@ -56,9 +58,17 @@ impl State {
             .collect();
         // They must stay where they are until the step is submitted.
         let places = bridge::places(&tensors)?;
-        let (params, grads) = self.ranges(shared, &arrangement, found, &places)?;
+        let halves: Vec<_> = found
+            .iter()
+            .filter_map(|found| found.half.clone())
+            .collect();
+        let half_places = bridge::places(&halves)?;
+        let (params, mut grads) = self.ranges(shared, &arrangement, found, &places)?;
 
         let mut encoder = shared.device.create_command_encoder(&Default::default());
+        self.staging
+            .stage(shared, &arrangement, &mut grads, &mut encoder, seen);
+        let counts = &mut seen.counts;
         if arrangement.differs || self.bound.is_none() {
             counts.regrouped += 1;
             let buffers = Buffers {
@@ -97,12 +107,37 @@ impl State {
             }
             self.roster = arrangement.roster;
         }
+        self.copy_halves(&mut encoder, found, &half_places)?;
         shared.queue.submit([encoder.finish()]);
 
         let pairs = places.chunks(2);
         let pairs = pairs.map(|both| (&both[0].range.buffer, &both[1].range.buffer));
         counts.buffers = pairs.collect::<HashSet<_>>().len();
         counts.steps += 1;
+        Ok(())
+    }
+
+    /// Brings the updates in f16 to the module.
+    ///
+    /// An optimizer can write them there itself, if nothing else lies in the same buffers. With burn's,
+    /// something may.
+    fn copy_halves(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        found: &[Found],
+        places: &[Place],
+    ) -> Result<(), Error> {
+        let Some(bound) = self.bound.as_ref().filter(|_| !places.is_empty()) else {
+            return Ok(());
+        };
+        let tensors: Vec<_> = bound.optimizer.layout().tensors().collect();
+        let with_half = found.iter().filter(|found| found.half.is_some());
+        for (found, Place { range: to, .. }) in with_half.zip(places) {
+            if let Some(position) = self.roster.position(found.id) {
+                let from = bound.optimizer.param_copy(tensors[position])?;
+                copy(encoder, &from, to);
+            }
+        }
         Ok(())
     }
 
@@ -135,26 +170,40 @@ impl State {
         bound.params = params;
         let mut encoder = shared.device.create_command_encoder(&Default::default());
         bound.optimizer.evaluate(&mut encoder)?;
+        // What the module gets is in the parameters' own type, so in f16 it is the copy.
+        let tensors: Vec<_> = bound.optimizer.layout().tensors().collect();
+        let sources = found.iter().zip(places.chunks(2)).map(|(twice, places)| {
+            let member = &self.roster.members[twice.position];
+            match member.storage().copy {
+                Some(_) => bound.optimizer.param_copy(tensors[twice.position]),
+                None => Ok(places[0].range.clone()),
+            }
+        });
+        let sources = sources.collect::<Result<Vec<_>, _>>()?;
         // By way of another buffer: within one, wgpu copies nothing.
-        let starts = places.iter().step_by(2).scan(0, |end, place| {
-            let start = *end;
-            *end += place.range.size;
-            Some(start)
+        let mut end = 0;
+        let starts = sources.iter().map(|source| {
+            end += source.size;
+            end - source.size
         });
         let starts: Vec<u64> = starts.collect();
         let between = shared.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("parameters to evaluate with"),
-            size: places.iter().step_by(2).map(|place| place.range.size).sum(),
+            size: end,
             usage: wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        for (places, &start) in places.chunks(2).zip(&starts) {
-            let from = &places[0].range;
-            encoder.copy_buffer_to_buffer(&from.buffer, from.offset, &between, start, from.size);
+        let between = |start, size| BufferRange {
+            buffer: between.clone(),
+            offset: start,
+            size,
+        };
+        for (source, &start) in sources.iter().zip(&starts) {
+            copy(&mut encoder, source, &between(start, source.size));
         }
         for (places, &start) in places.chunks(2).zip(&starts) {
             let to = &places[1].range;
-            encoder.copy_buffer_to_buffer(&between, start, &to.buffer, to.offset, to.size);
+            copy(&mut encoder, &between(start, to.size), to);
         }
         bound.optimizer.train(&mut encoder)?;
         shared.queue.submit([encoder.finish()]);
@@ -193,8 +242,8 @@ impl State {
     ) -> Result<(Optimizer, Vec<Group>), Error> {
         let mut layout = Layout::new();
         let mut groups = Vec::new();
-        for &spec in &arrangement.specs {
-            groups.push(specs.get(spec).add_to(&mut layout)?);
+        for &(spec, storage) in &arrangement.groups {
+            groups.push(specs.get(spec).add_to(&mut layout, storage)?);
         }
         for member in &arrangement.roster.members {
             let group = groups[member.group.unwrap_or_default()];
@@ -234,6 +283,11 @@ impl State {
     }
 }
 
+/// Records a copy of one range to another, which is as long.
+fn copy(encoder: &mut wgpu::CommandEncoder, from: &BufferRange, to: &BufferRange) {
+    encoder.copy_buffer_to_buffer(&from.buffer, from.offset, &to.buffer, to.offset, to.size);
+}
+
 impl Bound {
     /// All but the parameters, in the optimizer's own file format. It waits for the device.
     pub fn saved(&self, shared: &Shared, user: BTreeMap<String, String>) -> Result<Vec<u8>, Error> {
@@ -263,11 +317,65 @@ impl Bound {
     }
 }
 
+/// Gradients in another format than their parameters.
+///
+/// An optimizer reads a buffer in one format, and burn may put both into one.
+#[derive(Default)]
+struct Staging(Option<wgpu::Buffer>);
+
+impl Staging {
+    /// Has such gradients copied before the step, and puts the copies in their place.
+    fn stage(
+        &mut self,
+        shared: &Shared,
+        arrangement: &Arrangement,
+        grads: &mut [BufferRange],
+        encoder: &mut wgpu::CommandEncoder,
+        seen: &mut Seen,
+    ) {
+        let mut starts = Vec::new();
+        let mut end = 0;
+        for (index, member) in arrangement.roster.members.iter().enumerate() {
+            let Storage { params, grads, .. } = member.storage();
+            if params != grads {
+                starts.push((index, end));
+                end += member.bytes()[1].next_multiple_of(16);
+            }
+        }
+        if starts.is_empty() {
+            return;
+        }
+        let kept = self.0.take().filter(|buffer| buffer.size() >= end);
+        let buffer = kept.unwrap_or_else(|| {
+            shared.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("gradients in 16 bits"),
+                size: end,
+                usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        });
+        for (index, start) in starts {
+            let staged = BufferRange {
+                buffer: buffer.clone(),
+                offset: start,
+                size: grads[index].size,
+            };
+            let from = std::mem::replace(&mut grads[index], staged);
+            if arrangement.present[index] {
+                copy(encoder, &from, &grads[index]);
+                let Member { id, path, .. } = &arrangement.roster.members[index];
+                seen.say(*id, path, Operand::Grad, Reason::OtherDtype);
+            }
+        }
+        self.0 = Some(buffer);
+    }
+}
+
 /// Buffers in place of those of members that take no part. An optimizer must have some, and
 /// neither reads nor writes them.
 #[derive(Default)]
 struct StandIns {
-    params: HashMap<usize, BufferRange>,
+    params: HashMap<usize, wgpu::Buffer>,
     /// One for all.
     grads: Option<wgpu::Buffer>,
 }
@@ -279,7 +387,7 @@ impl StandIns {
         roster: &Roster,
         index: usize,
     ) -> (BufferRange, BufferRange) {
-        let size = roster.members[index].bytes();
+        let [param_bytes, grad_bytes] = roster.members[index].bytes();
         let make = |size| {
             device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("in place of an absent tensor"),
@@ -288,21 +396,25 @@ impl StandIns {
                 mapped_at_creation: false,
             })
         };
-        let range = |buffer: wgpu::Buffer| BufferRange {
+        let range = |buffer: wgpu::Buffer, size| BufferRange {
             buffer,
             offset: 0,
             size,
         };
-        let param = self.params.entry(index);
-        let param = param.or_insert_with(|| range(make(size))).clone();
+        let param = match self.params.get(&index) {
+            Some(param) if param.size() == param_bytes => param.clone(),
+            _ => make(param_bytes),
+        };
+        self.params.insert(index, param.clone());
         let grads = match &self.grads {
-            Some(grads) if grads.size() >= size => grads.clone(),
+            Some(grads) if grads.size() >= grad_bytes => grads.clone(),
             _ => {
-                let largest = roster.members.iter().map(|member| member.bytes()).max();
-                make(largest.unwrap_or(size))
+                let of_grad = |member: &Member| member.bytes()[1];
+                let largest = roster.members.iter().map(of_grad).max();
+                make(largest.unwrap_or(grad_bytes))
             }
         };
         self.grads = Some(grads.clone());
-        (param, range(grads))
+        (range(param, param_bytes), range(grads, grad_bytes))
     }
 }

@@ -4,9 +4,11 @@
 
 use burn::tensor::Device;
 
-use crate::Error;
-#[cfg(feature = "fusion")]
-use crate::bridge;
+use crate::{Error, bridge};
+
+fn any_tensor(device: &Device) -> burn::Tensor<1> {
+    burn::Tensor::zeros([1], &device.clone().inner())
+}
 
 /// A way to run work on fusion's thread. Without fusion, work runs where it is.
 ///
@@ -39,14 +41,11 @@ impl burn::backend::DeviceService for Neighbour {
 impl FusionThread {
     /// The thread of `device`. It waits for all that `device` has to do.
     pub fn new(device: &Device) -> Result<Self, Error> {
-        let failed = |message: String| Error::Burn {
+        let tensor = bridge::computed(bridge::primitive(any_tensor(device))?);
+        device.sync().map_err(|error| Error::Burn {
             during: "finding fusion's thread",
-            message,
-        };
-        let tensor = burn::Tensor::<1>::zeros([1], &device.clone().inner());
-        let tensor = bridge::computed(bridge::primitive(tensor)?);
-        let done = device.sync();
-        done.map_err(|error| failed(format!("{error:?}")))?;
+            message: format!("{error:?}"),
+        })?;
         let id = burn::backend::Device::to_id(&tensor.device);
         Ok(Self(burn::backend::DeviceHandle::new(id)))
     }
@@ -66,8 +65,9 @@ pub(crate) struct FusionThread;
 
 #[cfg(not(feature = "fusion"))]
 impl FusionThread {
-    pub fn new(_: &Device) -> Result<Self, Error> {
-        Ok(Self)
+    /// Nothing but a look at whether `device` is one of burn's wgpu backend.
+    pub fn new(device: &Device) -> Result<Self, Error> {
+        bridge::primitive(any_tensor(device)).map(|_| Self)
     }
 
     pub fn run<R: Send>(&self, task: impl FnOnce() -> R + Send) -> Result<R, Error> {

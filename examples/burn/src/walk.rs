@@ -11,6 +11,7 @@ use burn::optim::GradAdaptor;
 use burn::tensor::{DType, Device};
 
 use crate::context::Context;
+use crate::storage::grad_format;
 use crate::{Copied, Counts, Error, Operand, Reason, bridge};
 
 /// A parameter that takes part in a step.
@@ -19,8 +20,20 @@ pub(crate) struct Found {
     pub path: String,
     pub shape: Vec<usize>,
     pub lr: f64,
+    /// The parameter's type in the module.
+    pub dtype: DType,
+    /// What the step updates.
     pub param: CubeTensor,
     pub grad: CubeTensor,
+    /// Where the step writes the update for the module, if that is not `param`.
+    pub half: Option<CubeTensor>,
+}
+
+/// A parameter in f32, of which the module has the nearest in f16.
+struct Master {
+    values: CubeTensor,
+    /// What the module was given. Since this holds it too, whatever changes it puts another in its place.
+    written: CubeTensor,
 }
 
 /// What walks leave for later ones.
@@ -28,6 +41,8 @@ pub(crate) struct Found {
 pub(crate) struct Seen {
     /// Parameters that have been in a step.
     ids: HashSet<ParamId>,
+    /// Of parameters in f16.
+    masters: HashMap<ParamId, Master>,
     /// What was said once.
     said: HashSet<(ParamId, Operand, Reason)>,
     pub copies: Vec<Copied>,
@@ -37,7 +52,13 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    fn say(&mut self, id: ParamId, path: &str, operand: Operand, reason: Reason) {
+    /// The parameter of `half` in f32, if the module has what was made of that.
+    pub fn master(&self, id: ParamId, half: &CubeTensor) -> Option<&CubeTensor> {
+        let master = self.masters.get(&id)?;
+        bridge::is_same(&master.written, half).then_some(&master.values)
+    }
+
+    pub fn say(&mut self, id: ParamId, path: &str, operand: Operand, reason: Reason) {
         match reason {
             Reason::NotContiguous => self.counts.not_contiguous += 1,
             Reason::Shared => self.counts.shared += 1,
@@ -72,6 +93,8 @@ impl ModuleVisitor for Census {
 /// parameter back in a buffer that nobody else holds. The values stay as they are.
 pub(crate) struct Walk<'a> {
     path: Vec<String>,
+    /// Where all parameters must be.
+    device: Device,
     grads: GradAdaptor,
     lr: ModuleLearningRate,
     seen: &'a mut Seen,
@@ -85,6 +108,7 @@ pub(crate) struct Walk<'a> {
 impl<'a> Walk<'a> {
     pub fn new<M: Module>(
         module: &M,
+        device: Device,
         grads: GradAdaptor,
         lr: ModuleLearningRate,
         seen: &'a mut Seen,
@@ -93,6 +117,7 @@ impl<'a> Walk<'a> {
         module.visit(&mut census);
         Self {
             path: Vec::new(),
+            device,
             grads,
             lr,
             seen,
@@ -112,8 +137,9 @@ impl<'a> Walk<'a> {
         device: &Device,
     ) -> Result<(), Error> {
         let refused = |problem: String| Err(Error::parameter(path, problem));
-        if param.dtype() != DType::F32 {
-            return refused(format!("it is {:?}; expected F32", param.dtype()));
+        let dtype = param.dtype();
+        if !matches!(dtype, DType::F32 | DType::F16 | DType::BF16) {
+            return refused(format!("it is {dtype:?}; expected F32, F16 or BF16"));
         }
         if !grad.dtype().is_float() {
             return refused(format!(
@@ -127,12 +153,11 @@ impl<'a> Walk<'a> {
                 "its gradient has the shape {of_grad:?}; expected its own, {shape:?}"
             ));
         }
-        match &self.seen.device {
-            Some(known) if known != device => refused(format!(
-                "it is on {device:?}; expected all parameters on {known:?}"
+        match param.device() {
+            other if other != *device => refused(format!(
+                "it is on {other:?}; expected all parameters on {device:?}"
             )),
-            Some(_) => Ok(()),
-            None => crate::device::find(device).map(drop),
+            _ => Ok(()),
         }
     }
 
@@ -140,9 +165,9 @@ impl<'a> Walk<'a> {
         &mut self,
         param: Param<Tensor<D>>,
         grad: Tensor<D>,
-        device: Device,
     ) -> Result<Param<Tensor<D>>, Box<(Param<Tensor<D>>, Error)>> {
         let path = self.path.join(".");
+        let device = self.device.clone();
         if let Err(error) = self.check(&path, &param, &grad, &device) {
             return Err(Box::new((param, error)));
         }
@@ -151,15 +176,17 @@ impl<'a> Walk<'a> {
             return Ok(param);
         }
         let id = param.id;
-        let tensor = match param.device() == device {
-            true => param.base(),
-            false => param.base().to_device(&device),
-        };
+        let tensor = param.base();
         let context = Context::of(&tensor);
         // All that can fail comes before the parameter is taken out of the module.
         let primitive = match bridge::primitive(tensor.inner()) {
             Ok(primitive) => primitive,
             Err(error) => return Err(Box::new((param, error))),
+        };
+        // Burn adds up the gradients of several devices on one of them, which need not be this one.
+        let grad = match grad.device() == device {
+            true => grad,
+            false => grad.to_device(&device),
         };
         let grad = match self.grad(id, &path, grad) {
             Ok(grad) => grad,
@@ -170,23 +197,43 @@ impl<'a> Walk<'a> {
         // What the module holds must be gone before the buffer is asked who else holds it.
         let (id, tensor, mapper) = param.consume();
         drop(tensor);
-        let resolved = self.own(id, &path, bridge::computed(primitive));
+        let resolved = bridge::computed(primitive);
+        let dtype = resolved.dtype;
+        let needs_copy = !resolved.can_mut() || !bridge::is_in_order(&resolved);
+        if needs_copy && !bridge::can_copy(&resolved) {
+            let problem = "something else holds its buffer, or its elements do not lie one after \
+                           another; expected neither, since burn cannot copy this type on this device";
+            let error = Error::parameter(&path, format!("it is {dtype:?}, and {problem}"));
+            let tensor = context.restore(bridge::wrap(resolved), id);
+            let param = Param::from_mapped_value(id, tensor, mapper);
+            return Err(Box::new((param, error)));
+        }
+        let (param, half) = match dtype {
+            DType::F16 => {
+                let (master, half) = self.master(id, &path, resolved);
+                (master, Some(half))
+            }
+            _ => (self.own(id, &path, resolved), None),
+        };
+        let of_module = half.as_ref().unwrap_or(&param).clone();
         self.found.push(Found {
             id,
             lr: self.lr.lr_from_param(id, Some(&path)),
             path,
             shape,
-            param: resolved.clone(),
+            dtype,
+            param,
             grad,
+            half,
         });
-        let updated = context.restore(bridge::wrap(resolved), id);
+        let updated = context.restore(bridge::wrap(of_module), id);
         if self.repeated.contains(&id) {
             self.updated.insert(id, Box::new(updated.clone()));
         }
         Ok(Param::from_mapped_value(id, updated, mapper))
     }
 
-    /// The gradient in f32, its elements one after another.
+    /// The gradient in a type that a step reads, its elements one after another.
     fn grad<const D: usize>(
         &mut self,
         id: ParamId,
@@ -194,7 +241,7 @@ impl<'a> Walk<'a> {
         grad: Tensor<D>,
     ) -> Result<CubeTensor, Error> {
         let mut grad = bridge::computed(bridge::primitive(grad)?);
-        if grad.dtype != DType::F32 {
+        if grad_format(grad.dtype).is_none() {
             self.seen.say(id, path, Operand::Grad, Reason::OtherDtype);
             grad = bridge::as_f32(grad);
         }
@@ -217,7 +264,7 @@ impl<'a> Walk<'a> {
                 .say(id, path, Operand::Param, Reason::NotContiguous);
             return bridge::in_order(param);
         }
-        if is_new {
+        if is_new && bridge::can_copy(&param) {
             self.seen.counts.gathered += 1;
             return param.copy();
         }
@@ -226,6 +273,35 @@ impl<'a> Walk<'a> {
             return param.copy();
         }
         param
+    }
+
+    /// A parameter of f16 in f32, and in f16 in a buffer that a step may write.
+    ///
+    /// What the master has beyond f16 is of use as long as the module has what was made of it.
+    fn master(&mut self, id: ParamId, path: &str, half: CubeTensor) -> (CubeTensor, CubeTensor) {
+        self.seen.say(id, path, Operand::Param, Reason::OtherDtype);
+        let kept = self.seen.masters.remove(&id);
+        let kept = kept.filter(|master| bridge::is_same(&master.written, &half));
+        let kept = kept.map(|Master { values, .. }| values);
+        let half = match bridge::is_in_order(&half) {
+            true if half.can_mut() => half,
+            true => {
+                self.seen.say(id, path, Operand::Param, Reason::Shared);
+                half.copy()
+            }
+            false => {
+                self.seen
+                    .say(id, path, Operand::Param, Reason::NotContiguous);
+                bridge::in_order(half)
+            }
+        };
+        let values = kept.unwrap_or_else(|| bridge::as_f32(half.clone()));
+        let master = Master {
+            values: values.clone(),
+            written: half.clone(),
+        };
+        self.seen.masters.insert(id, master);
+        (values, half)
     }
 }
 
@@ -242,7 +318,7 @@ impl ModuleMapper for Walk<'_> {
         if self.error.is_some() {
             return param;
         }
-        let Some((grad, device)) = self.grads.remove(param.id) else {
+        let Some((grad, _)) = self.grads.remove(param.id) else {
             let updated = self.updated.get(&param.id);
             let updated = updated.and_then(|tensor| tensor.downcast_ref::<Tensor<D>>());
             return match updated.cloned() {
@@ -250,7 +326,7 @@ impl ModuleMapper for Walk<'_> {
                 None => param,
             };
         };
-        self.step(param, grad, device).unwrap_or_else(|refused| {
+        self.step(param, grad).unwrap_or_else(|refused| {
             let (param, error) = *refused;
             self.error = Some(error);
             param

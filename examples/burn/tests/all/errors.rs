@@ -70,9 +70,22 @@ fn options_that_have_no_meaning_here() {
     };
     let message = refused(sgd().with_formats(formats), |_, _| ());
     assert!(
-        message.contains("params = bf16") && message.contains("expected f32"),
+        message.contains("it is F32, and Formats::params of its group is bf16"),
         "{message}"
     );
+    for formats in [
+        Formats {
+            grads: Format::F16,
+            ..Default::default()
+        },
+        Formats {
+            copy: Some(Format::F16),
+            ..Default::default()
+        },
+    ] {
+        let message = refused(sgd().with_formats(formats), |_, _| ());
+        assert!(message.contains("= f16 is not allowed"), "{message}");
+    }
 }
 
 #[test]
@@ -101,30 +114,29 @@ fn a_gradient_of_another_shape() {
 }
 
 #[derive(Module, Debug)]
-struct Half {
+struct Double {
     weight: Param<Tensor<1>>,
 }
 
 #[test]
-fn a_parameter_that_is_not_f32() {
+fn a_parameter_in_64_bits() {
     let device = device();
-    let half = Tensor::<1>::ones([4], (&device, DType::F16));
-    if half.dtype() != DType::F16 {
-        println!("not run: this device has no f16");
+    if !device.supports_dtype(DType::F64) {
+        println!("not run: this device has no f64");
         return;
     }
-    let model = Half {
-        weight: Param::from_tensor(half),
+    let model = Double {
+        weight: Param::from_tensor(Tensor::<1>::ones([4], (&device, DType::F64))),
     };
     let mut grads = GradientsParams::new();
     grads.register(
         model.weight.id,
-        Tensor::<1>::ones([4], (&device.inner(), DType::F16)),
+        Tensor::<1>::ones([4], (&device.inner(), DType::F64)),
     );
     let refused = sgd().try_step(0.1, model, grads).unwrap_err();
     let message = refused.error.to_string();
     assert!(
-        message.contains("F16") && message.contains("expected F32"),
+        message.contains("it is F64; expected F32, F16 or BF16"),
         "{message}"
     );
 }

@@ -5,8 +5,10 @@ mod support;
 
 mod against_burn;
 mod buffers;
+mod devices;
 mod errors;
 mod groups;
+mod halves;
 mod options;
 mod records;
 mod rules;

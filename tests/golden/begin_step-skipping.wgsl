@@ -23,6 +23,7 @@ struct Recorded {
     grad_scale: f32,
     refreshed: f32,
     base: u32,          // what n was set to in this epoch
+    beyond: u32,        // what the true count, in its lower 32 bits, has beyond n
 }
 
 // One uniform binding each, at the 256-byte offsets that every device allows.
@@ -79,6 +80,12 @@ fn counted(group: u32, epoch: u32, base: u32) -> GroupStats {
     return found;
 }
 
+// A step's own count: the lower 32 bits of the true one, from which rounding draws. Only a first step is 1,
+// and only none is 0. Twin: src/format/random.rs
+fn told(t: u32, beyond: u32) -> u32 {
+    return select(t, max(t + beyond, 2u), t > 1u);
+}
+
 // Begins the step of a group that takes part.
 fn begin(group: u32, what: Verdict) {
     let row = recorded[group];
@@ -92,7 +99,7 @@ fn begin(group: u32, what: Verdict) {
     after.lr = row.lr;
     if what.is_skipped {
         after.skipped += 1u;
-        steps[group].step.t = after.step_count;
+        steps[group].step.t = told(after.step_count, row.beyond);
     } else {
         after.step_count += 1u;
         let coefficients = due(group, after.step_count, row.own);
@@ -100,7 +107,7 @@ fn begin(group: u32, what: Verdict) {
             row.lr,
             row.decay,
             row.grad_scale * what.grad_scale,
-            after.step_count,
+            told(after.step_count, row.beyond),
             coefficients.at,
             row.refreshed,
             coefficients.average_weight,
@@ -118,7 +125,7 @@ fn recount(@builtin(local_invocation_index) lane: u32) {
     for (var group = lane; group < arrayLength(&recorded); group += 64u) {
         let found = counted(group, recorded[group].own.epoch, recorded[group].base);
         stats.groups[group] = found;
-        steps[group].step.t = found.step_count;
+        steps[group].step.t = told(found.step_count, recorded[group].beyond);
     }
 }
 

@@ -22,9 +22,9 @@ pub struct Block<'a, T> {
 /// How many values a sum puts aside at a time. They stay in the nearest cache.
 const SUMMED_AT_ONCE: usize = 128;
 
-/// How many values of a slot are decoded at a time. They stay in the nearest cache. Memory is slower with more:
-/// the processor no longer fetches the next parameters while this many are encoded.
-const DECODED_AT_ONCE: usize = 256;
+/// How many values of a slot are decoded at a time. They stay in the nearest cache, and the processor goes on
+/// fetching the next parameters while these are encoded.
+const DECODED_AT_ONCE: usize = 512;
 
 impl<T: Real> Block<'_, T> {
     /// The values of the rule's `N` slots of [`Extent::Tensor`](crate::Extent::Tensor), in their
@@ -108,7 +108,7 @@ impl<T: Real> Block<'_, T> {
 /// The first `N` parts. What is missing is not in use.
 fn first_parts<T, const N: usize>(state: Vec<Part<'_, T>>) -> [Part<'_, T>; N] {
     let mut state = state.into_iter();
-    std::array::from_fn(|_| state.next().unwrap_or_else(|| Part::Plain(&mut [])))
+    std::array::from_fn(|_| state.next().unwrap_or(Part::Plain(&mut [])))
 }
 
 /// The loop of an update. It touches the last slot only if `HAS_LAST`. If a slot that it touches is not
@@ -203,4 +203,115 @@ fn sum_each<T: Real, const N: usize, const K: usize>(
     }
     let mut totals = sums.iter().map(LaneSum::total);
     std::array::from_fn(|_| totals.next().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Format, Precision,
+        format::{Noise, Rounding, pcg},
+        rule::CodedPart,
+    };
+
+    /// More than two strips, and no whole number of blocks.
+    const COUNT: usize = 2 * DECODED_AT_ONCE + 77;
+    /// A block's elements are counted from the group's start.
+    const FIRST: usize = 128;
+
+    fn values(seed: u32) -> Vec<f32> {
+        let random = (0..COUNT as u32).map(|index| pcg(index ^ seed) as f32);
+        random.map(|random| random * 2f32.powi(-32)).collect()
+    }
+
+    fn block<'a>(
+        params: &'a mut [f32],
+        grads: &'a [f32],
+        state: Vec<Part<'a, f32>>,
+    ) -> Block<'a, f32> {
+        Block {
+            params,
+            grads,
+            state,
+            of_tensor: &[],
+            grad_scale: 0.5,
+            bound: Bound::none(),
+        }
+    }
+
+    fn update(p: f32, g: f32, [a, b, unused]: &mut [f32; 3]) -> f32 {
+        *a = 0.9 * *a + g;
+        *b += g * g;
+        *unused += 1.0;
+        p - *a / (b.sqrt() + *unused)
+    }
+
+    #[test]
+    fn strips_of_decoded_values_are_stepped_like_all_of_them_at_once() {
+        let grads = values(1);
+        let stored = [values(2), values(3)];
+        for format in [Format::Bf16, Format::Int8] {
+            let encodings = [Precision::Signed, Precision::NonNegative];
+            let encodings = encodings.map(|precision| format.encoding(precision));
+            let noise = [4, 5].map(|slot| Noise::new(pcg(6), 7, slot));
+            for has_noise in [false, true] {
+                let mut found = values(0);
+                let mut bytes = [0, 1].map(|slot| encodings[slot].encoded(&stored[slot]));
+                let before = bytes.clone();
+                let mut expected = found.clone();
+                let mut plain = [0, 1].map(|slot| {
+                    let mut plain = vec![0.0; COUNT];
+                    encodings[slot].decode(&bytes[slot], &mut plain);
+                    plain
+                });
+                let parts = bytes.iter_mut().zip(encodings).zip(noise);
+                let parts = parts.map(|((bytes, encoding), noise)| {
+                    Part::Coded(CodedPart {
+                        encoding,
+                        bytes,
+                        first: FIRST,
+                        noise: has_noise.then_some(noise),
+                    })
+                });
+                block(&mut found, &grads, parts.collect()).each(update);
+                let parts = plain.iter_mut().map(|plain| Part::Plain(plain));
+                block(&mut expected, &grads, parts.collect()).each(update);
+                assert_eq!(found, expected, "{format}");
+                for slot in [0, 1] {
+                    let mut after = before[slot].clone();
+                    if has_noise {
+                        let rounding = Rounding::Stochastic(noise[slot]);
+                        encodings[slot].encode(&plain[slot], FIRST as u64, rounding, &mut after);
+                    }
+                    assert!(bytes[slot] == after, "{format}, slot {slot}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sums_over_decoded_values_are_those_over_all_of_them() {
+        let mut params = values(0);
+        let grads = values(1);
+        let encoding = Format::Int8.encoding(Precision::Signed);
+        let mut bytes = encoding.encoded(&values(2));
+        let mut plain = vec![0.0; COUNT];
+        encoding.decode(&bytes, &mut plain);
+        let measure = |p: f32, g: f32, [a, unused]: [f32; 2]| [p * a, g + unused];
+        let sum_of = |part, params: &mut [f32]| block(params, &grads, vec![part]).sum(measure);
+        let coded = Part::Coded(CodedPart {
+            encoding,
+            bytes: &mut bytes,
+            first: FIRST,
+            noise: None,
+        });
+        let found = sum_of(coded, &mut params);
+        assert_eq!(found, sum_of(Part::Plain(&mut plain), &mut params));
+        let expected: f64 = params
+            .iter()
+            .zip(&plain)
+            .map(|(p, a)| f64::from(p * a))
+            .sum();
+        assert!((found[0] - expected).abs() < 1e-3 * expected);
+    }
 }

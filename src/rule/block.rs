@@ -122,11 +122,11 @@ fn update_each<T: Real, const N: usize, const HAS_LAST: bool>(
     update: impl Fn(T, T, &mut [T; N]) -> T,
 ) {
     let used = if HAS_LAST { N } else { N.saturating_sub(1) };
-    let length = match state[..used].iter().all(Part::is_plain) {
+    let mut rooms = rooms::<T, DECODED_AT_ONCE>(&state[..used]);
+    let length = match rooms.is_empty() {
         true => params.len(),
         false => DECODED_AT_ONCE,
     };
-    let mut rooms = [[T::zero(); DECODED_AT_ONCE]; N];
     while !params.is_empty() {
         let count = params.len().min(length);
         let params = params.split_off_mut(..count).unwrap_or_default();
@@ -156,16 +156,26 @@ fn update_each<T: Real, const N: usize, const HAS_LAST: bool>(
     }
 }
 
-/// The values of the first `used` parts of `count` elements, each with room for what is not numbers.
+/// Room for each part, or none if all are numbers. A rule of tensors has many small blocks, so room that nobody
+/// needs would cost more than their updates.
+fn rooms<T: Real, const ROOM: usize>(parts: &[Part<'_, T>]) -> Vec<[T; ROOM]> {
+    match parts.iter().all(Part::is_plain) {
+        true => Vec::new(),
+        false => vec![[T::zero(); ROOM]; parts.len()],
+    }
+}
+
+/// The values of the first `used` parts of `count` elements. What is not numbers comes to lie in `rooms`.
 fn opened<'v, T: Real, const N: usize, const ROOM: usize>(
     parts: &'v mut [Part<'_, T>; N],
-    rooms: &'v mut [[T; ROOM]; N],
+    rooms: &'v mut [[T; ROOM]],
     used: usize,
     count: usize,
 ) -> [&'v mut [T]; N] {
-    let mut parts = parts.iter_mut().zip(rooms).take(used);
+    let mut parts = parts.iter_mut().take(used);
+    let mut rooms = rooms.iter_mut();
     std::array::from_fn(|_| match parts.next() {
-        Some((part, room)) => part.open(room, count),
+        Some(part) => part.open(rooms.next().map_or(&mut [], |room| room), count),
         None => &mut [],
     })
 }
@@ -182,7 +192,7 @@ fn sum_each<T: Real, const N: usize, const K: usize>(
 ) -> Sums {
     let mut sums = [LaneSum::default(); K];
     let mut measured = [[T::zero(); SUMMED_AT_ONCE]; K];
-    let mut rooms = [[T::zero(); SUMMED_AT_ONCE]; N];
+    let mut rooms = rooms::<T, SUMMED_AT_ONCE>(&state);
     for start in (0..params.len()).step_by(SUMMED_AT_ONCE) {
         // This shows the compiler that all have the same length.
         let count = SUMMED_AT_ONCE.min(params.len() - start);

@@ -46,7 +46,7 @@ impl<T: Real> Part<'_, T> {
         match self {
             Self::Plain(values) if !values.is_empty() => return values,
             // A slot that is not in use reads as zero.
-            Self::Plain(_) => room.fill(T::zero()),
+            Self::Plain(_) => room[..count].fill(T::zero()),
             Self::Coded(part) => {
                 if let Ok(room) = bytemuck::try_cast_slice_mut(&mut room[..count]) {
                     part.encoding.decode(part.bytes, room);

@@ -2,8 +2,8 @@
 
 use super::{
     Bound, Part, Real, Sums,
+    lanes::LaneSum,
     trial::{self, Asked},
-    twin::LaneSum,
 };
 use crate::vectors::vectorized;
 

@@ -1,4 +1,4 @@
-"""Prints the table of tests/schedules.rs: what torch.optim.lr_scheduler makes of a base rate of 0.3.
+"""Prints the tables of tests/schedules.rs and tests/plateaus.rs: what torch.optim.lr_scheduler makes of a base rate of 0.3.
 
     pip install torch==2.15.0
     python tests/traces/record_schedules.py

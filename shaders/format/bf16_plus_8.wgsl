@@ -1,21 +1,23 @@
 // Elements as floats of 24 bits, rounded to the nearest: the nearest bf16, two to a word, and beside it
 // 8 bits, four to a word. Twin: src/format/bf16_plus_8.rs
 
-alias Quad_bf16_plus_8 = vec2<u32>;
+alias ParamQuad = vec2<u32>;
 
-fn decode_bf16_plus_8(quad: Quad_bf16_plus_8, residual: u32) -> vec4<f32> {
+alias Residual = u32;
+
+fn completed_param(quad: ParamQuad, residual: Residual) -> vec4<f32> {
     let halves = vec4<u32>(quad.x & 0xffffu, quad.x >> 16u, quad.y & 0xffffu, quad.y >> 16u);
     let bytes = vec4<u32>(residual << 24u, residual << 16u, residual << 8u, residual);
     let signed = bitcast<vec4<i32>>(bytes) >> vec4<u32>(24u);
     // A zero that others wrote may lie beside what is left of another number.
     let is_zero = (halves & vec4<u32>(0x7fffu)) == vec4<u32>();
     let completing = select(signed, max(signed, vec4<i32>()), is_zero);
-    let rounded = (halves << vec4<u32>(8u)) + bitcast<vec4<u32>>(completing);
-    return bitcast<vec4<f32>>(rounded << vec4<u32>(8u));
+    let kept = (halves << vec4<u32>(8u)) + bitcast<vec4<u32>>(completing);
+    return bitcast<vec4<f32>>(kept << vec4<u32>(8u));
 }
 
 // The upper 24 bits of the nearest float that has no others; of two equally near, the larger magnitude.
-fn rounded_bf16_plus_8(value: vec4<f32>) -> vec4<u32> {
+fn kept_of_param(value: vec4<f32>) -> vec4<u32> {
     let bits = bitcast<vec4<u32>>(value);
     let magnitude = bits & vec4<u32>(0x7fffffffu);
     // An infinity stays one, and a NaN has a mantissa that rounding leaves alone.
@@ -27,17 +29,17 @@ fn rounded_bf16_plus_8(value: vec4<f32>) -> vec4<u32> {
 }
 
 // The nearest bf16; of two equally near, the larger magnitude.
-fn halves_bf16_plus_8(rounded: vec4<u32>) -> vec4<u32> {
-    return (rounded + vec4<u32>(0x80u)) >> vec4<u32>(8u);
+fn nearest_halves(kept: vec4<u32>) -> vec4<u32> {
+    return (kept + vec4<u32>(0x80u)) >> vec4<u32>(8u);
 }
 
-fn encode_bf16_plus_8(rounded: vec4<u32>) -> Quad_bf16_plus_8 {
-    let halves = halves_bf16_plus_8(rounded);
+fn halves_of_param(kept: vec4<u32>) -> ParamQuad {
+    let halves = nearest_halves(kept);
     return halves.xz | (halves.yw << vec2<u32>(16u));
 }
 
-fn residual_bf16_plus_8(rounded: vec4<u32>) -> u32 {
-    let rest = rounded - (halves_bf16_plus_8(rounded) << vec4<u32>(8u));
+fn residual_of_param(kept: vec4<u32>) -> Residual {
+    let rest = kept - (nearest_halves(kept) << vec4<u32>(8u));
     let bytes = rest & vec4<u32>(0xffu);
     return bytes.x | (bytes.y << 8u) | (bytes.z << 16u) | (bytes.w << 24u);
 }

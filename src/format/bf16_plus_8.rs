@@ -8,7 +8,7 @@
 
 use safetensors::Dtype;
 
-use super::{Definition, Residual};
+use super::Definition;
 
 pub(super) static BF16_PLUS_8: Definition = Definition {
     name: "bf16_plus_8",
@@ -19,14 +19,11 @@ pub(super) static BF16_PLUS_8: Definition = Definition {
     dtype: Dtype::BF16,
     wgsl: &[include_str!("../../shaders/format/bf16_plus_8.wgsl")],
     copy: None,
-    residual: Some(&Residual {
-        of: RESIDUAL,
-        wgsl: include_str!("../../shaders/params/with_residual.wgsl"),
-    }),
+    residual: Some(&RESIDUAL),
     encode: |values, _, _, bytes| {
         let (halves, _) = bytes.as_chunks_mut();
         for (bytes, value) in halves.iter_mut().zip(values) {
-            *bytes = half(rounded(*value)).to_le_bytes();
+            *bytes = half(kept(*value)).to_le_bytes();
         }
     },
     decode: |bytes, values| {
@@ -39,7 +36,7 @@ pub(super) static BF16_PLUS_8: Definition = Definition {
 };
 
 /// The 8 bits. They complete values of which the bf16 has been decoded.
-const RESIDUAL: Definition = Definition {
+static RESIDUAL: Definition = Definition {
     name: "residual",
     block: 1,
     block_bytes: 1,
@@ -51,8 +48,8 @@ const RESIDUAL: Definition = Definition {
     residual: None,
     encode: |values, _, _, bytes| {
         for (byte, value) in bytes.iter_mut().zip(values) {
-            let rounded = rounded(*value);
-            *byte = rounded.wrapping_sub(u32::from(half(rounded)) << 8) as u8;
+            let kept = kept(*value);
+            *byte = kept.wrapping_sub(u32::from(half(kept)) << 8) as u8;
         }
     },
     decode: |bytes, values| {
@@ -64,26 +61,26 @@ const RESIDUAL: Definition = Definition {
 };
 
 /// The upper 24 bits of the nearest float that has no others; of two equally near, the larger magnitude.
-fn rounded(value: f32) -> u32 {
+fn kept(value: f32) -> u32 {
     let bits = value.to_bits();
-    let kept = if value.is_finite() {
+    let bits = if value.is_finite() {
         bits + 0x80
     } else {
         // An infinity stays one, and a NaN has a mantissa that rounding leaves alone.
         bits & 0xff80_0000 | if value.is_nan() { 0x0040_0000 } else { 0 }
     };
-    kept >> 8
+    bits >> 8
 }
 
 /// The nearest bf16; of two equally near, the larger magnitude.
-fn half(rounded: u32) -> u16 {
-    ((rounded + 0x80) >> 8) as u16
+fn half(kept: u32) -> u16 {
+    ((kept + 0x80) >> 8) as u16
 }
 
 fn completed(half: u16, residual: i8) -> f32 {
     // A zero that others wrote may lie beside what is left of another number.
     let is_zero = half & 0x7fff == 0;
     let residual = if is_zero { residual.max(0) } else { residual };
-    let rounded = (u32::from(half) << 8).wrapping_add_signed(i32::from(residual));
-    f32::from_bits(rounded << 8)
+    let kept = (u32::from(half) << 8).wrapping_add_signed(i32::from(residual));
+    f32::from_bits(kept << 8)
 }

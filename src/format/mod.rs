@@ -214,8 +214,9 @@ struct Definition {
     wgsl: &'static [&'static str],
     /// Its file in `shaders/copy/`, if parameters may have a copy in it.
     copy: Option<&'static str>,
-    /// What lies beside the bits in a buffer, if they are not all.
-    residual: Option<&'static Residual>,
+    /// What completes the values that the bits have been decoded to, and lies beside them in a buffer. `None` if
+    /// the bits are all.
+    residual: Option<&'static Definition>,
     /// Fills the bytes with whole blocks of these values, the first of which is the element of this number.
     encode: fn(&[f32], u64, Rounding, &mut [u8]),
     /// Fills the values from whole blocks. The last may have more elements.
@@ -223,14 +224,6 @@ struct Definition {
     /// Makes zeros of a block's elements from this one on. Those before it stay as they are, to the bit. A block
     /// of one has none to clear.
     clear: fn(&mut [u8], usize),
-}
-
-/// Bits that complete those of another buffer.
-struct Residual {
-    /// It decodes into values that the other bits have been decoded to.
-    of: Definition,
-    /// How a shader loads and stores parameters with it.
-    wgsl: &'static str,
 }
 
 /// The bits of 16 values.
@@ -267,12 +260,7 @@ impl Encoding {
 
     /// The encoding of what lies beside the values.
     pub fn residual(self) -> Option<Self> {
-        self.0.residual.map(|residual| Self(&residual.of))
-    }
-
-    /// How a shader loads and stores parameters with it.
-    pub fn residual_wgsl(self) -> Option<&'static str> {
-        self.0.residual.map(|residual| residual.wgsl)
+        self.0.residual.map(Self)
     }
 
     /// Whether anything is lost.

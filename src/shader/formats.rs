@@ -196,8 +196,8 @@ fn grads_in(encoding: Encoding) -> String {
 
 /// How parameters are decoded and encoded. A pass that does not store them draws no random bits.
 fn params_in(encoding: Encoding, stores: bool) -> String {
-    if let Some(wgsl) = encoding.residual_wgsl() {
-        return wgsl.to_owned();
+    if encoding.residual().is_some() {
+        return include_str!("../../shaders/params/with_residual.wgsl").to_owned();
     }
     let name = encoding.name();
     let random = match (encoding.is_stochastic(), stores) {

@@ -475,7 +475,7 @@ fn parameters_gradients_and_state_can_have_a_format_of_their_own() {
                 beside: plus_8.residual(),
                 ..f32
             },
-            "residuals[place.state / 4u] = residual_bf16_plus_8(rounded);",
+            "residuals[place.state / 4u] = residual_of_param(kept);",
         ),
         (
             Storage {

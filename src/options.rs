@@ -1,7 +1,9 @@
 //! What happens before and after the update: clipping, loss scaling, skipping, accumulation,
 //! averaging.
 
-use crate::{DispatchLimits, Error, Format, Formats, Layout, Rule, Slot, hyperparameter::Interval};
+use crate::{
+    DispatchLimits, Error, Formats, Layout, Rule, Slot, format::listed, hyperparameter::Interval,
+};
 
 /// The state name of the running mean of the parameters. It stands beside the rule's own slots.
 pub(crate) const AVERAGE: &str = "average";
@@ -235,14 +237,15 @@ impl Options {
             let rule = layout.rule(group)?;
             // The rule computes one kind of parameters from the other. Where rounding makes one of two,
             // nothing says which of them it was.
-            if params != Format::F32 && rule.evaluates_elsewhere() {
+            if params.rounds() && rule.evaluates_elsewhere() {
+                let exact = Formats::PARAMS.iter().filter(|format| !format.rounds());
                 return Err(Error::Format {
                     what: format!(
                         "parameters of rule {}, which evaluates with others and computes its own back from them,",
                         rule.name()
                     ),
                     format: params,
-                    allowed: Format::F32.to_string(),
+                    allowed: listed(exact),
                 });
             }
         }

@@ -155,7 +155,7 @@ fn options_and_formats_change_nothing_about_that() {
             for (_, options) in (0..).zip(options()).filter(|(index, _)| *index != turn) {
                 let rule = variant.make();
                 // These have an average of their own, and it takes all bits of the parameters.
-                let is_refused = options.average.is_some() || formats.params != Format::F32;
+                let is_refused = options.average.is_some() || formats.params.rounds();
                 if rule.evaluates_elsewhere() && is_refused {
                     continue;
                 }

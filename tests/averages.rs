@@ -16,8 +16,6 @@ use wgpu_optim::{
 
 const SIZES: [usize; 8] = [1, 3, 64, 65, 1023, 1025, 7, 5000];
 
-const PARAMS: [Format; 2] = [Format::Bf16, Format::Bf16Plus8];
-
 fn in_format(params: Format, grads: Format) -> Formats {
     Formats {
         params,
@@ -103,7 +101,7 @@ fn hostile(count: usize) -> Vec<u32> {
 
 #[test]
 fn the_device_swaps_the_bits_of_the_twin_and_both_swap_them_back() {
-    for params in PARAMS {
+    for params in half_params() {
         let problem = problem(sgd(), in_format(params, Format::F32), &SIZES);
         let group = only_group(&problem.layout);
         let averages: Vec<_> = SIZES.iter().map(|count| hostile(*count)).collect();
@@ -126,8 +124,8 @@ fn the_device_swaps_the_bits_of_the_twin_and_both_swap_them_back() {
         assert!(trained == before, "{params}");
         for (bits, back) in averages.iter().flatten().zip(back.iter().flatten()) {
             let is_nan = bits & 0x7fff_ffff > 0x7f80_0000;
-            // Of a NaN, bf16+8 keeps the sign.
-            let same = match is_nan && params == Format::Bf16Plus8 {
+            // Of a NaN, bits that lie beside others keep the sign.
+            let same = match is_nan && params != Format::Bf16 {
                 true => f32::from_bits(*back).is_nan() && bits >> 31 == back >> 31,
                 false => bits == back,
             };
@@ -155,7 +153,7 @@ fn the_device_swaps_the_bits_of_the_twin_and_both_swap_them_back() {
 
 #[test]
 fn steps_average_as_the_twin_does_and_evaluation_between_them_leaves_no_trace() {
-    for (params, grads) in PARAMS.into_iter().zip([Format::Bf16, Format::F32]) {
+    for (params, grads) in half_params().zip([Format::Bf16, Format::F32, Format::Bf16]) {
         let problem = problem(sgd(), in_format(params, grads), &SIZES);
         let mut twin = cpu::Optimizer::<f32>::with_options(&problem.layout, averaging()).unwrap();
         problem.replay(&mut twin, |_, _| Ok(())).unwrap();
@@ -163,7 +161,7 @@ fn steps_average_as_the_twin_does_and_evaluation_between_them_leaves_no_trace() 
         twin.evaluate();
         let shown = params_of(&twin);
         // It is the nearest of the format.
-        let largest = if params == Format::Bf16 { 0x8000 } else { 0x80 };
+        let largest = (1 << (32 - bits_of(params))) / 2;
         for (shown, average) in shown.iter().flatten().zip(average.iter().flatten()) {
             assert!(shown.abs_diff(*average) <= largest, "{shown:#x}");
         }
@@ -190,7 +188,7 @@ fn steps_average_as_the_twin_does_and_evaluation_between_them_leaves_no_trace() 
 fn every_rule_that_does_not_average_by_itself_is_evaluated_with_its_average() {
     let names = rules::names().filter(|name| !rule(name).evaluates_elsewhere());
     let mut evaluated = 0;
-    for (name, params) in names.flat_map(|name| PARAMS.map(|params| (name, params))) {
+    for (name, params) in names.flat_map(|name| half_params().map(move |params| (name, params))) {
         let sizes = match rule(name).stages().matrix {
             Some(_) => &[60, 33, 5][..],
             None => &[100, 1025, 7],
@@ -217,10 +215,8 @@ fn every_rule_that_does_not_average_by_itself_is_evaluated_with_its_average() {
         let shown = bits(&problem.read_params(&optimizer));
         assert!(shown != trained, "{name} with {params}");
         evaluated += 1;
-        let place = match params {
-            Format::Bf16 => 1 << 16,
-            _ => 1 << 8,
-        };
+        // By the rounding of f32 alone, values differ by a few last places.
+        let place = (1u32 << (32 - bits_of(params))).max(1 << 8);
         let pairs = shown.iter().flatten().copied().collect::<Vec<_>>();
         let expected = params_of(&twin);
         let pairs = pairs.iter().zip(expected.iter().flatten());
@@ -236,7 +232,7 @@ fn every_rule_that_does_not_average_by_itself_is_evaluated_with_its_average() {
 
 #[test]
 fn a_file_of_evaluation_goes_on_where_it_was() {
-    for params in PARAMS {
+    for params in half_params() {
         let problem = problem(sgd(), in_format(params, Format::F32), &SIZES);
         let mut optimizer = problem.in_arena(averaging());
         problem.write_params(&mut optimizer);
@@ -294,8 +290,8 @@ fn what_is_written_in_evaluation_becomes_the_average() {
 }
 
 #[test]
-fn a_rule_that_computes_its_parameters_back_is_refused() {
-    for params in PARAMS {
+fn a_rule_that_computes_its_parameters_back_is_refused_what_rounds() {
+    for params in half_params().filter(|params| params.rounds()) {
         let formats = in_format(params, Format::F32);
         let problem = problem(ScheduleFreeSgd::default(), formats, &[3]);
         let made = Optimizer::new(&gpu().device, &problem.layout, Options::default());

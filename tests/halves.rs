@@ -204,8 +204,7 @@ fn parameters_of_bf16_get_the_bits_of_the_twin_wherever_they_lie() {
 #[test]
 fn every_rule_takes_parameters_of_bf16_and_state_of_8_bits() {
     let names = rules::names().filter(|name| !rule(name).evaluates_elsewhere());
-    let params = [Format::Bf16, Format::Bf16Plus8];
-    for (name, params) in names.flat_map(|name| params.map(|params| (name, params))) {
+    for (name, params) in names.flat_map(|name| half_params().map(move |params| (name, params))) {
         let sizes = match rule(name).stages().matrix {
             Some(_) => &[60, 33, 5][..],
             None => &[100, 1025, 7],
@@ -241,7 +240,7 @@ fn every_rule_takes_parameters_of_bf16_and_state_of_8_bits() {
 fn what_shares_a_word_with_an_odd_last_element_stays() {
     const COUNTS: [usize; 3] = [5, 1, 1027];
     const SENTINEL: u16 = 0xabcd;
-    for params in [Format::Bf16, Format::Bf16Plus8] {
+    for params in half_params() {
         let formats = Formats {
             params,
             grads: Format::Bf16,
@@ -400,7 +399,7 @@ fn what_cannot_be_had_is_refused_by_name() {
 
 #[test]
 fn a_checkpoint_keeps_the_halves_of_parameters_wherever_they_lie() {
-    for params in [Format::Bf16, Format::Bf16Plus8] {
+    for params in half_params() {
         let formats = Formats {
             params,
             grads: Format::Bf16,

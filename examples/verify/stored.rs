@@ -137,26 +137,22 @@ fn formats(rule: &dyn Rule) -> Vec<Formats> {
         smallest = Format::Int8;
     }
     // Parameters to evaluate with could not be put back if those to train with were rounded.
-    if !rule.evaluates_elsewhere() {
-        let rounded = [Format::Bf16, Format::Bf16Plus8].map(|params| Formats {
-            params,
-            grads: Format::Bf16,
-            ..in_state(smallest)
-        });
-        all.extend(rounded);
-    }
+    let halves = Formats::PARAMS.iter().filter(|params| {
+        **params != Format::F32 && !(params.rounds() && rule.evaluates_elsewhere())
+    });
+    all.extend(halves.map(|&params| Formats {
+        params,
+        grads: Format::Bf16,
+        ..in_state(smallest)
+    }));
     all
 }
 
 /// A problem whose parameters and gradients are such as their formats can hold.
 fn problem(rule: impl Into<Box<dyn Rule>>, formats: Formats, sizes: &[usize]) -> Result<Problem> {
     let mut problem = Problem::with_formats(rule, formats, sizes, STEPS)?;
-    let keep = |value: &mut f32, format| {
-        let lost = match format {
-            Format::F32 => 0,
-            Format::Bf16Plus8 => 8,
-            _ => 16,
-        };
+    let keep = |value: &mut f32, format: Format| {
+        let lost = 32 - 8 * format.bytes_per_element() as u32;
         *value = f32::from_bits(value.to_bits() >> lost << lost);
     };
     let params = problem.params.iter_mut().flatten();
@@ -318,7 +314,7 @@ fn twin_budget(formats: &Formats, truth: &Truth) -> Result<f64> {
     };
     let steps = STEPS as f64;
     let of_params = match formats.params {
-        Format::F32 => 0.0,
+        params if !params.rounds() => 0.0,
         Format::Bf16 => steps.sqrt() * 2f64.powi(-8),
         Format::Bf16Plus8 => steps * 2f64.powi(-16),
         format => bail!("{format}: nothing is known about its error"),

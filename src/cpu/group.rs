@@ -169,7 +169,7 @@ pub(super) fn swap<T: Real>(
     averages: &mut [T],
     to_evaluate: bool,
 ) {
-    if !encoding.rounds() || size_of::<T>() != size_of::<f32>() {
+    if encoding == Encoding::F32 || size_of::<T>() != size_of::<f32>() {
         return params.swap_with_slice(averages);
     }
     let chunks = params

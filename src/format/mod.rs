@@ -87,7 +87,12 @@ formats! {
 }
 
 impl Format {
-    /// Bytes that an element takes, scales counted.
+    /// Whether it keeps less of a number than f32 does.
+    pub fn rounds(self) -> bool {
+        self.encoding(Precision::Signed).rounds()
+    }
+
+    /// Bytes that an element takes, with its share of a scale and with what lies beside it.
     pub fn bytes_per_element(self) -> f64 {
         let encoding = self.encoding(Precision::Signed);
         let bytes = |Encoding(definition): Encoding| {
@@ -114,13 +119,15 @@ impl FromStr for Format {
         let found = Self::ALL.iter().find(|format| format.name() == name);
         found.copied().ok_or_else(|| Error::UnknownFormat {
             name: name.to_owned(),
-            known: Self::ALL
-                .iter()
-                .map(|format| format.name())
-                .collect::<Vec<_>>()
-                .join(", "),
+            known: listed(Self::ALL),
         })
     }
+}
+
+/// The names of these, as a message lists them.
+pub(crate) fn listed<'a>(formats: impl IntoIterator<Item = &'a Format>) -> String {
+    let names: Vec<_> = formats.into_iter().map(|format| format.name()).collect();
+    names.join(", ")
 }
 
 /// How a parameter group is stored; see [`Layout::group_in`](crate::Layout::group_in).
@@ -181,11 +188,10 @@ impl Formats {
         }
         for (what, format, allowed) in roles {
             if !allowed.contains(&format) {
-                let names: Vec<_> = allowed.iter().map(|format| format.name()).collect();
                 return Err(Error::Format {
                     what: what.to_owned(),
                     format,
-                    allowed: names.join(", "),
+                    allowed: listed(allowed),
                 });
             }
         }
@@ -263,9 +269,9 @@ impl Encoding {
         self.0.residual.map(Self)
     }
 
-    /// Whether anything is lost.
+    /// Whether anything is lost of an f32 that is a number.
     pub fn rounds(self) -> bool {
-        self != Self::F32
+        self.0.upper_bits != Some(32)
     }
 
     pub fn is_stochastic(self) -> bool {

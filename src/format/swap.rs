@@ -34,11 +34,15 @@ impl Encoding {
     pub fn swap_in(self, params: &mut [f32], averages: &mut [f32]) {
         // As they are stored.
         self.round(params, 0, Rounding::Nearest);
-        let lower = self.lower_bits().unwrap_or(0);
-        for (param, average) in params.iter_mut().zip(averages) {
-            let bits = average.to_bits();
-            *average = f32::from_bits(param.to_bits() | bits & lower);
-            *param = f32::from_bits(shown(bits, lower));
+        match self.lower_bits() {
+            Some(lower @ 1..) => {
+                for (param, average) in params.iter_mut().zip(averages) {
+                    let bits = average.to_bits();
+                    *average = f32::from_bits(param.to_bits() | bits & lower);
+                    *param = f32::from_bits(shown(bits, lower));
+                }
+            }
+            _ => params.swap_with_slice(averages),
         }
         self.round(params, 0, Rounding::Nearest);
     }
@@ -46,11 +50,15 @@ impl Encoding {
     /// Undoes [`swap_in`](Self::swap_in).
     pub fn swap_back(self, params: &mut [f32], averages: &mut [f32]) {
         self.round(params, 0, Rounding::Nearest);
-        let lower = self.lower_bits().unwrap_or(0);
-        for (param, average) in params.iter_mut().zip(averages) {
-            let bits = average.to_bits();
-            *average = f32::from_bits(whole(param.to_bits(), bits & lower, lower));
-            *param = f32::from_bits(bits & !lower);
+        match self.lower_bits() {
+            Some(lower @ 1..) => {
+                for (param, average) in params.iter_mut().zip(averages) {
+                    let bits = average.to_bits();
+                    *average = f32::from_bits(whole(param.to_bits(), bits & lower, lower));
+                    *param = f32::from_bits(bits & !lower);
+                }
+            }
+            _ => params.swap_with_slice(averages),
         }
     }
 }

@@ -23,8 +23,8 @@ use std::sync::OnceLock;
 
 use rand::{SeedableRng, rngs::StdRng};
 use wgpu_optim::{
-    BufferRange, Buffers, Extent, Format, Gpu, GpuOptions, Group, Layout, Optimizer, Options, Rule,
-    Snapshot, Stats, Tensor, cpu, rules, wgpu,
+    BufferRange, Buffers, Extent, Format, Formats, Gpu, GpuOptions, Group, Layout, Optimizer,
+    Options, Rule, Snapshot, Stats, Tensor, cpu, rules, wgpu,
 };
 
 pub use accuracy::ulp;
@@ -40,6 +40,17 @@ pub fn gpu() -> &'static Gpu {
 
 pub fn random(seed: u64) -> StdRng {
     StdRng::seed_from_u64(seed)
+}
+
+/// What parameters may be in of which a forward pass reads 16 bits.
+pub fn half_params() -> impl Iterator<Item = Format> + Clone {
+    let formats = Formats::PARAMS.iter().copied();
+    formats.filter(|format| *format != Format::F32)
+}
+
+/// How many bits a parameter of `format` has.
+pub fn bits_of(format: Format) -> u32 {
+    8 * format.bytes_per_element() as u32
 }
 
 /// `rules::by_name`, which tests know to succeed.

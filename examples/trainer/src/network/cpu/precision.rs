@@ -17,9 +17,9 @@ pub fn written<T: Scalar>(number: T, format: Format) -> T {
 /// A parameter as a forward pass reads it.
 pub fn read<T: Scalar>(number: T, format: Format) -> T {
     match format {
-        // The other 8 bits are the optimizer's.
-        Format::Bf16Plus8 => upper(number, 16),
-        _ => number,
+        Format::F32 => number,
+        // A bf16. What it has beside that is the optimizer's.
+        _ => upper(number, 16),
     }
 }
 

@@ -221,11 +221,15 @@ fn every_rule_takes_parameters_of_bf16_and_state_of_8_bits() {
         let places = everywhere(&problem, &Options::default()).into_iter();
         for (place, mut optimizer) in places.step_by(2) {
             let found = problem.run(&mut optimizer);
+            // What is not rounded differs by the rounding of f32.
+            let most = if params.rounds() { 0 } else { 1 << 8 };
             let mut differing = 0;
             for (tensor, found) in problem.layout.tensors().zip(&found) {
                 let twin = twin.param(tensor).unwrap();
                 let pairs = found.iter().zip(twin);
-                differing += pairs.filter(|(a, b)| a.to_bits() != b.to_bits()).count();
+                differing += pairs
+                    .filter(|(a, b)| a.to_bits().abs_diff(b.to_bits()) > most)
+                    .count();
             }
             // Where f32 rounds otherwise, a value may become the other neighbour.
             assert!(
@@ -377,7 +381,8 @@ fn what_cannot_be_had_is_refused_by_name() {
         ),
     ] {
         let error = Layout::new().group_in(AdamW::default(), formats);
-        assert_eq!(error.unwrap_err().to_string(), problem);
+        let message = error.unwrap_err().to_string();
+        assert!(message.starts_with(problem), "{message}");
     }
     let bf16 = Formats {
         params: Format::Bf16,

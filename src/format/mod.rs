@@ -3,6 +3,7 @@
 //! A format is one file here and one in `shaders/format/`, and a line below. Rules know nothing of it.
 
 mod bf16;
+mod bf16_plus_16;
 mod bf16_plus_8;
 mod f16;
 mod f32;
@@ -79,6 +80,9 @@ formats! {
     /// 24 bits, for parameters alone, rounded to the nearest: the nearest bf16, which a forward pass can read,
     /// and 8 bits that the optimizer keeps beside it. An update of less than 2⁻¹⁷ of a parameter is lost.
     Bf16Plus8 = "bf16+8": bf16_plus_8::BF16_PLUS_8, bf16_plus_8::BF16_PLUS_8;
+    /// All 32 bits, for parameters alone: the nearest bf16, which a forward pass can read, and 16 bits that the
+    /// optimizer keeps beside it. Nothing is rounded, in the memory that f32 takes.
+    Bf16Plus16 = "bf16+16": bf16_plus_16::BF16_PLUS_16, bf16_plus_16::BF16_PLUS_16;
     /// IEEE half precision, for gradients alone.
     F16 = "f16": f16::F16, f16::F16;
     /// 8 bits for the logarithm of each element, and 32 for the largest of each 16, rounded
@@ -166,7 +170,12 @@ pub struct Formats {
 
 impl Formats {
     /// What parameters may be stored in.
-    pub const PARAMS: &'static [Format] = &[Format::F32, Format::Bf16, Format::Bf16Plus8];
+    pub const PARAMS: &'static [Format] = &[
+        Format::F32,
+        Format::Bf16,
+        Format::Bf16Plus8,
+        Format::Bf16Plus16,
+    ];
     /// What gradients may be stored in.
     pub const GRADS: &'static [Format] = &[Format::F32, Format::F16, Format::Bf16];
     /// What state may be stored in.

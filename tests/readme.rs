@@ -235,17 +235,14 @@ impl Bytes {
 }
 
 /// What is shown of formats, in the order of the columns.
-fn shown() -> [(&'static str, Formats); 6] {
+fn shown() -> [(&'static str, Formats); 7] {
     let f32 = Formats::default();
     let halves = Formats {
         params: Format::Bf16,
         grads: Format::Bf16,
         ..f32
     };
-    let residual = Formats {
-        params: Format::Bf16Plus8,
-        ..halves
-    };
+    let with_residual = |params| Formats { params, ..halves };
     let state = |state, formats| Formats { state, ..formats };
     [
         ("f32", f32),
@@ -253,7 +250,14 @@ fn shown() -> [(&'static str, Formats); 6] {
         ("state int8", state(Format::Int8, f32)),
         ("all bf16", state(Format::Bf16, halves)),
         ("bf16, state int8", state(Format::Int8, halves)),
-        ("bf16+8, state int8", state(Format::Int8, residual)),
+        (
+            "bf16+8, state int8",
+            state(Format::Int8, with_residual(Format::Bf16Plus8)),
+        ),
+        (
+            "bf16+16, state int8",
+            state(Format::Int8, with_residual(Format::Bf16Plus16)),
+        ),
     ]
 }
 
@@ -277,7 +281,7 @@ fn the_table_of_bytes_is_what_the_rules_declare() {
     for (title, _) in shown() {
         table += &format!(" {title} |");
     }
-    table += "\n|---|---:|---:|---:|---:|---:|---:|\n";
+    table += "\n|---|---:|---:|---:|---:|---:|---:|---:|\n";
     for name in rules::names() {
         let rule = rules::by_name(name).unwrap();
         table += &format!("| `{name}` |");
@@ -347,7 +351,7 @@ fn rows_below(text: &str, heading: &str) -> Vec<Vec<String>> {
 #[test]
 fn the_readmes_bytes_of_adamw_are_computed() {
     let adamw = rules::by_name("adamw").unwrap();
-    let [f32, bf16, int8, all_bf16, halves_int8, plus_8_int8] = shown().map(|(_, formats)| formats);
+    let [f32, bf16, int8, all_bf16, halves_int8, plus_8_int8, plus_16_int8] = shown().map(|(_, formats)| formats);
     let expected = [
         ("all f32", f32),
         ("state in bf16", bf16),
@@ -360,6 +364,10 @@ fn the_readmes_bytes_of_adamw_are_computed() {
         (
             "parameters in bf16+8, gradients in bf16, state in int8",
             plus_8_int8,
+        ),
+        (
+            "parameters in bf16+16, gradients in bf16, state in int8",
+            plus_16_int8,
         ),
     ]
     .map(|(title, formats)| {

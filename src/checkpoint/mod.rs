@@ -5,8 +5,9 @@
 //! parameters. The numbers are little-endian. State and parameters are as their group stores them
 //! ([`Formats`](crate::Formats)): F32, BF16, or for int8 U8 of the shape `[rows, 80]`. A row is 64 elements:
 //! the scales of four blocks of 16, four bytes each, and 64 codes, zeros beyond the last element;
-//! `src/format/int8.rs` defines both. Parameters in bf16+8 are BF16, and `residual.<tensor>` has the I8 that
-//! lie beside them; `src/format/bf16_plus_8.rs` defines these. Its `__metadata__` has these texts:
+//! `src/format/int8.rs` defines both. Parameters in bf16+8 and bf16+16 are BF16, and `residual.<tensor>` has
+//! the I8 or I16 that lie beside them; `src/format/bf16_plus_8.rs` and `bf16_plus_16.rs` define these. Its
+//! `__metadata__` has these texts:
 //!
 //! - `format` is `"wgpu-optim"`, and `version` is `"1"`.
 //! - `optimizer` is JSON: the crate's version, each group's rule, hyperparameters, tensors, learning

@@ -13,8 +13,8 @@ use crate::{
 
 impl<T: Real> Optimizer<T> {
     /// The parameters of `tensor` as a device stores them, row-major and little-endian: 4 bytes for each
-    /// element in f32 and 2 in bf16. In bf16+8 it is 2 for each, and after all of them 1 for each: the bits that
-    /// an optimizer keeps beside it. Numbers of f64 are rounded to f32 first.
+    /// element in f32 and 2 in bf16. In bf16+8 it is 2 for each, and after all of them 1 for each, in bf16+16
+    /// another 2: the bits that an optimizer keeps beside it. Numbers of f64 are rounded to f32 first.
     ///
     /// ```
     /// use wgpu_optim::{Format, Formats, Layout, cpu, rules::AdamW};

@@ -5,8 +5,8 @@ use crate::{Error, Tensor, format::Encoding, memory::reserved};
 
 impl Optimizer {
     /// Reads the parameters of `tensor` as they are stored, row-major and little-endian: 4 bytes for each
-    /// element in f32 and 2 in bf16. In bf16+8 it is 2 for each, and after all of them 1 for each: the bits that
-    /// the optimizer keeps beside it. Natively, something must poll the device meanwhile.
+    /// element in f32 and 2 in bf16. In bf16+8 it is 2 for each, and after all of them 1 for each, in bf16+16
+    /// another 2: the bits that the optimizer keeps beside it. Natively, something must poll the device meanwhile.
     ///
     /// ```
     /// # use wgpu_optim::{Format, Formats, Gpu, GpuOptions, Layout, Optimizer, Options, rules::AdamW};

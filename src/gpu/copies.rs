@@ -44,8 +44,9 @@ impl Optimizer {
     /// Records the copy of all parameters whose groups have one. It is needed once a caller's own ranges
     /// are bound, and after parameters were written by anything but this optimizer.
     ///
-    /// Parameters in [`Format::Bf16Plus8`](crate::Format::Bf16Plus8) become the bf16 that was written:
-    /// without this, each still has the 8 bits of what was there before.
+    /// Parameters that have more bits beside their bf16, as those in
+    /// [`Format::Bf16Plus8`](crate::Format::Bf16Plus8) do, become the bf16 that was written: without this, each
+    /// still has the other bits of what was there before.
     ///
     /// # Errors
     /// [`Error::DeviceLost`], [`Error::OutOfMemory`].

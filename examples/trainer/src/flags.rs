@@ -119,8 +119,8 @@ pub struct TrainingFlags {
     #[arg(long, value_name = "SIZE")]
     pub batch_size: Option<BatchSize>,
 
-    /// How parameters are stored: f32, bf16 or bf16+8. In bf16 they are rounded at each step, by chance.
-    /// bf16+8 has 8 more bits, which the optimizer keeps: the network reads the bf16
+    /// How parameters are stored: f32, bf16, bf16+8 or bf16+16. In bf16 they are rounded at each step, by
+    /// chance. The others have 8 and 16 more bits, which the optimizer keeps: the network reads the bf16
     #[arg(long, value_name = "FORMAT", default_value_t, value_parser = flags::format::of_params)]
     pub params: Format,
 

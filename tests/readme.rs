@@ -351,7 +351,15 @@ fn rows_below(text: &str, heading: &str) -> Vec<Vec<String>> {
 #[test]
 fn the_readmes_bytes_of_adamw_are_computed() {
     let adamw = rules::by_name("adamw").unwrap();
-    let [f32, bf16, int8, all_bf16, halves_int8, plus_8_int8, plus_16_int8] = shown().map(|(_, formats)| formats);
+    let [
+        f32,
+        bf16,
+        int8,
+        all_bf16,
+        halves_int8,
+        plus_8_int8,
+        plus_16_int8,
+    ] = shown().map(|(_, formats)| formats);
     let expected = [
         ("all f32", f32),
         ("state in bf16", bf16),

@@ -7,7 +7,7 @@ use wgpu_optim::{Extent, Format, Formats, Gpu, Options, Precision, Rule, Slot, c
 
 use crate::accuracy::Truth;
 use crate::around::{self, Around};
-use crate::budget::Allowance;
+use crate::budget::{Allowance, TWIN_BUDGET};
 use crate::check::{Row, explain, on_gpu};
 use crate::place::Place;
 use crate::problem::{Mark, Problem, View, state_slots};
@@ -319,7 +319,9 @@ fn twin_budget(formats: &Formats, truth: &Truth) -> Result<f64> {
         Format::Bf16Plus8 => steps * 2f64.powi(-16),
         format => bail!("{format}: nothing is known about its error"),
     };
-    Ok(of_state + truth.relative_rms(of_params * truth.rms_value))
+    let rounded = of_state + truth.relative_rms(of_params * truth.rms_value);
+    // Where nothing is rounded it is that of f32.
+    Ok(if rounded > 0.0 { rounded } else { TWIN_BUDGET })
 }
 
 #[cfg(test)]
@@ -377,9 +379,10 @@ mod tests {
             "int8 defaults",
             "bf16/bf16/int8 defaults",
             "bf16+8/bf16/int8 defaults",
+            "bf16+16/bf16/int8 defaults",
         ];
         assert_eq!(labels("adagrad"), adagrad);
-        assert_eq!(labels("adam").len(), 8, "{:?}", labels("adam"));
+        assert_eq!(labels("adam").len(), 10, "{:?}", labels("adam"));
         // Means of rows, copies of gradients and step sizes stay f32.
         for rule in ["adafactor", "rprop", "newton"] {
             let labels = labels(rule);
@@ -388,10 +391,11 @@ mod tests {
                 "{labels:?}"
             );
         }
-        // A rule that evaluates elsewhere keeps its parameters in f32.
-        let labels = labels("schedulefree_adamw");
+        // A rule that evaluates elsewhere keeps all bits of its parameters.
+        let mut labels = labels("schedulefree_adamw");
+        labels.retain(|label| label.contains('/'));
         assert!(
-            labels.iter().all(|label| !label.contains('/')),
+            !labels.is_empty() && labels.iter().all(|label| label.starts_with("bf16+16")),
             "{labels:?}"
         );
     }
@@ -407,13 +411,13 @@ mod tests {
             assert!(all.iter().all(is_averaged), "{rule}");
             all.len()
         };
-        // Two formats, each with the average alone and with all that surrounds a step.
-        assert_eq!(averaged("adagrad"), 4);
+        // Three formats, each with the average alone and with all that surrounds a step.
+        assert_eq!(averaged("adagrad"), 6);
         // It averages by itself.
         assert_eq!(averaged("schedulefree_adamw"), 0);
         let of_all: Vec<_> = around::rules().into_iter().map(averaged).collect();
         assert!(
-            of_all.iter().filter(|count| **count == 4).count() >= 6,
+            of_all.iter().filter(|count| **count == 6).count() >= 6,
             "{of_all:?}"
         );
         assert_eq!(

@@ -109,24 +109,30 @@ pub async fn options(gpu: &Gpu) -> Outcome {
 }
 
 pub async fn formats(gpu: &Gpu) -> Outcome {
-    let state = [Format::Bf16, Format::Int8].map(|state| Formats {
-        state,
-        ..Formats::default()
-    });
-    let grads = [Format::F16, Format::Bf16].map(|grads| Formats {
-        grads,
-        ..Formats::default()
-    });
-    let params = Formats {
-        params: Format::Bf16,
-        ..Formats::default()
+    let f32 = Formats::default();
+    let of = |all: &'static [Format], set: fn(&mut Formats, Format)| {
+        let others = all.iter().filter(|format| **format != Format::F32);
+        others.map(move |format| {
+            let mut formats = f32;
+            set(&mut formats, *format);
+            formats
+        })
     };
     let all = Formats {
+        params: Format::Bf16,
         grads: Format::Bf16,
         state: Format::Int8,
-        ..params
+        ..f32
     };
-    let formats = state.into_iter().chain(grads).chain([params, all]);
+    let formats = of(Formats::STATE, |formats, state| formats.state = state)
+        .chain(of(Formats::GRADS, |formats, grads| formats.grads = grads))
+        .chain(of(Formats::PARAMS, |formats, params| {
+            formats.params = params
+        }))
+        .chain(of(Formats::COPIES, |formats, copy| {
+            formats.copy = Some(copy)
+        }))
+        .chain([all]);
     let cases = formats.flat_map(|formats| {
         [false, true].map(|in_ranges| Case {
             formats,

@@ -24,7 +24,7 @@ const SUMMED_AT_ONCE: usize = 128;
 
 /// How many values of a slot are decoded at a time. They stay in the nearest cache, and the processor goes on
 /// fetching the next parameters while these are encoded.
-const DECODED_AT_ONCE: usize = 512;
+const STRIP: usize = 512;
 
 impl<T: Real> Block<'_, T> {
     /// The values of the rule's `N` slots of [`Extent::Tensor`](crate::Extent::Tensor), in their
@@ -70,10 +70,14 @@ impl<T: Real> Block<'_, T> {
         let last = self.state.get(N.wrapping_sub(1));
         let has_last = last.is_some_and(|part| !part.is_unused());
         let state = first_parts(self.state);
+        let used = if has_last { N } else { N.saturating_sub(1) };
+        let is_plain = state[..used].iter().all(Part::is_plain);
         vectorized::<T, _>(
             #[inline(always)]
             || {
-                if has_last {
+                if !is_plain {
+                    update_strips(self.params, self.grads, as_seen, state, update);
+                } else if has_last {
                     update_each::<T, N, true>(self.params, self.grads, as_seen, state, update);
                 } else {
                     update_each::<T, N, false>(self.params, self.grads, as_seen, state, update);
@@ -111,73 +115,88 @@ fn first_parts<T, const N: usize>(state: Vec<Part<'_, T>>) -> [Part<'_, T>; N] {
     std::array::from_fn(|_| state.next().unwrap_or(Part::Plain(&mut [])))
 }
 
-/// The loop of an update. It touches the last slot only if `HAS_LAST`. If a slot that it touches is not
-/// numbers, it goes strip by strip.
+/// The loop of an update. It touches the last slot only if `HAS_LAST`.
 #[inline(always)]
 fn update_each<T: Real, const N: usize, const HAS_LAST: bool>(
+    params: &mut [T],
+    grads: &[T],
+    as_seen: impl Fn(T) -> T,
+    state: [Part<'_, T>; N],
+    update: impl Fn(T, T, &mut [T; N]) -> T,
+) {
+    let used = if HAS_LAST { N } else { N.saturating_sub(1) };
+    let mut state = state.map(Part::plain);
+    let state = &mut state[..used];
+    // This shows the compiler that all have the same length.
+    for slot in &mut *state {
+        *slot = &mut std::mem::take(slot)[..params.len()];
+    }
+    let grads = &grads[..params.len()];
+    for i in 0..params.len() {
+        let mut s = [T::zero(); N];
+        for (value, slot) in s.iter_mut().zip(&*state) {
+            *value = slot[i];
+        }
+        params[i] = update(params[i], as_seen(grads[i]), &mut s);
+        for (value, slot) in s.into_iter().zip(&mut *state) {
+            slot[i] = value;
+        }
+    }
+}
+
+/// The same strip by strip, where a slot is not numbers or not in use.
+#[inline(always)]
+fn update_strips<T: Real, const N: usize>(
     mut params: &mut [T],
     mut grads: &[T],
     as_seen: impl Fn(T) -> T,
     mut state: [Part<'_, T>; N],
     update: impl Fn(T, T, &mut [T; N]) -> T,
 ) {
-    let used = if HAS_LAST { N } else { N.saturating_sub(1) };
-    let mut rooms = rooms::<T, DECODED_AT_ONCE>(&state[..used]);
-    let length = match rooms.is_empty() {
-        true => params.len(),
-        false => DECODED_AT_ONCE,
-    };
+    let mut rooms = [[T::zero(); STRIP]; N];
+    let mut start = 0;
     while !params.is_empty() {
-        let count = params.len().min(length);
-        let params = params.split_off_mut(..count).unwrap_or_default();
-        let grads = grads.split_off(..count).unwrap_or_default();
-        let mut strip = state.each_mut().map(|part| part.split_off(count));
-        let mut opened = opened(&mut strip, &mut rooms, used, count);
-        let state = &mut opened[..used];
+        let count = params.len().min(STRIP);
         // This shows the compiler that all have the same length.
-        for slot in &mut *state {
-            *slot = &mut std::mem::take(slot)[..count];
-        }
-        let grads = &grads[..count];
-        let params = &mut params[..count];
+        let params = &mut params.split_off_mut(..count).unwrap_or_default()[..count];
+        let grads = &grads.split_off(..count).unwrap_or_default()[..count];
+        let opened = opened(&mut state, &mut rooms, start, count);
+        let mut slots = opened.map(|slot| &mut slot[..count]);
         for i in 0..count {
-            let mut s = [T::zero(); N];
-            for (value, slot) in s.iter_mut().zip(&*state) {
-                *value = slot[i];
-            }
+            let mut s = slots.each_ref().map(|slot| slot[i]);
             params[i] = update(params[i], as_seen(grads[i]), &mut s);
-            for (value, slot) in s.into_iter().zip(&mut *state) {
+            for (slot, value) in slots.iter_mut().zip(s) {
                 slot[i] = value;
             }
         }
-        for (part, room) in strip.into_iter().zip(&rooms) {
-            part.close(room, count);
+        for (part, room) in state.iter_mut().zip(&rooms) {
+            part.close(start, &room[..count]);
         }
+        start += count;
     }
 }
 
-/// Room for each part, or none if all are numbers. A rule of tensors has many small blocks, so room that nobody
-/// needs would cost more than their updates.
-fn rooms<T: Real, const ROOM: usize>(parts: &[Part<'_, T>]) -> Vec<[T; ROOM]> {
-    match parts.iter().all(Part::is_plain) {
-        true => Vec::new(),
-        false => vec![[T::zero(); ROOM]; parts.len()],
-    }
-}
-
-/// The values of the first `used` parts of `count` elements. What is not numbers comes to lie in `rooms`.
+/// The values of `count` elements from `start` on. What is not numbers comes to lie in `rooms`.
 fn opened<'v, T: Real, const N: usize, const ROOM: usize>(
     parts: &'v mut [Part<'_, T>; N],
     rooms: &'v mut [[T; ROOM]],
-    used: usize,
+    start: usize,
     count: usize,
 ) -> [&'v mut [T]; N] {
-    let mut parts = parts.iter_mut().take(used);
     let mut rooms = rooms.iter_mut();
-    std::array::from_fn(|_| match parts.next() {
-        Some(part) => part.open(rooms.next().map_or(&mut [], |room| room), count),
-        None => &mut [],
+    parts.each_mut().map(|part| {
+        let room = rooms.next().map_or(&mut [][..], |room| &mut room[..count]);
+        part.open(start, count, room)
     })
+}
+
+/// Room for a strip of each part, or none if all are numbers. A rule of tensors has many small blocks, so room
+/// that nobody needs would cost more than their sums.
+fn rooms<T: Real>(parts: &[Part<'_, T>]) -> Vec<[T; SUMMED_AT_ONCE]> {
+    match parts.iter().all(Part::is_plain) {
+        true => Vec::new(),
+        false => vec![[T::zero(); SUMMED_AT_ONCE]; parts.len()],
+    }
 }
 
 /// The loop of a sum. It first puts aside what a strip measures, and then adds that up. So both
@@ -192,14 +211,13 @@ fn sum_each<T: Real, const N: usize, const K: usize>(
 ) -> Sums {
     let mut sums = [LaneSum::default(); K];
     let mut measured = [[T::zero(); SUMMED_AT_ONCE]; K];
-    let mut rooms = rooms::<T, SUMMED_AT_ONCE>(&state);
+    let mut rooms = rooms(&state);
     for start in (0..params.len()).step_by(SUMMED_AT_ONCE) {
         // This shows the compiler that all have the same length.
         let count = SUMMED_AT_ONCE.min(params.len() - start);
         let params = &params[start..][..count];
         let grads = &grads[start..][..count];
-        let mut strip = state.each_mut().map(|part| part.split_off(count));
-        let state = opened(&mut strip, &mut rooms, N, count).map(|slot| &slot[..count]);
+        let state = opened(&mut state, &mut rooms, start, count).map(|slot| &slot[..count]);
         for i in 0..count {
             let s = state.map(|slot| slot[i]);
             let found = measure(params[i], as_seen(grads[i]), s);
@@ -225,7 +243,7 @@ mod tests {
     };
 
     /// More than two strips, and no whole number of blocks.
-    const COUNT: usize = 2 * DECODED_AT_ONCE + 77;
+    const COUNT: usize = 2 * STRIP + 77;
     /// A block's elements are counted from the group's start.
     const FIRST: usize = 128;
 

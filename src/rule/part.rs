@@ -22,7 +22,7 @@ pub(crate) struct CodedPart<'a> {
     pub noise: Option<Noise>,
 }
 
-impl<T: Real> Part<'_, T> {
+impl<'a, T: Real> Part<'a, T> {
     /// Whether the slot is not in use, or the block has no elements.
     pub fn is_unused(&self) -> bool {
         matches!(self, Self::Plain(values) if values.is_empty())
@@ -41,35 +41,56 @@ impl<T: Real> Part<'_, T> {
         }
     }
 
-    /// The values, of which there are `count`. What is not numbers yet comes to lie in `room`.
-    pub fn open<'v>(&'v mut self, room: &'v mut [T], count: usize) -> &'v mut [T] {
+    /// The values, if they are numbers.
+    pub fn plain(self) -> &'a mut [T] {
         match self {
-            Self::Plain(values) if !values.is_empty() => return values,
-            // A slot that is not in use reads as zero.
-            Self::Plain(_) => room[..count].fill(T::zero()),
-            Self::Coded(part) => {
-                if let Ok(room) = bytemuck::try_cast_slice_mut(&mut room[..count]) {
-                    part.encoding.decode(part.bytes, room);
-                }
-            }
+            Self::Plain(values) => values,
+            Self::Coded(_) => &mut [],
         }
-        &mut room[..count]
+    }
+
+    /// The values of `count` elements from `start` on, at the start of a block. What is not numbers comes to lie in
+    /// `room`, and a slot that is not in use reads as zero.
+    pub fn open<'v>(&'v mut self, start: usize, count: usize, room: &'v mut [T]) -> &'v mut [T] {
+        match self {
+            Self::Plain([]) => room.fill(T::zero()),
+            Self::Plain(all) => return &mut all[start..][..count],
+            Self::Coded(part) => part.decode(start, room),
+        }
+        room
     }
 
     /// Stores what became of the values in `room`.
-    pub fn close(self, room: &[T], count: usize) {
-        if let Self::Coded(part) = self
-            && let Some(noise) = part.noise
-            && let Ok(values) = bytemuck::try_cast_slice(&room[..count])
-        {
-            let rounding = Rounding::Stochastic(noise);
-            let first = part.first as u64;
-            part.encoding.encode(values, first, rounding, part.bytes);
+    pub fn close(&mut self, start: usize, room: &[T]) {
+        if let Self::Coded(part) = self {
+            part.encode(start, room);
         }
     }
 }
 
 impl CodedPart<'_> {
+    /// Where the block that begins with the element `start` lies.
+    fn at(&self, start: usize) -> usize {
+        self.encoding.bytes(start as u64) as usize
+    }
+
+    fn decode<T: Real>(&self, start: usize, values: &mut [T]) {
+        if let Ok(values) = bytemuck::try_cast_slice_mut(values) {
+            self.encoding.decode(&self.bytes[self.at(start)..], values);
+        }
+    }
+
+    fn encode<T: Real>(&mut self, start: usize, values: &[T]) {
+        if let Some(noise) = self.noise
+            && let Ok(values) = bytemuck::try_cast_slice(values)
+        {
+            let [at, first] = [self.at(start), self.first + start];
+            let rounding = Rounding::Stochastic(noise);
+            let bytes = &mut self.bytes[at..];
+            self.encoding.encode(values, first as u64, rounding, bytes);
+        }
+    }
+
     fn split_off(&mut self, count: usize) -> Self {
         let [start, end] = [self.first, self.first + count];
         let at = |element| self.encoding.bytes(element as u64) as usize;

@@ -5,7 +5,8 @@ mod support;
 
 use support::*;
 use wgpu_optim::{
-    Average, BufferRange, Buffers, Format, Formats, Optimizer, Options, Stats, rules::Sgd, wgpu,
+    Average, BufferRange, Buffers, Format, Formats, Optimizer, Options, Rule, Stats, cpu, rule,
+    rules::Sgd, wgpu,
 };
 
 /// All that a run leaves: parameters, state, and the statistics of its group.
@@ -15,6 +16,40 @@ struct Left {
     evaluated: Vec<Vec<u32>>,
     state: Vec<Vec<u32>>,
     stats: Stats,
+}
+
+rule! {
+    /// Descent whose shader has names that the small step's has too.
+    struct Taken("taken") {
+        pub lr: f64 in NON_NEGATIVE = 0.1,
+    }
+    wgsl: "
+struct Verdict { keep: vec4<f32> }
+fn keep(g: vec4<f32>) -> Verdict { return Verdict(g); }
+fn due(now: Step) -> f32 { return now.lr; }
+fn update(p: vec4<f32>, g: vec4<f32>, s: ptr<function, State>, h: Hyper, now: Step) -> vec4<f32> {
+    return p - due(now) * keep(g).keep;
+}";
+}
+
+impl Rule for Taken {}
+
+impl<T: cpu::Real> cpu::Twin<T> for Taken {
+    fn update(&self, block: cpu::Block<'_, T>, now: cpu::Step<T>) {
+        block.each(move |p, g, []| p - now.lr * g);
+    }
+}
+
+#[test]
+fn a_users_rule_may_have_the_names_of_the_small_step() {
+    for sizes in [&[5][..], &[5, 10_000]] {
+        let problem = Problem::of_sizes(Taken::default(), sizes, 3);
+        let found = problem.run(&mut problem.in_arena(Options::default()));
+        let twin = problem.twin::<f32>();
+        for (tensor, found) in problem.layout.tensors().zip(found) {
+            assert_eq!(found, twin.param(tensor).unwrap());
+        }
+    }
 }
 
 fn bits(values: Vec<f32>) -> Vec<u32> {

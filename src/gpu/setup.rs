@@ -13,10 +13,10 @@ use super::{
     owning::OwningDevice,
 };
 use crate::{
-    BufferRange, Clip, DispatchLimits, Error, Group, Layout, Options, Rule, Stages,
+    BufferRange, Clip, DispatchLimits, Error, Group, Layout, Options,
     format::{Encoding, Storage},
     layout::{Arena, TENSOR_ALIGNMENT},
-    shader::{Frame, Pass},
+    shader::{Frame, Pass, goes_at_once},
 };
 
 /// A layout and its state on a device.
@@ -29,6 +29,8 @@ pub(super) struct Setup {
     pub limits: DispatchLimits,
     pub options: Options,
     pub begin_step: BeginStep,
+    /// Whether nothing of a step comes before its update, the only one, but its numbers.
+    may_begin: bool,
     pub groups: Vec<GroupBuffers>,
     /// The factor of each tensor's gradients, if they are clipped by tensor.
     pub tensor_factors: Option<wgpu::Buffer>,
@@ -68,6 +70,10 @@ impl Setup {
             Clip::TensorNorm(_) => Some(tensor_factors(device, &arena)?),
             _ => None,
         };
+        let may_begin = match &layout.groups[..] {
+            [only] => !options.skips() && goes_at_once(&**only),
+            _ => false,
+        };
         Ok(Self {
             device: owner.clone(),
             layout: layout.clone(),
@@ -75,6 +81,7 @@ impl Setup {
             limits,
             options,
             begin_step,
+            may_begin,
             groups,
             tensor_factors,
         })
@@ -148,7 +155,7 @@ impl Setup {
             rule,
             hyper: &buffers.hyper,
             begin_step: &self.begin_step,
-            may_begin: self.may_begin(rule),
+            may_begin: self.may_begin,
             state: &buffers.state,
             beside: buffers.beside.as_ref(),
             pass,
@@ -161,12 +168,6 @@ impl Setup {
             tensors: buffers.tensors.as_ref().map(|table| &table.buffer),
             lines: buffers.lines.as_ref().map(|table| &table.buffer),
         }
-    }
-
-    /// Whether nothing of a step comes before the update of `rule`, the only one, but its numbers.
-    fn may_begin(&self, rule: &dyn Rule) -> bool {
-        let is_alone = self.layout.groups.len() == 1;
-        is_alone && !self.options.skips() && rule.stages() == Stages::default()
     }
 
     /// Whether `group` has `pass`.

@@ -115,7 +115,7 @@ pub trait Declaration: fmt::Debug {
     }
 
     /// The WGSL text. What it declares needs names of its own: the files in `shaders/` that come after it have
-    /// theirs, those of a small step (`step_at_once.wgsl`, `begin_step.wgsl`) too.
+    /// theirs.
     fn wgsl(&self) -> &str;
 }
 

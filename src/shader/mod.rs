@@ -3,6 +3,7 @@
 mod formats;
 mod frame;
 mod generated;
+mod names;
 mod pass;
 
 pub(crate) use formats::{FIRST_SLOT_NUMBER, PARAMS_NUMBER, rounds, stores_blocks};
@@ -13,7 +14,7 @@ use generated::{conclusion, generated, measuring, structs, sums, variant, window
 pub(crate) use pass::{Access, FIRST_STATE_BINDING, Pass};
 
 use crate::{
-    Formats, Options, Rule,
+    Formats, Options, Rule, Stages,
     format::{Encoding, Storage},
     plan::{GradPlace, Width},
 };
@@ -353,19 +354,26 @@ fn around(access: Access, frame: Frame, formats: &str) -> Vec<&str> {
     files
 }
 
+/// What only the shader of a step at once has.
+const AT_ONCE: [&str; 4] = [
+    include_str!("../../shaders/step_at_once.wgsl"),
+    include_str!("../../shaders/begin_step.wgsl"),
+    include_str!("../../shaders/stats.wgsl"),
+    include_str!("../../shaders/verdict/none.wgsl"),
+];
+
+/// Whether `rule` can be in the shader of a step at once. A rule from outside the crate may have names for itself
+/// that are taken there.
+pub(crate) fn goes_at_once(rule: &dyn Rule) -> bool {
+    rule.stages() == Stages::default() && !names::clash(rule.wgsl(), &AT_ONCE)
+}
+
 /// The shader of a step that is one workgroup, whose rule has no [stages](crate::Stages).
 fn step_at_once(rule: &dyn Rule, access: Access, frame: Frame) -> String {
     let [structs, variant, _, slots, of_tensors] = generated(rule, frame, Pass::Step);
     let formats = formats(rule, &frame, access.width(), Pass::Step);
-    let mut files = vec![
-        rule.wgsl(),
-        &structs,
-        &variant,
-        include_str!("../../shaders/step_at_once.wgsl"),
-        include_str!("../../shaders/begin_step.wgsl"),
-        include_str!("../../shaders/stats.wgsl"),
-        include_str!("../../shaders/verdict/none.wgsl"),
-    ];
+    let mut files = vec![rule.wgsl(), &structs, &variant];
+    files.extend(AT_ONCE);
     files.extend(around(access, frame, &formats));
     files.extend([&slots[..], &of_tensors]);
     files.join("\n")

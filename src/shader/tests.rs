@@ -102,6 +102,14 @@ fn every_rule_compiles_in_every_variant_and_form_of_access() {
     validated(&tally());
 }
 
+#[test]
+fn every_rule_without_stages_goes_at_once() {
+    for rule in variants() {
+        let has_stages = rule.stages() != Stages::default();
+        assert_eq!(goes_at_once(&*rule), !has_stages, "{}", rule.name());
+    }
+}
+
 /// The shaders about lines, if the rule has any.
 fn lines_of(rule: &dyn Rule) -> Vec<(&'static str, String)> {
     if rule.stages().lines.is_none() {

@@ -8,9 +8,18 @@ use crate::Error;
 /// [`Error::OutOfMemory`].
 pub(crate) fn reserved<T>(count: usize, what: &str) -> Result<Vec<T>, Error> {
     let mut values = Vec::new();
-    let reserved = values.try_reserve_exact(count);
+    reserve(&mut values, count, what)?;
+    Ok(values)
+}
+
+/// Room for `count` numbers in `values`, those that are there counted.
+///
+/// # Errors
+/// [`Error::OutOfMemory`].
+pub(crate) fn reserve<T>(values: &mut Vec<T>, count: usize, what: &str) -> Result<(), Error> {
+    let more = count.saturating_sub(values.len());
+    let reserved = values.try_reserve_exact(more);
     reserved.map_err(|_| Error::OutOfMemory {
         what: format!("{count} {what}"),
-    })?;
-    Ok(values)
+    })
 }

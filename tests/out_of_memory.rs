@@ -6,7 +6,7 @@ use std::{
 };
 
 use wgpu_optim::{
-    Average, Error, Format, Formats, Layout, Options, Save, Tensor, cpu,
+    Average, Checkpoint, Error, Format, Formats, Layout, Options, Save, Tensor, cpu,
     rules::{Adagrad, Rprop},
 };
 
@@ -110,6 +110,13 @@ fn what_the_twin_cannot_get_is_an_error_in_every_format() {
         if copy.is_some() {
             with_ever_more("param_copy", || twin.param_copy(tensor));
         }
+        twin.step().unwrap();
+        let saved = Checkpoint::from_bytes(twin.save_bytes(&Save::default()).unwrap()).unwrap();
+        let before = twin.param_bytes(tensor).unwrap();
+        twin.param_mut(tensor).unwrap().fill(1.0);
+        with_ever_more("load", || twin.load(&saved));
+        assert!(twin.param_bytes(tensor).unwrap() == before);
+        with_ever_more("load_params", || twin.load_params(&saved));
         let [of_params, of_state] = [
             twin.param_bytes(tensor).unwrap(),
             twin.state_bytes(tensor, "sum").unwrap(),
@@ -121,5 +128,29 @@ fn what_the_twin_cannot_get_is_an_error_in_every_format() {
         with_ever_more("write_param_bytes", || {
             twin.write_param_bytes(tensor, &of_params)
         });
+    }
+}
+
+/// Numbers of f64, which take what a file has of other types.
+#[test]
+fn what_the_twin_of_f64_cannot_get_is_an_error() {
+    for params in Formats::PARAMS {
+        let formats = Formats {
+            params: *params,
+            state: Format::Int8,
+            ..Formats::default()
+        };
+        let (layout, tensor) = layout(formats);
+        let single = cpu::Optimizer::<f32>::new(&layout).unwrap();
+        let saved = single.save_bytes(&Save::default()).unwrap();
+        let saved = Checkpoint::from_bytes(saved).unwrap();
+        with_ever_more("new", || cpu::Optimizer::<f64>::new(&layout));
+        let mut twin = cpu::Optimizer::<f64>::new(&layout).unwrap();
+        twin.param_mut(tensor).unwrap().fill(1.0);
+        with_ever_more("load", || twin.load(&saved));
+        assert!(twin.param(tensor).unwrap().iter().all(|p| *p == 0.0));
+        with_ever_more("save_bytes", || twin.save_bytes(&Save::default()));
+        with_ever_more("state_bytes", || twin.state_bytes(tensor, "sum"));
+        with_ever_more("param_bytes", || twin.param_bytes(tensor));
     }
 }

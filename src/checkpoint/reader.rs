@@ -9,7 +9,7 @@ use std::{
 use safetensors::{Dtype, tensor::TensorInfo};
 
 use super::header::{Header, User, bad, unreadable};
-use crate::Error;
+use crate::{Error, memory::reserve};
 
 /// Bytes that are read or written at once.
 pub(crate) const SLICE: usize = 8 << 20;
@@ -157,6 +157,7 @@ impl Checkpoint {
             }
             while done < end {
                 let now = SLICE.min(end - done);
+                reserve(&mut slice, now, "bytes of a file")?;
                 slice.resize(now, 0);
                 source.read_exact(&mut slice).map_err(unreadable)?;
                 each(position, done - start, &slice)?;

@@ -101,7 +101,7 @@ impl<T: Real> Optimizer<T> {
 }
 
 fn encoded<T: Real>(encoding: Encoding, values: &[T]) -> Result<Vec<u8>, Error> {
-    let values = as_f32(values);
+    let values = as_f32(values)?;
     let [own, beside] = encoding.stored_bytes(values.len());
     let mut bytes = reserved(own + beside, "bytes to read")?;
     bytes.resize(own + beside, 0);
@@ -133,11 +133,15 @@ fn check(encoding: Encoding, bytes: &[u8], count: usize) -> Result<usize, Error>
 }
 
 /// Values as f32. Those that are f32 keep their bits, even where they are no numbers.
-pub(super) fn as_f32<T: Real>(values: &[T]) -> Cow<'_, [f32]> {
-    match bytemuck::try_cast_slice(values) {
-        Ok(values) if size_of::<T>() == size_of::<f32>() => Cow::Borrowed(values),
-        _ => values.iter().map(|&value| wide(value) as f32).collect(),
+pub(super) fn as_f32<T: Real>(values: &[T]) -> Result<Cow<'_, [f32]>, Error> {
+    if size_of::<T>() == size_of::<f32>()
+        && let Ok(values) = bytemuck::try_cast_slice(values)
+    {
+        return Ok(Cow::Borrowed(values));
     }
+    let mut singles = reserved(values.len(), "values as f32")?;
+    singles.extend(values.iter().map(|&value| wide(value) as f32));
+    Ok(Cow::Owned(singles))
 }
 
 /// Puts values of f32 in place of others.

@@ -18,6 +18,7 @@ use crate::{
         Description, Dtype, Entry, Matching, Outline, Part, Writer, entries, exact, params, partial,
     },
     format::Encoding,
+    memory::reserve,
     options::AVERAGE,
     progress::{Past, Skips},
     rule::Real,
@@ -206,7 +207,7 @@ impl<T: Real> Optimizer<T> {
         checkpoint: &Checkpoint,
         matching: &Matching<'_>,
     ) -> Result<Self, Error> {
-        let mut loaded = self.clone();
+        let mut loaded = self.copied()?;
         let indices: Vec<_> = matching.tensors.iter().map(|&(index, _)| index).collect();
         // What has come of a tensor that is not made of numbers.
         let mut come = Vec::new();
@@ -215,6 +216,7 @@ impl<T: Real> Optimizer<T> {
             if let Part::State(slot) = entry.part
                 && let Some((coded, elements)) = loaded.coded_mut(entry.tensor, slot)?
             {
+                reserve(&mut come, entry.bytes(), "bytes to load")?;
                 come.extend_from_slice(bytes);
                 if come.len() == entry.bytes() {
                     coded.fill(elements, &come);
@@ -242,9 +244,11 @@ impl<T: Real> Optimizer<T> {
                     T::from_f64(f64::from_le_bytes(bytes))
                 }),
                 _ => {
+                    let of_tensor = entry.encoding.bytes(values.len() as u64) as usize;
+                    reserve(&mut come, of_tensor, "bytes to load")?;
                     come.extend_from_slice(bytes);
-                    if come.len() as u64 == entry.encoding.bytes(values.len() as u64) {
-                        decode(entry.encoding, &come, values);
+                    if come.len() == of_tensor {
+                        decode(entry.encoding, &come, values)?;
                         come.clear();
                     }
                 }
@@ -267,15 +271,22 @@ fn copy<T, const N: usize>(bytes: &[u8], values: &mut [T], number: impl Fn([u8; 
 fn bytes<'v, T: Real>(entry: &Entry, values: &'v [T]) -> Result<Cow<'v, [u8]>, Error> {
     Ok(match entry.dtype {
         Dtype::F32 | Dtype::F64 => Cow::Borrowed(bytemuck::cast_slice(values)),
-        _ => Cow::Owned(entry.encoding.try_encoded(&as_f32(values))?),
+        _ => Cow::Owned(entry.encoding.try_encoded(&as_f32(values)?)?),
     })
 }
 
-fn decode<T: Real>(encoding: Encoding, bytes: &[u8], values: &mut [T]) {
-    // A residual completes what is there.
-    let mut decoded = as_f32(values).into_owned();
+/// Puts what `bytes` are in place of `values`, or completes these if `encoding` is that of a residual.
+fn decode<T: Real>(encoding: Encoding, bytes: &[u8], values: &mut [T]) -> Result<(), Error> {
+    if dtype::<T>() == Dtype::F32
+        && let Ok(values) = bytemuck::try_cast_slice_mut(values)
+    {
+        encoding.decode(bytes, values);
+        return Ok(());
+    }
+    let mut decoded = as_f32(values)?.into_owned();
     encoding.decode(bytes, &mut decoded);
     store(&decoded, values);
+    Ok(())
 }
 
 fn dtype<T>() -> Dtype {

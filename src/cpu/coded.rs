@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{arena::zeros, bytes::as_f32};
+use super::arena::zeros;
 use crate::{
     Error,
     format::{Encoding, Noise, Rounding},
@@ -69,8 +69,9 @@ impl Coded {
     /// nearest.
     pub fn write<T: Real>(&mut self, elements: Range<usize>, values: &[T]) {
         let encoding = self.encoding;
-        let values = as_f32(values);
-        encoding.encode(&values, 0, Rounding::Nearest, self.bytes_mut(elements));
+        if let Ok(values) = bytemuck::try_cast_slice(values) {
+            encoding.encode(values, 0, Rounding::Nearest, self.bytes_mut(elements));
+        }
     }
 
     /// Replaces each of these elements by one value, as [`write`](Self::write) does.
@@ -94,6 +95,11 @@ impl Coded {
         let to = self.bytes_mut(elements);
         to.copy_from_slice(bytes);
         encoding.clear_padding(to, count);
+    }
+
+    /// All of it. `from` has as many elements in the same encoding.
+    pub fn take_over(&mut self, from: &Self) {
+        self.bytes.copy_from_slice(&from.bytes);
     }
 
     fn bytes_mut(&mut self, elements: Range<usize>) -> &mut [u8] {

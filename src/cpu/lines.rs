@@ -44,6 +44,19 @@ impl<T: Real> LineState<T> {
         })
     }
 
+    /// All of it. `from` is of the same matrices.
+    pub fn take_over(&mut self, from: &Self) {
+        let Self {
+            matrices: _,
+            factors,
+            columns,
+            rows,
+        } = from;
+        self.factors.copy_from_slice(factors);
+        self.columns.copy_from_slice(columns);
+        self.rows.copy_from_slice(rows);
+    }
+
     pub fn part(&self, part: LinePart) -> &[T] {
         match part {
             LinePart::Rows => &self.rows,

@@ -7,6 +7,7 @@ mod bytes;
 mod checkpoint;
 mod coded;
 mod control;
+mod copied;
 mod gradients;
 mod group;
 mod lines;

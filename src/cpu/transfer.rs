@@ -42,7 +42,7 @@ impl<T: Real> Optimizer<T> {
         let encoding = copy.ok_or_else(|| Error::NoCopy {
             tensor: entry.name.clone(),
         })?;
-        let values = as_f32(self.param(tensor)?);
+        let values = as_f32(self.param(tensor)?)?;
         let mut bytes = encoding.try_encoded(&values)?;
         bytes.resize(encoding.range_bytes(values.len() as u64) as usize, 0);
         Ok(bytes)

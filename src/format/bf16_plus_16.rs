@@ -7,7 +7,7 @@
 
 use safetensors::Dtype;
 
-use super::Definition;
+use super::{Definition, bf16::BF16};
 
 pub(super) static BF16_PLUS_16: Definition = Definition {
     name: "bf16_plus_16",
@@ -25,12 +25,7 @@ pub(super) static BF16_PLUS_16: Definition = Definition {
             *bytes = half(kept(*value)).to_le_bytes();
         }
     },
-    decode: |bytes, values| {
-        let (halves, _) = bytes.as_chunks();
-        for (value, half) in values.iter_mut().zip(halves) {
-            *value = f32::from_bits(u32::from(u16::from_le_bytes(*half)) << 16);
-        }
-    },
+    decode: BF16.decode,
     clear: |_, _| (),
 };
 

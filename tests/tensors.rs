@@ -6,7 +6,7 @@ mod support;
 use support::*;
 use wgpu_optim::{
     Error, Gpu, GroupStats, Layout, Optimizer, Options, Rule, Tensor, cpu,
-    rules::{Adafactor, Lamb, Lars, Muon, NewtonDense, Prodigy},
+    rules::{Lamb, Lars, Muon, NewtonDense, Prodigy},
 };
 
 /// Rules whose `stages` do something.
@@ -149,60 +149,6 @@ fn a_rule_concludes_about_each_tensor_whatever_its_size_and_its_neighbours() {
         let found = problem.run(&mut optimizer);
         assert_within_budget(&problem, &found, name);
     }
-}
-
-#[test]
-fn adafactor_takes_tensors_of_any_shape() {
-    let shapes: [&[usize]; 10] = [
-        &[],
-        &[1],
-        &[7],
-        &[1, 1],
-        &[1, 300],
-        &[300, 1],
-        &[65, 130],
-        &[3, 5, 7],
-        &[2, 3, 3, 3],
-        &[0x1001, 3],
-    ];
-    let mut layout = Layout::new();
-    let adafactor = Adafactor {
-        weight_decay: 0.1,
-        ..Default::default()
-    };
-    let group = layout.group(adafactor).unwrap();
-    for (index, shape) in shapes.iter().enumerate() {
-        layout.tensor(group, &index.to_string(), shape).unwrap();
-    }
-    let problem = Problem::random(layout, 5, 1);
-    let mut optimizer = problem.in_arena(Options::default());
-    let found = problem.run(&mut optimizer);
-    assert_within_budget(&problem, &found, "adafactor");
-    // What is kept is where it is said to be.
-    let twin = problem.twin::<f64>();
-    let mut compared = 0;
-    for tensor in problem.layout.tensors() {
-        for slot in slots_of(&problem.layout, tensor) {
-            let queue = &gpu().queue;
-            let found = optimizer.read_state_blocking(queue, tensor, slot).unwrap();
-            let right = twin.state(tensor, slot).unwrap();
-            assert_eq!(found.len(), right.len());
-            for (found, right) in found.iter().zip(right.iter()) {
-                let distance = (f64::from(*found) - right).abs();
-                assert!(
-                    distance <= 1e-5 * right.abs(),
-                    "{slot}: {found} for {right}"
-                );
-                compared += 1;
-            }
-        }
-    }
-    let (vectors, matrices) = (1 + 1 + 7, 2 + 301 + 301 + 195 + 36 + 36 + 4100);
-    assert_eq!(compared, vectors + matrices);
-    let error = optimizer
-        .state(problem.tensors()[0], "row_var")
-        .unwrap_err();
-    assert!(error.to_string().contains("variance"), "{error}");
 }
 
 /// The parameters of `a` and of `b` after some steps of Prodigy, in these groups.

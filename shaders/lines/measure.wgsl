@@ -39,8 +39,7 @@ fn values_at(tile: LineTile, start: u32, column: u32) -> vec4<f32> {
     let place = Place(0u, tile.grad + offset, tile.state + offset, count);
     let found = scaled(load_grad(place), place);
     let g = limited(found, is_finite(found));
-    let values = vec4<f32>(line(g.x, hyper), line(g.y, hyper), line(g.z, hyper), line(g.w, hyper));
-    return select(vec4<f32>(), values, has_columns(tile, column));
+    return select(vec4<f32>(), lines_of(g), has_columns(tile, column));
 }
 
 fn keep_columns(tile: LineTile, column: u32, sums: vec4<f32>) {
@@ -94,21 +93,11 @@ fn measure_matrix(tile: LineTile, thread: u32) {
     keep_columns(tile, first + 7u * NEXT_QUAD, sums[7]);
 }
 
-fn moved_line(kept: f32, mean: f32) -> f32 {
-    return move_line(kept, bounded(mean), hyper, now);
-}
-
 fn move_vector(tile: LineTile, thread: u32) {
     for (var column = 4u * thread; column < tile.columns; column += NEXT_QUAD) {
         let at = (tile.column_sums + column) / 4u;
         let kept = lines[at];
-        let mean = values_at(tile, 0u, column);
-        let next = vec4<f32>(
-            moved_line(kept.x, mean.x),
-            moved_line(kept.y, mean.y),
-            moved_line(kept.z, mean.z),
-            moved_line(kept.w, mean.w),
-        );
+        let next = moved_lines(kept, values_at(tile, 0u, column));
         lines[at] = select(kept, next, has_columns(tile, column));
     }
 }

@@ -20,10 +20,11 @@ use crate::{
     format::QUAD,
     layout::TENSOR_ALIGNMENT,
     plan::{
-        BLOCK, CopyStart, DispatchLimits, GradPlace, RangeWindow, TensorRanges, arena_windows,
-        as_one, length, range_windows,
+        BLOCK, CopyStart, DispatchLimits, GradPlace, RangeWindow, TensorRanges, Walk,
+        arena_windows, as_one, length, range_windows,
     },
     shader::{self, Access, FIRST_STATE_BINDING, Frame, Pass},
+    shape::Matrices,
 };
 
 /// One dispatch, ready to be recorded.
@@ -74,6 +75,8 @@ pub(super) struct GroupBindings<'a> {
     pub beside: Option<&'a SlotBuffer>,
     pub pass: Pass,
     pub frame: Frame,
+    /// Storage bindings that the device has for one shader.
+    pub most_bindings: u64,
     /// Set if gradients are clipped by tensor: the factors of all tensors, and the group's first
     /// unit of 64 elements among them.
     pub tensor_factors: Option<(&'a wgpu::Buffer, u64)>,
@@ -147,13 +150,14 @@ pub(super) fn over_ranges(
     tensors: &[BoundTensor],
 ) -> Result<Vec<Unbound>, Error> {
     let storage = group.frame.storage;
-    let (buffers, ranges) = tensor_ranges(tensors, group.stores_copies());
+    let (buffers, ranges) = tensor_ranges(tensors, &group);
     let mut dispatches = Vec::new();
     let windows = range_windows(&ranges, BLOCK, &storage, limits);
     for window in &windows {
         let (width, place) = (window.width, window.grad_place);
         // Copies have a place of their own in each row of the table.
-        let one = as_one(&window.spans).filter(|_| window.copies.is_none());
+        let has_spans_alone = window.walk == Walk::Spans && window.copies.is_none();
+        let one = as_one(&window.spans).filter(|_| has_spans_alone);
         let (access, group) = match (window.copies.is_some(), one) {
             (true, _) => (
                 Access::RangesAndCopies(width, place),
@@ -163,7 +167,7 @@ pub(super) fn over_ranges(
                 },
             ),
             (false, Some(_)) => (Access::Range(width, place), group),
-            (false, None) => (Access::Ranges(width, place), group),
+            (false, None) => (access_of(window), group),
         };
         let group = match windows.len() {
             1 => group.at_once(device, window.grid, one.is_none()),
@@ -192,6 +196,8 @@ pub(super) fn over_ranges(
 /// The parameters and gradient of one tensor, wherever they lie.
 #[derive(Debug, Clone)]
 pub(super) struct BoundTensor {
+    /// Set if passes that go by tiles can do so here.
+    pub matrices: Option<Matrices>,
     pub param: BufferRange,
     pub grad: BufferRange,
     /// Where a caller wants a copy of its parameters.
@@ -208,12 +214,14 @@ impl BoundTensor {
     }
 }
 
-/// The ranges of tensors, with a number for each buffer, and the buffers in that order. Passes that store
-/// no copies need not know where these lie.
-pub(super) fn tensor_ranges(
-    tensors: &[BoundTensor],
-    with_copies: bool,
-) -> (Vec<&wgpu::Buffer>, Vec<TensorRanges>) {
+/// The ranges of tensors, with a number for each buffer, and the buffers in that order, for the pass of
+/// `group`. If it stores no copies, it need not know where these lie.
+pub(super) fn tensor_ranges<'t>(
+    tensors: &'t [BoundTensor],
+    group: &GroupBindings<'_>,
+) -> (Vec<&'t wgpu::Buffer>, Vec<TensorRanges>) {
+    let with_copies = group.stores_copies();
+    let by_tiles = group.goes_by_tiles();
     let buffers = numbered(tensors.iter().flat_map(|tensor| {
         let ranges = [
             Some(&tensor.param),
@@ -223,20 +231,33 @@ pub(super) fn tensor_ranges(
         ranges.into_iter().flatten().map(|range| &range.buffer)
     }));
     let number = |range: &BufferRange| number_of(&buffers, &range.buffer);
-    let ranges = tensors.iter().map(|tensor| TensorRanges {
-        param_buffer: number(&tensor.param),
-        param_offset: tensor.param.offset,
-        grad_buffer: number(&tensor.grad),
-        grad_offset: tensor.grad.offset,
-        copy: tensor.copy_if(with_copies).map(|copy| CopyStart {
+    let ranges = tensors.iter().map(|tensor| {
+        let copy = tensor.copy_if(with_copies).map(|copy| CopyStart {
             buffer: number(copy),
             offset: copy.offset,
-        }),
-        state: tensor.state,
-        count: tensor.count,
+        });
+        TensorRanges {
+            param_buffer: number(&tensor.param),
+            param_offset: tensor.param.offset,
+            grad_buffer: number(&tensor.grad),
+            grad_offset: tensor.grad.offset,
+            copy,
+            state: tensor.state,
+            count: tensor.count,
+            // What goes by tiles stores no copies in ranges.
+            matrices: tensor.matrices.filter(|_| by_tiles && copy.is_none()),
+        }
     });
     let ranges = ranges.collect();
     (buffers, ranges)
+}
+
+/// How a dispatch over `window` finds its elements, if it has a table of them alone.
+pub(super) fn access_of(window: &RangeWindow) -> Access {
+    match window.walk {
+        Walk::Spans => Access::Ranges(window.width, window.grad_place),
+        Walk::Matrices | Walk::Vectors => Access::Tiles(window.grad_place),
+    }
 }
 
 /// A dispatch over `window`, with `spans` as its table, in a buffer of this usage.
@@ -393,6 +414,13 @@ impl<'a> GroupBindings<'a> {
     fn stores_copies(&self) -> bool {
         let stores = self.pass == Pass::Copy || self.pass.stores_params();
         stores && self.frame.storage.copy().is_some()
+    }
+
+    /// Whether the pass goes by tiles where matrices have them. It does if the device has a binding for
+    /// the table of them, which an arena needs for nothing else.
+    pub fn goes_by_tiles(&self) -> bool {
+        shader::goes_by_tiles(self.rule, &self.frame, self.pass)
+            && self.count(true) <= self.most_bindings
     }
 
     /// Whether the pass reads the gradients.

@@ -43,6 +43,11 @@ pub(super) fn check_binding_size(
     })
 }
 
+/// Storage bindings that one shader may have.
+pub(super) fn most_bindings(device: &wgpu::Device) -> u64 {
+    u64::from(device.limits().max_storage_buffers_per_shader_stage)
+}
+
 /// Refuses an update with more storage bindings than one shader may have.
 pub(super) fn check_binding_count(
     device: &wgpu::Device,
@@ -50,7 +55,7 @@ pub(super) fn check_binding_count(
     slots: usize,
     needed: u64,
 ) -> Result<(), Error> {
-    let allowed = u64::from(device.limits().max_storage_buffers_per_shader_stage);
+    let allowed = most_bindings(device);
     if needed <= allowed {
         return Ok(());
     }

@@ -18,7 +18,13 @@ use super::{
     sums::sum_dispatches,
     unbound::Unbound,
 };
-use crate::{BufferRange, Error, Group, layout::TENSOR_ALIGNMENT, shader::Pass};
+use crate::{
+    BufferRange, Error, Group,
+    layout::TENSOR_ALIGNMENT,
+    plan::{has_tiles, is_aligned},
+    shader::Pass,
+    shape::Matrices,
+};
 
 /// What is planned over some parameters.
 #[derive(Debug)]
@@ -87,12 +93,16 @@ impl<'a> Planner<'a> {
     ) -> Result<Plan<Unbound>, Error> {
         let of_params = self.setup.arena_groups(params, |storage| storage.params);
         let of_grads = self.setup.arena_groups(grads, |storage| storage.grads);
+        let tensors = self.arena_tensors(params, grads);
         let mut steps = self.empty_steps();
         let mut passes = self.empty_passes();
         for (step, group) in steps.iter_mut().zip(self.setup.layout.groups()) {
             let (params, grads) = (&of_params[group.0], &of_grads[group.0]);
             step.prepare = self.in_arenas(group, params, grads, Pass::Prepare)?;
-            step.update = self.in_arenas(group, params, grads, Pass::Update)?;
+            step.update = match self.setup.bindings(group, Pass::Update).goes_by_tiles() {
+                true => self.in_ranges(group, &joined(&tensors[group.0]), Pass::Update)?,
+                false => self.in_arenas(group, params, grads, Pass::Update)?,
+            };
         }
         for group in self.setup.layout.groups() {
             let (params, grads) = (&of_params[group.0], &of_grads[group.0]);
@@ -103,7 +113,6 @@ impl<'a> Planner<'a> {
             let copy = self.in_arenas(group, params, grads, Pass::Copy)?;
             passes.copy.push(copy);
         }
-        let tensors = self.arena_tensors(params, grads);
         let grads = self.arena_grads(grads);
         Ok(Plan {
             step: Some(self.step(steps, &tensors, &grads)?),
@@ -251,7 +260,11 @@ impl<'a> Planner<'a> {
         let ranges = params.iter().zip(grads).zip(copies).zip(&arena.tensors);
         for (tensor, (((param, grad), copy), position)) in layout.tensors.iter().zip(ranges) {
             let group = tensor.group.0;
+            let storage = layout.storage(tensor.group);
+            let moves_by_quads = is_aligned(param.offset, grad.offset, &storage);
+            let matrices = Matrices::of(&tensor.shape);
             groups[group].push(BoundTensor {
+                matrices: (moves_by_quads && has_tiles(&matrices)).then_some(matrices),
                 param: param.clone(),
                 grad: grad.clone(),
                 copy: copy.clone(),
@@ -363,4 +376,18 @@ impl<'a> Planner<'a> {
             groups: steps,
         })
     }
+}
+
+/// The tensors of an arena, as few as they can be: neighbours that are not cut into tiles are one.
+fn joined(tensors: &[BoundTensor]) -> Vec<BoundTensor> {
+    let mut joined: Vec<BoundTensor> = Vec::new();
+    for tensor in tensors {
+        match joined.last_mut() {
+            Some(last) if last.matrices.is_none() && tensor.matrices.is_none() => {
+                last.count = tensor.state + tensor.count - last.state;
+            }
+            _ => joined.push(tensor.clone()),
+        }
+    }
+    joined
 }

@@ -8,7 +8,7 @@ use super::{
     binding::SlotBuffer,
     dispatch::GroupBindings,
     group::{GroupBuffers, GroupSource, beside_buffer},
-    limits::{check_binding_count, check_buffer_size},
+    limits::{check_binding_count, check_buffer_size, most_bindings},
     lines::LineTable,
     owning::OwningDevice,
 };
@@ -163,6 +163,7 @@ impl Setup {
                 lines_in_quads: buffers.lines.as_ref().is_some_and(LineTable::are_in_quads),
                 ..Frame::of(&self.options, rule, self.layout.storage(group))
             },
+            most_bindings: most_bindings(&self.device),
             seed: self.layout.seed(group),
             tensor_factors: factors.map(|factors| (factors, first_unit as u64)),
             tensors: buffers.tensors.as_ref().map(|table| &table.buffer),

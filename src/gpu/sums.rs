@@ -8,19 +8,19 @@ use bytemuck::{Pod, Zeroable};
 use super::{
     answers::GuardedDevice,
     binding::{LINES, PARTIALS, TENSORS, filled_buffer, whole},
-    dispatch::{BoundTensor, GroupBindings, range_dispatch, tensor_ranges},
+    dispatch::{BoundTensor, GroupBindings, access_of, range_dispatch, tensor_ranges},
     limits::check_binding_size,
     source::ShaderSource,
     unbound::Unbound,
 };
 use crate::{
     Error, Over,
-    format::{Encoding, Storage},
+    format::Encoding,
     plan::{
-        DispatchLimits, RangeWindow, Size, Span, by_size, measured_length, measuring_threads,
-        range_windows,
+        DispatchLimits, RangeWindow, Size, Span, TILE_THREADS, Walk, by_size, measured_length,
+        measuring_threads, range_windows,
     },
-    shader::{self, Access, Pass},
+    shader::{self, Pass},
 };
 
 /// Bytes of a partial sum: up to four numbers.
@@ -76,18 +76,19 @@ impl<'a> SumWindows<'a> {
     /// `partials` counts the partial sums of all groups so far.
     fn new(
         tensors: &'a [BoundTensor],
-        storage: &Storage,
+        group: GroupBindings<'_>,
         limits: &DispatchLimits,
         partials: &mut u64,
     ) -> Self {
-        let (buffers, ranges) = tensor_ranges(tensors, false);
+        let storage = &group.frame.storage;
+        let (buffers, ranges) = tensor_ranges(tensors, &group);
         let elements = ranges.iter().map(|range| range.count).sum();
         let length = measured_length(elements, storage, limits);
         let windows = range_windows(&ranges, length, storage, limits);
         let mut of_tensors = vec![[0, 0]; ranges.len()];
         for window in &windows {
             for (&tensor, span) in window.tensors.iter().zip(&window.spans) {
-                of_tensors[tensor][1] += measuring_threads(u64::from(span.count));
+                of_tensors[tensor][1] += threads(window.walk, span);
             }
         }
         for of_tensor in &mut of_tensors {
@@ -117,28 +118,79 @@ impl<'a> SumWindows<'a> {
         by_size(summed, |summed| Size::of_partials(summed.count.into())).collect()
     }
 
-    /// The spans of each window, by how many threads measure each.
-    fn spans(&self) -> Vec<Vec<(Size, Vec<MeasuredSpan>)>> {
+    /// The spans of each window, by the entry point that measures them.
+    fn spans(&self, limits: &DispatchLimits) -> Vec<Vec<MeasuredSpans>> {
         let mut next: Vec<_> = self.of_tensors.iter().map(|[first, _]| *first).collect();
         let of_window = |window: &RangeWindow| {
             // Empty spans have no tensor.
             let spans = window.tensors.iter().zip(&window.spans);
             let spans = spans.map(|(&tensor, &span)| {
                 let partial = next[tensor];
-                next[tensor] += measuring_threads(u64::from(span.count));
+                next[tensor] += threads(window.walk, &span);
                 MeasuredSpan {
                     span,
                     partial: partial as u32,
                     padding: [0; 3],
                 }
             });
-            by_size(spans, |measured| Size::of_span(measured.span.count.into())).collect()
+            match window.walk {
+                Walk::Spans => {
+                    let size = |measured: &MeasuredSpan| Size::of_span(measured.span.count.into());
+                    let by_size = by_size(spans, size);
+                    by_size
+                        .map(|(size, spans)| MeasuredSpans::of(size, spans, limits))
+                        .collect()
+                }
+                Walk::Matrices => vec![MeasuredSpans::of_tiles("measure_matrices", spans, window)],
+                Walk::Vectors => vec![MeasuredSpans::of_tiles("measure_vectors", spans, window)],
+            }
         };
         self.windows.iter().map(of_window).collect()
     }
 }
 
-/// A span with its first partial sum, as `shaders/tensors/measure.wgsl` reads it.
+/// The threads that measure a span. Each of them has a partial sum.
+fn threads(walk: Walk, span: &Span) -> u64 {
+    match walk {
+        Walk::Spans => measuring_threads(span.count.into()),
+        Walk::Matrices | Walk::Vectors => TILE_THREADS,
+    }
+}
+
+/// Spans that are measured alike.
+struct MeasuredSpans {
+    entry_point: &'static str,
+    spans: Vec<MeasuredSpan>,
+    grid: [u32; 2],
+}
+
+impl MeasuredSpans {
+    fn of(size: Size, spans: Vec<MeasuredSpan>, limits: &DispatchLimits) -> Self {
+        Self {
+            entry_point: match size {
+                Size::Small => "measure_small",
+                Size::Large => "measure_large",
+            },
+            grid: size.grid(spans.len(), limits),
+            spans,
+        }
+    }
+
+    fn of_tiles(
+        entry_point: &'static str,
+        spans: impl Iterator<Item = MeasuredSpan>,
+        window: &RangeWindow,
+    ) -> Self {
+        Self {
+            entry_point,
+            spans: spans.collect(),
+            grid: window.grid,
+        }
+    }
+}
+
+/// A span or a tile with its first partial sum, as `shaders/tensors/measure.wgsl` and `measure_in_tiles.wgsl`
+/// read it.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct MeasuredSpan {
@@ -192,7 +244,7 @@ pub(super) fn sum_dispatches(
     let mut of_rules: HashMap<&str, Range<u64>> = HashMap::new();
     let mut measured = Vec::new();
     for (index, (group, tensors)) in order {
-        let windows = SumWindows::new(tensors, &group.frame.storage, limits, &mut count);
+        let windows = SumWindows::new(tensors, *group, limits, &mut count);
         let partials = windows.partials();
         let together = of_rules.entry(group.rule.name());
         together.or_insert(partials.clone()).end = partials.end;
@@ -245,23 +297,21 @@ fn measure(
     };
     let mut dispatches = Vec::new();
     let mut sources: HashMap<_, Arc<ShaderSource>> = HashMap::new();
-    for (window, parts) in windows.windows.iter().zip(windows.spans()) {
-        let access = Access::Ranges(window.width, window.grad_place);
-        for (size, spans) in parts {
-            let entry_point = match size {
-                Size::Small => "measure_small",
-                Size::Large => "measure_large",
-            };
+    for (window, parts) in windows.windows.iter().zip(windows.spans(limits)) {
+        let access = access_of(window);
+        for measured in parts {
+            let entry_point = measured.entry_point;
             let source = sources.entry((access, entry_point)).or_insert_with(|| {
                 let text = shader::of_rule(group.rule, access, group.frame, group.pass);
                 ShaderSource::of_rule(group.rule, text, entry_point)
             });
             let beside = [whole(PARTIALS, partials)];
-            let table = (bytemuck::cast_slice(&spans), wgpu::BufferUsages::STORAGE);
+            let table = bytemuck::cast_slice(&measured.spans);
+            let table = (table, wgpu::BufferUsages::STORAGE);
             let buffers = &windows.buffers;
             let made = range_dispatch(device, source, group, buffers, window, table, &beside);
             let mut dispatch = made?;
-            dispatch.grid = size.grid(spans.len(), limits);
+            dispatch.grid = measured.grid;
             dispatches.push(dispatch);
         }
     }

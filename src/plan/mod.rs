@@ -11,6 +11,7 @@ mod ranges;
 mod samples;
 mod size;
 mod span;
+mod tiles;
 
 pub(crate) use arena::arena_windows;
 pub(crate) use grads::{GradRange, GradSpan, GradWindow, grad_windows};
@@ -19,6 +20,9 @@ pub(crate) use limits::BLOCK;
 pub use limits::DispatchLimits;
 pub(crate) use measuring::{MEASURING_THREADS, measured_length, measuring_threads};
 pub(crate) use pack::{Pack, join, length, pack};
-pub(crate) use ranges::{CopyStart, GradPlace, RangeWindow, TensorRanges, Width, range_windows};
+pub(crate) use ranges::{
+    CopyStart, GradPlace, RangeWindow, TensorRanges, Walk, Width, is_aligned, range_windows,
+};
 pub(crate) use size::{Size, by_size};
 pub(crate) use span::{Span, as_one};
+pub(crate) use tiles::{TILE_THREADS, has_tiles};

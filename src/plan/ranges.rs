@@ -1,10 +1,12 @@
 //! Windows over a caller's own ranges.
 
+mod blocks;
 mod copies;
 
 use std::ops::Range;
 
-use copies::copy_bytes;
+use blocks::{RangeBlock, blocks};
+pub(crate) use blocks::{TensorRanges, Walk, Width, is_aligned};
 pub(crate) use copies::{CopyStart, CopyWindow};
 
 use super::{
@@ -12,34 +14,12 @@ use super::{
     limits::{BLOCK, DispatchLimits, LEAST_BLOCKS},
     pack::{Pack, grouped, join, length, pack},
     span::Span,
+    tiles::{TILES_PER_WORKGROUP, most_in_tile},
 };
 use crate::{
-    format::{BINDING_ALIGNMENT, QUAD, Storage},
+    format::{BINDING_ALIGNMENT, Storage},
     layout::TENSOR_ALIGNMENT,
 };
-
-/// One tensor in a caller's buffers. Numbers stand for buffers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TensorRanges {
-    pub param_buffer: usize,
-    /// In bytes, a multiple of 4. The same holds for `grad_offset`.
-    pub param_offset: u64,
-    pub grad_buffer: usize,
-    pub grad_offset: u64,
-    /// Where its copy in 16 bits begins, if that is bound too.
-    pub copy: Option<CopyStart>,
-    /// First element in the group's state, a multiple of 64.
-    pub state: u64,
-    /// Number of elements.
-    pub count: u64,
-}
-
-/// How many elements a shader moves at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Width {
-    Quads,
-    Scalars,
-}
 
 /// Where a dispatch finds its gradients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,6 +35,7 @@ pub(crate) enum GradPlace {
 /// A dispatch over ranges of one pair of buffers, and of one buffer of copies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RangeWindow {
+    pub walk: Walk,
     pub width: Width,
     pub param_buffer: usize,
     pub grad_buffer: usize,
@@ -67,42 +48,13 @@ pub(crate) struct RangeWindow {
     pub copies: Option<CopyWindow>,
     /// The elements of the group's state that are bound.
     pub state: Range<u64>,
-    /// One span per workgroup. Empty ones fill the grid.
+    /// One span per workgroup, of which empty ones fill the grid. Or one per tile, from its first
+    /// element to its last.
     pub spans: Vec<Span>,
     /// The index of each span's tensor. Empty spans have none.
     pub tensors: Vec<usize>,
-    /// Workgroups along x and y. Their product is the number of spans.
+    /// Workgroups along x and y.
     pub grid: [u32; 2],
-}
-
-/// Part of a [`TensorRanges`] that one workgroup updates.
-#[derive(Debug, Clone, Copy)]
-struct RangeBlock {
-    param: u64,
-    grad: u64,
-    copy: Option<CopyStart>,
-    state: u64,
-    count: u64,
-    /// The index of its tensor.
-    tensor: usize,
-}
-
-impl RangeBlock {
-    fn params(&self, storage: &Storage) -> Range<u64> {
-        self.param..self.param + storage.params.bytes(self.count)
-    }
-    fn grads(&self, storage: &Storage) -> Range<u64> {
-        self.grad..self.grad + storage.grads.bytes(self.count)
-    }
-    /// Of the copy, if there is one.
-    fn copies(&self, storage: &Storage) -> Option<Range<u64>> {
-        let bytes = copy_bytes(storage, self.count);
-        self.copy.map(|copy| copy.offset..copy.offset + bytes)
-    }
-    /// State always moves by quads, because it is ours and padded.
-    fn states(&self) -> Range<u64> {
-        self.state..self.state + self.count.next_multiple_of(QUAD)
-    }
 }
 
 /// Cuts one group's tensors into as few dispatches as the limits allow. Each workgroup has up to
@@ -113,21 +65,21 @@ pub(crate) fn range_windows(
     storage: &Storage,
     limits: &DispatchLimits,
 ) -> Vec<RangeWindow> {
+    let most_in_tile = most_in_tile(tensors.iter().map(|tensor| tensor.count).sum());
     let blocks = tensors.iter().enumerate().flat_map(|(index, tensor)| {
         let same_buffer = tensor.param_buffer == tensor.grad_buffer;
-        by_width(tensor, storage).flat_map(move |(width, part)| {
-            blocks(part, index, length, storage).map(move |block| {
-                let together = same_buffer && fits_together(&block, storage, limits);
-                let buffers = (tensor.param_buffer, tensor.grad_buffer);
-                let key = (width, buffers, block.copy.map(|copy| copy.buffer), together);
-                (key, block)
-            })
+        let parts = blocks(tensor, index, length, most_in_tile, storage, limits);
+        parts.map(move |(walk, width, block)| {
+            let together = same_buffer && fits_together(&block, storage, limits);
+            let buffers = (tensor.param_buffer, tensor.grad_buffer);
+            let copy_buffer = block.copy.map(|copy| copy.buffer);
+            (((walk, width), buffers, copy_buffer, together), block)
         })
     });
     let mut windows = Vec::new();
     // Blocks with the same access and the same buffers can share a dispatch.
     for (key, mut blocks) in grouped(blocks) {
-        let (width, (param_buffer, grad_buffer), copy_buffer, together) = key;
+        let ((walk, width), (param_buffer, grad_buffer), copy_buffer, together) = key;
         let place = match (param_buffer == grad_buffer, together) {
             (false, _) => GradPlace::OwnBuffer,
             (true, false) => GradPlace::SameBuffer,
@@ -142,7 +94,17 @@ pub(crate) fn range_windows(
             |bytes, count| bytes.fits(count, place, storage, limits),
         );
         windows.extend(packs.into_iter().map(|Pack { items, bound }| {
-            let grid = fold(items.len() as u64, limits);
+            let spans = items.iter().map(|block| bound.span(block, storage));
+            let (grid, spans) = match walk {
+                Walk::Spans => {
+                    let grid = fold(items.len() as u64, limits);
+                    (grid, padded(spans, grid))
+                }
+                Walk::Matrices | Walk::Vectors => {
+                    let workgroups = (items.len() as u64).div_ceil(TILES_PER_WORKGROUP);
+                    (fold(workgroups, limits), spans.collect())
+                }
+            };
             let copies = copy_buffer.zip(bound.copies.clone());
             let copies = copies.map(|(buffer, bytes)| {
                 let blocks = items.iter().filter_map(|block| block.copy);
@@ -154,12 +116,13 @@ pub(crate) fn range_windows(
                 }
             });
             RangeWindow {
+                walk,
                 copies,
                 width,
                 param_buffer,
                 grad_buffer,
                 grad_place: place,
-                spans: padded(items.iter().map(|block| bound.span(block, storage)), grid),
+                spans,
                 tensors: items.iter().map(|block| block.tensor).collect(),
                 grid,
                 params: bound.params,
@@ -169,62 +132,6 @@ pub(crate) fn range_windows(
         }));
     }
     windows
-}
-
-/// The part of a tensor that moves by quads, and the rest.
-fn by_width(
-    tensor: &TensorRanges,
-    storage: &Storage,
-) -> impl Iterator<Item = (Width, TensorRanges)> {
-    let aligned = tensor
-        .param_offset
-        .is_multiple_of(storage.params.quad_bytes())
-        && tensor
-            .grad_offset
-            .is_multiple_of(storage.grads.quad_bytes())
-        && tensor
-            .copy
-            .is_none_or(|copy| copy.offset.is_multiple_of(copy_bytes(storage, QUAD)));
-    // The two parts are two dispatches, which may not share a block of the state.
-    let whole = storage.slot_block().max(QUAD);
-    let in_quads = if aligned {
-        tensor.count / whole * whole
-    } else {
-        0
-    };
-    let body = TensorRanges {
-        count: in_quads,
-        ..*tensor
-    };
-    let rest = TensorRanges {
-        param_offset: tensor.param_offset + storage.params.bytes(in_quads),
-        grad_offset: tensor.grad_offset + storage.grads.bytes(in_quads),
-        copy: tensor.copy.map(|copy| copy.after(in_quads, storage)),
-        state: tensor.state + in_quads,
-        count: tensor.count - in_quads,
-        ..*tensor
-    };
-    [(Width::Quads, body), (Width::Scalars, rest)]
-        .into_iter()
-        .filter(|(_, part)| part.count > 0)
-}
-
-fn blocks(
-    part: TensorRanges,
-    tensor: usize,
-    length: u64,
-    storage: &Storage,
-) -> impl Iterator<Item = RangeBlock> {
-    (0..part.count)
-        .step_by(length as usize)
-        .map(move |first| RangeBlock {
-            param: part.param_offset + storage.params.bytes(first),
-            grad: part.grad_offset + storage.grads.bytes(first),
-            copy: part.copy.map(|copy| copy.after(first, storage)),
-            state: part.state + first,
-            count: length.min(part.count - first),
-            tensor,
-        })
 }
 
 /// Whether one binding can hold a block's parameters and gradients, if both are in one buffer.

@@ -4,9 +4,9 @@
 use std::fmt::Write;
 
 use super::{
-    formats::{StoredSlot, rounds, store_state},
+    formats::{StoredSlot, rounds, store_state, stores_blocks},
     frame::{Frame, Scale},
-    pass::{FIRST_STATE_BINDING, Pass},
+    pass::{Access, FIRST_STATE_BINDING, Pass},
 };
 use crate::{
     Rule, Slot, layout::TENSOR_ALIGNMENT, options::AVERAGE, plan::MEASURING_THREADS,
@@ -14,12 +14,12 @@ use crate::{
 };
 
 /// The generated text for `pass`.
-pub(super) fn generated(rule: &dyn Rule, frame: Frame, pass: Pass) -> [String; 5] {
+pub(super) fn generated(rule: &dyn Rule, access: Access, frame: Frame, pass: Pass) -> [String; 5] {
     [
         structs(rule),
         variant(rule, frame),
         sums(rule),
-        slots(rule, frame, pass),
+        slots(rule, access, frame, pass),
         of_tensors(rule, frame, pass),
     ]
 }
@@ -74,7 +74,7 @@ pub(super) fn variant(rule: &dyn Rule, frame: Frame) -> String {
 
 /// The lines that name a rule's slots: their bindings, and how `State` is loaded and stored. If
 /// `pass` reads only some slots, the lines cover those alone and store nothing.
-fn slots(rule: &dyn Rule, frame: Frame, pass: Pass) -> String {
+fn slots(rule: &dyn Rule, access: Access, frame: Frame, pass: Pass) -> String {
     let reads = pass.reads(rule);
     let slots = StoredSlot::of(rule, &frame, pass);
     let mut text =
@@ -97,7 +97,18 @@ fn slots(rule: &dyn Rule, frame: Frame, pass: Pass) -> String {
     let lines = lines.filter(|_| looks_at_lines(rule, reads));
     // A span that is measured is part of one tensor, whose lines are found once for all of it.
     let is_measured = pass == Pass::Measure;
-    if lines.is_some() {
+    let in_tiles = access.is_in_tiles();
+    if in_tiles {
+        // Where a vector is measured, the state of its columns is updated too.
+        let access = if is_measured { "read_write" } else { "read" };
+        let _ = writeln!(
+            text,
+            "\n@group(0) @binding(11) var<storage, {access}> lines: array<vec4<f32>>;"
+        );
+        if rule.tensor_slots().is_empty() {
+            text += "\nalias OfTensor = u32;\n";
+        }
+    } else if lines.is_some() {
         text += "\n";
         text += include_str!("../../shaders/lines/gather.wgsl");
         let in_quads = frame.lines_in_quads;
@@ -106,19 +117,22 @@ fn slots(rule: &dyn Rule, frame: Frame, pass: Pass) -> String {
         text += "\n";
         text += include_str!("../../shaders/lines/none.wgsl");
     }
-    text += match is_measured {
-        false => "\nfn load_state(place: Place) -> State {\n",
-        true => "\nfn load_state(place: Place, tensor_lines: TensorLines) -> State {\n",
+    text += match (in_tiles, is_measured) {
+        (true, _) => "\nfn load_state(place: Place, gathered: Gathered) -> State {\n",
+        (false, false) => "\nfn load_state(place: Place) -> State {\n",
+        (false, true) => "\nfn load_state(place: Place, tensor_lines: TensorLines) -> State {\n",
     };
     text += "    var state = State();\n";
     if let Some(lines) = lines {
-        if !is_measured {
-            text += "    let tensor_lines = find_lines(place);\n";
+        if !in_tiles {
+            if !is_measured {
+                text += "    let tensor_lines = find_lines(place);\n";
+            }
+            text += "    let gathered = gather(tensor_lines, place);\n";
         }
         let _ = writeln!(
             text,
-            "    let gathered = gather(tensor_lines, place);\n    state.{} = gathered.factor;\n    \
-             state.{} = gathered.column;",
+            "    state.{} = gathered.factor;\n    state.{} = gathered.column;",
             lines.factor, lines.column
         );
     }
@@ -248,6 +262,14 @@ pub(crate) fn looks_at_lines(rule: &dyn Rule, reads: Option<&[&str]>) -> bool {
     let is_read = |name| reads.is_none_or(|names| names.contains(&name));
     let lines = rule.stages().lines;
     lines.is_some_and(|lines| is_read(lines.factor) || is_read(lines.column))
+}
+
+/// Whether `pass` goes by tiles where matrices have them. A block of state may reach from one row to
+/// the next, so what stores blocks does not.
+pub(crate) fn goes_by_tiles(rule: &dyn Rule, frame: &Frame, pass: Pass) -> bool {
+    matches!(pass, Pass::Update | Pass::Measure)
+        && looks_at_lines(rule, pass.reads(rule))
+        && !stores_blocks(rule, frame, pass)
 }
 
 /// How the tensor that a rule concludes about is loaded and stored.

@@ -9,7 +9,7 @@ mod pass;
 pub(crate) use formats::{FIRST_SLOT_NUMBER, PARAMS_NUMBER, rounds, stores_blocks};
 use formats::{formats, of_grads};
 pub(crate) use frame::{Frame, Scale};
-pub(crate) use generated::{SHAPE_WORDS, looks_at_lines, looks_at_tensors};
+pub(crate) use generated::{SHAPE_WORDS, goes_by_tiles, looks_at_lines, looks_at_tensors};
 use generated::{conclusion, generated, measuring, structs, sums, variant, window};
 pub(crate) use pass::{Access, FIRST_STATE_BINDING, Pass};
 
@@ -164,6 +164,7 @@ pub(crate) fn measure_lines(rule: &dyn Rule, frame: Frame, width: Width) -> Stri
     };
     let mut files = vec![
         include_str!("../../shaders/lines/measure.wgsl"),
+        include_str!("../../shaders/lines/line.wgsl"),
         include_str!("../../shaders/place.wgsl"),
     ];
     let access = Access::Ranges(width, GradPlace::OwnBuffer);
@@ -199,7 +200,7 @@ fn prepare(rule: &dyn Rule, access: Access, frame: Frame) -> String {
         average: false,
         ..frame
     };
-    let generated = generated(rule, frame, Pass::Prepare);
+    let generated = generated(rule, access, frame, Pass::Prepare);
     let formats = formats(rule, &frame, access.width(), Pass::Prepare);
     let mut files = vec![
         rule.wgsl(),
@@ -228,6 +229,7 @@ fn address(access: Access) -> &'static str {
         Access::Range(..) => include_str!("../../shaders/address/span.wgsl"),
         Access::Ranges(..) => include_str!("../../shaders/address/spans.wgsl"),
         Access::RangesAndCopies(..) => include_str!("../../shaders/address/spans_and_copies.wgsl"),
+        Access::Tiles(_) => include_str!("../../shaders/lines/tile.wgsl"),
     }
 }
 
@@ -253,19 +255,22 @@ fn copy(access: Access) -> &'static str {
 }
 
 /// The shader that adds up what `rule` measures. Its entry points are `measure_small` and
-/// `measure_large`.
+/// `measure_large`, or by tiles `measure_matrices` and `measure_vectors`.
 fn measure_tensors(rule: &dyn Rule, access: Access, frame: Frame) -> String {
     let frame = Frame {
         zero_grad: false,
         average: false,
         ..frame
     };
-    let generated = generated(rule, frame, Pass::Measure);
+    let generated = generated(rule, access, frame, Pass::Measure);
     let formats = formats(rule, &frame, access.width(), Pass::Measure);
     let measuring = measuring();
     let mut files = vec![
         rule.wgsl(),
-        include_str!("../../shaders/tensors/measure.wgsl"),
+        match access.is_in_tiles() {
+            false => include_str!("../../shaders/tensors/measure.wgsl"),
+            true => include_str!("../../shaders/tensors/measure_in_tiles.wgsl"),
+        },
         include_str!("../../shaders/tensors/shape.wgsl"),
         include_str!("../../shaders/now.wgsl"),
         include_str!("../../shaders/ema.wgsl"),
@@ -273,7 +278,15 @@ fn measure_tensors(rule: &dyn Rule, access: Access, frame: Frame) -> String {
         include_str!("../../shaders/place.wgsl"),
     ];
     files.extend(memory(access, frame));
-    files.extend([&formats[..], &measuring]);
+    files.push(&formats);
+    match access.is_in_tiles() {
+        false => files.push(&measuring),
+        true => files.extend([
+            address(access),
+            include_str!("../../shaders/lines/line.wgsl"),
+            include_str!("../../shaders/tensors/bounded.wgsl"),
+        ]),
+    }
     files.extend(generated.iter().map(String::as_str));
     files.join("\n")
 }
@@ -346,8 +359,11 @@ fn around(access: Access, frame: Frame, formats: &str) -> Vec<&str> {
     });
     match frame.storage.copy().and_then(Encoding::copy) {
         Some(nearest) => {
-            let entry_point = include_str!("../../shaders/copy/entry_point.wgsl");
-            files.extend([copy(access), entry_point, nearest]);
+            files.push(copy(access));
+            if !access.is_in_tiles() {
+                files.push(include_str!("../../shaders/copy/entry_point.wgsl"));
+            }
+            files.push(nearest);
         }
         None => files.push(include_str!("../../shaders/copy/none.wgsl")),
     }
@@ -370,7 +386,7 @@ pub(crate) fn goes_at_once(rule: &dyn Rule) -> bool {
 
 /// The shader of a step that is one workgroup, whose rule has no [stages](crate::Stages).
 fn step_at_once(rule: &dyn Rule, access: Access, frame: Frame) -> String {
-    let [structs, variant, _, slots, of_tensors] = generated(rule, frame, Pass::Step);
+    let [structs, variant, _, slots, of_tensors] = generated(rule, access, frame, Pass::Step);
     let formats = formats(rule, &frame, access.width(), Pass::Step);
     let mut files = vec![rule.wgsl(), &structs, &variant];
     files.extend(AT_ONCE);
@@ -381,21 +397,25 @@ fn step_at_once(rule: &dyn Rule, access: Access, frame: Frame) -> String {
 
 /// The complete update shader of `rule`.
 pub(crate) fn update(rule: &dyn Rule, access: Access, frame: Frame) -> String {
-    let [structs, variant, sums, slots, of_tensors] = generated(rule, frame, Pass::Update);
+    let [structs, variant, sums, slots, of_tensors] = generated(rule, access, frame, Pass::Update);
     let formats = formats(rule, &frame, access.width(), Pass::Update);
-    let step = match stores_blocks(rule, &frame, Pass::Update) {
-        false => include_str!("../../shaders/step.wgsl"),
-        true => include_str!("../../shaders/step_in_blocks.wgsl"),
+    let in_tiles = access.is_in_tiles();
+    let quad = include_str!("../../shaders/quad.wgsl");
+    let step = match (in_tiles, stores_blocks(rule, &frame, Pass::Update)) {
+        (true, _) => [include_str!("../../shaders/step_in_tiles.wgsl"), quad].join("\n"),
+        (false, true) => [include_str!("../../shaders/step_in_blocks.wgsl"), quad].join("\n"),
+        (false, false) => include_str!("../../shaders/step.wgsl").to_owned(),
     };
     // The rule's text comes first, so that a compiler's line numbers are those of the rule's own
     // file.
-    let mut files = vec![rule.wgsl(), &structs, &variant, step];
+    let mut files = vec![rule.wgsl(), &structs, &variant, &step];
     files.extend(around(access, frame, &formats));
     files.extend([&slots[..], &of_tensors]);
     if rule.stages().sum.is_some() {
         files.extend([&sums[..], include_str!("../../shaders/tensors/shape.wgsl")]);
     }
-    if frame.average || rule.evaluates_elsewhere() {
+    // What is no step does not go by tiles.
+    if !in_tiles && (frame.average || rule.evaluates_elsewhere()) {
         files.push(include_str!("../../shaders/evaluation/entry_points.wgsl"));
         files.push(match (frame.average, frame.storage.params.rounds()) {
             (false, _) => include_str!("../../shaders/evaluation/by_rule.wgsl"),

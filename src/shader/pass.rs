@@ -21,10 +21,12 @@ pub(crate) enum Access {
     Ranges(Width, GradPlace),
     /// In a caller's ranges, and copies of the parameters in such ranges too.
     RangesAndCopies(Width, GradPlace),
+    /// By tiles of matrices, in ranges.
+    Tiles(GradPlace),
 }
 
 impl Access {
-    /// All without copies in ranges.
+    /// All without copies in ranges and without tiles.
     #[cfg(test)]
     pub const ALL: [Self; 14] = [
         Self::Arena,
@@ -43,7 +45,7 @@ impl Access {
         Self::Ranges(Width::Scalars, GradPlace::InParams),
     ];
 
-    /// All with them.
+    /// All with copies in ranges.
     #[cfg(test)]
     pub const WITH_COPIES: [Self; 6] = [
         Self::RangesAndCopies(Width::Quads, GradPlace::OwnBuffer),
@@ -54,9 +56,17 @@ impl Access {
         Self::RangesAndCopies(Width::Scalars, GradPlace::InParams),
     ];
 
+    /// All by tiles.
+    #[cfg(test)]
+    pub const BY_TILES: [Self; 3] = [
+        Self::Tiles(GradPlace::OwnBuffer),
+        Self::Tiles(GradPlace::SameBuffer),
+        Self::Tiles(GradPlace::InParams),
+    ];
+
     pub fn width(self) -> Width {
         match self {
-            Self::Arena | Self::FoldedArena => Width::Quads,
+            Self::Arena | Self::FoldedArena | Self::Tiles(_) => Width::Quads,
             Self::Range(width, _) | Self::Ranges(width, _) | Self::RangesAndCopies(width, _) => {
                 width
             }
@@ -66,10 +76,15 @@ impl Access {
     pub fn grad_place(self) -> GradPlace {
         match self {
             Self::Arena | Self::FoldedArena => GradPlace::OwnBuffer,
-            Self::Range(_, place) | Self::Ranges(_, place) | Self::RangesAndCopies(_, place) => {
-                place
-            }
+            Self::Range(_, place)
+            | Self::Ranges(_, place)
+            | Self::RangesAndCopies(_, place)
+            | Self::Tiles(place) => place,
         }
+    }
+
+    pub fn is_in_tiles(self) -> bool {
+        matches!(self, Self::Tiles(_))
     }
 }
 

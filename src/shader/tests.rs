@@ -75,9 +75,10 @@ fn variants() -> Vec<Box<dyn Rule>> {
 fn every_rule_compiles_in_every_variant_and_form_of_access() {
     let mut seen = std::collections::HashSet::new();
     for rule in variants() {
-        for access in Access::ALL {
-            for pass in passes(&*rule) {
-                let text = of_rule(&*rule, access, Frame::default(), pass);
+        let frame = Frame::default();
+        for pass in passes(&*rule) {
+            for access in accesses(&*rule, frame, pass) {
+                let text = of_rule(&*rule, access, frame, pass);
                 if seen.insert(text.clone()) {
                     validated(&text);
                 }
@@ -121,6 +122,17 @@ fn lines_of(rule: &dyn Rule) -> Vec<(&'static str, String)> {
         ("move_lines", move_lines(rule, frame)),
         ("factor_small", factor_lines(rule, frame)),
     ]
+}
+
+/// How `pass` can find its elements.
+fn accesses(rule: &dyn Rule, frame: Frame, pass: Pass) -> Vec<Access> {
+    // What stores no parameters copies none.
+    let copies = pass.stores_params() && frame.storage.copy().is_some();
+    let with_copies = Access::WITH_COPIES.into_iter().filter(|_| copies);
+    let by_tiles = goes_by_tiles(rule, &frame, pass);
+    let by_tiles = Access::BY_TILES.into_iter().filter(|_| by_tiles);
+    let all = Access::ALL.into_iter();
+    all.chain(with_copies).chain(by_tiles).collect()
 }
 
 /// The passes that have a text of their own.
@@ -209,8 +221,8 @@ fn every_rule_compiles_with_whatever_is_around_it() {
     for name in rules::names() {
         let rule = rules::by_name(name).unwrap();
         for (_, frame) in frames() {
-            for access in Access::ALL {
-                for pass in passes(&*rule) {
+            for pass in passes(&*rule) {
+                for access in accesses(&*rule, frame, pass) {
                     validated(&of_rule(&*rule, access, frame, pass));
                 }
             }
@@ -276,6 +288,11 @@ fn golden() -> Vec<(String, String)> {
             };
             let measure = of_rule(&*rule, access, frame, Pass::Measure);
             files.push((format!("{name}-measure"), measure));
+            let tiles = Access::Tiles(GradPlace::OwnBuffer);
+            for (what, pass) in [("measure", Pass::Measure), ("step", Pass::Update)] {
+                let text = of_rule(&*rule, tiles, frame, pass);
+                files.push((format!("{name}-{what}_in_tiles"), text));
+            }
         }
         if name == "lamb" {
             let measure = of_rule(&*rule, access, Frame::default(), Pass::Measure);
@@ -292,7 +309,7 @@ fn golden() -> Vec<(String, String)> {
     }
     for access in Access::ALL {
         let name = match access {
-            Access::Arena => continue,
+            Access::Arena | Access::Tiles(_) => continue,
             Access::FoldedArena => "adamw-folded".to_owned(),
             Access::Range(Width::Quads, GradPlace::OwnBuffer) => "adamw-one-range".to_owned(),
             // They are as those of many ranges.
@@ -415,7 +432,7 @@ fn step_lies_alike_in_both_shaders_and_has_the_members_of_its_twin() {
 #[test]
 fn no_variant_needs_more_than_webgpus_eight_storage_bindings() {
     for rule in variants() {
-        for access in Access::ALL {
+        for access in accesses(&*rule, Frame::default(), Pass::Update) {
             let module = validated(&update(&*rule, access, Frame::default()));
             let tensors = looks_at_tensors(&*rule, Pass::Update.reads(&*rule));
             let storage = |(_, variable): &(_, &naga::GlobalVariable)| {
@@ -430,8 +447,8 @@ fn no_variant_needs_more_than_webgpus_eight_storage_bindings() {
                 Access::Arena | Access::FoldedArena => 2,
                 Access::Range(_, GradPlace::InParams) => 1,
                 Access::Range(..) => 2,
-                Access::Ranges(_, GradPlace::InParams) => 2,
-                Access::Ranges(..) => 3,
+                Access::Ranges(_, GradPlace::InParams) | Access::Tiles(GradPlace::InParams) => 2,
+                Access::Ranges(..) | Access::Tiles(_) => 3,
                 Access::RangesAndCopies(..) => continue,
             };
             let lines = rule.stages().lines.is_some();
@@ -522,18 +539,11 @@ fn parameters_gradients_and_state_can_have_a_format_of_their_own() {
                 storage,
                 ..Frame::default()
             };
-            let with_copies = Access::WITH_COPIES.into_iter();
-            let with_copies = with_copies.filter(|_| storage.copy().is_some());
-            for access in Access::ALL.into_iter().chain(with_copies) {
-                // One binding has one type.
-                let together = access.grad_place() == GradPlace::InParams;
-                if together && storage.params != storage.grads {
-                    continue;
-                }
-                for pass in passes(&*rule) {
-                    // What stores no parameters copies none.
-                    let copies = Access::WITH_COPIES.contains(&access);
-                    if copies && !pass.stores_params() {
+            for pass in passes(&*rule) {
+                for access in accesses(&*rule, frame, pass) {
+                    // One binding has one type.
+                    let together = access.grad_place() == GradPlace::InParams;
+                    if together && storage.params != storage.grads {
                         continue;
                     }
                     let text = of_rule(&*rule, access, frame, pass);

@@ -96,23 +96,6 @@ const UPDATES_BY_GRADS: bool = true;
 @group(0) @binding(0) var<uniform> hyper: Hyper;
 @group(0) @binding(1) var<uniform> now: Step;
 
-// Four of the elements.
-struct Quad {
-    place: Place,
-    p: vec4<f32>,
-    found: vec4<f32>,
-    average: vec4<f32>,
-}
-
-struct Updated {
-    p: vec4<f32>,
-    state: State,
-}
-
-fn load_quad(place: Place) -> Quad {
-    return Quad(place, load_param(place), scaled(load_grad(place), place), load_average(place));
-}
-
 fn updated(quad: Quad, before: State) -> Updated {
     // What does not exist adds nothing to its block.
     if quad.place.count == 0u {
@@ -123,19 +106,6 @@ fn updated(quad: Quad, before: State) -> Updated {
     var state = before;
     let p = update_at(quad.p, g, &state, load_tensor(quad.place));
     return Updated(outcome(p, finite), state);
-}
-
-fn store_quad(quad: Quad, updated: Updated) {
-    if quad.place.count == 0u {
-        return;
-    }
-    store_param(quad.place, updated.p);
-    store_copy(quad.place, updated.p);
-    store_state(quad.place, updated.state);
-    store_average(quad.place, quad.p, updated.p, quad.average);
-    if ZERO_GRAD {
-        zero_grad(quad.place);
-    }
 }
 
 @compute @workgroup_size(64)
@@ -165,6 +135,38 @@ fn main(
     store_quad(b, next_b);
     store_quad(c, next_c);
     store_quad(d, next_d);
+}
+
+// Four elements, for entry points that update several times four: what is loaded of them first, and what
+// is stored once all of that is loaded.
+
+struct Quad {
+    place: Place,
+    p: vec4<f32>,
+    found: vec4<f32>,
+    average: vec4<f32>,
+}
+
+struct Updated {
+    p: vec4<f32>,
+    state: State,
+}
+
+fn load_quad(place: Place) -> Quad {
+    return Quad(place, load_param(place), scaled(load_grad(place), place), load_average(place));
+}
+
+fn store_quad(quad: Quad, updated: Updated) {
+    if quad.place.count == 0u {
+        return;
+    }
+    store_param(quad.place, updated.p);
+    store_copy(quad.place, updated.p);
+    store_state(quad.place, updated.state);
+    store_average(quad.place, quad.p, updated.p, quad.average);
+    if ZERO_GRAD {
+        zero_grad(quad.place);
+    }
 }
 
 // The numbers of one parameter group's step. begin_step.wgsl writes them, and update() reads them.

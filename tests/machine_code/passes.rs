@@ -1,5 +1,5 @@
-//! The passes that come before an update, and the update that begins its step itself, from the golden files.
-//! They have loops and branches, so what is asked of them is that they keep to the registers.
+//! The passes that come before an update, updates by tiles, and the update that begins its step itself, from
+//! the golden files. They have loops and branches, so what is asked of them is that they keep to the registers.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use libtest_mimic::Failed;
 
 use crate::{radv::Radv, spirv};
 
-/// Each pass but the updates: its title, its shader and its entry point.
+/// Each pass but the updates by elements: its title, its shader and its entry point.
 pub fn all() -> Result<Vec<(String, String, String)>, Failed> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let mut passes = Vec::new();
@@ -16,10 +16,12 @@ pub fn all() -> Result<Vec<(String, String, String)>, Failed> {
         let text = std::fs::read_to_string(&path)?;
         let module = naga::front::wgsl::parse_str(&text)?;
         let file = path.file_stem().unwrap_or_default().to_string_lossy();
-        let begins = file.starts_with("begin_step") || file.ends_with("at_once");
+        let is_shown = file.starts_with("begin_step")
+            || file.ends_with("at_once")
+            || file.ends_with("in_tiles");
         for entry_point in module.entry_points {
             let name = entry_point.name;
-            if begins || !["main", "evaluate", "train"].contains(&&*name) {
+            if is_shown || !["main", "evaluate", "train"].contains(&&*name) {
                 passes.push((format!("{file}: {name}"), text.clone(), name));
             }
         }

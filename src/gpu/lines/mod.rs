@@ -127,13 +127,21 @@ pub(super) fn line_dispatches(
     table: &LineTable,
     tensors: &[BoundTensor],
 ) -> Result<Vec<Unbound>, Error> {
+    let measured = GroupBindings {
+        pass: Pass::Measure,
+        ..group
+    };
     let group = GroupBindings {
         pass: Pass::Lines,
         ..group
     };
-    let (buffers, ranges) = tensor_ranges(tensors, false);
+    let (buffers, ranges) = tensor_ranges(tensors, &measured);
     let mut tiling = Tiling::new(group.frame.storage.grads);
     for (range, place) in ranges.iter().zip(&table.places) {
+        if range.matrices.is_some() && !place.matrices.has_rows {
+            // It is updated where it is measured.
+            continue;
+        }
         tiling.add(
             place,
             range.grad_buffer,

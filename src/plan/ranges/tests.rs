@@ -5,10 +5,10 @@ use super::super::{
     samples::{COUNTS, TINY, WIDE},
     span::as_one,
 };
-use super::*;
+use super::{copies::copy_bytes, *};
 use crate::{
     Precision,
-    format::{Encoding, Format},
+    format::{Encoding, Format, QUAD},
 };
 
 /// Checks that every element of every tensor is in exactly one span, at its own place, and that
@@ -140,6 +140,7 @@ fn packed(counts: &[u64], start: u64, grad_buffer: usize, grad_start: u64) -> Ve
                 copy: None,
                 state,
                 count,
+                matrices: None,
             };
             offset += 4 * count;
             state += count.next_multiple_of(64);
@@ -221,6 +222,7 @@ fn params_and_grads_interleaved_in_one_buffer_are_covered() {
             copy: None,
             state: i * 128,
             count: 100,
+            matrices: None,
         })
         .collect();
     let windows = check(&tensors, &WIDE);
@@ -278,6 +280,7 @@ fn every_element_is_stepped_once_whatever_the_formats() {
                         copy: None,
                         state,
                         count,
+                        matrices: None,
                     };
                     // Elements of fewer than four bytes begin and end at multiples of four
                     // bytes.

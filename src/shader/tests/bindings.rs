@@ -114,3 +114,44 @@ fn bindings_are_those_of_the_golden_table_in_every_format() {
     }
     assert_eq!(std::fs::read_to_string(path).unwrap(), table);
 }
+
+/// So what the table says of ranges, and what an optimizer counts of them, holds for tiles.
+#[test]
+fn tiles_take_as_many_bindings_as_ranges_and_no_more_than_eight() {
+    let ranges = Access::Ranges(Width::Quads, GradPlace::OwnBuffer);
+    let tiles = Access::Tiles(GradPlace::OwnBuffer);
+    let plus_8 = Format::Bf16Plus8.encoding(Precision::Signed);
+    let storages = [
+        Storage::default(),
+        Storage {
+            beside: Some(Format::F16.encoding(Precision::Signed)),
+            ..Storage::default()
+        },
+        Storage {
+            params: plus_8,
+            beside: plus_8.residual(),
+            ..Storage::default()
+        },
+    ];
+    let mut compared = 0;
+    for name in rules::names() {
+        let rule = rules::by_name(name).unwrap();
+        for (around, frame) in frames() {
+            for storage in storages {
+                let frame = Frame { storage, ..frame };
+                for pass in passes(&*rule) {
+                    if !goes_by_tiles(&*rule, &frame, pass) {
+                        continue;
+                    }
+                    let [found, expected] =
+                        [tiles, ranges].map(|access| bindings(&*rule, frame, access, pass));
+                    assert_eq!(found, expected, "{name}, {around}, {pass:?}");
+                    assert!(found <= 8, "{name}, {around}, {pass:?}: {found}");
+                    compared += 1;
+                }
+            }
+        }
+    }
+    // An update and what comes before it.
+    assert!(compared >= 2 * storages.len() * frames().len());
+}

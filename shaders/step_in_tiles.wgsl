@@ -1,0 +1,40 @@
+// The entry point of an update by tiles of matrices: step.wgsl with two quads of a row at a time.
+
+@group(0) @binding(0) var<uniform> hyper: Hyper;
+@group(0) @binding(1) var<uniform> now: Step;
+@group(0) @binding(4) var<storage, read> spans: array<vec4<u32>>;
+
+fn updated(quad: Quad, before: State, tensor: OfTensor) -> Updated {
+    let finite = is_finite(quad.found);
+    let g = limited(quad.found, finite);
+    var state = before;
+    let p = update_at(quad.p, g, &state, tensor);
+    return Updated(outcome(p, finite), state);
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = tile_of(workgroup, grid, lane);
+    if index >= arrayLength(&spans) {
+        return;
+    }
+    let tile = find_tile(spans[index]);
+    let tensor = load_tensor(tile.first);
+    for (var column = first_column(lane); column < tile.columns; column += NEXT_PAIR) {
+        let left = columns_of(tile, column);
+        let right = columns_of(tile, column + NEXT_QUAD);
+        for (var row = 0u; row < tile.rows; row++) {
+            let factor = factor_of(tile, row);
+            let a = load_quad(place_in(tile, row, column));
+            let b = load_quad(place_in(tile, row, column + NEXT_QUAD));
+            let state_a = load_state(a.place, Gathered(factor, left));
+            let state_b = load_state(b.place, Gathered(factor, right));
+            store_quad(a, updated(a, state_a, tensor));
+            store_quad(b, updated(b, state_b, tensor));
+        }
+    }
+}

@@ -1,0 +1,468 @@
+// Adafactor. Shazeer & Stern 2018, arXiv:1804.04235, as in torch.optim.Adafactor.
+// Twin: src/rules/adafactor.rs
+
+fn line(g: f32, h: Hyper) -> f32 {
+    return g * g;
+}
+
+fn move_line(kept: f32, mean: f32, h: Hyper, now: Step) -> f32 {
+    // at: how far V moves, and the most that lr may be.
+    return scalar_ema(kept, mean, now.at.x);
+}
+
+fn row_factor(row: f32, mean: f32, h: Hyper) -> f32 {
+    return row / max(mean, h.eps1);
+}
+
+fn direction(g: vec4<f32>, s: State, h: Hyper) -> vec4<f32> {
+    let variance = s.row_factor * s.col_var;
+    return g / sqrt(max(variance, vec4<f32>(h.eps1_squared)));
+}
+
+fn measure(p: vec4<f32>, g: vec4<f32>, s: State, h: Hyper, now: Step, tensor: OfTensor) -> Sums {
+    let u = direction(g, s, h);
+    return Sums(p * p, u * u);
+}
+
+fn conclude(sums: Totals, tensor: ptr<function, OfTensor>, shape: Shape, h: Hyper, now: Step) {
+    let p_rms = sqrt(sums.p_squared / shape.count);
+    let u_rms = sqrt(sums.u_squared / shape.count);
+    let alpha = max(h.eps2, p_rms) * min(now.lr, now.at.y);
+    (*tensor).alpha = alpha / max(u_rms / h.d, 1.0);
+}
+
+fn update(
+    p: vec4<f32>,
+    g: vec4<f32>,
+    s: ptr<function, State>,
+    h: Hyper,
+    now: Step,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    let u = direction(g, *s, h);
+    return p - (now.decay * p + tensor.alpha * u);
+}
+
+// The rule's numbers.
+
+struct Hyper {
+    eps1: f32,
+    eps1_squared: f32,
+    eps2: f32,
+    d: f32,
+}
+
+struct State {
+    row_factor: vec4<f32>,
+    col_var: vec4<f32>,
+}
+
+struct OfTensor {
+    alpha: f32,
+}
+
+// The variant.
+
+const ZERO_GRAD: bool = false;
+const MOST_GRAD: f32 = 1.125899906842624e15;
+const SQUARES_GRADS: bool = true;
+const UPDATES_BY_GRADS: bool = true;
+
+// The entry point of an update by tiles of matrices: step.wgsl with two quads of a row at a time.
+
+@group(0) @binding(0) var<uniform> hyper: Hyper;
+@group(0) @binding(1) var<uniform> now: Step;
+@group(0) @binding(4) var<storage, read> spans: array<vec4<u32>>;
+
+fn updated(quad: Quad, before: State, tensor: OfTensor) -> Updated {
+    let finite = is_finite(quad.found);
+    let g = limited(quad.found, finite);
+    var state = before;
+    let p = update_at(quad.p, g, &state, tensor);
+    return Updated(outcome(p, finite), state);
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = tile_of(workgroup, grid, lane);
+    if index >= arrayLength(&spans) {
+        return;
+    }
+    let tile = find_tile(spans[index]);
+    let tensor = load_tensor(tile.first);
+    for (var column = first_column(lane); column < tile.columns; column += NEXT_PAIR) {
+        let left = columns_of(tile, column);
+        let right = columns_of(tile, column + NEXT_QUAD);
+        for (var row = 0u; row < tile.rows; row++) {
+            let factor = factor_of(tile, row);
+            let a = load_quad(place_in(tile, row, column));
+            let b = load_quad(place_in(tile, row, column + NEXT_QUAD));
+            let state_a = load_state(a.place, Gathered(factor, left));
+            let state_b = load_state(b.place, Gathered(factor, right));
+            store_quad(a, updated(a, state_a, tensor));
+            store_quad(b, updated(b, state_b, tensor));
+        }
+    }
+}
+
+// Four elements, for entry points that update several times four: what is loaded of them first, and what
+// is stored once all of that is loaded.
+
+struct Quad {
+    place: Place,
+    p: vec4<f32>,
+    found: vec4<f32>,
+    average: vec4<f32>,
+}
+
+struct Updated {
+    p: vec4<f32>,
+    state: State,
+}
+
+fn load_quad(place: Place) -> Quad {
+    return Quad(place, load_param(place), scaled(load_grad(place), place), load_average(place));
+}
+
+fn store_quad(quad: Quad, updated: Updated) {
+    if quad.place.count == 0u {
+        return;
+    }
+    store_param(quad.place, updated.p);
+    store_copy(quad.place, updated.p);
+    store_state(quad.place, updated.state);
+    store_average(quad.place, quad.p, updated.p, quad.average);
+    if ZERO_GRAD {
+        zero_grad(quad.place);
+    }
+}
+
+// The numbers of one parameter group's step. begin_step.wgsl writes them, and update() reads them.
+// Twins: Step in src/rule/twin.rs; the layout in src/gpu/records.rs.
+struct Step {
+    lr: f32,
+    decay: f32,         // lr times the decoupled weight decay, the product taken in f64
+    grad_scale: f32,    // what gradients are multiplied by; negative to maximize
+    t: u32,             // steps performed, this one included
+    at: vec4<f32>,      // the rule's coefficients at this step count, from f64
+    refreshed: f32,     // 1 if the caller filled the rule's inputs anew for this step, else 0
+    average_weight: f32, // what the running mean of the parameters is pulled by
+    grad_unit: f32,     // a power of two that very large or small gradients are multiplied by first
+}
+
+// The moving average decay·kept + (1 - decay)·x. `pull` is 1 - decay for a decay of at least 1/2, and
+// -decay for a smaller one. So the smaller weight multiplies the difference, and nothing cancels at
+// any decay. The sign bit says which it is: a decay of 0 is -0. Twin: src/rule/ema.rs
+fn ema(kept: vec4<f32>, x: vec4<f32>, pull: f32) -> vec4<f32> {
+    let nearer = select(kept, x, bitcast<i32>(pull) < 0);
+    return nearer + pull * (x - kept);
+}
+
+fn scalar_ema(kept: f32, x: f32, pull: f32) -> f32 {
+    let nearer = select(kept, x, bitcast<i32>(pull) < 0);
+    return nearer + pull * (x - kept);
+}
+
+// What gradients and parameters are held to. Twin: src/rule/bound.rs
+
+// These look at bits, because compilers may assume that there is no NaN and no infinity.
+fn is_finite(x: vec4<f32>) -> vec4<bool> {
+    return (bitcast<vec4<u32>>(x) & vec4<u32>(0x7f800000u)) != vec4<u32>(0x7f800000u);
+}
+
+fn is_nan(x: vec4<f32>) -> vec4<bool> {
+    return (bitcast<vec4<u32>>(x) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
+}
+
+// A variable, since WGSL refuses a constant that is NaN.
+var<private> nan_bits: u32 = 0x7fc00000u;
+
+fn held(x: vec4<f32>) -> vec4<f32> {
+    return clamp(x, vec4<f32>(-MOST_GRAD), vec4<f32>(MOST_GRAD));
+}
+
+// The gradient as a rule gets it: none of its squares and sums overflows. One that is not finite is
+// NaN.
+fn limited(g: vec4<f32>, finite: vec4<bool>) -> vec4<f32> {
+    return select(vec4<f32>(bitcast<f32>(nan_bits)), held(g), finite);
+}
+
+// The parameter after an update. It is NaN if the gradient was not finite, whatever the rule made of
+// that.
+fn outcome(updated: vec4<f32>, finite: vec4<bool>) -> vec4<f32> {
+    var bounded = updated;
+    if !SQUARES_GRADS {
+        // NaN stays NaN.
+        bounded = select(updated, held(updated), abs(updated) > vec4<f32>(MOST_GRAD));
+    }
+    if !UPDATES_BY_GRADS {
+        return bounded;
+    }
+    return select(vec4<f32>(bitcast<f32>(nan_bits)), bounded, finite);
+}
+
+// Four neighbouring elements: where they begin in each binding, and how many of them exist.
+struct Place {
+    param: u32,
+    grad: u32,
+    state: u32,
+    count: u32,
+}
+
+// A tile of a matrix, or a part of a vector. Eight neighbouring threads have a tile. Of every 64 columns,
+// each of them has two quads, with which it walks down the rows. So what is kept of columns is loaded once
+// for all rows.
+
+// Each span reaches from the first element of its tile to the last. Host side: src/plan/tiles.rs.
+const TILE_THREADS: u32 = 8u;
+
+// From a thread's quad to its next one, and to the next two.
+const NEXT_QUAD: u32 = 32u;
+const NEXT_PAIR: u32 = 64u;
+
+struct Tile {
+    first: Place,       // its first four elements
+    rows: u32,
+    columns: u32,
+    stride: u32,        // elements from one row to the next
+    factors: u32,       // where its first row's factor is kept
+    kept: u32,          // where its first column is kept
+}
+
+fn find_tile(span: vec4<u32>) -> Tile {
+    let first = Place(span.x, span.y, span.z, 4u);
+    let entry = row_of(first) / 4u;
+    let size = tensors[entry];
+    let starts = tensors[entry + 1u];
+    let stride = size.z;
+    let element = UNIT * window.y + first.state - size.w;
+    let row = element / stride;
+    let column = element - row * stride;
+    let matrix = row / size.y;
+    // No tile is wider than its matrix.
+    let below = (span.w - 1u) / stride;
+    return Tile(
+        first,
+        below + 1u,
+        span.w - below * stride,
+        stride,
+        starts.x + row,
+        starts.y + matrix * stride + column,
+    );
+}
+
+// The number of a thread's tile.
+fn tile_of(workgroup: vec3<u32>, grid: vec3<u32>, lane: u32) -> u32 {
+    return 64u / TILE_THREADS * (workgroup.y * grid.x + workgroup.x) + lane / TILE_THREADS;
+}
+
+fn first_column(lane: u32) -> u32 {
+    return 4u * (lane % TILE_THREADS);
+}
+
+// The four elements from `column` on. If the tile does not have them, they are none, and the first of the
+// row are read in their place, since a branch costs llvmpipe more.
+fn place_in(tile: Tile, row: u32, column: u32) -> Place {
+    let is_within = column < tile.columns;
+    let offset = row * tile.stride + select(0u, column, is_within);
+    let first = tile.first;
+    let count = select(0u, 4u, is_within);
+    return Place(first.param + offset, first.grad + offset, first.state + offset, count);
+}
+
+// The state of the row and of the columns of four elements.
+struct Gathered {
+    factor: vec4<f32>,
+    column: vec4<f32>,
+}
+
+fn factor_of(tile: Tile, row: u32) -> vec4<f32> {
+    let i = tile.factors + row;
+    return vec4<f32>(lines[i / 4u][i % 4u]);
+}
+
+fn columns_of(tile: Tile, column: u32) -> vec4<f32> {
+    return lines[(tile.kept + select(0u, column, column < tile.columns)) / 4u];
+}
+
+// Parameters in their format, four at a time.
+
+@group(0) @binding(2) var<storage, read_write> params: array<ParamQuad>;
+
+fn load_param(place: Place) -> vec4<f32> {
+    return decode_param(params[place.param / 4u], place);
+}
+
+fn store_param(place: Place, p: vec4<f32>) {
+    params[place.param / 4u] = encode_param(p, place);
+}
+
+// Gradients in their format, four at a time. Zero bits are zero in every format.
+
+alias StoredGrad = GradQuad;
+
+fn load_grad(place: Place) -> vec4<f32> {
+    return decode_grad(stored_grad(place.grad / 4u));
+}
+
+fn zero_grad(place: Place) {
+    store_grad(place.grad / 4u, StoredGrad());
+}
+
+// Gradients in a buffer of their own.
+
+@group(0) @binding(3) var<storage, read> grads: array<StoredGrad>;
+
+fn stored_grad(index: u32) -> StoredGrad {
+    return grads[index];
+}
+
+// For gradients that are zeroed, see in_own_buffer_zeroed.wgsl.
+fn store_grad(index: u32, value: StoredGrad) {
+}
+
+// Gradients are not scaled: now.grad_scale is 1.
+
+fn scaled(g: vec4<f32>, place: Place) -> vec4<f32> {
+    return g;
+}
+
+// Elements as f32.
+
+alias Quad_f32 = vec4<f32>;
+
+fn decode_f32(quad: Quad_f32) -> vec4<f32> {
+    return quad;
+}
+
+fn encode_f32(value: vec4<f32>) -> Quad_f32 {
+    return value;
+}
+
+alias ParamQuad = Quad_f32;
+
+fn decode_param(quad: ParamQuad, place: Place) -> vec4<f32> {
+    return decode_f32(quad);
+}
+
+fn encode_param(value: vec4<f32>, place: Place) -> ParamQuad {
+    return encode_f32(value);
+}
+
+alias GradQuad = Quad_f32;
+
+fn decode_grad(quad: GradQuad) -> vec4<f32> {
+    return decode_f32(quad);
+}
+
+// There is no running mean of the parameters.
+
+fn load_average(place: Place) -> vec4<f32> {
+    return vec4<f32>();
+}
+
+fn store_average(place: Place, p: vec4<f32>, updated: vec4<f32>, average: vec4<f32>) {
+}
+
+// There is no copy of the parameters.
+
+fn store_copy(place: Place, p: vec4<f32>) {
+}
+
+// The rule's slots; those that the variant leaves unused read as zero.
+
+
+@group(0) @binding(11) var<storage, read> lines: array<vec4<f32>>;
+
+fn load_state(place: Place, gathered: Gathered) -> State {
+    var state = State();
+    state.row_factor = gathered.factor;
+    state.col_var = gathered.column;
+    return state;
+}
+
+fn store_state(place: Place, state: State) {
+}
+
+// Where a dispatch's part of the state begins, in units of UNIT elements: x in that of all groups,
+// y in that of its own. Every tensor starts at a unit. z is what the random bits of rounding begin from.
+@group(0) @binding(14) var<uniform> window: vec4<u32>;
+
+const UNIT: u32 = 64u;
+
+// The table as quads, for shaders that read most of a row.
+
+@group(0) @binding(13) var<storage, read> tensors: array<vec4<u32>>;
+
+fn tensor_word(i: u32) -> u32 {
+    return tensors[i / 4u][i % 4u];
+}
+
+// The state of each tensor, as a table of words. Host side: src/gpu/tensors.rs. The first four
+// words say where the rows begin, how long a row is, how many rows there are, and how many of them
+// conclude together. Then comes, for each UNIT of elements of the group, the place of its tensor's
+// row. Then come the rows. A row has the number of elements, rows, columns, first element in the
+// group, where its lines begin (two words), two words of padding, and then the values of the slots.
+
+fn row_of(place: Place) -> u32 {
+    return tensor_word(4u + window.y + place.state / UNIT);
+}
+
+fn load_tensor(place: Place) -> OfTensor {
+    var tensor = OfTensor();
+    let row = row_of(place);
+    tensor.alpha = bitcast<f32>(tensor_word(row + 8u));
+    return tensor;
+}
+
+fn update_at(
+    p: vec4<f32>,
+    g: vec4<f32>,
+    s: ptr<function, State>,
+    tensor: OfTensor,
+) -> vec4<f32> {
+    var undecayed = now;
+    undecayed.decay = 0.0;
+    return update(p, g, s, hyper, undecayed, tensor);
+}
+
+// What the rule sums up, by four elements and in all.
+
+struct Sums {
+    p_squared: vec4<f32>,
+    u_squared: vec4<f32>,
+}
+
+struct Totals {
+    p_squared: f32,
+    u_squared: f32,
+}
+
+fn add(sums: ptr<function, Sums>, more: Sums) {
+    (*sums).p_squared += more.p_squared;
+    (*sums).u_squared += more.u_squared;
+}
+
+fn total(sums: Sums) -> vec4<f32> {
+    return vec4<f32>(
+        dot(sums.p_squared, vec4<f32>(1.0)),
+        dot(sums.u_squared, vec4<f32>(1.0)),
+        0.0,
+        0.0,
+    );
+}
+
+fn sums_of(total: vec4<f32>) -> Totals {
+    return Totals(total.x, total.y);
+}
+
+// The size of a tensor. Twin: Shape in src/rule/twin.rs
+struct Shape {
+    count: f32,         // its elements
+    rows: f32,          // its last dimension but one; 1 if it has fewer than two
+    columns: f32,       // its last dimension; 1 if it has none
+}

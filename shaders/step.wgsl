@@ -14,24 +14,17 @@ fn main(
     if place.count == 0u {
         return;
     }
-    let p = load_param(place);
-    let found = scaled(load_grad(place), place);
-    let finite = is_finite(found);
-    let g = limited(found, finite);
+    let quad = load_quad(place);
+    let finite = is_finite(quad.found);
+    let g = limited(quad.found, finite);
     var state = load_state(place);
     let tensor = load_tensor(place);
-    let average = load_average(place);
     // The update is called twice, and compilers merge the two calls. So the state is stored while
     // the parameter's root and division are still under way. See benches/README.md for what that
     // gains.
     var next = state;
-    update_at(p, g, &next, tensor);
+    update_at(quad.p, g, &next, tensor);
     store_state(place, next);
-    let updated = outcome(update_at(p, g, &state, tensor), finite);
-    store_param(place, updated);
-    store_copy(place, updated);
-    store_average(place, p, updated, average);
-    if ZERO_GRAD {
-        zero_grad(place);
-    }
+    let updated = outcome(update_at(quad.p, g, &state, tensor), finite);
+    store_quad(quad, updated);
 }

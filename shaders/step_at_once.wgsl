@@ -11,20 +11,8 @@ fn update_quad(place: Place) {
     if place.count == 0u {
         return;
     }
-    let p = load_param(place);
-    let found = scaled(load_grad(place), place);
-    let finite = is_finite(found);
-    let g = limited(found, finite);
-    var state = load_state(place);
-    let average = load_average(place);
-    let updated = outcome(update_at(p, g, &state, load_tensor(place)), finite);
-    store_state(place, state);
-    store_param(place, updated);
-    store_copy(place, updated);
-    store_average(place, p, updated, average);
-    if ZERO_GRAD {
-        zero_grad(place);
-    }
+    let quad = load_quad(place);
+    store_updated(quad, updated(quad, load_state(place), load_tensor(place)));
 }
 
 @compute @workgroup_size(64)

@@ -4,16 +4,12 @@
 @group(0) @binding(0) var<uniform> hyper: Hyper;
 @group(0) @binding(1) var<uniform> now: Step;
 
-fn updated(quad: Quad, before: State) -> Updated {
+fn updated_in_block(quad: Quad, before: State) -> Updated {
     // What does not exist adds nothing to its block.
     if quad.place.count == 0u {
         return Updated();
     }
-    let finite = is_finite(quad.found);
-    let g = limited(quad.found, finite);
-    var state = before;
-    let p = update_at(quad.p, g, &state, load_tensor(quad.place));
-    return Updated(outcome(p, finite), state);
+    return updated(quad, before, load_tensor(quad.place));
 }
 
 @compute @workgroup_size(64)
@@ -34,13 +30,13 @@ fn main(
     let state_b = load_state(b.place);
     let state_c = load_state(c.place);
     let state_d = load_state(d.place);
-    let next_a = updated(a, state_a);
-    let next_b = updated(b, state_b);
-    let next_c = updated(c, state_c);
-    let next_d = updated(d, state_d);
+    let next_a = updated_in_block(a, state_a);
+    let next_b = updated_in_block(b, state_b);
+    let next_c = updated_in_block(c, state_c);
+    let next_d = updated_in_block(d, state_d);
     store_block(place, next_a.state, next_b.state, next_c.state, next_d.state);
-    store_quad(a, next_a);
-    store_quad(b, next_b);
-    store_quad(c, next_c);
-    store_quad(d, next_d);
+    store_updated(a, next_a);
+    store_updated(b, next_b);
+    store_updated(c, next_c);
+    store_updated(d, next_d);
 }

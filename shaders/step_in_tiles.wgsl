@@ -4,14 +4,6 @@
 @group(0) @binding(1) var<uniform> now: Step;
 @group(0) @binding(4) var<storage, read> spans: array<vec4<u32>>;
 
-fn updated(quad: Quad, before: State, tensor: OfTensor) -> Updated {
-    let finite = is_finite(quad.found);
-    let g = limited(quad.found, finite);
-    var state = before;
-    let p = update_at(quad.p, g, &state, tensor);
-    return Updated(outcome(p, finite), state);
-}
-
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -33,8 +25,8 @@ fn main(
             let b = load_quad(place_in(tile, row, column + NEXT_QUAD));
             let state_a = load_state(a.place, Gathered(factor, left));
             let state_b = load_state(b.place, Gathered(factor, right));
-            store_quad(a, updated(a, state_a, tensor));
-            store_quad(b, updated(b, state_b, tensor));
+            store_updated(a, updated(a, state_a, tensor));
+            store_updated(b, updated(b, state_b, tensor));
         }
     }
 }

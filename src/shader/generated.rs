@@ -105,9 +105,6 @@ fn slots(rule: &dyn Rule, access: Access, frame: Frame, pass: Pass) -> String {
             text,
             "\n@group(0) @binding(11) var<storage, {access}> lines: array<vec4<f32>>;"
         );
-        if rule.tensor_slots().is_empty() {
-            text += "\nalias OfTensor = u32;\n";
-        }
     } else if lines.is_some() {
         text += "\n";
         text += include_str!("../../shaders/lines/gather.wgsl");
@@ -209,7 +206,8 @@ fn of_tensors(rule: &dyn Rule, frame: Frame, pass: Pass) -> String {
         text += "\n";
     }
     if slots.is_empty() {
-        text += "fn load_tensor(place: Place) -> u32 {\n    return 0u;\n}\n\n";
+        text += "alias OfTensor = u32;\n\n";
+        text += "fn load_tensor(place: Place) -> OfTensor {\n    return 0u;\n}\n\n";
     } else {
         text += "fn load_tensor(place: Place) -> OfTensor {\n    var tensor = OfTensor();\n";
         if slots.iter().any(is_read) {
@@ -231,15 +229,14 @@ fn of_tensors(rule: &dyn Rule, frame: Frame, pass: Pass) -> String {
         Pass::Prepare => ("prepare", "", "prepare"),
         _ => return text,
     };
-    let (ty, argument) = if slots.is_empty() {
-        ("u32", "")
-    } else {
-        ("OfTensor", ", tensor")
+    let argument = match slots.is_empty() {
+        true => "",
+        false => ", tensor",
     };
     let _ = writeln!(
         text,
         "fn {name}_at(\n    p: vec4<f32>,\n    g: vec4<f32>,\n    \
-         s: ptr<function, State>,\n    tensor: {ty},\n){result} {{"
+         s: ptr<function, State>,\n    tensor: OfTensor,\n){result} {{"
     );
     let mut step = "now";
     if rule.decoupled_weight_decay() == 0.0 {

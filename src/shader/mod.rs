@@ -371,8 +371,9 @@ fn around(access: Access, frame: Frame, formats: &str) -> Vec<&str> {
 }
 
 /// What only the shader of a step at once has.
-const AT_ONCE: [&str; 4] = [
+const AT_ONCE: [&str; 5] = [
     include_str!("../../shaders/step_at_once.wgsl"),
+    include_str!("../../shaders/updated.wgsl"),
     include_str!("../../shaders/begin_step.wgsl"),
     include_str!("../../shaders/stats.wgsl"),
     include_str!("../../shaders/verdict/none.wgsl"),
@@ -390,6 +391,7 @@ fn step_at_once(rule: &dyn Rule, access: Access, frame: Frame) -> String {
     let formats = formats(rule, &frame, access.width(), Pass::Step);
     let mut files = vec![rule.wgsl(), &structs, &variant];
     files.extend(AT_ONCE);
+    files.push(include_str!("../../shaders/quad.wgsl"));
     files.extend(around(access, frame, &formats));
     files.extend([&slots[..], &of_tensors]);
     files.join("\n")
@@ -400,15 +402,17 @@ pub(crate) fn update(rule: &dyn Rule, access: Access, frame: Frame) -> String {
     let [structs, variant, sums, slots, of_tensors] = generated(rule, access, frame, Pass::Update);
     let formats = formats(rule, &frame, access.width(), Pass::Update);
     let in_tiles = access.is_in_tiles();
-    let quad = include_str!("../../shaders/quad.wgsl");
+    let updated = include_str!("../../shaders/updated.wgsl");
     let step = match (in_tiles, stores_blocks(rule, &frame, Pass::Update)) {
-        (true, _) => [include_str!("../../shaders/step_in_tiles.wgsl"), quad].join("\n"),
-        (false, true) => [include_str!("../../shaders/step_in_blocks.wgsl"), quad].join("\n"),
-        (false, false) => include_str!("../../shaders/step.wgsl").to_owned(),
+        (true, _) => &[include_str!("../../shaders/step_in_tiles.wgsl"), updated][..],
+        (false, true) => &[include_str!("../../shaders/step_in_blocks.wgsl"), updated],
+        (false, false) => &[include_str!("../../shaders/step.wgsl")],
     };
     // The rule's text comes first, so that a compiler's line numbers are those of the rule's own
     // file.
-    let mut files = vec![rule.wgsl(), &structs, &variant, &step];
+    let mut files = vec![rule.wgsl(), &structs, &variant];
+    files.extend(step);
+    files.push(include_str!("../../shaders/quad.wgsl"));
     files.extend(around(access, frame, &formats));
     files.extend([&slots[..], &of_tensors]);
     if rule.stages().sum.is_some() {

@@ -509,7 +509,7 @@ fn parameters_gradients_and_state_can_have_a_format_of_their_own() {
                 state: Format::Int8,
                 beside: plus_8.residual(),
             },
-            "fn load_quad(",
+            "fn updated_in_block(",
         ),
         (
             Storage {
@@ -524,7 +524,7 @@ fn parameters_gradients_and_state_can_have_a_format_of_their_own() {
                 state: Format::Int8,
                 ..f32
             },
-            "store_copy(quad.place, updated.p);",
+            "fn updated_in_block(",
         ),
         (state(Format::Bf16), "slot_exp_avg: array<Quad_bf16>"),
         (state(Format::Int8), "slot_exp_avg: array<Quad_int8>"),

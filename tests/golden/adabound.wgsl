@@ -90,25 +90,40 @@ fn main(
     if place.count == 0u {
         return;
     }
-    let p = load_param(place);
-    let found = scaled(load_grad(place), place);
-    let finite = is_finite(found);
-    let g = limited(found, finite);
+    let quad = load_quad(place);
+    let finite = is_finite(quad.found);
+    let g = limited(quad.found, finite);
     var state = load_state(place);
     let tensor = load_tensor(place);
-    let average = load_average(place);
     // The update is called twice, and compilers merge the two calls. So the state is stored while
     // the parameter's root and division are still under way. See benches/README.md for what that
     // gains.
     var next = state;
-    update_at(p, g, &next, tensor);
+    update_at(quad.p, g, &next, tensor);
     store_state(place, next);
-    let updated = outcome(update_at(p, g, &state, tensor), finite);
-    store_param(place, updated);
-    store_copy(place, updated);
-    store_average(place, p, updated, average);
+    let updated = outcome(update_at(quad.p, g, &state, tensor), finite);
+    store_quad(quad, updated);
+}
+
+// Four elements: what is loaded of them but their state, and what is stored once all is loaded.
+
+struct Quad {
+    place: Place,
+    p: vec4<f32>,
+    found: vec4<f32>,
+    average: vec4<f32>,
+}
+
+fn load_quad(place: Place) -> Quad {
+    return Quad(place, load_param(place), scaled(load_grad(place), place), load_average(place));
+}
+
+fn store_quad(quad: Quad, p: vec4<f32>) {
+    store_param(quad.place, p);
+    store_copy(quad.place, p);
+    store_average(quad.place, quad.p, p, quad.average);
     if ZERO_GRAD {
-        zero_grad(place);
+        zero_grad(quad.place);
     }
 }
 

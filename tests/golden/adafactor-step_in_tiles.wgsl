@@ -74,14 +74,6 @@ const UPDATES_BY_GRADS: bool = true;
 @group(0) @binding(1) var<uniform> now: Step;
 @group(0) @binding(4) var<storage, read> spans: array<vec4<u32>>;
 
-fn updated(quad: Quad, before: State, tensor: OfTensor) -> Updated {
-    let finite = is_finite(quad.found);
-    let g = limited(quad.found, finite);
-    var state = before;
-    let p = update_at(quad.p, g, &state, tensor);
-    return Updated(outcome(p, finite), state);
-}
-
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -103,14 +95,35 @@ fn main(
             let b = load_quad(place_in(tile, row, column + NEXT_QUAD));
             let state_a = load_state(a.place, Gathered(factor, left));
             let state_b = load_state(b.place, Gathered(factor, right));
-            store_quad(a, updated(a, state_a, tensor));
-            store_quad(b, updated(b, state_b, tensor));
+            store_updated(a, updated(a, state_a, tensor));
+            store_updated(b, updated(b, state_b, tensor));
         }
     }
 }
 
-// Four elements, for entry points that update several times four: what is loaded of them first, and what
-// is stored once all of that is loaded.
+// The update of a quad, for entry points with several quads.
+
+struct Updated {
+    p: vec4<f32>,
+    state: State,
+}
+
+fn updated(quad: Quad, before: State, tensor: OfTensor) -> Updated {
+    let finite = is_finite(quad.found);
+    let g = limited(quad.found, finite);
+    var state = before;
+    let p = update_at(quad.p, g, &state, tensor);
+    return Updated(outcome(p, finite), state);
+}
+
+fn store_updated(quad: Quad, updated: Updated) {
+    if quad.place.count > 0u {
+        store_state(quad.place, updated.state);
+        store_quad(quad, updated.p);
+    }
+}
+
+// Four elements: what is loaded of them but their state, and what is stored once all is loaded.
 
 struct Quad {
     place: Place,
@@ -119,23 +132,14 @@ struct Quad {
     average: vec4<f32>,
 }
 
-struct Updated {
-    p: vec4<f32>,
-    state: State,
-}
-
 fn load_quad(place: Place) -> Quad {
     return Quad(place, load_param(place), scaled(load_grad(place), place), load_average(place));
 }
 
-fn store_quad(quad: Quad, updated: Updated) {
-    if quad.place.count == 0u {
-        return;
-    }
-    store_param(quad.place, updated.p);
-    store_copy(quad.place, updated.p);
-    store_state(quad.place, updated.state);
-    store_average(quad.place, quad.p, updated.p, quad.average);
+fn store_quad(quad: Quad, p: vec4<f32>) {
+    store_param(quad.place, p);
+    store_copy(quad.place, p);
+    store_average(quad.place, quad.p, p, quad.average);
     if ZERO_GRAD {
         zero_grad(quad.place);
     }

@@ -103,20 +103,8 @@ fn update_quad(place: Place) {
     if place.count == 0u {
         return;
     }
-    let p = load_param(place);
-    let found = scaled(load_grad(place), place);
-    let finite = is_finite(found);
-    let g = limited(found, finite);
-    var state = load_state(place);
-    let average = load_average(place);
-    let updated = outcome(update_at(p, g, &state, load_tensor(place)), finite);
-    store_state(place, state);
-    store_param(place, updated);
-    store_copy(place, updated);
-    store_average(place, p, updated, average);
-    if ZERO_GRAD {
-        zero_grad(place);
-    }
+    let quad = load_quad(place);
+    store_updated(quad, updated(quad, load_state(place), load_tensor(place)));
 }
 
 @compute @workgroup_size(64)
@@ -140,6 +128,28 @@ fn main(
     }
     for (var quad = lane; quad < 256u; quad += 64u) {
         update_quad(locate(workgroup, grid, quad));
+    }
+}
+
+// The update of a quad, for entry points with several quads.
+
+struct Updated {
+    p: vec4<f32>,
+    state: State,
+}
+
+fn updated(quad: Quad, before: State, tensor: OfTensor) -> Updated {
+    let finite = is_finite(quad.found);
+    let g = limited(quad.found, finite);
+    var state = before;
+    let p = update_at(quad.p, g, &state, tensor);
+    return Updated(outcome(p, finite), state);
+}
+
+fn store_updated(quad: Quad, updated: Updated) {
+    if quad.place.count > 0u {
+        store_state(quad.place, updated.state);
+        store_quad(quad, updated.p);
     }
 }
 
@@ -298,6 +308,28 @@ fn keep_due(group: u32, t: u32) {
 fn carry_out(performed: bool, lane: u32) {
     if lane == 0u {
         stats.performed += 1u;
+    }
+}
+
+// Four elements: what is loaded of them but their state, and what is stored once all is loaded.
+
+struct Quad {
+    place: Place,
+    p: vec4<f32>,
+    found: vec4<f32>,
+    average: vec4<f32>,
+}
+
+fn load_quad(place: Place) -> Quad {
+    return Quad(place, load_param(place), scaled(load_grad(place), place), load_average(place));
+}
+
+fn store_quad(quad: Quad, p: vec4<f32>) {
+    store_param(quad.place, p);
+    store_copy(quad.place, p);
+    store_average(quad.place, quad.p, p, quad.average);
+    if ZERO_GRAD {
+        zero_grad(quad.place);
     }
 }
 

@@ -80,30 +80,30 @@ pub fn of_machine_code() -> Result<(), Failed> {
 
 pub fn of_shaders(radv: &Radv) -> Result<(), Failed> {
     let text = update_shader(&AdamW::default());
-    let store = "store_param(place, updated);";
-    let load = "let p = load_param(place);";
+    let store = "store_quad(quad, updated);";
+    let load = "let quad = load_quad(place);";
     for (from, to, complaint) in [
         // The compiler moves a store past loads of other buffers, but not of its own.
         (
             load,
-            "params[lane] = vec4<f32>(); let p = load_param(place);",
+            "params[lane] = vec4<f32>(); let quad = load_quad(place);",
             "after",
         ),
         (
             store,
-            "if updated.x > 0.0 { store_param(place, updated); }",
+            "if updated.x > 0.0 { store_quad(quad, updated); }",
             "branches",
         ),
         (
             store,
-            "store_param(place, updated); params[place.param].x = 0.0;",
+            "store_quad(quad, updated); params[place.param].x = 0.0;",
             "width",
         ),
         (
             store,
             "var kept: array<vec4<f32>, 256>;
             for (var i = 0u; i < place.param; i++) { kept[i * i % 256u] += updated; }
-            store_param(place, kept[place.param % 256u]);",
+            store_quad(quad, kept[place.param % 256u]);",
             "Scratch size",
         ),
     ] {

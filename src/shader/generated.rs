@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use super::{
-    formats::{StoredSlot, rounds, store_state, stores_blocks},
+    formats::{StoredSlot, rounds, store_state},
     frame::{Frame, Scale},
     pass::{Access, FIRST_STATE_BINDING, Pass},
 };
@@ -259,14 +259,6 @@ pub(crate) fn looks_at_lines(rule: &dyn Rule, reads: Option<&[&str]>) -> bool {
     let is_read = |name| reads.is_none_or(|names| names.contains(&name));
     let lines = rule.stages().lines;
     lines.is_some_and(|lines| is_read(lines.factor) || is_read(lines.column))
-}
-
-/// Whether `pass` goes by tiles where matrices have them. A block of state may reach from one row to
-/// the next, so what stores blocks does not.
-pub(crate) fn goes_by_tiles(rule: &dyn Rule, frame: &Frame, pass: Pass) -> bool {
-    matches!(pass, Pass::Update | Pass::Measure)
-        && looks_at_lines(rule, pass.reads(rule))
-        && !stores_blocks(rule, frame, pass)
 }
 
 /// How the tensor that a rule concludes about is loaded and stored.

@@ -9,7 +9,7 @@ mod pass;
 pub(crate) use formats::{FIRST_SLOT_NUMBER, PARAMS_NUMBER, rounds, stores_blocks};
 use formats::{formats, of_grads};
 pub(crate) use frame::{Frame, Scale};
-pub(crate) use generated::{SHAPE_WORDS, goes_by_tiles, looks_at_lines, looks_at_tensors};
+pub(crate) use generated::{SHAPE_WORDS, looks_at_lines, looks_at_tensors};
 use generated::{conclusion, generated, measuring, structs, sums, variant, window};
 pub(crate) use pass::{Access, FIRST_STATE_BINDING, Pass};
 
@@ -368,6 +368,24 @@ fn around(access: Access, frame: Frame, formats: &str) -> Vec<&str> {
         None => files.push(include_str!("../../shaders/copy/none.wgsl")),
     }
     files
+}
+
+/// What only shaders by tiles have.
+const IN_TILES: [&str; 4] = [
+    include_str!("../../shaders/step_in_tiles.wgsl"),
+    include_str!("../../shaders/updated.wgsl"),
+    include_str!("../../shaders/lines/tile.wgsl"),
+    include_str!("../../shaders/tensors/measure_in_tiles.wgsl"),
+];
+
+/// Whether `pass` goes by tiles where matrices have them. A block of state may reach from one row to
+/// the next, so what stores blocks does not. Nor does a rule from outside the crate with names for itself that
+/// are taken there.
+pub(crate) fn goes_by_tiles(rule: &dyn Rule, frame: &Frame, pass: Pass) -> bool {
+    matches!(pass, Pass::Update | Pass::Measure)
+        && looks_at_lines(rule, pass.reads(rule))
+        && !stores_blocks(rule, frame, pass)
+        && !names::clash(rule.wgsl(), &IN_TILES)
 }
 
 /// What only the shader of a step at once has.

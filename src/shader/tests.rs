@@ -104,10 +104,13 @@ fn every_rule_compiles_in_every_variant_and_form_of_access() {
 }
 
 #[test]
-fn every_rule_without_stages_goes_at_once() {
+fn every_rule_goes_at_once_or_by_tiles_if_its_stages_say_so() {
     for rule in variants() {
-        let has_stages = rule.stages() != Stages::default();
+        let stages = rule.stages();
+        let has_stages = stages != Stages::default();
         assert_eq!(goes_at_once(&*rule), !has_stages, "{}", rule.name());
+        let by_tiles = goes_by_tiles(&*rule, &Frame::default(), Pass::Update);
+        assert_eq!(by_tiles, stages.lines.is_some(), "{}", rule.name());
     }
 }
 

@@ -13,12 +13,12 @@ use crate::Error;
 /// The server behind every wgpu device of burn's.
 type Server = WgpuServer<AutoCompiler>;
 
-/// A tensor's place on the device. As long as it lives, the allocation is neither freed, reused nor
-/// moved.
-pub(crate) struct Place {
-    pub range: BufferRange,
-    /// `cubecl_runtime::storage::ManagedResource<WgpuResource>`, which `burn::cubecl` does not name.
-    _held: Box<dyn std::any::Any + Send>,
+/// Where tensors lie on the device. As long as it lives, their allocations are neither freed, reused
+/// nor moved.
+pub(crate) struct Places<H> {
+    pub ranges: Vec<BufferRange>,
+    /// Of each a `cubecl_runtime::storage::ManagedResource`, which `burn::cubecl` does not name.
+    _held: Vec<H>,
 }
 
 /// What burn's wgpu backend has for a tensor. With fusion, it may be yet to be computed.
@@ -105,32 +105,36 @@ pub(crate) fn as_f32(tensor: CubeTensor) -> CubeTensor {
 
 /// Where tensors lie that [are in order](is_in_order), by a single trip to cubecl's thread. What
 /// cubecl has recorded so far of this thread's stream and of the tensors' is submitted by this.
-pub(crate) fn places(tensors: &[CubeTensor]) -> Result<Vec<Place>, Error> {
-    let Some(first) = tensors.first() else {
-        return Ok(Vec::new());
+pub(crate) fn places(tensors: &[&CubeTensor]) -> Result<Places<impl Send + use<>>, Error> {
+    let all = || {
+        let places = tensors.iter().map(|tensor| place(tensor));
+        places.collect::<Result<Vec<_>, _>>()
     };
-    let all = || tensors.iter().map(place).collect::<Result<Vec<_>, _>>();
-    first.client.exclusive(all).map_err(|error| Error::Burn {
-        during: "finding buffers",
-        message: format!("{error:?}"),
-    })?
+    let places = match tensors.first() {
+        Some(first) => first.client.exclusive(all).map_err(|error| Error::Burn {
+            during: "finding buffers",
+            message: format!("{error:?}"),
+        })??,
+        None => Vec::new(),
+    };
+    let (ranges, _held) = places.into_iter().unzip();
+    Ok(Places { ranges, _held })
 }
 
-fn place(tensor: &CubeTensor) -> Result<Place, Error> {
+fn place(tensor: &CubeTensor) -> Result<(BufferRange, impl Send + use<>), Error> {
     let failed = |message: String| Error::Burn {
         during: "finding a buffer",
         message,
     };
-    let resource = tensor.client.get_resource::<Server>(tensor.handle.clone());
-    let resource = resource.map_err(|error| failed(error.to_string()))?;
+    let held = tensor.client.get_resource::<Server>(tensor.handle.clone());
+    let held = held.map_err(|error| failed(error.to_string()))?;
     let WgpuResource {
         buffer,
         offset,
         size,
         ..
-    } = resource.resource();
-    let elements = TensorMetadata::shape(tensor).num_elements() as u64;
-    let needed = elements * tensor.dtype.size() as u64;
+    } = held.resource();
+    let needed = (tensor.meta.num_elements() * tensor.dtype.size()) as u64;
     // Two elements of 16 bits share a word. Burn begins the next tensor at a later one.
     let words = needed.next_multiple_of(4);
     if *size < needed || offset + words > buffer.size() {
@@ -141,8 +145,5 @@ fn place(tensor: &CubeTensor) -> Result<Place, Error> {
         offset: *offset,
         size: words,
     };
-    Ok(Place {
-        range,
-        _held: Box::new(resource),
-    })
+    Ok((range, held))
 }

@@ -200,7 +200,9 @@ impl FusedOptimizer {
         let mut module = Some(module);
         let mut map = || module = module.take().map(|module| module.map(&mut walk));
         let walked = shared.thread.run(&mut map);
-        let Walk { found, error, .. } = walk;
+        let Walk {
+            mut found, error, ..
+        } = walk;
         let Some(module) = module else {
             // A panic in burn's own code. Without this crate it would have come up here as well.
             panic!("burn failed within a walk over the module: {walked:?}");
@@ -210,6 +212,8 @@ impl FusedOptimizer {
             _ if found.is_empty() => Ok(()),
             _ => self.update(&shared, &found),
         };
+        found.clear();
+        self.seen.room = found;
         match done {
             Ok(()) => Ok(module),
             Err(error) => Err(StepError { module, error }),
@@ -294,10 +298,10 @@ impl FusedOptimizer {
         };
         let shared = device::find(&device)?;
         let tensor = bridge::computed(bridge::primitive(burn::Tensor::<1>::empty([1], &device))?);
-        let places = bridge::places(std::slice::from_ref(&tensor))?;
+        let places = bridge::places(&[&tensor])?;
         let from = optimizer.loss_scale();
         let mut encoder = shared.device.create_command_encoder(&Default::default());
-        for to in places.iter().map(|place| &place.range) {
+        for to in &places.ranges {
             encoder.copy_buffer_to_buffer(
                 &from.buffer,
                 from.offset,

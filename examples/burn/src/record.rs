@@ -94,7 +94,6 @@ fn member_of(name: &str, text: &str, specs: &Specs) -> Option<(usize, Member)> {
         path,
         storage: None,
         group,
-        lr: None,
     };
     Some((position, member))
 }

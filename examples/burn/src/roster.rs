@@ -21,8 +21,6 @@ pub(crate) struct Member {
     pub storage: Option<Storage>,
     /// Index of its group in the optimizer. None if it has no state yet.
     pub group: Option<usize>,
-    /// The learning rate of its last step. None before the first.
-    pub lr: Option<f64>,
 }
 
 impl Member {
@@ -37,6 +35,28 @@ impl Member {
         self.storage().bytes(elements)
     }
 
+    /// How it is stored in the step of `found`.
+    fn storage_in(&self, found: &Found, specs: &Specs) -> Result<Storage, Error> {
+        if self.shape != found.shape() {
+            let problem = format!(
+                "its shape is {:?}; expected {:?}, as in the steps before",
+                found.shape(),
+                self.shape
+            );
+            return Err(Error::parameter(&found.path, problem));
+        }
+        let formats = &specs.get(self.spec).formats;
+        let storage = Storage::new(found.dtype, found.grad.dtype, formats);
+        storage.ok_or_else(|| {
+            let problem = format!(
+                "it is {:?}, and Formats::params of its group is {}; expected f32, which stands for \
+                 its own type, or BF16 of the parameter",
+                found.dtype, formats.params
+            );
+            Error::parameter(&found.path, problem)
+        })
+    }
+
     /// How it is stored. One that was in no step yet has stand-ins alone, in f32.
     pub fn storage(&self) -> Storage {
         self.storage.unwrap_or(Storage::F32)
@@ -49,15 +69,21 @@ pub(crate) struct Roster {
     index: HashMap<ParamId, usize>,
 }
 
-/// A roster for a step.
+/// What a step is of.
 pub(crate) struct Arrangement {
+    /// The position of each parameter of the step, in the step's order.
+    pub positions: Vec<usize>,
+    /// The learning rate of each member. None of one that is not in the step.
+    pub rates: Vec<Option<f64>>,
+    /// None if the groups are those of the step before.
+    pub regrouping: Option<Regrouping>,
+}
+
+/// A roster whose groups differ from those before.
+pub(crate) struct Regrouping {
     pub roster: Roster,
     /// The spec and the storage of each group.
     pub groups: Vec<(usize, Storage)>,
-    /// Whether groups differ from those before.
-    pub differs: bool,
-    /// Which members are in the step.
-    pub present: Vec<bool>,
 }
 
 impl Roster {
@@ -83,80 +109,105 @@ impl Roster {
     }
 
     /// Groups of which each has either all of its members in the step of `found` or none, and in
-    /// which all have one learning rate.
-    pub fn arranged(&self, found: &[Found], specs: &Specs) -> Result<Arrangement, Error> {
-        let mut members = self.members.clone();
-        let mut present = vec![false; members.len()];
-        let mut differs = false;
+    /// which all have one learning rate. `anew` makes a roster for them even if they are as before.
+    pub fn arranged(
+        &self,
+        found: &[Found],
+        specs: &Specs,
+        anew: bool,
+    ) -> Result<Arrangement, Error> {
+        let known = self.members.len();
+        let mut positions = Vec::with_capacity(found.len());
+        let mut rates = vec![None; known];
+        let mut added = Vec::new();
+        let mut changed = Vec::new();
+        let mut next = 0;
         for found in found {
-            let member = match self.position(found.id) {
-                Some(position) => {
-                    present[position] = true;
-                    &mut members[position]
-                }
-                None => {
-                    present.push(true);
-                    members.push(Member {
-                        id: found.id,
-                        path: found.path.clone(),
-                        shape: found.shape.clone(),
-                        spec: specs.of(found.id, &found.path),
-                        storage: None,
-                        group: None,
-                        lr: None,
-                    });
-                    let last = members.len() - 1;
-                    &mut members[last]
-                }
+            let position = self.position_from(next, found.id);
+            let new = match position {
+                Some(_) => None,
+                None => Some(Member {
+                    id: found.id,
+                    path: found.path.clone(),
+                    shape: found.shape().to_vec(),
+                    spec: specs.of(found.id, &found.path),
+                    storage: None,
+                    group: None,
+                }),
             };
-            if member.shape != found.shape {
-                let problem = format!(
-                    "its shape is {:?}; expected {:?}, as in the steps before",
-                    found.shape, member.shape
-                );
-                return Err(Error::parameter(&found.path, problem));
+            let position = position.unwrap_or(known + added.len());
+            let member = new.as_ref().unwrap_or_else(|| &self.members[position]);
+            let storage = member.storage_in(found, specs)?;
+            if member.storage != Some(storage) {
+                changed.push((position, storage));
             }
-            member.lr = Some(found.lr);
-            let formats = &specs.get(member.spec).formats;
-            let storage = Storage::new(found.dtype, found.grad.dtype, formats);
-            let Some(storage) = storage else {
-                let problem = format!(
-                    "it is {:?}, and Formats::params of its group is {}; expected f32, which stands for \
-                     its own type, or BF16 of the parameter",
-                    found.dtype, formats.params
-                );
-                return Err(Error::parameter(&found.path, problem));
-            };
-            differs |= member.storage.replace(storage) != Some(storage);
+            added.extend(new);
+            rates.resize(known + added.len(), None);
+            rates[position] = Some(found.lr);
+            positions.push(position);
+            next = position + 1;
         }
-
-        // What the members of a group have in common.
-        let mut groups: HashMap<_, usize> = HashMap::new();
-        let mut of_group = Vec::new();
-        let mut became: HashMap<Option<usize>, usize> = HashMap::new();
-        differs |= members.len() != self.members.len();
-        for (member, &present) in members.iter_mut().zip(&present) {
-            let common = (
-                member.spec,
-                member.storage(),
-                member.group,
-                present,
-                member.lr.map(f64::to_bits),
-            );
-            let next = groups.len();
-            let group = *groups.entry(common).or_insert_with(|| {
-                of_group.push((member.spec, member.storage()));
-                next
-            });
-            differs |= member.group != Some(group);
-            differs |= *became.entry(member.group).or_insert(group) != group;
-            member.group = Some(group);
-        }
+        let is_as_before = !anew && changed.is_empty() && self.fits(&rates);
+        let regrouping = (!is_as_before).then(|| {
+            let mut members = self.members.clone();
+            members.extend(added);
+            for (position, storage) in changed {
+                members[position].storage = Some(storage);
+            }
+            regrouped(members, &rates)
+        });
         Ok(Arrangement {
-            roster: Self::new(members),
-            groups: of_group,
-            differs,
-            present,
+            positions,
+            rates,
+            regrouping,
         })
+    }
+
+    /// The position of a member. A module's parameters mostly come in the order in which they came
+    /// before, so `next` is looked at first.
+    fn position_from(&self, next: usize, id: ParamId) -> Option<usize> {
+        match self.members.get(next) {
+            Some(member) if member.id == id => Some(next),
+            _ => self.position(id),
+        }
+    }
+
+    /// Whether all members have groups, and those of each have one learning rate or none.
+    fn fits(&self, rates: &[Option<f64>]) -> bool {
+        let bits = |rate: Option<f64>| rate.map(f64::to_bits);
+        let mut of_group: Vec<Option<Option<u64>>> = Vec::new();
+        self.members.iter().zip(rates).all(|(member, &rate)| {
+            let Some(group) = member.group else {
+                return false;
+            };
+            if group >= of_group.len() {
+                of_group.resize(group + 1, None);
+            }
+            *of_group[group].get_or_insert(bits(rate)) == bits(rate)
+        })
+    }
+}
+
+/// Members in groups of those that have all in common.
+fn regrouped(mut members: Vec<Member>, rates: &[Option<f64>]) -> Regrouping {
+    let mut indices: HashMap<_, usize> = HashMap::new();
+    let mut groups = Vec::new();
+    for (member, rate) in members.iter_mut().zip(rates) {
+        let common = (
+            member.spec,
+            member.storage(),
+            member.group,
+            rate.map(f64::to_bits),
+        );
+        let next = indices.len();
+        let group = *indices.entry(common).or_insert_with(|| {
+            groups.push((member.spec, member.storage()));
+            next
+        });
+        member.group = Some(group);
+    }
+    Regrouping {
+        roster: Roster::new(members),
+        groups,
     }
 }

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use wgpu_optim::{BufferRange, Buffers, Checkpoint, Group, Layout, Optimizer, Options, Save, wgpu};
 
-use crate::bridge::{self, Place};
+use crate::bridge;
 use crate::device::Shared;
 use crate::evaluation::Twice;
 use crate::groups::Specs;
-use crate::roster::{Arrangement, Member, Roster};
+use crate::roster::{Arrangement, Member, Regrouping, Roster};
 use crate::storage::Storage;
 use crate::walk::{Found, Seen};
 use crate::{Error, Operand, Reason};
@@ -51,47 +51,49 @@ impl State {
         found: &[Found],
         seen: &mut Seen,
     ) -> Result<(), Error> {
-        let arrangement = self.roster.arranged(found, specs)?;
-        let tensors: Vec<_> = found
-            .iter()
-            .flat_map(|found| [found.param.clone(), found.grad.clone()])
-            .collect();
+        let anew = self.bound.is_none();
+        let arrangement = self.roster.arranged(found, specs, anew)?;
+        let Arrangement {
+            positions,
+            rates,
+            regrouping,
+        } = arrangement;
+        let tensors = found.iter().flat_map(|found| [&found.param, &found.grad]);
         // They must stay where they are until the step is submitted.
-        let places = bridge::places(&tensors)?;
-        let halves: Vec<_> = found
-            .iter()
-            .filter_map(|found| found.half.clone())
-            .collect();
-        let half_places = bridge::places(&halves)?;
-        let (params, mut grads) = self.ranges(shared, &arrangement, found, &places)?;
+        let places = bridge::places(&tensors.collect::<Vec<_>>())?;
+        let halves = found.iter().filter_map(|found| found.half.as_ref());
+        let half_places = bridge::places(&halves.collect::<Vec<_>>())?;
 
+        let roster = match &regrouping {
+            Some(regrouping) => &regrouping.roster,
+            None => &self.roster,
+        };
+        let pairs = || places.ranges.chunks(2);
+        let present = positions.iter().copied().zip(pairs());
+        let (params, mut grads) = self.stand_ins.complete(&shared.device, roster, present);
         let mut encoder = shared.device.create_command_encoder(&Default::default());
         self.staging
-            .stage(shared, &arrangement, &mut grads, &mut encoder, seen);
+            .stage(shared, roster, &rates, &mut grads, &mut encoder, seen);
         let counts = &mut seen.counts;
-        if arrangement.differs || self.bound.is_none() {
+        if let Some(regrouping) = regrouping {
             counts.regrouped += 1;
             let buffers = Buffers {
                 params: params.clone(),
                 grads: Some(grads),
                 ..Default::default()
             };
-            let (optimizer, groups) =
-                self.grouped(shared, specs, options, &arrangement, buffers)?;
-            self.bound = Some(Bound {
+            let (optimizer, groups) = self.grouped(shared, specs, options, &regrouping, buffers)?;
+            self.recorded = None;
+            self.roster = regrouping.roster;
+            let bound = self.bound.insert(Bound {
                 optimizer,
                 groups,
                 params,
             });
-            self.recorded = None;
-            self.roster = arrangement.roster;
-            let Some(bound) = &mut self.bound else {
-                return Ok(());
-            };
-            bound.adjust(&self.roster, &arrangement.present)?;
+            bound.adjust(&self.roster, &rates)?;
             bound.optimizer.step(&mut encoder)?;
         } else if let Some(bound) = &mut self.bound {
-            bound.adjust(&arrangement.roster, &arrangement.present)?;
+            bound.adjust(&self.roster, &rates)?;
             if params == bound.params {
                 bound.optimizer.step_with(&mut encoder, &grads)?;
             } else {
@@ -105,14 +107,15 @@ impl State {
                 bound.params = params;
                 bound.optimizer.step(&mut encoder)?;
             }
-            self.roster = arrangement.roster;
         }
-        self.copy_halves(&mut encoder, found, &half_places)?;
+        let with_half = found.iter().zip(&positions);
+        let with_half = with_half.filter(|(found, _)| found.half.is_some());
+        let halves = with_half.map(|(_, &position)| position);
+        self.copy_halves(&mut encoder, halves.zip(&half_places.ranges))?;
         shared.queue.submit([encoder.finish()]);
 
-        let pairs = places.chunks(2);
-        let pairs = pairs.map(|both| (&both[0].range.buffer, &both[1].range.buffer));
-        counts.buffers = pairs.collect::<HashSet<_>>().len();
+        let buffers = pairs().map(|pair| (&pair[0].buffer, &pair[1].buffer));
+        counts.buffers = buffers.collect::<HashSet<_>>().len();
         counts.steps += 1;
         Ok(())
     }
@@ -121,22 +124,19 @@ impl State {
     ///
     /// An optimizer can write them there itself, if nothing else lies in the same buffers. With burn's,
     /// something may.
-    fn copy_halves(
+    fn copy_halves<'a>(
         &self,
         encoder: &mut wgpu::CommandEncoder,
-        found: &[Found],
-        places: &[Place],
+        halves: impl Iterator<Item = (usize, &'a BufferRange)>,
     ) -> Result<(), Error> {
-        let Some(bound) = self.bound.as_ref().filter(|_| !places.is_empty()) else {
+        let mut halves = halves.peekable();
+        let Some(bound) = self.bound.as_ref().filter(|_| halves.peek().is_some()) else {
             return Ok(());
         };
         let tensors: Vec<_> = bound.optimizer.layout().tensors().collect();
-        let with_half = found.iter().filter(|found| found.half.is_some());
-        for (found, Place { range: to, .. }) in with_half.zip(places) {
-            if let Some(position) = self.roster.position(found.id) {
-                let from = bound.optimizer.param_copy(tensors[position])?;
-                copy(encoder, &from, to);
-            }
+        for (position, to) in halves {
+            let from = bound.optimizer.param_copy(tensors[position])?;
+            copy(encoder, &from, to);
         }
         Ok(())
     }
@@ -147,20 +147,14 @@ impl State {
         let Some(bound) = &mut self.bound else {
             return Ok(());
         };
-        let tensors: Vec<_> = found
-            .iter()
-            .flat_map(|twice| [twice.work.clone(), twice.result.clone()])
-            .collect();
-        let places = bridge::places(&tensors)?;
-        let mut params = vec![None; self.roster.members.len()];
-        for (twice, places) in found.iter().zip(places.chunks(2)) {
-            params[twice.position] = Some(places[0].range.clone());
-        }
-        let params = params.into_iter().enumerate().map(|(index, range)| {
-            let stand_ins = &mut self.stand_ins;
-            range.unwrap_or_else(|| stand_ins.of(&shared.device, &self.roster, index).0)
-        });
-        let params: Vec<_> = params.collect();
+        let tensors = found.iter().flat_map(|twice| [&twice.work, &twice.result]);
+        let places = bridge::places(&tensors.collect::<Vec<_>>())?;
+        let pairs = || places.ranges.chunks(2);
+        let positions = found.iter().map(|twice| twice.position);
+        let present = positions.zip(pairs());
+        let (params, _) = self
+            .stand_ins
+            .complete(&shared.device, &self.roster, present);
         bound.optimizer.rebind(Buffers {
             params: params.clone(),
             grads: None,
@@ -172,11 +166,11 @@ impl State {
         bound.optimizer.evaluate(&mut encoder)?;
         // What the module gets is in the parameters' own type, so in f16 it is the copy.
         let tensors: Vec<_> = bound.optimizer.layout().tensors().collect();
-        let sources = found.iter().zip(places.chunks(2)).map(|(twice, places)| {
+        let sources = found.iter().zip(pairs()).map(|(twice, pair)| {
             let member = &self.roster.members[twice.position];
             match member.storage().copy {
                 Some(_) => bound.optimizer.param_copy(tensors[twice.position]),
-                None => Ok(places[0].range.clone()),
+                None => Ok(pair[0].clone()),
             }
         });
         let sources = sources.collect::<Result<Vec<_>, _>>()?;
@@ -201,8 +195,8 @@ impl State {
         for (source, &start) in sources.iter().zip(&starts) {
             copy(&mut encoder, source, &between(start, source.size));
         }
-        for (places, &start) in places.chunks(2).zip(&starts) {
-            let to = &places[1].range;
+        for (pair, &start) in pairs().zip(&starts) {
+            let to = &pair[1];
             copy(&mut encoder, &between(start, to.size), to);
         }
         bound.optimizer.train(&mut encoder)?;
@@ -210,42 +204,21 @@ impl State {
         Ok(())
     }
 
-    /// Where the parameter and the gradient of each member lie.
-    fn ranges(
-        &mut self,
-        shared: &Shared,
-        arrangement: &Arrangement,
-        found: &[Found],
-        places: &[Place],
-    ) -> Result<(Vec<BufferRange>, Vec<BufferRange>), Error> {
-        let roster = &arrangement.roster;
-        let mut ranges = vec![None; roster.members.len()];
-        for (found, places) in found.iter().zip(places.chunks(2)) {
-            if let Some(position) = roster.position(found.id) {
-                ranges[position] = Some((places[0].range.clone(), places[1].range.clone()));
-            }
-        }
-        let ranges = ranges.into_iter().enumerate().map(|(index, range)| {
-            range.unwrap_or_else(|| self.stand_ins.of(&shared.device, roster, index))
-        });
-        Ok(ranges.unzip())
-    }
-
-    /// An optimizer with the groups of `arrangement`, that goes on from what there is.
+    /// An optimizer with the groups of `regrouping`, that goes on from what there is.
     fn grouped(
         &self,
         shared: &Shared,
         specs: &Specs,
         options: &Options,
-        arrangement: &Arrangement,
+        regrouping: &Regrouping,
         buffers: Buffers,
     ) -> Result<(Optimizer, Vec<Group>), Error> {
         let mut layout = Layout::new();
         let mut groups = Vec::new();
-        for &(spec, storage) in &arrangement.groups {
+        for &(spec, storage) in &regrouping.groups {
             groups.push(specs.get(spec).add_to(&mut layout, storage)?);
         }
-        for member in &arrangement.roster.members {
+        for member in &regrouping.roster.members {
             let group = groups[member.group.unwrap_or_default()];
             let added = layout.tensor(group, &member.name(), &member.shape);
             // The layout knows numbers, and the user paths.
@@ -298,19 +271,21 @@ impl Bound {
         Ok(self.optimizer.save_bytes_blocking(&shared.queue, &save)?)
     }
 
-    /// Learning rates of the next step, and which groups take part in it.
-    fn adjust(&mut self, roster: &Roster, present: &[bool]) -> Result<(), Error> {
-        let mut groups = HashMap::new();
-        for (member, &present) in roster.members.iter().zip(present) {
-            if let Some(group) = member.group {
-                groups.entry(group).or_insert((present, member.lr));
+    /// Learning rates of the next step, and which groups take part in it: those that have one.
+    fn adjust(&mut self, roster: &Roster, rates: &[Option<f64>]) -> Result<(), Error> {
+        let mut adjusted = vec![false; self.groups.len()];
+        for (member, &rate) in roster.members.iter().zip(rates) {
+            let Some(index) = member.group else {
+                continue;
+            };
+            // All members of a group have the same.
+            if std::mem::replace(&mut adjusted[index], true) {
+                continue;
             }
-        }
-        for (index, (present, lr)) in groups {
             let group = self.groups[index];
-            self.optimizer.set_frozen(group, !present)?;
-            if let (true, Some(lr)) = (present, lr) {
-                self.optimizer.set_lr(group, lr)?;
+            self.optimizer.set_frozen(group, rate.is_none())?;
+            if let Some(rate) = rate {
+                self.optimizer.set_lr(group, rate)?;
             }
         }
         Ok(())
@@ -328,14 +303,15 @@ impl Staging {
     fn stage(
         &mut self,
         shared: &Shared,
-        arrangement: &Arrangement,
+        roster: &Roster,
+        rates: &[Option<f64>],
         grads: &mut [BufferRange],
         encoder: &mut wgpu::CommandEncoder,
         seen: &mut Seen,
     ) {
         let mut starts = Vec::new();
         let mut end = 0;
-        for (index, member) in arrangement.roster.members.iter().enumerate() {
+        for (index, member) in roster.members.iter().enumerate() {
             let Storage { params, grads, .. } = member.storage();
             if params != grads {
                 starts.push((index, end));
@@ -361,9 +337,9 @@ impl Staging {
                 size: grads[index].size,
             };
             let from = std::mem::replace(&mut grads[index], staged);
-            if arrangement.present[index] {
+            if rates[index].is_some() {
                 copy(encoder, &from, &grads[index]);
-                let Member { id, path, .. } = &arrangement.roster.members[index];
+                let Member { id, path, .. } = &roster.members[index];
                 seen.say(*id, path, Operand::Grad, Reason::OtherDtype);
             }
         }
@@ -381,6 +357,23 @@ struct StandIns {
 }
 
 impl StandIns {
+    /// The ranges of all members in the roster's order, for a parameter and its gradient each. Of those
+    /// that are `present`, by position, they are given.
+    fn complete<'a>(
+        &mut self,
+        device: &wgpu::Device,
+        roster: &Roster,
+        present: impl Iterator<Item = (usize, &'a [BufferRange])>,
+    ) -> (Vec<BufferRange>, Vec<BufferRange>) {
+        let mut ranges = vec![None; roster.members.len()];
+        for (position, pair) in present {
+            ranges[position] = Some((pair[0].clone(), pair[1].clone()));
+        }
+        let all = ranges.into_iter().enumerate();
+        all.map(|(index, range)| range.unwrap_or_else(|| self.of(device, roster, index)))
+            .unzip()
+    }
+
     fn of(
         &mut self,
         device: &wgpu::Device,

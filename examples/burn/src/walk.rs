@@ -18,7 +18,6 @@ use crate::{Copied, Counts, Error, Operand, Reason, bridge};
 pub(crate) struct Found {
     pub id: ParamId,
     pub path: String,
-    pub shape: Vec<usize>,
     pub lr: f64,
     /// The parameter's type in the module.
     pub dtype: DType,
@@ -27,6 +26,12 @@ pub(crate) struct Found {
     pub grad: CubeTensor,
     /// Where the step writes the update for the module, if that is not `param`.
     pub half: Option<CubeTensor>,
+}
+
+impl Found {
+    pub fn shape(&self) -> &[usize] {
+        self.param.meta.shape()
+    }
 }
 
 /// A parameter in f32, of which the module has the nearest in f16.
@@ -41,6 +46,8 @@ struct Master {
 pub(crate) struct Seen {
     /// Parameters that have been in a step.
     ids: HashSet<ParamId>,
+    /// Room for what the next walk finds.
+    pub room: Vec<Found>,
     /// Of parameters in f16.
     masters: HashMap<ParamId, Master>,
     /// What was said once.
@@ -89,10 +96,34 @@ impl ModuleVisitor for Census {
     }
 }
 
+/// Where a walk is: the names of the modules that it is in, with dots between them.
+#[derive(Default)]
+struct Path {
+    text: String,
+    /// How long it was before each of the modules.
+    lengths: Vec<usize>,
+}
+
+impl Path {
+    fn enter(&mut self, name: &str) {
+        self.lengths.push(self.text.len());
+        if self.lengths.len() > 1 {
+            self.text.push('.');
+        }
+        self.text.push_str(name);
+    }
+
+    fn exit(&mut self) {
+        if let Some(length) = self.lengths.pop() {
+            self.text.truncate(length);
+        }
+    }
+}
+
 /// Takes each parameter that has a gradient out of the module, finds both buffers, and puts the
 /// parameter back in a buffer that nobody else holds. The values stay as they are.
 pub(crate) struct Walk<'a> {
-    path: Vec<String>,
+    path: Path,
     /// Where all parameters must be.
     device: Device,
     grads: GradAdaptor,
@@ -115,15 +146,16 @@ impl<'a> Walk<'a> {
     ) -> Self {
         let mut census = Census::default();
         module.visit(&mut census);
+        let found = std::mem::take(&mut seen.room);
         Self {
-            path: Vec::new(),
+            path: Path::default(),
             device,
             grads,
             lr,
             seen,
             repeated: census.repeated,
             updated: HashMap::new(),
-            found: Vec::new(),
+            found,
             error: None,
         }
     }
@@ -166,13 +198,12 @@ impl<'a> Walk<'a> {
         param: Param<Tensor<D>>,
         grad: Tensor<D>,
     ) -> Result<Param<Tensor<D>>, Box<(Param<Tensor<D>>, Error)>> {
-        let path = self.path.join(".");
+        let path = self.path.text.clone();
         let device = self.device.clone();
         if let Err(error) = self.check(&path, &param, &grad, &device) {
             return Err(Box::new((param, error)));
         }
-        let shape = param.dims().to_vec();
-        if shape.contains(&0) {
+        if param.dims().contains(&0) {
             return Ok(param);
         }
         let id = param.id;
@@ -220,7 +251,6 @@ impl<'a> Walk<'a> {
             id,
             lr: self.lr.lr_from_param(id, Some(&path)),
             path,
-            shape,
             dtype,
             param,
             grad,
@@ -307,11 +337,11 @@ impl<'a> Walk<'a> {
 
 impl ModuleMapper for Walk<'_> {
     fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_owned());
+        self.path.enter(name);
     }
 
     fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
+        self.path.exit();
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {

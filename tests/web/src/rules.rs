@@ -175,8 +175,10 @@ fn placed(
     let mut end = 4;
     let mut places = Vec::new();
     for tensor in layout.tensors() {
-        let bytes = layout.element_count(tensor)? as f64 * format.bytes_per_element();
-        let size = (bytes as u64).next_multiple_of(4);
+        // Other bits of a parameter than these 16 are the optimizer's.
+        let of_element = if format == Format::F32 { 4 } else { 2 };
+        let bytes = layout.element_count(tensor)? as u64 * of_element;
+        let size = bytes.next_multiple_of(4);
         places.push((end, size));
         end += size;
     }

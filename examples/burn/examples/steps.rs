@@ -2,7 +2,7 @@
 //!
 //! ```sh
 //! cargo run --example steps                # everything, 11 rounds
-//! cargo run --example steps -- 5 vit       # 5 rounds of the workloads with that in their names
+//! cargo run --example steps -- 5 vit       # 5 rounds of the workloads with that in their names, in any case
 //! ```
 //!
 //! In each round each of the two has a turn, and who begins alternates. Updates have gradients of
@@ -181,7 +181,7 @@ fn main() -> Result<()> {
     println!("milliseconds per step, medians (quartiles) of {rounds} rounds\n");
     println!("| | ours | burn's Adam | burn ÷ ours |\n|---|---|---|---|");
     for name in [BIG, VIT, SMALL, TRAIN] {
-        if !name.contains(&wanted) {
+        if !name.to_lowercase().contains(&wanted.to_lowercase()) {
             continue;
         }
         let mut workload = workload(name, &device);

@@ -349,7 +349,7 @@ impl Report {
 }
 
 /// Of columns, flush left if negative.
-const RULE_WIDTHS: [isize; 11] = [-18, -16, 8, 5, 9, 6, 9, 6, 6, -7, 0];
+const RULE_WIDTHS: [isize; 11] = [-18, -17, 8, 5, 9, 6, 9, 6, 6, -7, 0];
 const FORMAT_WIDTHS: [isize; 10] = [-10, -6, -9, 5, 11, 10, 10, 6, -7, 0];
 const TRACE_WIDTHS: [isize; 9] = [-18, 5, 9, 9, 9, 9, 6, -7, 0];
 

@@ -86,6 +86,8 @@ pub(super) struct GroupBindings<'a> {
     pub tensors: Option<&'a wgpu::Buffer>,
     /// The rule's state of rows and columns.
     pub lines: Option<&'a wgpu::Buffer>,
+    /// Whether the rule can be in shaders by tiles.
+    pub fits_tiles: bool,
 }
 
 /// The dispatches of a group of this many elements, whose parameters and gradients are these parts of
@@ -103,7 +105,7 @@ pub(super) fn over_arena(
     let windows = arena_windows(0..count, &storage, limits);
     let mut dispatches = Vec::new();
     let group = match &windows[..] {
-        [only] => group.at_once(device, only.grid, false),
+        [only] => group.at_once(only.grid, false),
         _ => group,
     };
     for window in windows {
@@ -170,7 +172,7 @@ pub(super) fn over_ranges(
             (false, None) => (access_of(window), group),
         };
         let group = match windows.len() {
-            1 => group.at_once(device, window.grid, one.is_none()),
+            1 => group.at_once(window.grid, one.is_none()),
             _ => group,
         };
         let source = group.source(pipelines, access);
@@ -318,7 +320,7 @@ impl<'a> GroupBindings<'a> {
 
     /// With the update of this grid, the group's only dispatch, as a step that brings its own numbers: if
     /// it is one workgroup, and if they fit.
-    fn at_once(self, device: &wgpu::Device, grid: [u32; 2], has_table: bool) -> Self {
+    fn at_once(self, grid: [u32; 2], has_table: bool) -> Self {
         // Its shader has no form for state in blocks.
         let is_in_blocks = || shader::stores_blocks(self.rule, &self.frame, self.pass);
         let is_update = self.pass == Pass::Update && self.may_begin;
@@ -326,8 +328,7 @@ impl<'a> GroupBindings<'a> {
             return self;
         }
         let bindings = self.count(has_table) + self.begin_step.entries().len() as u64;
-        let allowed = device.limits().max_storage_buffers_per_shader_stage;
-        match bindings <= u64::from(allowed) {
+        match bindings <= self.most_bindings {
             true => Self {
                 pass: Pass::Step,
                 ..self
@@ -419,7 +420,8 @@ impl<'a> GroupBindings<'a> {
     /// Whether the pass goes by tiles where matrices have them. It does if the device has a binding for
     /// the table of them, which an arena needs for nothing else.
     pub fn goes_by_tiles(&self) -> bool {
-        shader::goes_by_tiles(self.rule, &self.frame, self.pass)
+        self.fits_tiles
+            && shader::goes_by_tiles(self.rule, &self.frame, self.pass)
             && self.count(true) <= self.most_bindings
     }
 

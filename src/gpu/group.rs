@@ -16,6 +16,7 @@ use crate::{
     DispatchLimits, Error, Group, Layout, Options, Rule, Slot,
     format::{Encoding, Storage},
     layout::{Arena, GROUP_ALIGNMENT},
+    shader::fits_tiles,
 };
 
 /// What the device keeps of one parameter group.
@@ -31,6 +32,8 @@ pub(super) struct GroupBuffers {
     pub tensors: Option<TensorTable>,
     /// The slots of rows and columns, if there are any.
     pub lines: Option<LineTable>,
+    /// Whether the rule can be in shaders by tiles.
+    pub fits_tiles: bool,
     /// The work on whole matrices, if there is any.
     pub matrix: Option<MatrixState>,
 }
@@ -115,6 +118,7 @@ impl GroupBuffers {
             beside: beside.transpose()?,
             tensors,
             lines,
+            fits_tiles: fits_tiles(rule),
         })
     }
 }

@@ -168,6 +168,7 @@ impl Setup {
             tensor_factors: factors.map(|factors| (factors, first_unit as u64)),
             tensors: buffers.tensors.as_ref().map(|table| &table.buffer),
             lines: buffers.lines.as_ref().map(|table| &table.buffer),
+            fits_tiles: buffers.fits_tiles,
         }
     }
 

@@ -378,14 +378,18 @@ const IN_TILES: [&str; 4] = [
     include_str!("../../shaders/tensors/measure_in_tiles.wgsl"),
 ];
 
-/// Whether `pass` goes by tiles where matrices have them. A block of state may reach from one row to
-/// the next, so what stores blocks does not. Nor does a rule from outside the crate with names for itself that
-/// are taken there.
+/// Whether `rule` can be in the shaders by tiles. A rule from outside the crate may have names for itself that
+/// are taken there. This reads all of their text.
+pub(crate) fn fits_tiles(rule: &dyn Rule) -> bool {
+    rule.stages().lines.is_some() && !names::clash(rule.wgsl(), &IN_TILES)
+}
+
+/// Whether `pass` of a rule that [fits](fits_tiles) goes by tiles where matrices have them. A block of state
+/// may reach from one row to the next, so what stores blocks does not.
 pub(crate) fn goes_by_tiles(rule: &dyn Rule, frame: &Frame, pass: Pass) -> bool {
     matches!(pass, Pass::Update | Pass::Measure)
         && looks_at_lines(rule, pass.reads(rule))
         && !stores_blocks(rule, frame, pass)
-        && !names::clash(rule.wgsl(), &IN_TILES)
 }
 
 /// What only the shader of a step at once has.

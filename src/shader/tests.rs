@@ -110,6 +110,7 @@ fn every_rule_goes_at_once_or_by_tiles_if_its_stages_say_so() {
         let has_stages = stages != Stages::default();
         assert_eq!(goes_at_once(&*rule), !has_stages, "{}", rule.name());
         let by_tiles = goes_by_tiles(&*rule, &Frame::default(), Pass::Update);
+        assert_eq!(by_tiles, fits_tiles(&*rule), "{}", rule.name());
         assert_eq!(by_tiles, stages.lines.is_some(), "{}", rule.name());
     }
 }

@@ -4,14 +4,14 @@
 @group(0) @binding(0) var<uniform> hyper: Hyper;
 @group(0) @binding(1) var<uniform> now: Step;
 
-fn prepared(place: Place) -> State {
+fn prepared(place: Place, block: Block, quad: u32) -> State {
     if place.count == 0u {
         return State();
     }
     let p = load_param(place);
     let found = scaled(load_grad(place), place);
     let g = limited(found, is_finite(found));
-    var state = load_state(place);
+    var state = state_of(place, block, quad);
     prepare_at(p, g, &state, load_tensor(place));
     return state;
 }
@@ -35,10 +35,11 @@ fn prepare_matrices(
     let b = locate(workgroup, grid, 4u * lane + 1u);
     let c = locate(workgroup, grid, 4u * lane + 2u);
     let d = locate(workgroup, grid, 4u * lane + 3u);
-    let state_a = prepared(a);
-    let state_b = prepared(b);
-    let state_c = prepared(c);
-    let state_d = prepared(d);
+    let block = load_block(a);
+    let state_a = prepared(a, block, 0u);
+    let state_b = prepared(b, block, 1u);
+    let state_c = prepared(c, block, 2u);
+    let state_d = prepared(d, block, 3u);
     store_block(a, state_a, state_b, state_c, state_d);
     store_existing(a, state_a);
     store_existing(b, state_b);

@@ -42,6 +42,10 @@ impl StoredSlot {
             .collect()
     }
 
+    pub fn is_stored_in_blocks(&self) -> bool {
+        self.is_stored && self.encoding.is_in_blocks()
+    }
+
     /// The line that declares it.
     pub fn declaration(&self) -> String {
         let Self {
@@ -51,21 +55,35 @@ impl StoredSlot {
             ..
         } = self;
         let access = if self.is_stored { "read_write" } else { "read" };
+        let elements = match encoding.is_in_blocks() {
+            true => "Unit".to_owned(),
+            false => format!("Quad_{}", encoding.name()),
+        };
         format!(
-            "@group(0) @binding({binding}) var<storage, {access}> slot_{}: array<Quad_{}>;\n",
+            "@group(0) @binding({binding}) var<storage, {access}> slot_{}: array<{elements}>;\n",
             slot.name,
-            encoding.name()
         )
     }
 
-    /// The line that loads it into `state`.
-    pub fn load(&self) -> String {
+    /// The line that loads it into `state`: from `block`, of which this is one of the quads, if that is loaded.
+    pub fn load(&self, has_block: bool) -> String {
         let (name, encoding) = (self.slot.name, self.encoding.name());
-        let words = match self.encoding.is_in_blocks() {
-            true => format!("slot_{name}[code_at(place)], slot_{name}[scale_at(place)]"),
-            false => format!("slot_{name}[place.state / 4u]"),
+        let words = match (self.encoding.is_in_blocks(), has_block) {
+            (true, true) => format!("block.{name}.quads[quad], block.{name}.top"),
+            (true, false) => {
+                let [codes, scale] = self.block();
+                format!("{codes}[place.state / 4u % 4u], {scale}")
+            }
+            (false, _) => format!("slot_{name}[place.state / 4u]"),
         };
         format!("    state.{name} = decode_{encoding}({words});\n")
+    }
+
+    /// Where the codes of a block lie, and its scale.
+    fn block(&self) -> [String; 2] {
+        let name = self.slot.name;
+        ["codes", "scales"]
+            .map(|part| format!("slot_{name}[unit_of(place)].{part}[block_of(place)]"))
     }
 
     /// The line that stores it, if it is not in blocks.
@@ -78,22 +96,36 @@ impl StoredSlot {
     /// The lines that store four times four elements, which are a block.
     fn store_block(&self) -> String {
         let (name, encoding) = (self.slot.name, self.encoding.name());
+        let [codes, scale] = self.block();
         let mut text = format!(
             "    let top_{name} = top(a.{name}, b.{name}, c.{name}, d.{name});\n    \
-             slot_{name}[scale_at(place)] = top_{name};\n"
+             {scale} = top_{name};\n    {codes} = vec4<u32>(\n"
         );
         for (index, quad) in ["a", "b", "c", "d"].into_iter().enumerate() {
             let random = match self.encoding.is_stochastic() {
                 true => format!(", random_from(place, {index}u, {}u)", self.number),
                 false => String::new(),
             };
-            text += &format!(
-                "    slot_{name}[code_at(place) + {index}u] = \
-                 encode_{encoding}({quad}.{name}, top_{name}{random});\n"
-            );
+            text += &format!("        encode_{encoding}({quad}.{name}, top_{name}{random}),\n");
         }
-        text
+        text + "    );\n"
     }
+}
+
+/// The function that loads a block's bits.
+pub(super) fn load_block(slots: &[StoredSlot]) -> String {
+    let in_blocks = slots.iter().filter(|slot| slot.encoding.is_in_blocks());
+    let mut members = String::new();
+    let mut loads = String::new();
+    for slot in in_blocks {
+        let (name, [codes, scale]) = (slot.slot.name, slot.block());
+        members += &format!("    {name}: Codes,\n");
+        loads += &format!("    block.{name} = Codes({codes}, {scale});\n");
+    }
+    format!(
+        "struct Block {{\n{members}}}\n\nfn load_block(place: Place) -> Block {{\n    \
+         var block = Block();\n{loads}    return block;\n}}\n\n"
+    )
 }
 
 /// The functions that store a state. Slots in blocks have one for four times four elements.
@@ -105,8 +137,10 @@ pub(super) fn store_state(slots: &[StoredSlot]) -> String {
     text.extend(alone.iter().map(|slot| slot.store()));
     text += "}\n";
     if !in_blocks.is_empty() {
+        // Compilers keep the bits of signed values beside their magnitudes. So those come last, which are the
+        // first slots: then fewer numbers are left.
         text += "\nfn store_block(place: Place, a: State, b: State, c: State, d: State) {\n";
-        text.extend(in_blocks.iter().map(|slot| slot.store_block()));
+        text.extend(in_blocks.iter().rev().map(|slot| slot.store_block()));
         text += "}\n";
     }
     text
@@ -114,8 +148,9 @@ pub(super) fn store_state(slots: &[StoredSlot]) -> String {
 
 /// Whether `pass` stores slots in blocks.
 pub(crate) fn stores_blocks(rule: &dyn Rule, frame: &Frame, pass: Pass) -> bool {
-    let mut slots = StoredSlot::of(rule, frame, pass).into_iter();
-    slots.any(|slot| slot.is_stored && slot.encoding.is_in_blocks())
+    StoredSlot::of(rule, frame, pass)
+        .iter()
+        .any(StoredSlot::is_stored_in_blocks)
 }
 
 /// Whether `pass` rounds by chance what it stores.

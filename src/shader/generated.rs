@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use super::{
-    formats::{StoredSlot, rounds, store_state},
+    formats::{StoredSlot, load_block, rounds, store_state},
     frame::{Frame, Scale},
     pass::{Access, FIRST_STATE_BINDING, Pass},
 };
@@ -114,10 +114,16 @@ fn slots(rule: &dyn Rule, access: Access, frame: Frame, pass: Pass) -> String {
         text += "\n";
         text += include_str!("../../shaders/lines/none.wgsl");
     }
-    text += match (in_tiles, is_measured) {
-        (true, _) => "\nfn load_state(place: Place, gathered: Gathered) -> State {\n",
-        (false, false) => "\nfn load_state(place: Place) -> State {\n",
-        (false, true) => "\nfn load_state(place: Place, tensor_lines: TensorLines) -> State {\n",
+    let has_block = slots.iter().any(StoredSlot::is_stored_in_blocks);
+    text += "\n";
+    if has_block {
+        text += &load_block(&slots);
+    }
+    text += match (in_tiles, is_measured, has_block) {
+        (true, ..) => "fn load_state(place: Place, gathered: Gathered) -> State {\n",
+        (false, true, _) => "fn load_state(place: Place, tensor_lines: TensorLines) -> State {\n",
+        (false, false, true) => "fn state_of(place: Place, block: Block, quad: u32) -> State {\n",
+        (false, false, false) => "fn load_state(place: Place) -> State {\n",
     };
     text += "    var state = State();\n";
     if let Some(lines) = lines {
@@ -133,8 +139,14 @@ fn slots(rule: &dyn Rule, access: Access, frame: Frame, pass: Pass) -> String {
             lines.factor, lines.column
         );
     }
-    text.extend(slots.iter().map(StoredSlot::load));
-    text + "    return state;\n}\n\n" + &store_state(&slots)
+    text.extend(slots.iter().map(|slot| slot.load(has_block)));
+    text += "    return state;\n}\n\n";
+    if has_block {
+        // For what goes by quads, such as the switch to evaluation.
+        text += "fn load_state(place: Place) -> State {\n    \
+                 return state_of(place, load_block(place), place.state / 4u % 4u);\n}\n\n";
+    }
+    text + &store_state(&slots)
 }
 
 /// The uniform that says where a dispatch begins, in units of elements.

@@ -531,8 +531,8 @@ fn parameters_gradients_and_state_can_have_a_format_of_their_own() {
             "fn updated_in_block(",
         ),
         (state(Format::Bf16), "slot_exp_avg: array<Quad_bf16>"),
-        (state(Format::Int8), "slot_exp_avg: array<Quad_int8>"),
-        (state(Format::Int8), "slot_exp_avg_sq: array<Quad_uint8>"),
+        (state(Format::Int8), "exp_avg = decode_int8("),
+        (state(Format::Int8), "exp_avg_sq = decode_uint8("),
     ];
     for (storage, expected) in cases {
         let mut times = 0;

@@ -91,7 +91,8 @@ const SQUARES_GRADS: bool = true;
 const UPDATES_BY_GRADS: bool = true;
 
 // The entry point of an update whose state is stored in blocks: step.wgsl with a block of 16 elements to
-// a thread. So no thread waits for another.
+// a thread. So no thread waits for another. Parameters are stored before the block is encoded, so that
+// compilers need fewer registers for it.
 
 @group(0) @binding(0) var<uniform> hyper: Hyper;
 @group(0) @binding(1) var<uniform> now: Step;
@@ -114,23 +115,20 @@ fn main(
     if place.count == 0u {
         return;
     }
+    let block = load_block(place);
     let a = load_quad(place);
     let b = load_quad(locate(workgroup, grid, 4u * lane + 1u));
     let c = load_quad(locate(workgroup, grid, 4u * lane + 2u));
     let d = load_quad(locate(workgroup, grid, 4u * lane + 3u));
-    let state_a = load_state(a.place);
-    let state_b = load_state(b.place);
-    let state_c = load_state(c.place);
-    let state_d = load_state(d.place);
-    let next_a = updated_in_block(a, state_a);
-    let next_b = updated_in_block(b, state_b);
-    let next_c = updated_in_block(c, state_c);
-    let next_d = updated_in_block(d, state_d);
-    store_block(place, next_a.state, next_b.state, next_c.state, next_d.state);
+    let next_a = updated_in_block(a, state_of(a.place, block, 0u));
     store_updated(a, next_a);
+    let next_b = updated_in_block(b, state_of(b.place, block, 1u));
     store_updated(b, next_b);
+    let next_c = updated_in_block(c, state_of(c.place, block, 2u));
     store_updated(c, next_c);
+    let next_d = updated_in_block(d, state_of(d.place, block, 3u));
     store_updated(d, next_d);
+    store_block(place, next_a.state, next_b.state, next_c.state, next_d.state);
 }
 
 // The update of a quad, for entry points with several quads.
@@ -447,16 +445,25 @@ fn random_from(place: Place, further: u32, slot: u32) -> vec4<u32> {
     let b = pcg(quad ^ pcg(step + 2u * slot + 1u));
     return vec4<u32>(a & 0xffffu, a >> 16u, b & 0xffffu, b >> 16u);
 }
-
-// Where an element lies that is stored in eight bits. 64 elements are 20 words: the scales of four
-// blocks of 16, and then their codes.
-
-fn scale_at(place: Place) -> u32 {
-    return place.state / 64u * 20u + place.state / 16u % 4u;
+// 64 elements that are stored in eight bits: the scales of four blocks of 16, and then their codes.
+struct Unit {
+    scales: array<u32, 4>,
+    codes: array<vec4<u32>, 4>,
 }
 
-fn code_at(place: Place) -> u32 {
-    return place.state / 64u * 20u + 4u + place.state / 4u % 16u;
+// The unit that an element lies in, and its block there.
+fn unit_of(place: Place) -> u32 {
+    return place.state / 64u;
+}
+
+fn block_of(place: Place) -> u32 {
+    return place.state / 16u % 4u;
+}
+
+// The codes of a block, a quad to a word, and its scale.
+struct Codes {
+    quads: vec4<u32>,
+    top: u32,
 }
 
 // There is no running mean of the parameters.
@@ -475,32 +482,52 @@ fn store_copy(place: Place, p: vec4<f32>) {
 
 // The rule's slots; those that the variant leaves unused read as zero.
 
-@group(0) @binding(5) var<storage, read_write> slot_exp_avg: array<Quad_int8>;
-@group(0) @binding(6) var<storage, read_write> slot_exp_avg_sq: array<Quad_uint8>;
+@group(0) @binding(5) var<storage, read_write> slot_exp_avg: array<Unit>;
+@group(0) @binding(6) var<storage, read_write> slot_exp_avg_sq: array<Unit>;
+
+struct Block {
+    exp_avg: Codes,
+    exp_avg_sq: Codes,
+}
+
+fn load_block(place: Place) -> Block {
+    var block = Block();
+    block.exp_avg = Codes(slot_exp_avg[unit_of(place)].codes[block_of(place)], slot_exp_avg[unit_of(place)].scales[block_of(place)]);
+    block.exp_avg_sq = Codes(slot_exp_avg_sq[unit_of(place)].codes[block_of(place)], slot_exp_avg_sq[unit_of(place)].scales[block_of(place)]);
+    return block;
+}
+
+fn state_of(place: Place, block: Block, quad: u32) -> State {
+    var state = State();
+    state.exp_avg = decode_int8(block.exp_avg.quads[quad], block.exp_avg.top);
+    state.exp_avg_sq = decode_uint8(block.exp_avg_sq.quads[quad], block.exp_avg_sq.top);
+    return state;
+}
 
 fn load_state(place: Place) -> State {
-    var state = State();
-    state.exp_avg = decode_int8(slot_exp_avg[code_at(place)], slot_exp_avg[scale_at(place)]);
-    state.exp_avg_sq = decode_uint8(slot_exp_avg_sq[code_at(place)], slot_exp_avg_sq[scale_at(place)]);
-    return state;
+    return state_of(place, load_block(place), place.state / 4u % 4u);
 }
 
 fn store_state(place: Place, state: State) {
 }
 
 fn store_block(place: Place, a: State, b: State, c: State, d: State) {
-    let top_exp_avg = top(a.exp_avg, b.exp_avg, c.exp_avg, d.exp_avg);
-    slot_exp_avg[scale_at(place)] = top_exp_avg;
-    slot_exp_avg[code_at(place) + 0u] = encode_int8(a.exp_avg, top_exp_avg, random_from(place, 0u, 1u));
-    slot_exp_avg[code_at(place) + 1u] = encode_int8(b.exp_avg, top_exp_avg, random_from(place, 1u, 1u));
-    slot_exp_avg[code_at(place) + 2u] = encode_int8(c.exp_avg, top_exp_avg, random_from(place, 2u, 1u));
-    slot_exp_avg[code_at(place) + 3u] = encode_int8(d.exp_avg, top_exp_avg, random_from(place, 3u, 1u));
     let top_exp_avg_sq = top(a.exp_avg_sq, b.exp_avg_sq, c.exp_avg_sq, d.exp_avg_sq);
-    slot_exp_avg_sq[scale_at(place)] = top_exp_avg_sq;
-    slot_exp_avg_sq[code_at(place) + 0u] = encode_uint8(a.exp_avg_sq, top_exp_avg_sq, random_from(place, 0u, 2u));
-    slot_exp_avg_sq[code_at(place) + 1u] = encode_uint8(b.exp_avg_sq, top_exp_avg_sq, random_from(place, 1u, 2u));
-    slot_exp_avg_sq[code_at(place) + 2u] = encode_uint8(c.exp_avg_sq, top_exp_avg_sq, random_from(place, 2u, 2u));
-    slot_exp_avg_sq[code_at(place) + 3u] = encode_uint8(d.exp_avg_sq, top_exp_avg_sq, random_from(place, 3u, 2u));
+    slot_exp_avg_sq[unit_of(place)].scales[block_of(place)] = top_exp_avg_sq;
+    slot_exp_avg_sq[unit_of(place)].codes[block_of(place)] = vec4<u32>(
+        encode_uint8(a.exp_avg_sq, top_exp_avg_sq, random_from(place, 0u, 2u)),
+        encode_uint8(b.exp_avg_sq, top_exp_avg_sq, random_from(place, 1u, 2u)),
+        encode_uint8(c.exp_avg_sq, top_exp_avg_sq, random_from(place, 2u, 2u)),
+        encode_uint8(d.exp_avg_sq, top_exp_avg_sq, random_from(place, 3u, 2u)),
+    );
+    let top_exp_avg = top(a.exp_avg, b.exp_avg, c.exp_avg, d.exp_avg);
+    slot_exp_avg[unit_of(place)].scales[block_of(place)] = top_exp_avg;
+    slot_exp_avg[unit_of(place)].codes[block_of(place)] = vec4<u32>(
+        encode_int8(a.exp_avg, top_exp_avg, random_from(place, 0u, 1u)),
+        encode_int8(b.exp_avg, top_exp_avg, random_from(place, 1u, 1u)),
+        encode_int8(c.exp_avg, top_exp_avg, random_from(place, 2u, 1u)),
+        encode_int8(d.exp_avg, top_exp_avg, random_from(place, 3u, 1u)),
+    );
 }
 
 // Where a dispatch's part of the state begins, in units of UNIT elements: x in that of all groups,

@@ -13,9 +13,9 @@ mod statistics;
 mod variant;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use wgpu_optim::{Extent, Rule, Slot, rules, update_shader};
+use wgpu_optim::{Extent, Format, Rule, Slot, rules, update_shader, update_shader_in};
 
-use code::Traffic;
+use code::{MOST_VGPRS, MOST_VGPRS_IN_BLOCKS, Traffic};
 use radv::Radv;
 use variant::Variant;
 
@@ -47,6 +47,8 @@ fn main() {
         trials.push(test_on(device, title, faults::of_shaders));
         let title = format!("passes_before_an_update_keep_to_registers_on_{family}");
         trials.push(test_on(device, title, passes::keep_to_registers));
+        let title = format!("updates_in_formats_keep_to_registers_on_{family}");
+        trials.push(test_on(device, title, each_format_keeps_to_registers));
         for name in rules::names() {
             let title = format!("{name}_is_a_streaming_kernel_on_{family}");
             trials.push(test_on(device, title, |radv| {
@@ -85,6 +87,27 @@ fn each_variant_streams(radv: &Radv, name: &'static str) -> Result<(), Failed> {
                 complaints.push(format!("{}: {complaint}", variant.label()));
             }
             seen.push(text);
+        }
+    }
+    match complaints.is_empty() {
+        true => Ok(()),
+        false => Err(complaints.join("\n").into()),
+    }
+}
+
+/// A block of eight bits is 16 elements to a thread, which take more registers than four.
+fn each_format_keeps_to_registers(radv: &Radv) -> Result<(), Failed> {
+    let mut complaints = Vec::new();
+    for name in rules::names() {
+        let rule = rules::by_name(name)?;
+        for (title, formats) in statistics::in_formats() {
+            let code = radv.compile(&spirv::compile(&update_shader_in(&*rule, formats)))?;
+            let most = match formats.state {
+                Format::Int8 => MOST_VGPRS_IN_BLOCKS,
+                _ => MOST_VGPRS,
+            };
+            let found = code.register_complaints(most).into_iter();
+            complaints.extend(found.map(|complaint| format!("{name}, {title}: {complaint}")));
         }
     }
     match complaints.is_empty() {

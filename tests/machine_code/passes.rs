@@ -5,7 +5,7 @@ use std::path::Path;
 
 use libtest_mimic::Failed;
 
-use crate::{radv::Radv, spirv};
+use crate::{code::MOST_VGPRS, radv::Radv, spirv};
 
 /// Each pass but the updates by elements: its title, its shader and its entry point.
 pub fn all() -> Result<Vec<(String, String, String)>, Failed> {
@@ -34,7 +34,7 @@ pub fn keep_to_registers(radv: &Radv) -> Result<(), Failed> {
     let mut complaints = Vec::new();
     for (title, text, entry_point) in all()? {
         let code = radv.compile(&spirv::compile_entry_point(&text, &entry_point))?;
-        let found = code.register_complaints().into_iter();
+        let found = code.register_complaints(MOST_VGPRS).into_iter();
         complaints.extend(found.map(|complaint| format!("{title}: {complaint}")));
     }
     match complaints.is_empty() {

@@ -55,7 +55,7 @@ pub fn check(devices: &[Device]) -> Result<Completion, Failed> {
         for (title, formats) in in_formats() {
             let text = update_shader_in(&AdamW::default(), formats);
             let code = radv.compile(&spirv::compile(&text))?;
-            tables += &row(title, cells(&code));
+            tables += &row(&format!("adamw, {title}"), cells(&code));
         }
         for (title, text, entry_point) in passes::all()? {
             let code = radv.compile(&spirv::compile_entry_point(&text, &entry_point))?;
@@ -88,15 +88,15 @@ pub fn check(devices: &[Device]) -> Result<Completion, Failed> {
     .into())
 }
 
-/// AdamW in fewer bits.
+/// Rules in fewer bits.
 pub fn in_formats() -> [(&'static str, Formats); 5] {
     let f32 = Formats::default();
     let state = |state| Formats { state, ..f32 };
     [
-        ("adamw, state bf16", state(Format::Bf16)),
-        ("adamw, state int8", state(Format::Int8)),
+        ("state bf16", state(Format::Bf16)),
+        ("state int8", state(Format::Int8)),
         (
-            "adamw, all bf16",
+            "all bf16",
             Formats {
                 params: Format::Bf16,
                 grads: Format::Bf16,
@@ -105,7 +105,7 @@ pub fn in_formats() -> [(&'static str, Formats); 5] {
             },
         ),
         (
-            "adamw, bf16, int8",
+            "bf16, int8",
             Formats {
                 params: Format::Bf16,
                 grads: Format::Bf16,
@@ -114,7 +114,7 @@ pub fn in_formats() -> [(&'static str, Formats); 5] {
             },
         ),
         (
-            "adamw, bf16+8",
+            "bf16+8",
             Formats {
                 params: Format::Bf16Plus8,
                 grads: Format::Bf16,

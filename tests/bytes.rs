@@ -17,14 +17,15 @@ const SIZES: [usize; 8] = [1, 3, 64, 65, 1023, 1025, 7, 5000];
 /// Parameters and state of every format.
 fn formats() -> [Formats; 4] {
     let all = [
-        (Format::F32, Format::F32, Some(Format::F16)),
-        (Format::F32, Format::Bf16, None),
-        (Format::Bf16, Format::Int8, None),
-        (Format::Bf16Plus8, Format::Int8, None),
+        (Format::F32, Format::F32, Format::F32, Some(Format::F16)),
+        (Format::F32, Format::Bf16, Format::Bf16, None),
+        (Format::Bf16, Format::Int8, Format::F32, None),
+        (Format::Bf16Plus8, Format::Int8, Format::Bf16, None),
     ];
-    all.map(|(params, state, copy)| Formats {
+    all.map(|(params, state, sensitive, copy)| Formats {
         params,
         state,
+        sensitive,
         copy,
         ..Formats::default()
     })
@@ -71,10 +72,11 @@ fn numbers(problem: &Problem, optimizer: &Optimizer) -> Vec<Vec<u32>> {
 
 #[test]
 fn bytes_that_were_read_bring_back_all_of_a_tensor_wherever_it_lies() {
-    for formats in formats() {
-        let problem = Problem::with_formats(AdamW::default(), formats, &SIZES, 2).unwrap();
+    let rules = ["adamw", "adan"].into_iter();
+    for (name, formats) in rules.flat_map(|name| formats().map(|formats| (name, formats))) {
+        let problem = Problem::with_formats(rule(name), formats, &SIZES, 2).unwrap();
         for (place, mut optimizer) in everywhere(&problem, &Options::default()) {
-            let label = format!("{formats:?} in {place}");
+            let label = format!("{name}, {formats:?} in {place}");
             problem.write_params(&mut optimizer);
             saved::take(&mut optimizer, &problem, 0..2);
             let bytes = read(&optimizer);

@@ -87,6 +87,10 @@ impl Case {
     fn problem(&self) -> Problem {
         let formats = Formats {
             state: self.state,
+            sensitive: match self.state {
+                Format::Bf16 => Format::Bf16,
+                _ => Format::F32,
+            },
             seed: 5,
             ..Formats::default()
         };

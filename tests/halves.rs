@@ -213,6 +213,7 @@ fn every_rule_takes_parameters_of_bf16_and_state_of_8_bits() {
             params,
             grads: Format::Bf16,
             state: Format::Int8,
+            sensitive: Format::Bf16,
             seed: 2,
             copy: None,
         };
@@ -409,6 +410,7 @@ fn a_checkpoint_keeps_the_halves_of_parameters_wherever_they_lie() {
             params,
             grads: Format::Bf16,
             state: Format::Int8,
+            sensitive: Format::Bf16,
             seed: 4,
             copy: None,
         };

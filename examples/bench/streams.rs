@@ -1,6 +1,6 @@
 //! How much memory an update moves.
 
-use wgpu_optim::{Extent, Format, Formats, Precision, Rule, rules};
+use wgpu_optim::{Extent, Format, Formats, Rule, rules};
 
 /// How many arrays an update reads and writes once per element, and how many bytes that is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,14 +22,9 @@ impl Streams {
             .filter(|slot| slot.extent == Extent::Element && slot.used && !slot.scratch);
         let inputs = elements.clone().filter(|slot| slot.input).count();
         let state = elements.clone().count();
-        let bytes = |exact: bool| match exact {
+        let of_slots = elements.map(|slot| match slot.input {
             true => Format::F32.bytes_per_element(),
-            false => formats.state.bytes_per_element(),
-        };
-        let of_slots = elements.map(|slot| {
-            let is_exact = slot.input || slot.precision == Precision::Exact;
-            let times = if slot.input { 1.0 } else { 2.0 };
-            times * bytes(is_exact)
+            false => 2.0 * formats.of_state(slot.precision).bytes_per_element(),
         });
         let [params, grads] =
             [formats.params, formats.grads].map(|format| format.bytes_per_element());

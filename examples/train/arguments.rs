@@ -244,6 +244,8 @@ mod tests {
             "f16",
             "--seed",
             "7",
+            "--sensitive",
+            "bf16",
             "--matrices",
             "muon",
         ];
@@ -251,6 +253,7 @@ mod tests {
             params: Format::Bf16Plus8,
             grads: Format::F16,
             state: Format::Int8,
+            sensitive: Format::Bf16,
             seed: 7,
             copy: None,
         };

@@ -89,6 +89,7 @@ fn train(arguments: &Arguments, interrupt: &Interrupt, start: Instant) -> Result
         ("params", formats.params),
         ("grads", formats.grads),
         ("state", formats.state),
+        ("sensitive", formats.sensitive),
     ] {
         if format != Format::F32 {
             report.line(&format!("{what:11}{format}"))?;

@@ -38,10 +38,11 @@ struct EpochLine {
 struct SummaryLine<'a> {
     device: &'a str,
     parameters: usize,
-    /// The formats of parameters, of gradients and of the optimizer's state.
+    /// The formats of parameters, of gradients, of the optimizer's state and of its sensitive state.
     params: &'a str,
     grads: &'a str,
     state: &'a str,
+    sensitive: &'a str,
     seconds: f64,
     /// From the start of the program to the end of the first step; null if there was none.
     first_step_seconds: Option<f64>,
@@ -166,6 +167,7 @@ impl Report {
             params: formats.params.name(),
             grads: formats.grads.name(),
             state: formats.state.name(),
+            sensitive: formats.sensitive.name(),
             seconds,
             first_step_seconds,
             test_accuracy: accuracy,

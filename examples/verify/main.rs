@@ -10,6 +10,7 @@ mod budget;
 mod check;
 mod copied;
 mod device;
+mod flips;
 mod formats;
 mod page;
 #[allow(dead_code)] // The browser's tests use more of it.

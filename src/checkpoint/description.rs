@@ -40,6 +40,8 @@ pub(crate) struct GroupDescription {
     pub param_format: String,
     #[serde(default = "f32")]
     pub state_format: String,
+    #[serde(default = "f32")]
+    pub sensitive_format: String,
     #[serde(default)]
     pub seed: u32,
     /// The names of its tensors, in the layout's order.
@@ -85,6 +87,7 @@ impl Description {
             hyperparameters: hyperparameters(layout, group),
             param_format: layout.formats[group.0].params.to_string(),
             state_format: layout.formats[group.0].state.to_string(),
+            sensitive_format: layout.formats[group.0].sensitive.to_string(),
             seed: layout.formats[group.0].seed,
             tensors: tensors(layout, group).map(str::to_owned).collect(),
             lr: host.lr,
@@ -143,6 +146,7 @@ impl GroupDescription {
             params,
             grads: _,
             state,
+            sensitive,
             // It follows from the parameters.
             copy: _,
             seed,
@@ -150,6 +154,7 @@ impl GroupDescription {
         let formats = [
             ("parameters", params, &self.param_format),
             ("state", state, &self.state_format),
+            ("sensitive state", sensitive, &self.sensitive_format),
         ];
         for (of, format, found) in formats {
             if found != format.name() {
@@ -157,7 +162,7 @@ impl GroupDescription {
                 return Err(mismatch(what, format, found));
             }
         }
-        let rounds = [params, state] != [Format::F32; 2];
+        let rounds = [params, state, sensitive] != [Format::F32; 3];
         if rounds && self.seed != seed {
             let what = format!("the seed of rounding of group {}", group.0);
             return Err(mismatch(what, seed, self.seed));

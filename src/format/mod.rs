@@ -56,7 +56,7 @@ macro_rules! formats {
                 match (self, precision) {
                     (_, Precision::Exact) => Encoding::F32,
                     $(
-                        (Self::$Format, Precision::Signed) => Encoding(&$signed),
+                        (Self::$Format, Precision::Signed | Precision::Sensitive) => Encoding(&$signed),
                         (Self::$Format, Precision::NonNegative) => Encoding(&$non_negative),
                     )+
                 }
@@ -155,10 +155,14 @@ pub struct Formats {
     /// One of [`GRADS`](Self::GRADS). They are read as they come, and nothing is rounded.
     pub grads: Format,
     /// One of [`STATE`](Self::STATE), for what a rule averages or sums up per element: moments and
-    /// momentum. What must stay exact stays f32: copies of parameters and of gradients, step sizes,
-    /// maxima, what the caller fills, sums over tensors, rows and columns, and the average of the
-    /// parameters.
+    /// momentum. What must stay exact stays f32: maxima, what the caller fills, sums over tensors, rows and
+    /// columns, and the average of the parameters, whose place has the parameters themselves in evaluation.
     pub state: Format,
+    /// One of [`SENSITIVE`](Self::SENSITIVE), for state that stays f32 unless it is asked for here: copies of
+    /// parameters and of gradients, such as the schedule-free `z`, and step sizes. Bf16 takes two bytes in place of
+    /// four and keeps three digits. Int8 is none of them: it would be off by 3 % of a parameter. Prodigy's copy
+    /// of its first parameters stays f32, since its rate follows from small differences to them.
+    pub sensitive: Format,
     /// One of [`COPIES`](Self::COPIES), if parameters of f32 have a copy for forward passes. The step
     /// writes it in the same pass, rounded to the nearest, to a buffer of the optimizer's
     /// ([`Optimizer::param_copy`](crate::Optimizer::param_copy)) or to the caller's
@@ -180,8 +184,20 @@ impl Formats {
     pub const GRADS: &'static [Format] = &[Format::F32, Format::F16, Format::Bf16];
     /// What state may be stored in.
     pub const STATE: &'static [Format] = &[Format::F32, Format::Bf16, Format::Int8];
+    /// What sensitive state may be stored in.
+    pub const SENSITIVE: &'static [Format] = &[Format::F32, Format::Bf16];
     /// What a copy of the parameters may be in.
     pub const COPIES: &'static [Format] = &[Format::F16, Format::Bf16];
+
+    /// The format of state that bears this. Where a rule says more of a slot, that goes first: what the caller
+    /// fills, what means nothing between steps, and what matrices are computed in are f32.
+    pub fn of_state(&self, precision: Precision) -> Format {
+        match precision {
+            Precision::Signed | Precision::NonNegative => self.state,
+            Precision::Sensitive => self.sensitive,
+            Precision::Exact => Format::F32,
+        }
+    }
 
     /// # Errors
     /// [`Error::Format`] for a format that is not for what it was chosen for.
@@ -190,6 +206,7 @@ impl Formats {
             ("parameters", self.params, Self::PARAMS),
             ("gradients", self.grads, Self::GRADS),
             ("state", self.state, Self::STATE),
+            ("sensitive state", self.sensitive, Self::SENSITIVE),
         ];
         if let Some(copy) = self.copy {
             roles.push(("a copy of the parameters", copy, Self::COPIES));
@@ -435,6 +452,8 @@ pub(crate) struct Storage {
     pub grads: Encoding,
     /// The format of the rule's own slots.
     pub state: Format,
+    /// That of those that stay f32 unless asked.
+    pub sensitive: Format,
     /// That of what lies beside the parameters, like a slot: a copy of them, or what their own bits lack.
     pub beside: Option<Encoding>,
 }
@@ -469,12 +488,25 @@ impl Storage {
         blocks.into_iter().max().unwrap_or(1)
     }
 
+    /// How the values of a slot are stored.
+    pub fn of_slot(&self, precision: Precision) -> Encoding {
+        match precision {
+            Precision::Sensitive => self.sensitive.encoding(precision),
+            _ => self.state.encoding(precision),
+        }
+    }
+
     /// The encodings that slots may have, and what lies like them.
-    pub fn slots(&self) -> [Encoding; 4] {
-        let [exact, signed, non_negative] =
-            [Precision::Exact, Precision::Signed, Precision::NonNegative]
-                .map(|precision| self.state.encoding(precision));
-        [exact, signed, non_negative, self.beside.unwrap_or(exact)]
+    pub fn slots(&self) -> [Encoding; 5] {
+        let [exact, sensitive, signed, non_negative] = [
+            Precision::Exact,
+            Precision::Sensitive,
+            Precision::Signed,
+            Precision::NonNegative,
+        ]
+        .map(|precision| self.of_slot(precision));
+        let beside = self.beside.unwrap_or(exact);
+        [exact, sensitive, signed, non_negative, beside]
     }
 }
 
@@ -484,6 +516,7 @@ impl From<Formats> for Storage {
             params,
             grads,
             state,
+            sensitive,
             copy,
             seed: _,
         } = formats;
@@ -493,6 +526,7 @@ impl From<Formats> for Storage {
             params,
             grads: grads.encoding(Precision::Signed),
             state,
+            sensitive,
             beside: copy.or(params.residual()),
         }
     }

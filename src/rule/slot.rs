@@ -102,6 +102,12 @@ impl Slot {
         self.stored_as(Precision::Exact)
     }
 
+    /// The same slot, stored as f32 unless the caller asks for less by
+    /// [`Formats::sensitive`](crate::Formats::sensitive).
+    pub const fn sensitive(self) -> Self {
+        self.stored_as(Precision::Sensitive)
+    }
+
     /// The same slot, always stored as f32 if `is_exact`.
     pub const fn exact_if(self, is_exact: bool) -> Self {
         if is_exact { self.exact() } else { self }
@@ -135,7 +141,11 @@ pub enum Precision {
     Signed,
     /// They may be rounded, and are never negative. One that is not zero does not become zero.
     NonNegative,
-    /// They stay f32: a copy of parameters, a step size, a maximum.
+    /// They may be rounded, but stay f32 unless the caller asks for less: a copy of parameters or of
+    /// gradients, a step size.
+    Sensitive,
+    /// They stay f32: a maximum, which rounding would only ever raise, or a difference that must not become
+    /// negative.
     Exact,
 }
 

@@ -22,7 +22,7 @@ impl Stages {
         if of_matrix || slot.input || slot.scratch {
             return Encoding::F32;
         }
-        storage.state.encoding(slot.precision)
+        storage.of_slot(slot.precision)
     }
 
     /// Only sums over [each tensor](Over::Tensor), named by `names`. `reads` lists the slots that

@@ -30,7 +30,7 @@ direction! {
         1.0 / bias_correction(beta3, t),
         if t == 1 { 0.0 } else { 1.0 },
     ];
-    slots: exp_avg, exp_avg_diff, exp_avg_sq.non_negative(), prev_grad.exact();
+    slots: exp_avg, exp_avg_diff, exp_avg_sq.non_negative(), prev_grad.sensitive();
     wgsl: "rules/adan";
 }
 

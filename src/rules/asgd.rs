@@ -20,7 +20,7 @@ rule! {
     constants: weight_decay;
     squares_gradients: false;
     // The product with lambd fits into an f32 too.
-    slots: ax.exact(), eta.per_group().starting_at(-1.0)
+    slots: ax.sensitive(), eta.per_group().starting_at(-1.0)
         .within(Interval::new(0.0, f64::from(f32::MAX) / lambd.max(1.0), true));
     wgsl: include_str!("../../shaders/rules/asgd.wgsl");
 }

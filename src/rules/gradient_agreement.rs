@@ -23,7 +23,7 @@ rule! {
         factor,
         // Over the rule's own lr, lest a schedule that ends in zero leave a large scale behind.
         least = if lr > 0.0 { min_lr / lr } else { 0.0 };
-    slots: momentum_buffer, prev_grad.exact(), lr_scale.per_tensor().starting_at(1.0);
+    slots: momentum_buffer, prev_grad.sensitive(), lr_scale.per_tensor().starting_at(1.0);
     stages: Stages::sums_of_tensors(&["agreement"], &["prev_grad"]);
     wgsl: include_str!("../../shaders/rules/gradient_agreement.wgsl");
 }

@@ -44,7 +44,8 @@ rule! {
         true => [bias_correction(beta2, t).sqrt() / bias_correction(beta1, t)],
         false => [1.0],
     };
-    slots: exp_avg, exp_avg_sq.non_negative(), s.exact(), p0.exact(), d.per_tensor().starting_at(d0),
+    // d follows from p0 - p, which begins at zero. What rounding p0 to bf16 makes of that moves d as far as training.
+    slots: exp_avg, exp_avg_sq.non_negative(), s.sensitive(), p0.exact(), d.per_tensor().starting_at(d0),
         d_max.per_tensor().starting_at(d0), d_numerator.per_tensor(),
         d_before.per_tensor().as_scratch(), dlr.per_tensor().as_scratch();
     stages: Stages::sums_of_everything(&["correlation", "s_magnitude"], &["s", "p0", "d"]);

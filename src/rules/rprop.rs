@@ -22,7 +22,7 @@ rule! {
     constants: etaminus, etaplus, step_size_min, step_size_max;
     is_sign_based: true;
     squares_gradients: false;
-    slots: prev.exact(), step_size.exact().starting_at(lr);
+    slots: prev.sensitive(), step_size.sensitive().starting_at(lr);
     wgsl: include_str!("../../shaders/rules/rprop.wgsl");
 }
 

@@ -29,7 +29,7 @@ rule! {
     source: "Defazio et al. 2024, arXiv:2405.15682, as in `schedulefree.AdamWScheduleFree`.";
     constants: weight_decay, pull_beta2 = pull(beta2), eps, to_x = towards_x(beta1),
         to_y = towards_y(beta1);
-    slots: z.exact(), exp_avg_sq.non_negative(), weight_sum.per_group().within(WEIGHT_SUM),
+    slots: z.sensitive(), exp_avg_sq.non_negative(), weight_sum.per_group().within(WEIGHT_SUM),
         lr_max.per_group().within(Interval::NON_NEGATIVE);
     evaluates_elsewhere: true;
     wgsl: include_str!("../../shaders/rules/schedulefree_adamw.wgsl");

@@ -27,7 +27,7 @@ rule! {
     source: "Defazio et al. 2024, arXiv:2405.15682, as in `schedulefree.SGDScheduleFree`.";
     constants: weight_decay, to_x = towards_x(momentum), to_y = towards_y(momentum);
     squares_gradients: false;
-    slots: z.exact(), weight_sum.per_group().within(WEIGHT_SUM),
+    slots: z.sensitive(), weight_sum.per_group().within(WEIGHT_SUM),
         lr_max.per_group().within(Interval::NON_NEGATIVE);
     evaluates_elsewhere: true;
     wgsl: include_str!("../../shaders/rules/schedulefree_sgd.wgsl");

@@ -512,6 +512,7 @@ fn parameters_gradients_and_state_can_have_a_format_of_their_own() {
                 grads: bf16,
                 state: Format::Int8,
                 beside: plus_8.residual(),
+                ..f32
             },
             "fn updated_in_block(",
         ),
@@ -529,6 +530,13 @@ fn parameters_gradients_and_state_can_have_a_format_of_their_own() {
                 ..f32
             },
             "fn updated_in_block(",
+        ),
+        (
+            Storage {
+                sensitive: Format::Bf16,
+                ..f32
+            },
+            "slot_z: array<Quad_bf16>",
         ),
         (state(Format::Bf16), "slot_exp_avg: array<Quad_bf16>"),
         (state(Format::Int8), "exp_avg = decode_int8("),

@@ -17,11 +17,16 @@ pub fn of_state(name: &str) -> Result<Format, String> {
     named(name, Formats::STATE)
 }
 
+/// The format of sensitive state of that name.
+pub fn of_sensitive(name: &str) -> Result<Format, String> {
+    named(name, Formats::SENSITIVE)
+}
+
 /// What the name of f32 with a copy begins with.
 const WITH_COPY: &str = "f32+";
 
-/// Those of parameters, gradients and state, such as `bf16+8/bf16/int8`. A single name, such as `int8`, is
-/// the state's, and all else is f32. Parameters may be f32 with a copy, such as `f32+bf16`; that alone is their
+/// Those of parameters, gradients and state, such as `bf16+8/bf16/int8`, and of sensitive state if there are
+/// four, such as `bf16/bf16/int8/bf16`. A single name, such as `int8`, is the state's, and all else is f32. Parameters may be f32 with a copy, such as `f32+bf16`; that alone is their
 /// name, and all else is f32.
 pub fn of_all(text: &str) -> Result<Formats, String> {
     let parts: Vec<_> = text.split('/').collect();
@@ -40,9 +45,18 @@ pub fn of_all(text: &str) -> Result<Formats, String> {
                 ..f32
             },
         ),
+        [params, grads, state, sensitive] => with_params(
+            params,
+            Formats {
+                grads: of_grads(grads)?,
+                state: of_state(state)?,
+                sensitive: of_sensitive(sensitive)?,
+                ..f32
+            },
+        ),
         _ => Err(
             "expected the format of the state, such as int8, or those of parameters, gradients and state, \
-             such as bf16/bf16/int8"
+             such as bf16/bf16/int8, and of sensitive state behind them"
                 .to_owned(),
         ),
     }
@@ -68,6 +82,7 @@ pub fn name(formats: &Formats) -> String {
         params,
         grads,
         state,
+        sensitive,
         copy,
         ..
     } = formats;
@@ -75,6 +90,9 @@ pub fn name(formats: &Formats) -> String {
         Some(copy) => format!("{WITH_COPY}{copy}"),
         None => params.to_string(),
     };
+    if *sensitive != Format::F32 {
+        return format!("{params}/{grads}/{state}/{sensitive}");
+    }
     match (&params[..], grads, state) {
         ("f32", Format::F32, _) => state.to_string(),
         (_, Format::F32, Format::F32) if copy.is_some() => params,
@@ -115,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn one_name_is_that_of_the_state_and_three_are_those_of_all() {
+    fn one_name_is_that_of_the_state_and_several_are_those_of_all() {
         for text in [
             "f32",
             "int8",
@@ -125,6 +143,8 @@ mod tests {
             "f32+bf16",
             "f32+f16/f32/int8",
             "f32+bf16/f16/f32",
+            "f32/f32/f32/bf16",
+            "f32+bf16/f32/int8/bf16",
         ] {
             assert_eq!(name(&of_all(text).unwrap()), text);
         }
@@ -138,6 +158,7 @@ mod tests {
         assert_eq!(formats, [Format::Bf16Plus8, Format::F16, Format::Int8]);
         for (text, expected) in [
             ("bf16/int8", "parameters, gradients and state"),
+            ("f32/f32/f32/int8", "expected one of: f32, bf16"),
             ("f16/f16/f32", "expected one of: f32, bf16, bf16+8"),
             ("f32+int8", "expected one of: f16, bf16"),
             ("bf16+f16/f32/f32", "expected one of: f32, bf16, bf16+8"),

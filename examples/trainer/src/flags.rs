@@ -132,6 +132,10 @@ pub struct TrainingFlags {
     /// chance and to the same bits for the same --seed; what must be exact stays f32
     #[arg(long, value_name = "FORMAT", default_value_t, value_parser = flags::format::of_state)]
     pub state: Format,
+
+    /// How optimizers keep copies of parameters and gradients, and step sizes: f32 or bf16
+    #[arg(long, value_name = "FORMAT", default_value_t, value_parser = flags::format::of_sensitive)]
+    pub sensitive: Format,
 }
 
 impl TrainingFlags {
@@ -153,6 +157,7 @@ impl TrainingFlags {
             params: self.params,
             grads: self.grads,
             state: self.state,
+            sensitive: self.sensitive,
             // Beyond 32 bits, seeds differ in their weights and batches alone.
             seed: seed as u32,
             ..Formats::default()

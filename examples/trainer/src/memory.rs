@@ -1,7 +1,7 @@
 //! What optimizers keep beside parameters and gradients.
 
 use anyhow::Result;
-use wgpu_optim::{Extent, Format, Layout, Precision, Slot};
+use wgpu_optim::{Extent, Format, Layout, Slot};
 
 /// The bytes of all that the rules of `layout` keep beside parameters and gradients, inputs that the
 /// caller fills and what passes from one stage of a step to the next among them. What a rule keeps of
@@ -12,12 +12,11 @@ pub fn state_bytes(layout: &Layout) -> Result<f64> {
         let group = layout.group_of(tensor)?;
         let slots = layout.rule(group)?.slots().into_iter();
         let kept = slots.filter(|slot| slot.used && slot.extent != Extent::Group);
-        let (shape, state) = (layout.shape(tensor)?, layout.formats(group)?.state);
+        let (shape, formats) = (layout.shape(tensor)?, layout.formats(group)?);
         let of_slot = |slot: Slot| {
-            let format = if is_rounded(&slot) {
-                state
-            } else {
-                Format::F32
+            let format = match may_be_rounded(&slot) {
+                true => formats.of_state(slot.precision),
+                false => Format::F32,
             };
             format.bytes_per_element() * slot.extent.count(shape) as f64
         };
@@ -26,10 +25,9 @@ pub fn state_bytes(layout: &Layout) -> Result<f64> {
     Ok(bytes)
 }
 
-/// Whether `slot` is in the format of its group, and not always f32.
-fn is_rounded(slot: &Slot) -> bool {
-    let is_own = !slot.input && !slot.scratch;
-    slot.extent == Extent::Element && slot.precision != Precision::Exact && is_own
+/// Whether `slot` is in a format of its group, and not always f32.
+fn may_be_rounded(slot: &Slot) -> bool {
+    slot.extent == Extent::Element && !slot.input && !slot.scratch
 }
 
 #[cfg(test)]
@@ -39,10 +37,11 @@ mod tests {
     use super::*;
 
     /// Bytes per parameter of a large matrix, where what is kept of rows and tensors vanishes.
-    fn of_a_large_matrix(name: &str, state: Format) -> f64 {
+    fn of_a_large_matrix(name: &str, state: Format, sensitive: Format) -> f64 {
         let mut layout = Layout::new();
         let formats = Formats {
             state,
+            sensitive,
             ..Formats::default()
         };
         let rule = rules::by_name(name).unwrap();
@@ -72,27 +71,32 @@ mod tests {
             slots.iter().any(|slot| slot.extent == Extent::Pair)
         };
         for name in rules::names().filter(|name| !keeps_pairs(name)) {
-            let found = 8.0 + of_a_large_matrix(name, Format::F32);
+            let found = 8.0 + of_a_large_matrix(name, Format::F32, Format::F32);
             assert!((found - documented(name)).abs() < 0.01, "{name}: {found}");
         }
     }
 
     #[test]
-    fn what_is_averaged_takes_the_bytes_of_its_format_and_all_else_those_of_f32() {
-        for (name, rounded, exact) in [
-            ("adamw", 2.0, 0.0),
+    fn state_takes_the_bytes_of_its_format_and_what_stays_exact_those_of_f32() {
+        for (name, averaged, sensitive, exact) in [
+            ("adamw", 2.0, 0.0, 0.0),
             // The gradient before.
-            ("adan", 3.0, 1.0),
+            ("adan", 3.0, 1.0, 0.0),
             // What the caller fills.
-            ("sophia", 2.0, 1.0),
+            ("sophia", 2.0, 0.0, 1.0),
             // The next step's direction.
-            ("muon", 1.0, 1.0),
-            ("rprop", 0.0, 2.0),
+            ("muon", 1.0, 0.0, 1.0),
+            ("rprop", 0.0, 2.0, 0.0),
         ] {
             for (format, bytes) in [(Format::Bf16, 2.0), (Format::Int8, 1.25)] {
-                let found = of_a_large_matrix(name, format);
-                let expected = bytes * rounded + 4.0 * exact;
-                assert!((found - expected).abs() < 1e-6, "{name}, {format}: {found}");
+                for (of_sensitive, sensitive_bytes) in [(Format::F32, 4.0), (Format::Bf16, 2.0)] {
+                    let found = of_a_large_matrix(name, format, of_sensitive);
+                    let expected = bytes * averaged + sensitive_bytes * sensitive + 4.0 * exact;
+                    assert!(
+                        (found - expected).abs() < 1e-6,
+                        "{name}, {format}, {of_sensitive}: {found}"
+                    );
+                }
             }
         }
     }

@@ -38,6 +38,7 @@ fn bindings_are_those_of_the_golden_table_in_every_format() {
         Storage {
             grads: f16,
             state: Format::Bf16,
+            sensitive: Format::Bf16,
             ..Storage::default()
         },
     ];

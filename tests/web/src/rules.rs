@@ -133,11 +133,19 @@ pub async fn formats(gpu: &Gpu) -> Outcome {
             formats.copy = Some(copy)
         }))
         .chain([all]);
-    let cases = formats.flat_map(|formats| {
+    // Its previous gradients stay f32 unless asked.
+    let sensitive = Formats {
+        sensitive: Format::Bf16,
+        ..f32
+    };
+    let of_rules = formats
+        .map(|formats| ("adamw", formats))
+        .chain([("adan", sensitive)]);
+    let cases = of_rules.flat_map(|(rule, formats)| {
         [false, true].map(|in_ranges| Case {
             formats,
             in_ranges,
-            ..Case::of("adamw")
+            ..Case::of(rule)
         })
     });
     check(gpu, cases).await

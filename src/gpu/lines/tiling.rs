@@ -150,10 +150,14 @@ impl Tiling {
         let last_columns = columns - (columns - 1) / WIDTH * WIDTH;
         let across =
             (columns - 1) / WIDTH * THREADS + last_columns.div_ceil(QUAD as usize).min(THREADS);
+        // The sums of all matrices lie beside one another, so that strips are of more than one.
+        let [all_rows, all_columns] = [count * rows, count * columns];
+        let row_sums = self.partials;
+        let column_sums = row_sums + across * all_rows;
+        self.partials = column_sums + down * all_columns;
         for matrix in 0..count {
-            let row_sums = self.partials;
-            let column_sums = row_sums + across * rows;
-            self.partials = column_sums + down * columns;
+            let row_sums = row_sums + matrix * rows;
+            let column_sums = column_sums + matrix * columns;
             for (tile_row, top) in (0..rows).step_by(height).enumerate() {
                 for (tile_column, left) in (0..columns).step_by(WIDTH).enumerate() {
                     let tile_rows = height.min(rows - top);
@@ -171,23 +175,21 @@ impl Tiling {
                             stride: columns as u32,
                             rows: tile_rows as u32,
                             columns: tile_columns as u32,
-                            row_sums: (row_sums + tile_column * THREADS * rows + top) as u32,
-                            apart: rows as u32,
-                            column_sums: (column_sums + tile_row * columns + left) as u32,
+                            row_sums: (row_sums + tile_column * THREADS * all_rows + top) as u32,
+                            apart: all_rows as u32,
+                            column_sums: (column_sums + tile_row * all_columns + left) as u32,
                         },
                     });
                 }
             }
-            let first_column = place.columns + matrix * columns;
-            self.add_strips(first_column, columns, column_sums, down, rows);
-            let first_row = place.rows + matrix * rows;
-            self.add_strips(first_row, rows, row_sums, across, columns);
             self.rows.push(Rows {
-                first: first_row as u32,
+                first: (place.rows + matrix * rows) as u32,
                 factors: (place.factors + matrix * rows) as u32,
                 count: rows as u32,
             });
         }
+        self.add_strips(place.columns, all_columns, column_sums, down, rows);
+        self.add_strips(place.rows, all_rows, row_sums, across, columns);
     }
 
     /// Adds a vector of `columns` elements, whose state begins at element `kept`.
@@ -331,6 +333,27 @@ mod tests {
         assert_eq!(
             (tiling.partials, tiling.strips.len(), tiling.rows.len()),
             (0, 0, 0)
+        );
+    }
+
+    #[test]
+    fn lines_of_many_small_matrices_fill_their_strips() {
+        let (places, line_count) = LinePlace::of(&[&[50, 2, 3, 4]]);
+        let mut tiling = Tiling::new(Encoding::F32);
+        tiling.add(&places[0], 0, 0, 0, &TINY);
+        let mut moved = vec![0; line_count];
+        for strip in &tiling.strips {
+            let Strip { first, count, .. } = *strip;
+            moved[first as usize..][..count as usize]
+                .iter_mut()
+                .for_each(|times| *times += 1);
+        }
+        let LinePlace { rows, columns, .. } = places[0];
+        let [rows, columns] = [&moved[rows..][..300], &moved[columns..][..400]];
+        assert!(rows.iter().chain(columns).all(|&times| times == 1));
+        assert_eq!(
+            tiling.strips.len(),
+            300usize.div_ceil(64) + 400usize.div_ceil(64)
         );
     }
 

@@ -1,4 +1,4 @@
-// The entry point of an update by tiles of matrices: step.wgsl with two quads of a row at a time.
+// The entry point of an update by tiles of matrices: step.wgsl with two rows at a time.
 
 @group(0) @binding(0) var<uniform> hyper: Hyper;
 @group(0) @binding(1) var<uniform> now: Step;
@@ -16,17 +16,26 @@ fn main(
     }
     let tile = find_tile(spans[index]);
     let tensor = load_tensor(tile.first);
-    for (var column = first_column(lane); column < tile.columns; column += NEXT_PAIR) {
-        let left = columns_of(tile, column);
-        let right = columns_of(tile, column + NEXT_QUAD);
-        for (var row = 0u; row < tile.rows; row++) {
-            let factor = factor_of(tile, row);
+    let in_pairs = tile.rows - tile.rows % 2u;
+    for (var row = 0u; row < in_pairs; row += 2u) {
+        let upper = factor_of(tile, row);
+        let lower = factor_of(tile, row + 1u);
+        for (var column = first_column(lane); column < tile.columns; column += NEXT_QUAD) {
+            let columns = columns_of(tile, column);
             let a = load_quad(place_in(tile, row, column));
-            let b = load_quad(place_in(tile, row, column + NEXT_QUAD));
-            let state_a = load_state(a.place, Gathered(factor, left));
-            let state_b = load_state(b.place, Gathered(factor, right));
+            let b = load_quad(place_in(tile, row + 1u, column));
+            let state_a = load_state(a.place, Gathered(upper, columns));
+            let state_b = load_state(b.place, Gathered(lower, columns));
             store_updated(a, updated(a, state_a, tensor));
             store_updated(b, updated(b, state_b, tensor));
+        }
+    }
+    for (var row = in_pairs; row < tile.rows; row++) {
+        let factor = factor_of(tile, row);
+        for (var column = first_column(lane); column < tile.columns; column += NEXT_QUAD) {
+            let quad = load_quad(place_in(tile, row, column));
+            let state = load_state(quad.place, Gathered(factor, columns_of(tile, column)));
+            store_updated(quad, updated(quad, state, tensor));
         }
     }
 }

@@ -1,13 +1,12 @@
-// A tile of a matrix, or a part of a vector. Eight neighbouring threads have a tile. Of every 64 columns,
-// each of them has two quads, with which it walks down the rows. So what is kept of columns is loaded once
-// for all rows.
+// A tile of a matrix, or a part of a vector. Eight neighbouring threads have a tile, and each of them has one
+// quad of every 32 columns. They walk along two rows at a time, so that memory is read in order, and what is
+// kept of columns is loaded once for both.
 
 // Each span reaches from the first element of its tile to the last. Host side: src/plan/tiles.rs.
 const TILE_THREADS: u32 = 8u;
 
-// From a thread's quad to its next one, and to the next two.
+// From a thread's quad to its next one.
 const NEXT_QUAD: u32 = 32u;
-const NEXT_PAIR: u32 = 64u;
 
 struct Tile {
     first: Place,       // its first four elements
@@ -49,14 +48,11 @@ fn first_column(lane: u32) -> u32 {
     return 4u * (lane % TILE_THREADS);
 }
 
-// The four elements from `column` on. If the tile does not have them, they are none, and the first of the
-// row are read in their place, since a branch costs llvmpipe more.
+// The four elements from `column` on.
 fn place_in(tile: Tile, row: u32, column: u32) -> Place {
-    let is_within = column < tile.columns;
-    let offset = row * tile.stride + select(0u, column, is_within);
+    let offset = row * tile.stride + column;
     let first = tile.first;
-    let count = select(0u, 4u, is_within);
-    return Place(first.param + offset, first.grad + offset, first.state + offset, count);
+    return Place(first.param + offset, first.grad + offset, first.state + offset, 4u);
 }
 
 // The state of the row and of the columns of four elements.
@@ -71,5 +67,5 @@ fn factor_of(tile: Tile, row: u32) -> vec4<f32> {
 }
 
 fn columns_of(tile: Tile, column: u32) -> vec4<f32> {
-    return lines[(tile.kept + select(0u, column, column < tile.columns)) / 4u];
+    return lines[(tile.kept + column) / 4u];
 }

@@ -30,18 +30,23 @@ fn measure_matrices(
     let tile = find_tile(spans[index]);
     let tensor = load_tensor(tile.first);
     var sums = Sums();
-    for (var column = first_column(lane); column < tile.columns; column += NEXT_PAIR) {
-        let left = columns_of(tile, column);
-        let right = columns_of(tile, column + NEXT_QUAD);
-        for (var row = 0u; row < tile.rows; row++) {
-            let factor = factor_of(tile, row);
-            let next = place_in(tile, row, column + NEXT_QUAD);
-            let a = measured_at(place_in(tile, row, column), Gathered(factor, left), tensor);
-            let b = measured_at(next, Gathered(factor, right), tensor);
+    let in_pairs = tile.rows - tile.rows % 2u;
+    for (var row = 0u; row < in_pairs; row += 2u) {
+        let upper = factor_of(tile, row);
+        let lower = factor_of(tile, row + 1u);
+        for (var column = first_column(lane); column < tile.columns; column += NEXT_QUAD) {
+            let columns = columns_of(tile, column);
+            let a = measured_at(place_in(tile, row, column), Gathered(upper, columns), tensor);
+            let b = measured_at(place_in(tile, row + 1u, column), Gathered(lower, columns), tensor);
             add(&sums, a);
-            if next.count > 0u {
-                add(&sums, b);
-            }
+            add(&sums, b);
+        }
+    }
+    for (var row = in_pairs; row < tile.rows; row++) {
+        let factor = factor_of(tile, row);
+        for (var column = first_column(lane); column < tile.columns; column += NEXT_QUAD) {
+            let gathered = Gathered(factor, columns_of(tile, column));
+            add(&sums, measured_at(place_in(tile, row, column), gathered, tensor));
         }
     }
     partials[spans[index + 1u].x + lane % TILE_THREADS] = total(sums);

@@ -15,18 +15,18 @@ pub(crate) const TILE_THREADS: u64 = 8;
 /// The shaders have 64 threads in a workgroup.
 pub(super) const TILES_PER_WORKGROUP: u64 = 64 / TILE_THREADS;
 
-/// Columns of which each thread has two quads, which it loads together.
-const PAIR: usize = 64;
+/// Columns of which each thread has a quad.
+const PANEL: usize = (TILE_THREADS * QUAD) as usize;
 
 /// A group has about as many tiles, if they are neither too large nor too small for it.
 const TILES: u64 = 512;
 
-/// Rows of a tile, in a wide matrix that has as many.
+/// Rows of a tile, in a wide matrix that has as many. Threads walk along two at a time.
 const ROWS: usize = 8;
 
-/// Whether rows begin and end at quads, and leave few of the threads without any.
+/// Whether rows begin and end at quads, and leave none of the threads without any.
 pub(crate) fn has_tiles(matrices: &Matrices) -> bool {
-    matrices.columns >= PAIR && matrices.columns.is_multiple_of(QUAD as usize)
+    matrices.columns >= PANEL && matrices.columns.is_multiple_of(QUAD as usize)
 }
 
 /// Most elements of a tile, in a group of `elements`. Large tiles leave few partial sums and look up little;
@@ -54,12 +54,16 @@ pub(super) fn tiles(
     let room = limits.binding_bytes / LEAST_BLOCKS - BINDING_ALIGNMENT;
     let longest = room / storage.most_bytes(QUAD) * QUAD;
     let longest = usize::try_from(longest).unwrap_or(usize::MAX);
-    let widest = (most / rows.min(ROWS)).min(longest) / PAIR * PAIR;
+    let widest = (most / rows.min(ROWS)).min(longest) / PANEL * PANEL;
     // All of a matrix's tiles are about as wide.
     let width = columns.div_ceil(columns.div_ceil(widest));
-    let width = columns.min(width.next_multiple_of(PAIR));
+    let width = columns.min(width.next_multiple_of(PANEL));
     let fitting = (longest - width) / columns + 1;
     let height = (most / width).min(fitting);
+    let height = match height < rows {
+        true => (height - height % 2).max(1),
+        false => rows,
+    };
     (0..count).flat_map(move |matrix| {
         (0..rows).step_by(height).flat_map(move |top| {
             (0..columns).step_by(width).map(move |left| {
@@ -90,7 +94,8 @@ mod tests {
 
     #[test]
     fn tiles_cover_every_element_once_within_one_matrix() {
-        let shapes: [&[usize]; 11] = [
+        let shapes: [&[usize]; 13] = [
+            &[32],
             &[64],
             &[4096],
             &[100_000],
@@ -98,6 +103,7 @@ mod tests {
             &[3, 5000],
             &[192, 192],
             &[768, 192],
+            &[99, 36],
             &[100, 260],
             &[3, 40, 68],
             &[2, 3, 7, 128],
@@ -118,6 +124,8 @@ mod tests {
                     assert_eq!(tile.start / of_matrix, (tile.end - 1) / of_matrix);
                     let stride = matrices.columns as u64;
                     assert!(tile.start % stride + columns <= stride);
+                    let below = tile.end.next_multiple_of(stride) % of_matrix;
+                    assert!(rows == 1 || rows % 2 == 0 || below == 0, "{shape:?}");
                     for row in 0..rows {
                         let start = (tile.start + row * stride) as usize;
                         let of_row = &mut times[start..][..columns as usize];
@@ -135,7 +143,8 @@ mod tests {
             (&[1 << 20][..], 256),
             (&[1024, 1024], 256),
             (&[4, 1 << 18], 256),
-            (&[768, 192], 37),
+            // Of 20 rows, since 21 are not even.
+            (&[768, 192], 39),
             // Twice 384 columns, which leave ten rows.
             (&[192, 768], 40),
             (&[192], 1),
@@ -159,7 +168,14 @@ mod tests {
 
     #[test]
     fn rows_that_are_narrow_or_not_in_quads_have_no_tiles() {
-        for shape in [&[][..], &[63], &[60, 60], &[3, 3, 16, 16], &[192, 66]] {
+        for shape in [
+            &[][..],
+            &[28],
+            &[63],
+            &[28, 28],
+            &[3, 3, 16, 16],
+            &[192, 66],
+        ] {
             assert!(!has_tiles(&Matrices::of(shape)), "{shape:?}");
         }
     }

@@ -75,18 +75,23 @@ fn measure_matrices(
     let tile = find_tile(spans[index]);
     let tensor = load_tensor(tile.first);
     var sums = Sums();
-    for (var column = first_column(lane); column < tile.columns; column += NEXT_PAIR) {
-        let left = columns_of(tile, column);
-        let right = columns_of(tile, column + NEXT_QUAD);
-        for (var row = 0u; row < tile.rows; row++) {
-            let factor = factor_of(tile, row);
-            let next = place_in(tile, row, column + NEXT_QUAD);
-            let a = measured_at(place_in(tile, row, column), Gathered(factor, left), tensor);
-            let b = measured_at(next, Gathered(factor, right), tensor);
+    let in_pairs = tile.rows - tile.rows % 2u;
+    for (var row = 0u; row < in_pairs; row += 2u) {
+        let upper = factor_of(tile, row);
+        let lower = factor_of(tile, row + 1u);
+        for (var column = first_column(lane); column < tile.columns; column += NEXT_QUAD) {
+            let columns = columns_of(tile, column);
+            let a = measured_at(place_in(tile, row, column), Gathered(upper, columns), tensor);
+            let b = measured_at(place_in(tile, row + 1u, column), Gathered(lower, columns), tensor);
             add(&sums, a);
-            if next.count > 0u {
-                add(&sums, b);
-            }
+            add(&sums, b);
+        }
+    }
+    for (var row = in_pairs; row < tile.rows; row++) {
+        let factor = factor_of(tile, row);
+        for (var column = first_column(lane); column < tile.columns; column += NEXT_QUAD) {
+            let gathered = Gathered(factor, columns_of(tile, column));
+            add(&sums, measured_at(place_in(tile, row, column), gathered, tensor));
         }
     }
     partials[spans[index + 1u].x + lane % TILE_THREADS] = total(sums);
@@ -268,16 +273,15 @@ fn decode_grad(quad: GradQuad) -> vec4<f32> {
     return decode_f32(quad);
 }
 
-// A tile of a matrix, or a part of a vector. Eight neighbouring threads have a tile. Of every 64 columns,
-// each of them has two quads, with which it walks down the rows. So what is kept of columns is loaded once
-// for all rows.
+// A tile of a matrix, or a part of a vector. Eight neighbouring threads have a tile, and each of them has one
+// quad of every 32 columns. They walk along two rows at a time, so that memory is read in order, and what is
+// kept of columns is loaded once for both.
 
 // Each span reaches from the first element of its tile to the last. Host side: src/plan/tiles.rs.
 const TILE_THREADS: u32 = 8u;
 
-// From a thread's quad to its next one, and to the next two.
+// From a thread's quad to its next one.
 const NEXT_QUAD: u32 = 32u;
-const NEXT_PAIR: u32 = 64u;
 
 struct Tile {
     first: Place,       // its first four elements
@@ -319,14 +323,11 @@ fn first_column(lane: u32) -> u32 {
     return 4u * (lane % TILE_THREADS);
 }
 
-// The four elements from `column` on. If the tile does not have them, they are none, and the first of the
-// row are read in their place, since a branch costs llvmpipe more.
+// The four elements from `column` on.
 fn place_in(tile: Tile, row: u32, column: u32) -> Place {
-    let is_within = column < tile.columns;
-    let offset = row * tile.stride + select(0u, column, is_within);
+    let offset = row * tile.stride + column;
     let first = tile.first;
-    let count = select(0u, 4u, is_within);
-    return Place(first.param + offset, first.grad + offset, first.state + offset, count);
+    return Place(first.param + offset, first.grad + offset, first.state + offset, 4u);
 }
 
 // The state of the row and of the columns of four elements.
@@ -341,7 +342,7 @@ fn factor_of(tile: Tile, row: u32) -> vec4<f32> {
 }
 
 fn columns_of(tile: Tile, column: u32) -> vec4<f32> {
-    return lines[(tile.kept + select(0u, column, column < tile.columns)) / 4u];
+    return lines[(tile.kept + column) / 4u];
 }
 
 // What the rule computes of four lines.

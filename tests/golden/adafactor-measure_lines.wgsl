@@ -138,6 +138,20 @@ fn measure_matrix(tile: LineTile, thread: u32) {
     keep_columns(tile, first + 7u * NEXT_QUAD, sums[7]);
 }
 
+// measure_matrix where no thread has more than four columns, since llvmpipe loads what is not there too.
+fn measure_panel(tile: LineTile, thread: u32) {
+    let first = 4u * thread;
+    var sums = vec4<f32>();
+    for (var row = 0u; row < tile.rows; row++) {
+        let values = values_at(tile, row * tile.stride, first);
+        sums += values;
+        if first < tile.columns {
+            partials[tile.row_sums + thread * tile.apart + row] = dot(values, vec4<f32>(1.0));
+        }
+    }
+    keep_columns(tile, first, sums);
+}
+
 fn move_vector(tile: LineTile, thread: u32) {
     for (var column = 4u * thread; column < tile.columns; column += NEXT_QUAD) {
         let at = (tile.column_sums + column) / 4u;
@@ -162,6 +176,19 @@ fn measure_lines(
         measure_matrix(tile, lane % 8u);
     } else {
         move_vector(tile, lane % 8u);
+    }
+}
+
+// The same of matrices with up to 32 columns.
+@compute @workgroup_size(64)
+fn measure_narrow(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = 8u * (workgroup.y * grid.x + workgroup.x) + lane / 8u;
+    if index < arrayLength(&tiles) {
+        measure_panel(tiles[index], lane % 8u);
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
     shader::{self, Pass},
     shape::Matrices,
 };
-use tiling::{Rows, TILES_PER_WORKGROUP, Tiling};
+use tiling::{Measuring, Rows, TILES_PER_WORKGROUP, Tiling};
 
 /// The format of the state of lines and of their partial sums.
 const KEPT: Encoding = Encoding::F32;
@@ -174,12 +174,17 @@ pub(super) fn line_dispatches(
     for window in tiling.windows(limits) {
         let size = window.bytes.end - window.bytes.start;
         let grads = entry(GRADS, buffers[window.buffer], window.bytes.start, size);
-        let entries = [grads, lines.clone(), sums.clone()];
+        let mut entries = vec![grads, sums.clone()];
+        if window.measuring == Measuring::Wide {
+            // Of vectors, the state is updated there.
+            entries.push(lines.clone());
+        }
         let tiles = bytemuck::cast_slice(&window.tiles);
         let workgroups = window.tiles.len().div_ceil(TILES_PER_WORKGROUP);
         let grid = fold(workgroups as u64, limits);
         let text = shader::measure_lines(group.rule, group.frame, window.width);
-        builder.add(text, "measure_lines", tiles, grid, &entries)?;
+        let entry_point = window.measuring.entry_point();
+        builder.add(text, entry_point, tiles, grid, &entries)?;
     }
     if !tiling.rows.is_empty() {
         let strips = bytemuck::cast_slice(&tiling.strips);
@@ -232,7 +237,7 @@ impl LinesBuilder<'_, '_> {
         }
         entries.push(whole(SPANS, &table));
         entries.extend_from_slice(beside);
-        if entry_point == "measure_lines" {
+        if entry_point.starts_with("measure") {
             entries.extend(group.window_entries(&window));
         }
         let dispatch = Unbound::new(&source, what, entry_point, &entries, grid);

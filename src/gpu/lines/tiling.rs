@@ -34,6 +34,9 @@ const STACK: usize = 64;
 /// in total.
 const MOST_ROWS: usize = 4096;
 
+/// Most columns of which no thread has more than a quad.
+const NARROW: usize = THREADS * QUAD as usize;
+
 /// Lines of a strip.
 const LINES: usize = 64;
 
@@ -84,8 +87,27 @@ impl Rows {
     }
 }
 
+/// The entry points that measure tiles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Measuring {
+    /// Parts of matrices with up to [`NARROW`] columns.
+    Narrow,
+    /// Parts of other matrices, and of vectors.
+    Wide,
+}
+
+impl Measuring {
+    pub fn entry_point(self) -> &'static str {
+        match self {
+            Self::Narrow => "measure_narrow",
+            Self::Wide => "measure_lines",
+        }
+    }
+}
+
 /// A tile and the bytes of its gradients.
 struct PlacedTile {
+    measuring: Measuring,
     buffer: usize,
     width: Width,
     bytes: Range<u64>,
@@ -138,6 +160,10 @@ impl Tiling {
         if !has_rows {
             return self.add_vector(place.columns, columns, buffer, width, grad, state);
         }
+        let measuring = match columns <= NARROW {
+            true => Measuring::Narrow,
+            false => Measuring::Wide,
+        };
         // A tile is one binding, which may start at any offset. It reaches from the tile's first
         // row to the tile's columns in its last row.
         let beside = BINDING_ALIGNMENT + encoding.bytes(WIDTH as u64);
@@ -166,6 +192,7 @@ impl Tiling {
                     let start = grad + encoding.bytes(element);
                     let length = (tile_rows - 1) * columns + tile_columns;
                     self.tiles.push(PlacedTile {
+                        measuring,
                         buffer,
                         width,
                         bytes: start..start + encoding.bytes(length as u64),
@@ -206,6 +233,7 @@ impl Tiling {
             let count = VECTOR_WIDTH.min(columns - left);
             let start = grad + self.encoding.bytes(left as u64);
             self.tiles.push(PlacedTile {
+                measuring: Measuring::Wide,
                 buffer,
                 width,
                 bytes: start..start + self.encoding.bytes(count as u64),
@@ -246,7 +274,7 @@ impl Tiling {
 
     /// Groups the tiles that share a dispatch.
     pub fn windows(&mut self, limits: &DispatchLimits) -> Vec<LineWindow> {
-        let shared = |placed: &PlacedTile| (placed.buffer, placed.width);
+        let shared = |placed: &PlacedTile| (placed.measuring, placed.buffer, placed.width);
         self.tiles
             .sort_by_key(|placed| (shared(placed), placed.bytes.start));
         let widest = u64::from(limits.workgroups_per_dimension);
@@ -268,6 +296,7 @@ impl Tiling {
 
 /// The tiles of a dispatch, and the bytes of a buffer that it binds.
 pub(super) struct LineWindow {
+    pub measuring: Measuring,
     pub buffer: usize,
     pub width: Width,
     pub bytes: Range<u64>,
@@ -281,6 +310,7 @@ impl LineWindow {
             ..placed.tile
         };
         Self {
+            measuring: items[0].measuring,
             buffer: items[0].buffer,
             width: items[0].width,
             tiles: items.iter().map(tile).collect(),
@@ -397,6 +427,9 @@ mod tests {
                     assert!(window.bytes.end - window.bytes.start <= limits.binding_bytes);
                     for tile in &window.tiles {
                         let is_vector = tile.rows == 0;
+                        // The stride is that of the matrix.
+                        let is_narrow = !is_vector && tile.stride as usize <= NARROW;
+                        assert_eq!(window.measuring == Measuring::Narrow, is_narrow);
                         let of_columns = match is_vector {
                             false => &mut sums,
                             true => &mut kept,

@@ -1,9 +1,11 @@
 //! Times steps beside burn's own Adam, in turns on one device.
 //!
 //! ```sh
-//! cargo run --example steps                # everything, 11 rounds
-//! cargo run --example steps -- 5 vit       # 5 rounds of the workloads with that in their names, in any case
+//! cargo run --release --example steps            # everything, 11 rounds
+//! cargo run --release --example steps -- 5 vit   # 5 rounds of the workloads with that in their names, in any case
 //! ```
+//!
+//! Without `--release` burn's own work for each tensor takes longer, and so the contest means less.
 //!
 //! In each round each of the two has a turn, and who begins alternates. Updates have gradients of
 //! their own to use up, which are made before the clock starts. A turn ends when the device is done. A

@@ -252,6 +252,7 @@ fn training(wish: &Wish, data: &Dataset) -> Result<TrainingFlags> {
         params: Format::F32,
         grads: Format::F32,
         state: Format::F32,
+        sensitive: Format::F32,
     })
 }
 

@@ -1,9 +1,12 @@
-//! Sensitive state in bf16: which slots it is, what rules evaluate with, and files of another format.
+//! Sensitive state in bf16: which slots it is, what rules evaluate with, small moves, and files of another format.
 
 mod support;
 
 use support::{places::everywhere, saved, *};
-use wgpu_optim::{Checkpoint, Extent, Format, Formats, Options, Precision, Rule, Slot, cpu, rules};
+use wgpu_optim::{
+    Checkpoint, Extent, Format, Formats, Layout, Options, Precision, Rule, Slot, cpu,
+    rules::{self, Adan, ScheduleFreeSgd},
+};
 
 /// Beside what else may be in fewer bits.
 fn all_formats() -> [Formats; 3] {
@@ -137,5 +140,65 @@ fn a_file_of_another_sensitive_format_is_refused() {
                 "{name}: {message}"
             );
         }
+    }
+}
+
+/// A copy of the parameters that moves by less than a place of bf16 at each step still goes where it would in f32.
+#[test]
+fn small_moves_of_a_copy_in_bf16_are_not_lost() {
+    const COUNT: usize = 4096;
+    let rule = || ScheduleFreeSgd {
+        lr: 1e-6,
+        momentum: 0.9,
+        ..Default::default()
+    };
+    let moved = |formats: Formats| {
+        let mut layout = Layout::new();
+        let group = layout.group_in(rule(), formats).unwrap();
+        let x = layout.tensor(group, "x", &[COUNT]).unwrap();
+        let mut twin = cpu::Optimizer::<f32>::new(&layout).unwrap();
+        let start = 1.0 + 0.3 / 128.0;
+        twin.param_mut(x).unwrap().fill(start);
+        for _ in 0..2_000 {
+            twin.grad_mut(x).unwrap().fill(1.0);
+            twin.step().unwrap();
+        }
+        let z = twin.state(x, "z").unwrap();
+        z.iter().map(|&z| f64::from(z - start)).sum::<f64>() / COUNT as f64
+    };
+    let (exact, found) = (moved(Formats::default()), moved(all_formats()[0]));
+    // A place is 1/128, or 1/256 below 1. The mean of so many is off by less than a tenth of what moved.
+    assert!((exact + 2e-3).abs() < 1e-4, "{exact}");
+    assert!(
+        (found - exact).abs() < 0.1 * exact.abs(),
+        "{found}, {exact}"
+    );
+}
+
+#[test]
+fn sensitive_state_takes_bf16_alone_and_half_the_bytes() {
+    let bytes = |sensitive| {
+        let formats = Formats {
+            sensitive,
+            ..Formats::default()
+        };
+        let problem = Problem::with_formats(rule("prodigy"), formats, &[1000], 1).unwrap();
+        let optimizer = problem.in_arena(Options::default());
+        let tensor = problem.tensors()[0];
+        ["exp_avg", "s"].map(|slot| optimizer.state(tensor, slot).unwrap().size)
+    };
+    assert_eq!(bytes(Format::F32), [4000, 4000]);
+    assert_eq!(bytes(Format::Bf16), [4000, 2000]);
+    for sensitive in [Format::Int8, Format::F16, Format::Bf16Plus8] {
+        let formats = Formats {
+            sensitive,
+            ..Formats::default()
+        };
+        let refused = Layout::new().group_in(Adan::default(), formats);
+        let message = refused.unwrap_err().to_string();
+        assert!(
+            message.contains("sensitive state") && message.contains("f32, bf16"),
+            "{message}"
+        );
     }
 }

@@ -51,13 +51,12 @@ macro_rules! formats {
                 }
             }
 
-            /// How values are stored if they may be in this format.
+            /// How values that bear this are stored, if that is in this format.
             pub(crate) const fn encoding(self, precision: Precision) -> Encoding {
                 match (self, precision) {
-                    (_, Precision::Exact) => Encoding::F32,
                     $(
-                        (Self::$Format, Precision::Signed | Precision::Sensitive) => Encoding(&$signed),
                         (Self::$Format, Precision::NonNegative) => Encoding(&$non_negative),
+                        (Self::$Format, _) => Encoding(&$signed),
                     )+
                 }
             }
@@ -192,11 +191,7 @@ impl Formats {
     /// The format of state that bears this. Where a rule says more of a slot, that goes first: what the caller
     /// fills, what means nothing between steps, and what matrices are computed in are f32.
     pub fn of_state(&self, precision: Precision) -> Format {
-        match precision {
-            Precision::Signed | Precision::NonNegative => self.state,
-            Precision::Sensitive => self.sensitive,
-            Precision::Exact => Format::F32,
-        }
+        Storage::from(*self).format_of(precision)
     }
 
     /// # Errors
@@ -488,12 +483,18 @@ impl Storage {
         blocks.into_iter().max().unwrap_or(1)
     }
 
+    /// See [`Formats::of_state`].
+    fn format_of(&self, precision: Precision) -> Format {
+        match precision {
+            Precision::Signed | Precision::NonNegative => self.state,
+            Precision::Sensitive => self.sensitive,
+            Precision::Exact => Format::F32,
+        }
+    }
+
     /// How the values of a slot are stored.
     pub fn of_slot(&self, precision: Precision) -> Encoding {
-        match precision {
-            Precision::Sensitive => self.sensitive.encoding(precision),
-            _ => self.state.encoding(precision),
-        }
+        self.format_of(precision).encoding(precision)
     }
 
     /// The encodings that slots may have, and what lies like them.

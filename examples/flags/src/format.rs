@@ -26,8 +26,8 @@ pub fn of_sensitive(name: &str) -> Result<Format, String> {
 const WITH_COPY: &str = "f32+";
 
 /// Those of parameters, gradients and state, such as `bf16+8/bf16/int8`, and of sensitive state if there are
-/// four, such as `bf16/bf16/int8/bf16`. A single name, such as `int8`, is the state's, and all else is f32. Parameters may be f32 with a copy, such as `f32+bf16`; that alone is their
-/// name, and all else is f32.
+/// four, such as `bf16/bf16/int8/bf16`. A single name, such as `int8`, is the state's, and all else is f32.
+/// Parameters may be f32 with a copy, such as `f32+bf16`; that alone is their name, and all else is f32.
 pub fn of_all(text: &str) -> Result<Formats, String> {
     let parts: Vec<_> = text.split('/').collect();
     let f32 = Formats::default();
@@ -37,23 +37,18 @@ pub fn of_all(text: &str) -> Result<Formats, String> {
             state: of_state(state)?,
             ..f32
         }),
-        [params, grads, state] => with_params(
-            params,
-            Formats {
-                grads: of_grads(grads)?,
-                state: of_state(state)?,
-                ..f32
-            },
-        ),
-        [params, grads, state, sensitive] => with_params(
-            params,
-            Formats {
-                grads: of_grads(grads)?,
-                state: of_state(state)?,
-                sensitive: of_sensitive(sensitive)?,
-                ..f32
-            },
-        ),
+        [params, grads, state, ref rest @ ..] if rest.len() < 2 => {
+            let sensitive = rest.first().map(|name| of_sensitive(name));
+            with_params(
+                params,
+                Formats {
+                    grads: of_grads(grads)?,
+                    state: of_state(state)?,
+                    sensitive: sensitive.transpose()?.unwrap_or_default(),
+                    ..f32
+                },
+            )
+        }
         _ => Err(
             "expected the format of the state, such as int8, or those of parameters, gradients and state, \
              such as bf16/bf16/int8, and of sensitive state behind them"
